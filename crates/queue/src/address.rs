@@ -1,0 +1,172 @@
+//! The URL of a task: checked, normalised, and safe to print.
+
+use std::fmt;
+
+use url::{Position, Url};
+
+/// The longest URL that is accepted, in bytes after normalisation.
+///
+/// Servers commonly refuse request lines above 8 KiB (nginx `large_client_header_buffers`, Apache `LimitRequestLine`).
+pub const MAX_URL_BYTES: usize = 8 * 1024;
+
+/// A URL that a worker may be asked to fetch.
+///
+/// It is `http` or `https`, names a host, and is normalised as the WHATWG URL standard says: scheme and host in lower
+/// case, an international host name as Punycode, a default port dropped, `.` and `..` resolved, characters that may not
+/// stand in a URL percent-encoded. On top of that the fragment is dropped, since it is never sent. What is equivalent
+/// only by custom is kept as given: an existing percent-encoding, the order of a query, a trailing slash.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Address(Url);
+
+/// Why a text is not the URL of a task.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AddressError {
+    /// Nothing but white space.
+    #[error("it is empty")]
+    Empty,
+    /// No URL by the WHATWG standard.
+    #[error("it is no absolute URL: {0}")]
+    Syntax(url::ParseError),
+    /// A URL of another scheme.
+    #[error("its scheme is `{0}`, and only http and https are fetched")]
+    Scheme(String),
+    /// Longer than [`MAX_URL_BYTES`].
+    #[error("it is {0} bytes long, and {MAX_URL_BYTES} are allowed")]
+    TooLong(usize),
+    /// A control character inside the URL; the standard would drop it silently.
+    #[error("it holds a control character")]
+    ControlCharacter,
+}
+
+impl Address {
+    /// Reads a URL; white space around it is ignored.
+    pub fn parse(text: &str) -> Result<Self, AddressError> {
+        let text = text.trim();
+        if text.is_empty() {
+            return Err(AddressError::Empty);
+        }
+        if text.len() > MAX_URL_BYTES {
+            return Err(AddressError::TooLong(text.len()));
+        }
+        if text.chars().any(char::is_control) {
+            return Err(AddressError::ControlCharacter);
+        }
+        Self::of(Url::parse(text).map_err(AddressError::Syntax)?)
+    }
+
+    /// The address that a redirect names, seen from this one.
+    pub fn join(&self, location: &str) -> Result<Self, AddressError> {
+        Self::of(self.0.join(location).map_err(AddressError::Syntax)?)
+    }
+
+    fn of(mut url: Url) -> Result<Self, AddressError> {
+        if !matches!(url.scheme(), "http" | "https") {
+            return Err(AddressError::Scheme(url.scheme().to_owned()));
+        }
+        url.set_fragment(None);
+        if url.as_str().len() > MAX_URL_BYTES {
+            return Err(AddressError::TooLong(url.as_str().len()));
+        }
+        Ok(Self(url))
+    }
+
+    /// The normalised URL, credentials included: for the wire, never for people.
+    pub fn as_url(&self) -> &Url {
+        &self.0
+    }
+
+    /// The normalised URL as text, credentials included: for the wire, never for people.
+    pub fn as_str(&self) -> &str {
+        self.0.as_str()
+    }
+
+    /// The host in lower-case ASCII, with `:port` only where that is not the scheme's default.
+    pub fn host(&self) -> &str {
+        &self.0[Position::BeforeHost..Position::AfterPort]
+    }
+
+    /// Whether both name the same scheme, host and port.
+    pub fn same_origin(&self, other: &Self) -> bool {
+        self.0.scheme() == other.0.scheme() && self.host() == other.host()
+    }
+
+    /// The URL with its credentials struck out: for logs, rows and dead letters.
+    pub fn masked(&self) -> String {
+        if self.0.username().is_empty() && self.0.password().is_none() {
+            return self.0.as_str().to_owned();
+        }
+        format!("{}://***@{}", self.0.scheme(), &self.0[Position::BeforeHost..])
+    }
+}
+
+/// Shows the URL with its credentials struck out.
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.masked())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn normalised(text: &str) -> String {
+        Address::parse(text).unwrap().as_str().to_owned()
+    }
+
+    #[test]
+    fn equal_addresses_are_written_the_same() {
+        for (given, expected) in [
+            ("  https://Shop.Example:443/a  ", "https://shop.example/a"),
+            ("HTTP://shop.example:80", "http://shop.example/"),
+            ("http://shop.example:8080/", "http://shop.example:8080/"),
+            ("https://shop.example/a/../b?x=1#top", "https://shop.example/b?x=1"),
+            ("https://bücher.example/straße", "https://xn--bcher-kva.example/stra%C3%9Fe"),
+            ("https://shop.example/%7Euser?q=a b", "https://shop.example/%7Euser?q=a%20b"),
+        ] {
+            assert_eq!(normalised(given), expected, "{given}");
+        }
+    }
+
+    #[test]
+    fn what_differs_only_by_custom_is_kept() {
+        assert_ne!(normalised("http://a.example/x?b=1&a=2"), normalised("http://a.example/x?a=2&b=1"));
+        assert_ne!(normalised("http://a.example/x/"), normalised("http://a.example/x"));
+    }
+
+    #[test]
+    fn what_cannot_be_fetched_is_refused_with_its_reason() {
+        for (text, reason) in [
+            ("", "empty"),
+            (" \t ", "empty"),
+            ("shop.example/a", "absolute"),
+            ("ftp://shop.example/a", "`ftp`"),
+            ("javascript:alert(1)", "`javascript`"),
+            ("http://", "absolute"),
+            ("http://a.example/\u{0}", "control"),
+            ("http://a.exa\nmple/", "control"),
+            (&format!("http://a.example/{}", "x".repeat(MAX_URL_BYTES)), "bytes long"),
+        ] {
+            let error = Address::parse(text).unwrap_err().to_string();
+            assert!(error.contains(reason), "{text:?}: {error}");
+        }
+    }
+
+    #[test]
+    fn credentials_are_never_shown() {
+        for text in ["https://user:secret@shop.example:8443/a?b", "https://secret@shop.example:8443/a?b"] {
+            let address = Address::parse(text).unwrap();
+            assert_eq!(address.to_string(), "https://***@shop.example:8443/a?b");
+            assert_eq!(address.host(), "shop.example:8443");
+            assert_eq!(address.as_str(), text);
+        }
+    }
+
+    #[test]
+    fn a_redirect_may_not_leave_http() {
+        let page = Address::parse("https://shop.example/a/b").unwrap();
+        assert_eq!(page.join("../c").unwrap().as_str(), "https://shop.example/c");
+        assert!(page.join("//other.example/").is_ok_and(|other| !page.same_origin(&other)));
+        assert!(matches!(page.join("file:///etc/passwd"), Err(AddressError::Scheme(_))));
+    }
+}

@@ -1,0 +1,130 @@
+//! Connections to the broker that name themselves, notice a silent peer, and never wait for ever.
+
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use lapin::tcp::OwnedTLSConfig;
+use lapin::uri::AMQPUri;
+use lapin::{Connection, ConnectionProperties};
+
+use crate::{Error, Topology};
+
+/// Seconds between heartbeats unless the URL says otherwise: a silent peer is noticed after two of them at the latest.
+const HEARTBEAT_S: u16 = 10;
+/// How long the broker may take to answer a request of ours.
+const DEADLINE: Duration = Duration::from_secs(15);
+
+/// Where the broker is and what fetchline's part of it is called.
+#[derive(Clone)]
+pub struct BrokerConfig {
+    /// `amqp://user:password@host:port/vhost`, or `amqps://`.
+    pub url: String,
+    /// A PEM file with the authority that signed the broker's certificate, where the system does not know it.
+    pub ca: Option<PathBuf>,
+    /// Begins the name of every exchange and queue.
+    pub prefix: String,
+}
+
+/// What a connection is for; operators see it in the console.
+#[derive(Clone, Copy, Debug)]
+pub enum Role {
+    /// Publishes tasks.
+    Produce,
+    /// Consumes tasks.
+    Work,
+    /// Looks at queues.
+    Status,
+}
+
+impl Role {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Produce => "produce",
+            Self::Work => "work",
+            Self::Status => "status",
+        }
+    }
+}
+
+/// A broker that can be connected to; cheap to clone.
+#[derive(Clone)]
+pub struct Broker {
+    uri: AMQPUri,
+    tls: OwnedTLSConfig,
+    topology: Topology,
+    name: String,
+    role: Role,
+}
+
+impl Broker {
+    /// Reads the configuration. `name` is the pod or host that the console shows.
+    pub fn new(config: &BrokerConfig, role: Role, name: &str) -> Result<Self, Error> {
+        let mut uri = AMQPUri::from_str(&config.url).map_err(Error::Url)?;
+        uri.query.heartbeat.get_or_insert(HEARTBEAT_S);
+        uri.query.connection_timeout.get_or_insert(DEADLINE.as_millis() as u64);
+        let cert_chain = match &config.ca {
+            None => None,
+            Some(path) => Some(
+                std::fs::read_to_string(path)
+                    .map_err(|source| Error::Ca { path: path.display().to_string(), source })?,
+            ),
+        };
+        Ok(Self {
+            uri,
+            tls: OwnedTLSConfig { identity: None, cert_chain },
+            topology: Topology::new(&config.prefix),
+            name: name.to_owned(),
+            role,
+        })
+    }
+
+    /// The names of exchange and queues.
+    pub fn topology(&self) -> &Topology {
+        &self.topology
+    }
+
+    /// Host, port and virtual host, without user and password: what a log line may say.
+    pub fn location(&self) -> String {
+        let authority = &self.uri.authority;
+        format!("{}:{} {}", authority.host, authority.port, self.uri.vhost)
+    }
+
+    /// Opens a connection. It closes when it is dropped.
+    pub async fn connect(&self) -> Result<Connection, Error> {
+        let properties = ConnectionProperties::default()
+            .with_connection_name(format!("fetchline-{}@{}", self.role.name(), self.name).into())
+            .with_client_property("product".into(), "fetchline".into())
+            .with_client_property("version".into(), env!("CARGO_PKG_VERSION").into())
+            .with_client_property("role".into(), self.role.name().into())
+            .with_client_property("pod".into(), self.name.as_str().into());
+        let runtime = lapin::runtime::default_runtime().map_err(Error::amqp("cannot use the runtime"))?;
+        within("connecting", async {
+            Connection::connect_uri_with_config(self.uri.clone(), properties, self.tls.clone(), runtime)
+                .await
+                .map_err(Error::amqp("cannot connect to the broker"))
+        })
+        .await
+    }
+}
+
+/// Bounds a request to the broker.
+pub(crate) async fn within<T>(what: &'static str, request: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+    tokio::time::timeout(DEADLINE, request).await.unwrap_or(Err(Error::Deadline(DEADLINE.as_secs(), what)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn neither_errors_nor_log_lines_repeat_the_password() {
+        let config = |url: &str| BrokerConfig { url: url.into(), ca: None, prefix: "fetchline".into() };
+        let broker = Broker::new(&config("amqp://user:hunter2@rabbit:5673/vhost"), Role::Work, "pod-1").unwrap();
+        assert_eq!(broker.location(), "rabbit:5673 vhost");
+        for bad in ["http://user:hunter2@rabbit/", "amqp://user:hunter2@:x/", "hunter2"] {
+            let error = Broker::new(&config(bad), Role::Work, "pod-1").err().unwrap().to_string();
+            assert!(!error.contains("hunter2"), "{error}");
+        }
+    }
+}

@@ -1,0 +1,52 @@
+//! What can go wrong between fetchline and its broker.
+
+/// A failure at the boundary to RabbitMQ.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The AMQP URL cannot be read. The text never repeats the URL, which may hold a password.
+    #[error("the AMQP URL is not usable: {0}")]
+    Url(String),
+    /// The file of `--amqp-ca` cannot be read.
+    #[error("the CA file {path} cannot be read")]
+    Ca {
+        /// The file as it was named.
+        path: String,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The broker did not answer in time.
+    #[error("the broker did not answer within {0} s ({1})")]
+    Deadline(u64, &'static str),
+    /// The broker or the connection to it reported an error.
+    #[error("{context}")]
+    Amqp {
+        /// What was being done.
+        context: &'static str,
+        /// What the client library said.
+        source: lapin::Error,
+    },
+}
+
+impl Error {
+    pub(crate) fn amqp(context: &'static str) -> impl Fn(lapin::Error) -> Self {
+        move |source| Self::Amqp { context, source }
+    }
+
+    /// Whether the broker says that what was named does not exist (404).
+    pub fn is_not_found(&self) -> bool {
+        matches!(self, Self::Amqp { source, .. } if reply_code(source) == Some(404))
+    }
+
+    /// Whether trying again cannot help: the configuration is wrong.
+    pub fn is_configuration(&self) -> bool {
+        matches!(self, Self::Url(_) | Self::Ca { .. })
+    }
+}
+
+/// The AMQP reply code of a protocol error.
+fn reply_code(error: &lapin::Error) -> Option<u16> {
+    match error.kind() {
+        lapin::ErrorKind::ProtocolError(error) => Some(error.get_id()),
+        _ => None,
+    }
+}

@@ -1,0 +1,47 @@
+//! The headers that fetchline sets on its messages, and reading them whatever type a client gave them.
+
+use lapin::BasicProperties;
+use lapin::types::AMQPValue;
+
+/// The run that a task belongs to.
+pub(crate) const RUN: &str = "x-run";
+/// The part of the run: one `produce`.
+pub(crate) const PART: &str = "x-part";
+/// 1 for the first try.
+pub(crate) const ATTEMPT: &str = "x-attempt";
+/// Why a message is dead, as one word.
+pub(crate) const REASON: &str = "x-reason";
+/// Why a message is dead, for people.
+pub(crate) const ERROR: &str = "x-error";
+/// The worker that gave up on a message.
+pub(crate) const WORKER: &str = "x-worker";
+/// When a message was given up, in UTC.
+pub(crate) const FAILED_AT: &str = "x-failed-at";
+
+fn value<'a>(properties: &'a BasicProperties, name: &str) -> Option<&'a AMQPValue> {
+    properties.headers().as_ref()?.inner().get(name)
+}
+
+/// A header as text; `None` where it is missing or no text.
+pub(crate) fn text(properties: &BasicProperties, name: &str) -> Option<String> {
+    match value(properties, name)? {
+        AMQPValue::LongString(text) => String::from_utf8(text.as_bytes().to_vec()).ok(),
+        AMQPValue::ShortString(text) => Some(text.as_str().to_owned()),
+        _ => None,
+    }
+}
+
+/// A header as a number: any AMQP integer, or digits as text, as the console's users type them.
+pub(crate) fn number(properties: &BasicProperties, name: &str) -> Option<u64> {
+    match value(properties, name)? {
+        AMQPValue::ShortShortInt(number) => u64::try_from(*number).ok(),
+        AMQPValue::ShortShortUInt(number) => Some(u64::from(*number)),
+        AMQPValue::ShortInt(number) => u64::try_from(*number).ok(),
+        AMQPValue::ShortUInt(number) => Some(u64::from(*number)),
+        AMQPValue::LongInt(number) => u64::try_from(*number).ok(),
+        AMQPValue::LongUInt(number) => Some(u64::from(*number)),
+        AMQPValue::LongLongInt(number) => u64::try_from(*number).ok(),
+        AMQPValue::LongString(_) | AMQPValue::ShortString(_) => text(properties, name)?.trim().parse().ok(),
+        _ => None,
+    }
+}

@@ -1,0 +1,18 @@
+//! The contract on RabbitMQ: what a message says, which queues there are, and how to talk to the broker.
+//!
+//! The modules stand in the order in which a URL meets them. This crate knows neither MySQL nor HTTP.
+
+mod address;
+mod broker;
+mod error;
+mod header;
+mod publish;
+mod task;
+mod topology;
+
+pub use address::{Address, AddressError, MAX_URL_BYTES};
+pub use broker::{Broker, BrokerConfig, Role};
+pub use error::Error;
+pub use publish::{Confirmed, Draft, Lane, Round, Verdict};
+pub use task::{Key, MAX_MESSAGE_BYTES, NotATask, Order, Task};
+pub use topology::{Depth, Topology};

@@ -1,0 +1,206 @@
+//! Publishing that is believed only when the broker has confirmed it.
+//!
+//! A [`Lane`] is a channel in confirm mode. Messages are sent in a [`Round`], and the round is finished as a whole, for
+//! a reason: the client library hands a returned (unroutable) message to whichever confirm is resolved next, which with
+//! multiple confirms need not be its own. Only when all confirms of a round are in is it known which message came back,
+//! by its id. Two lanes in turn keep the broker busy all the same.
+
+use std::collections::HashSet;
+use std::time::SystemTime;
+
+use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
+use lapin::types::{AMQPValue, FieldTable, ShortString};
+use lapin::{BasicProperties, Channel, Confirmation, Connection, PublisherConfirm};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use crate::broker::within;
+use crate::{Error, NotATask, Task, Topology, header};
+
+/// Stored on disk by the broker.
+const PERSISTENT: u8 = 2;
+
+/// A message that is ready to be published.
+#[derive(Clone, Debug)]
+pub struct Draft {
+    routing_key: &'static str,
+    properties: BasicProperties,
+    body: Vec<u8>,
+}
+
+impl Draft {
+    /// The message of a task.
+    pub fn task(task: &Task) -> Self {
+        let (body, content_type) = task.body();
+        let mut headers = FieldTable::default();
+        put(&mut headers, header::RUN, task.run.as_str());
+        if let Some(part) = &task.part {
+            put(&mut headers, header::PART, part.as_str());
+        }
+        headers.insert(header::ATTEMPT.into(), AMQPValue::LongLongInt(i64::from(task.attempt)));
+        let properties = BasicProperties::default()
+            .with_message_id(task.key.to_string().into())
+            .with_content_type(content_type.into())
+            .with_headers(headers);
+        Self::stamped(Topology::URLS, properties, body)
+    }
+
+    /// The dead letter of a message that is no task: its body and properties as they came, and why.
+    pub fn not_a_task(delivered: &BasicProperties, body: Vec<u8>, reason: &NotATask, worker: &str) -> Self {
+        let mut headers = delivered.headers().clone().unwrap_or_default();
+        strip_brokers_own(&mut headers);
+        put(&mut headers, header::REASON, "not_a_task");
+        put(&mut headers, header::ERROR, reason.to_string());
+        put(&mut headers, header::WORKER, worker);
+        put(&mut headers, header::FAILED_AT, OffsetDateTime::now_utc().format(&Rfc3339).unwrap_or_default());
+        Self::stamped(Topology::DEAD, delivered.clone().with_headers(headers), body)
+    }
+
+    fn stamped(routing_key: &'static str, properties: BasicProperties, body: Vec<u8>) -> Self {
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+        let properties = properties.with_delivery_mode(PERSISTENT).with_timestamp(now).with_app_id("fetchline".into());
+        Self { routing_key, properties, body }
+    }
+}
+
+fn put(headers: &mut FieldTable, name: &'static str, value: impl Into<String>) {
+    headers.insert(name.into(), AMQPValue::LongString(value.into().into()));
+}
+
+/// What the broker wrote about a delivery is not true of a copy.
+fn strip_brokers_own(headers: &mut FieldTable) {
+    let own = ["x-death", "x-delivery-count", "x-acquired-count"];
+    let kept = headers.inner().iter().filter(|(name, _)| {
+        let name = name.as_str();
+        !own.contains(&name) && !name.starts_with("x-first-death-") && !name.starts_with("x-last-death-")
+    });
+    *headers =
+        kept.map(|(name, value)| (name.clone(), value.clone())).collect::<std::collections::BTreeMap<_, _>>().into();
+}
+
+/// Proof that the broker has taken a message over. Only a finished round makes one.
+#[derive(Debug)]
+#[must_use]
+pub struct Confirmed<T>(T);
+
+impl<T> Confirmed<T> {
+    /// Keeps a part of what was sent along with the message.
+    pub fn map<U>(self, part: impl FnOnce(T) -> U) -> Confirmed<U> {
+        Confirmed(part(self.0))
+    }
+
+    /// What was sent along with the message.
+    pub fn into_inner(self) -> T {
+        self.0
+    }
+}
+
+/// What became of a message.
+#[derive(Debug)]
+pub enum Verdict<T> {
+    /// The broker has it.
+    Confirmed(Confirmed<T>),
+    /// No queue is bound to its routing key.
+    Returned(T),
+    /// The broker refused it: a queue is full.
+    Nacked(T),
+    /// The channel or connection broke first: nobody knows.
+    Unknown(T, Error),
+}
+
+/// A channel in confirm mode.
+pub struct Lane {
+    channel: Channel,
+    exchange: ShortString,
+}
+
+/// Messages whose confirms are finished together, each with what the caller wants back.
+pub struct Round<T> {
+    sent: Vec<Sent<T>>,
+}
+
+struct Sent<T> {
+    token: T,
+    id: Option<ShortString>,
+    confirm: Result<PublisherConfirm, lapin::Error>,
+}
+
+impl<T> Default for Round<T> {
+    fn default() -> Self {
+        Self { sent: Vec::new() }
+    }
+}
+
+impl Lane {
+    /// Opens a channel and asks for confirms.
+    pub async fn open(connection: &Connection, topology: &Topology) -> Result<Self, Error> {
+        within("opening a channel", async {
+            let channel = connection.create_channel().await.map_err(Error::amqp("cannot open a channel"))?;
+            channel
+                .confirm_select(ConfirmSelectOptions::default())
+                .await
+                .map_err(Error::amqp("cannot ask for confirms"))?;
+            Ok(Self { channel, exchange: topology.exchange().into() })
+        })
+        .await
+    }
+
+    /// Sends a message within a round. A failure shows when the round is finished.
+    pub async fn send<T>(&self, round: &mut Round<T>, draft: Draft, token: T) {
+        let id = draft.properties.message_id().clone();
+        let options = BasicPublishOptions { mandatory: true, ..Default::default() };
+        let confirm = self
+            .channel
+            .basic_publish(self.exchange.clone(), draft.routing_key.into(), options, &draft.body, draft.properties)
+            .await;
+        round.sent.push(Sent { token, id, confirm });
+    }
+
+    /// Whether messages can still be sent.
+    pub fn is_open(&self) -> bool {
+        self.channel.status().connected()
+    }
+}
+
+impl<T> Round<T> {
+    /// How many messages were sent.
+    pub fn len(&self) -> usize {
+        self.sent.len()
+    }
+
+    /// Whether nothing was sent.
+    pub fn is_empty(&self) -> bool {
+        self.sent.is_empty()
+    }
+
+    /// Waits for every confirm; one verdict per message, in the order of sending. There is no deadline of its own: a
+    /// broker under an alarm just waits, and a dead one is noticed by the heartbeat.
+    pub async fn finish(self) -> Vec<Verdict<T>> {
+        let mut returned = HashSet::new();
+        let mut returned_without_id = false;
+        let mut answers = Vec::with_capacity(self.sent.len());
+        for sent in self.sent {
+            let answer = match sent.confirm {
+                Ok(confirm) => confirm.await,
+                Err(error) => Err(error),
+            };
+            if let Ok(Confirmation::Ack(Some(message)) | Confirmation::Nack(Some(message))) = &answer {
+                match message.delivery.properties.message_id() {
+                    Some(id) => _ = returned.insert(id.clone()),
+                    None => returned_without_id = true,
+                }
+            }
+            answers.push((sent.token, sent.id, answer));
+        }
+        answers
+            .into_iter()
+            .map(|(token, id, answer)| match (answer, id) {
+                (Err(error), _) => Verdict::Unknown(token, Error::amqp("publishing failed")(error)),
+                (Ok(_), Some(id)) if returned.contains(&id) => Verdict::Returned(token),
+                (Ok(_), None) if returned_without_id => Verdict::Returned(token),
+                (Ok(Confirmation::Nack(_)), _) => Verdict::Nacked(token),
+                (Ok(_), _) => Verdict::Confirmed(Confirmed(token)),
+            })
+            .collect()
+    }
+}

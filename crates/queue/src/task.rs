@@ -1,0 +1,370 @@
+//! A task: what a message asks for, and who it is.
+
+use std::fmt;
+
+use bytes::Bytes;
+use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST, TRANSFER_ENCODING, UPGRADE};
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use lapin::BasicProperties;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::{Address, AddressError, header};
+
+/// The largest message that is read as a task, in bytes.
+pub const MAX_MESSAGE_BYTES: usize = 1024 * 1024;
+/// The longest name of a run or a part, in bytes.
+const MAX_NAME_BYTES: usize = 100;
+/// The run of a message that names none.
+const NO_RUN: &str = "adhoc";
+/// Headers that belong to the connection and are the worker's to set.
+const RESERVED_HEADERS: [HeaderName; 5] = [HOST, CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING, UPGRADE];
+
+/// The identity of a task, the same over retries, redeliveries and replays.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Key([u8; 32]);
+
+/// What is to be fetched.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Order {
+    /// Where.
+    pub address: Address,
+    /// GET unless the message says otherwise.
+    pub method: Method,
+    /// Set on the request, and only for the origin of `address`.
+    pub headers: HeaderMap,
+    /// The body of the request.
+    pub body: Option<Bytes>,
+    /// The category that the product is to have.
+    pub category: Option<String>,
+}
+
+/// An order with its identity.
+#[derive(Clone, Debug)]
+pub struct Task {
+    /// What is to be fetched.
+    pub order: Order,
+    /// The run that the task belongs to.
+    pub run: String,
+    /// The part of the run: one `produce`. `None` for messages from elsewhere.
+    pub part: Option<String>,
+    /// The identity; the primary key of the task's row.
+    pub key: Key,
+    /// The message's own id; `None` for one that was typed by hand, which is fetched however often it is typed.
+    pub message_id: Option<String>,
+    /// 1 for the first try.
+    pub attempt: u32,
+}
+
+/// Why a message is no task. Trying again cannot help.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotATask {
+    /// Above [`MAX_MESSAGE_BYTES`].
+    #[error("the message has {0} bytes, and {MAX_MESSAGE_BYTES} are allowed")]
+    TooLarge(usize),
+    /// The body is no text.
+    #[error("the message is not UTF-8 text")]
+    NotText,
+    /// The body begins like a JSON object and is none that asks for a URL.
+    #[error("the message is no JSON object with a `url`: {0}")]
+    Json(String),
+    /// The URL cannot be fetched.
+    #[error("the URL is not usable: {0}")]
+    Url(#[from] AddressError),
+    /// The method is none of those that are fetched.
+    #[error("the method is none of GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")]
+    Method,
+    /// A header cannot be sent.
+    #[error("the header `{0}` cannot be sent: {1}")]
+    Header(String, &'static str),
+    /// The run's name is empty or too long.
+    #[error("the name of a run has 1 to {MAX_NAME_BYTES} bytes and no control characters")]
+    Run,
+}
+
+/// The JSON form of a message.
+#[derive(Serialize, Deserialize)]
+struct Written {
+    url: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    method: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    headers: Option<serde_json::Map<String, serde_json::Value>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    body: Option<serde_json::Value>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    category: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    run: Option<String>,
+}
+
+impl Key {
+    /// The key of a task that `produce` made. `copy` tells apart tasks that are equal on purpose.
+    pub fn of(run: &str, part: &str, order: &Order, copy: u64) -> Self {
+        let body = order.body.as_deref().unwrap_or_default();
+        Self::hash(&[
+            run.as_bytes(),
+            part.as_bytes(),
+            order.method.as_str().as_bytes(),
+            order.address.as_str().as_bytes(),
+            body,
+            &copy.to_be_bytes(),
+        ])
+    }
+
+    /// The key of a message that came with an id of its own: the id itself where it is a key, else its hash.
+    fn of_message(run: &str, message_id: &str) -> Self {
+        let mut key = [0; 32];
+        match hex::decode_to_slice(message_id, &mut key) {
+            Ok(()) => Self(key),
+            Err(_) => Self::hash(&[run.as_bytes(), message_id.as_bytes()]),
+        }
+    }
+
+    /// Each field is preceded by its length, so that no two lists of fields are hashed alike.
+    fn hash(fields: &[&[u8]]) -> Self {
+        let mut hash = Sha256::new();
+        for field in fields {
+            hash.update((field.len() as u64).to_be_bytes());
+            hash.update(field);
+        }
+        Self(hash.finalize().into())
+    }
+
+    /// The 32 bytes that are stored.
+    pub fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
+    /// Half of the key: enough to find doubles among the URLs of one run.
+    pub fn half(&self) -> u128 {
+        let mut half = [0; 16];
+        half.copy_from_slice(&self.0[..16]);
+        u128::from_be_bytes(half)
+    }
+}
+
+/// Writes the key in hexadecimal, as it stands in `message_id`.
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&hex::encode(self.0))
+    }
+}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl Order {
+    /// The order to GET an address.
+    pub fn get(address: Address) -> Self {
+        Self { address, method: Method::GET, headers: HeaderMap::new(), body: None, category: None }
+    }
+
+    /// Reads a message body: a bare URL, or a JSON object. The second value is the run that the object names.
+    fn read(data: &[u8]) -> Result<(Self, Option<String>), NotATask> {
+        if data.len() > MAX_MESSAGE_BYTES {
+            return Err(NotATask::TooLarge(data.len()));
+        }
+        let text = std::str::from_utf8(data).map_err(|_| NotATask::NotText)?;
+        let text = text.trim_matches(|c: char| c.is_whitespace() || c == '\u{feff}');
+        if text.starts_with(['[', '"']) {
+            return Err(NotATask::Json("it is no object".to_owned()));
+        }
+        if !text.starts_with('{') {
+            return Ok((Self::get(Address::parse(text)?), None));
+        }
+        let written: Written = serde_json::from_str(text).map_err(|error| NotATask::Json(error.to_string()))?;
+        let mut order = Self::get(Address::parse(&written.url)?);
+        if let Some(method) = written.method {
+            order.method = read_method(&method)?;
+        }
+        for (name, value) in written.headers.unwrap_or_default() {
+            let (name, value) = read_header(name, &value)?;
+            order.headers.append(name, value);
+        }
+        order.body = match written.body {
+            None | Some(serde_json::Value::Null) => None,
+            Some(serde_json::Value::String(text)) => Some(text.into()),
+            Some(json) => {
+                order.headers.entry(CONTENT_TYPE).or_insert(HeaderValue::from_static("application/json"));
+                Some(json.to_string().into())
+            }
+        };
+        order.category = written.category;
+        Ok((order, written.run))
+    }
+}
+
+fn read_method(name: &str) -> Result<Method, NotATask> {
+    match name.to_ascii_uppercase().as_str() {
+        "GET" => Ok(Method::GET),
+        "HEAD" => Ok(Method::HEAD),
+        "POST" => Ok(Method::POST),
+        "PUT" => Ok(Method::PUT),
+        "PATCH" => Ok(Method::PATCH),
+        "DELETE" => Ok(Method::DELETE),
+        "OPTIONS" => Ok(Method::OPTIONS),
+        _ => Err(NotATask::Method),
+    }
+}
+
+/// The error never repeats the value, which may be a secret.
+fn read_header(name: String, value: &serde_json::Value) -> Result<(HeaderName, HeaderValue), NotATask> {
+    let Some(value) = value.as_str() else {
+        return Err(NotATask::Header(name, "its value is no text"));
+    };
+    let Ok(parsed) = HeaderName::try_from(&name) else {
+        return Err(NotATask::Header(name, "its name is not allowed in HTTP"));
+    };
+    if RESERVED_HEADERS.contains(&parsed) {
+        return Err(NotATask::Header(name, "it is set by the worker"));
+    }
+    let Ok(value) = HeaderValue::from_str(value) else {
+        return Err(NotATask::Header(name, "its value is not allowed in HTTP"));
+    };
+    Ok((parsed, value))
+}
+
+impl Task {
+    /// Reads what the broker delivered.
+    pub fn read(properties: &BasicProperties, data: &[u8]) -> Result<Self, NotATask> {
+        let (order, named_run) = Order::read(data)?;
+        let run = header::text(properties, header::RUN).or(named_run).unwrap_or_else(|| NO_RUN.to_owned());
+        if run.is_empty() || run.len() > MAX_NAME_BYTES || run.chars().any(char::is_control) {
+            return Err(NotATask::Run);
+        }
+        let message_id = properties.message_id().as_ref().map(|id| id.as_str().to_owned()).filter(|id| !id.is_empty());
+        let key = match &message_id {
+            Some(id) => Key::of_message(&run, id),
+            None => Key::of(&run, "", &order, 0),
+        };
+        let attempt = header::number(properties, header::ATTEMPT).unwrap_or(1);
+        Ok(Self {
+            order,
+            run,
+            part: header::text(properties, header::PART),
+            key,
+            message_id,
+            attempt: u32::try_from(attempt).unwrap_or(u32::MAX).max(1),
+        })
+    }
+
+    /// The message body that [`Task::read`] reads back: a bare URL where that says it all.
+    pub(crate) fn body(&self) -> (Vec<u8>, &'static str) {
+        let order = &self.order;
+        let plain =
+            order.method == Method::GET && order.headers.is_empty() && order.body.is_none() && order.category.is_none();
+        if plain {
+            return (order.address.as_str().as_bytes().to_vec(), "text/plain");
+        }
+        let headers = order.headers.iter().map(|(name, value)| {
+            (name.as_str().to_owned(), String::from_utf8_lossy(value.as_bytes()).into_owned().into())
+        });
+        let written = Written {
+            url: order.address.as_str().to_owned(),
+            method: Some(order.method.to_string()),
+            headers: (!order.headers.is_empty()).then(|| headers.collect()),
+            body: order.body.as_ref().map(|body| String::from_utf8_lossy(body).into_owned().into()),
+            category: order.category.clone(),
+            run: None,
+        };
+        (serde_json::to_vec(&written).unwrap_or_default(), "application/json")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use lapin::types::{AMQPValue, FieldTable};
+
+    use super::*;
+
+    fn read(data: &str) -> Result<Task, NotATask> {
+        Task::read(&BasicProperties::default(), data.as_bytes())
+    }
+
+    #[test]
+    fn a_url_typed_by_hand_is_a_task() {
+        let task = read(" \u{feff}https://shop.example/p/1 \n").unwrap();
+        assert_eq!(task.order, Order::get(Address::parse("https://shop.example/p/1").unwrap()));
+        assert_eq!((task.run.as_str(), task.part, task.message_id, task.attempt), ("adhoc", None, None, 1));
+    }
+
+    #[test]
+    fn a_json_object_may_say_more() {
+        let task = read(
+            r#"{"url":"https://shop.example/api","method":"post","headers":{"Accept":"text/html"},
+                "body":{"sku":7},"category":"tea","run":"nightly","unknown":true}"#,
+        )
+        .unwrap();
+        assert_eq!(task.order.method, Method::POST);
+        assert_eq!(task.order.headers["accept"], "text/html");
+        assert_eq!(task.order.headers["content-type"], "application/json");
+        assert_eq!(task.order.body.as_deref(), Some(&br#"{"sku":7}"#[..]));
+        assert_eq!((task.order.category.as_deref(), task.run.as_str()), (Some("tea"), "nightly"));
+    }
+
+    #[test]
+    fn what_is_no_task_says_why() {
+        for (data, reason) in [
+            ("", "empty"),
+            ("hello", "absolute"),
+            (r#"{"link":"https://a.example/"}"#, "`url`"),
+            (r#"["https://a.example/"]"#, "JSON object"),
+            (r#"{"url":"ftp://a.example/"}"#, "`ftp`"),
+            (r#"{"url":"https://a.example/","method":"BREW"}"#, "method"),
+            (r#"{"url":"https://a.example/","headers":{"Host":"b.example"}}"#, "`Host`"),
+            (r#"{"url":"https://a.example/","headers":{"x y":"1"}}"#, "`x y`"),
+            (r#"{"url":"https://a.example/","headers":{"x":1}}"#, "no text"),
+            (r#"{"url":"https://a.example/","run":""}"#, "name of a run"),
+            (&"x".repeat(MAX_MESSAGE_BYTES + 1), "bytes"),
+        ] {
+            let error = read(data).unwrap_err().to_string();
+            assert!(error.contains(reason), "{}: {error}", &data[..data.len().min(60)]);
+        }
+        let error = Task::read(&BasicProperties::default(), b"\xff\xfe").unwrap_err();
+        assert_eq!(error, NotATask::NotText);
+    }
+
+    #[test]
+    fn the_error_of_a_header_does_not_repeat_its_value() {
+        let error = read(r#"{"url":"https://a.example/","headers":{"Authorization":"hunter2\n"}}"#).unwrap_err();
+        assert!(!error.to_string().contains("hunter2"));
+    }
+
+    #[test]
+    fn properties_name_run_part_attempt_and_id() {
+        let mut headers = FieldTable::default();
+        headers.insert("x-run".into(), AMQPValue::LongString("nightly".into()));
+        headers.insert("x-part".into(), AMQPValue::LongString("p1".into()));
+        headers.insert("x-attempt".into(), AMQPValue::LongString("3".into()));
+        let properties = BasicProperties::default().with_headers(headers).with_message_id("order-17".into());
+        let task = Task::read(&properties, br#"{"url":"https://a.example/","run":"other"}"#).unwrap();
+        assert_eq!((task.run.as_str(), task.part.as_deref(), task.attempt), ("nightly", Some("p1"), 3));
+        assert_eq!(task.key, Key::of_message("nightly", "order-17"));
+    }
+
+    #[test]
+    fn the_key_is_what_the_message_id_says() {
+        let order = Order::get(Address::parse("https://a.example/").unwrap());
+        let key = Key::of("run", "part", &order, 0);
+        assert_eq!(Key::of_message("any run", &key.to_string()), key);
+        assert_ne!(Key::of("run", "part", &order, 1), key);
+        assert_ne!(Key::of("runp", "art", &order, 0), key);
+    }
+
+    #[test]
+    fn what_is_written_is_read_back() {
+        for data in [
+            "https://a.example/?q=1",
+            r#"{"url":"https://a.example/","method":"PUT","headers":{"x-a":"1"},"body":"text","category":"tea"}"#,
+        ] {
+            let task = read(data).unwrap();
+            let (body, _) = task.body();
+            let again = Task::read(&BasicProperties::default(), &body).unwrap();
+            assert_eq!(again.order, task.order);
+        }
+    }
+}
