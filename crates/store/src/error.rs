@@ -1,0 +1,72 @@
+//! What can go wrong between fetchline and its database.
+
+/// A failure at the boundary to MySQL.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The database URL cannot be read. The text never repeats the URL, which may hold a password.
+    #[error("the database URL is not usable: {0}")]
+    Url(String),
+    /// The database does not answer, or does not take what it is given. Trying again could help.
+    #[error("{context}")]
+    Database {
+        /// What was being done.
+        context: &'static str,
+        /// What the driver said.
+        source: sqlx::Error,
+    },
+    /// A call took too long.
+    #[error("the database did not answer within {0} s ({1})")]
+    Deadline(u64, &'static str),
+    /// No connection could be had in time.
+    #[error(
+        "no database connection within {timeout_s} s: the database does not answer, or all {size} connections are in \
+         use (--pool, --pool-timeout)"
+    )]
+    PoolTimeout {
+        /// How long was waited.
+        timeout_s: f64,
+        /// How many connections there may be.
+        size: u32,
+    },
+    /// There are no tables.
+    #[error("the database has no fetchline schema: run `fetchline migrate` first")]
+    SchemaMissing,
+    /// The tables are older than this program.
+    #[error("the database has schema version {found}, and this program needs {needed}: run `fetchline migrate` first")]
+    SchemaTooOld {
+        /// The newest migration that was applied.
+        found: i64,
+        /// The newest migration that this program knows.
+        needed: i64,
+    },
+    /// A migration failed.
+    #[error("a migration failed")]
+    Migration(#[source] sqlx::migrate::MigrateError),
+    /// Another process has been migrating for too long.
+    #[error("another process has held the migration lock for {0} s")]
+    MigrationLocked(u64),
+}
+
+impl Error {
+    pub(crate) fn database(context: &'static str) -> impl Fn(sqlx::Error) -> Self {
+        move |source| Self::Database { context, source }
+    }
+
+    /// The server's error number, where the server answered with one.
+    pub fn number(&self) -> Option<u16> {
+        match self {
+            Self::Database { source: sqlx::Error::Database(error), .. } => {
+                error.try_downcast_ref::<sqlx::mysql::MySqlDatabaseError>().map(|error| error.number())
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether waiting cannot help: a person has to do something first.
+    pub fn is_configuration(&self) -> bool {
+        // The server's numbers for a user or password that it does not let in.
+        const ACCESS_DENIED: [u16; 3] = [1044, 1045, 1698];
+        matches!(self, Self::Url(_) | Self::SchemaMissing | Self::SchemaTooOld { .. })
+            || self.number().is_some_and(|number| ACCESS_DENIED.contains(&number))
+    }
+}

@@ -1,0 +1,137 @@
+//! The row of a task: what became of it.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use time::OffsetDateTime;
+
+/// What became of a task, in the word that stands in the database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Outcome {
+    /// A 2xx answer, also an empty one.
+    Ok,
+    /// Any other answer.
+    HttpError,
+    /// No answer within the time-out.
+    Timeout,
+    /// The host's name has no address.
+    Dns,
+    /// No connection.
+    Connect,
+    /// No TLS session.
+    Tls,
+    /// The answer broke the rules of HTTP, or broke off.
+    Protocol,
+    /// Too many redirects, or one that leads nowhere.
+    Redirect,
+    /// A body above `--max-body`.
+    TooLarge,
+    /// A body that cannot be decompressed.
+    Decode,
+}
+
+impl Outcome {
+    /// Every outcome.
+    pub const ALL: [Self; 10] = [
+        Self::Ok,
+        Self::HttpError,
+        Self::Timeout,
+        Self::Dns,
+        Self::Connect,
+        Self::Tls,
+        Self::Protocol,
+        Self::Redirect,
+        Self::TooLarge,
+        Self::Decode,
+    ];
+
+    /// The word in the database.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::HttpError => "http_error",
+            Self::Timeout => "timeout",
+            Self::Dns => "dns",
+            Self::Connect => "connect",
+            Self::Tls => "tls",
+            Self::Protocol => "protocol",
+            Self::Redirect => "redirect",
+            Self::TooLarge => "too_large",
+            Self::Decode => "decode",
+        }
+    }
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A body as it is stored. Its size and hash are kept in any case.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub enum Body {
+    /// Nothing is stored.
+    #[default]
+    None,
+    /// Valid JSON, no deeper than every supported database takes it.
+    Json(String),
+    /// Other text.
+    Text(String),
+    /// Anything else.
+    Bytes(Vec<u8>),
+}
+
+/// A row of `fetches`.
+#[derive(Clone, Debug)]
+pub struct Fetch {
+    /// The task's key.
+    pub id: [u8; 32],
+    /// The run, at most 100 characters.
+    pub run: String,
+    /// What was asked for, credentials struck out.
+    pub url: String,
+    /// Where redirects led, credentials struck out.
+    pub final_url: Option<String>,
+    /// The HTTP method.
+    pub method: String,
+    /// What became of it.
+    pub outcome: Outcome,
+    /// The status of the last answer.
+    pub status: Option<u16>,
+    /// As the answer declared it.
+    pub content_type: Option<String>,
+    /// After decompression.
+    pub body_bytes: Option<u64>,
+    /// After decompression.
+    pub body_sha256: Option<[u8; 32]>,
+    /// What is kept of the body.
+    pub body: Body,
+    /// For people.
+    pub error: Option<String>,
+    /// Tries, this one included.
+    pub attempts: u32,
+    /// How long the last try took, redirects and body included.
+    pub elapsed: Duration,
+    /// When the last try ended.
+    pub fetched_at: OffsetDateTime,
+    /// The pod.
+    pub worker: Arc<str>,
+    /// The message's own id.
+    pub message_id: Option<String>,
+}
+
+impl Fetch {
+    /// About how many bytes the row adds to the statement that writes it.
+    pub fn weight(&self) -> usize {
+        let body = match &self.body {
+            Body::None => 0,
+            Body::Json(text) | Body::Text(text) => text.len(),
+            Body::Bytes(bytes) => bytes.len(),
+        };
+        // The fixed columns, the lengths of the others, and the texts that are always there.
+        const FIXED: usize = 200;
+        FIXED + body + self.url.len() + self.run.len() + self.error.as_ref().map_or(0, String::len)
+    }
+}

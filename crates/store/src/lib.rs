@@ -1,0 +1,18 @@
+//! Everything in SQL: the schema, the batch write, and what is asked about runs.
+//!
+//! Works on MySQL 8 and MariaDB 10.11 and later. This crate knows neither RabbitMQ nor HTTP. What it promises: a
+//! [`Committed`] exists only after the transaction that holds its rows has been committed, every call has a deadline,
+//! and no code path holds one connection and asks for another.
+
+mod batch;
+mod error;
+mod fetch;
+mod migrate;
+mod pool;
+mod runs;
+
+pub use batch::{Batch, Committed, MAX_BATCH_ROWS, Unwritten};
+pub use error::Error;
+pub use fetch::{Body, Fetch, Outcome};
+pub use pool::{Store, StoreConfig};
+pub use runs::FetchTimes;

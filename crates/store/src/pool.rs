@@ -1,0 +1,131 @@
+//! The bounded pool, and the rules that every use of a connection follows.
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use sqlx::mysql::{MySqlConnectOptions, MySqlConnection, MySqlPool, MySqlPoolOptions};
+use sqlx::{ConnectOptions, Executor};
+
+use crate::Error;
+use crate::batch::Statements;
+
+/// How long one use of a connection may take, whatever is done with it.
+const DEADLINE: Duration = Duration::from_secs(30);
+
+/// Where the database is, and how much of it may be used.
+#[derive(Clone)]
+pub struct StoreConfig {
+    /// `mysql://user:password@host:port/database?ssl-mode=…&ssl-ca=…`
+    pub url: String,
+    /// Connections at most.
+    pub pool: u32,
+    /// How long to wait for a connection.
+    pub pool_timeout: Duration,
+}
+
+/// The database. Opening it connects to nothing yet.
+pub struct Store {
+    pub(crate) options: MySqlConnectOptions,
+    pub(crate) statements: Statements,
+    pool: MySqlPool,
+    config: StoreConfig,
+}
+
+impl Store {
+    /// Reads the configuration.
+    pub fn open(config: StoreConfig) -> Result<Self, Error> {
+        let options = MySqlConnectOptions::from_str(&config.url)
+            .map_err(|error| Error::Url(error.to_string()))?
+            // Statements carry URLs, and URLs may carry secrets.
+            .disable_statement_logging();
+        if options.get_database().is_none_or(str::is_empty) {
+            return Err(Error::Url("it names no database (mysql://user@host:3306/DATABASE)".to_owned()));
+        }
+        let pool = MySqlPoolOptions::new()
+            .max_connections(config.pool)
+            .acquire_timeout(config.pool_timeout)
+            // A ping before each use would cost a round trip; a dead connection shows itself, and is not used again.
+            .test_before_acquire(false)
+            .after_connect(|connection, _| {
+                Box::pin(async move {
+                    // Strict: data that does not fit is refused, never cut. Read committed: fewer gap locks.
+                    connection.execute("SET SESSION sql_mode = CONCAT(@@sql_mode, ',STRICT_ALL_TABLES')").await?;
+                    connection.execute("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED").await?;
+                    Ok(())
+                })
+            })
+            .connect_lazy_with(options.clone());
+        Ok(Self { options, statements: Statements::default(), pool, config })
+    }
+
+    /// Host, port and database, without user and password: what a log line may say.
+    pub fn location(&self) -> String {
+        let database = self.options.get_database().unwrap_or_default();
+        format!("{}:{} {database}", self.options.get_host(), self.options.get_port())
+    }
+
+    /// Whether the database answers.
+    pub async fn ping(&self) -> Result<(), Error> {
+        self.with_connection("asking whether the database answers", async |connection| {
+            connection.execute("SELECT 1").await.map_err(Error::database("the database does not answer")).map(drop)
+        })
+        .await
+    }
+
+    /// Lends a connection to `work`, which must not ask for another. After a failure the connection is closed, not put
+    /// back: the server then rolls back whatever was under way on it, and nothing half-read is left for the next user.
+    pub(crate) async fn with_connection<T>(
+        &self,
+        what: &'static str,
+        work: impl AsyncFnOnce(&mut MySqlConnection) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let mut connection = self.pool.acquire().await.map_err(|error| match error {
+            sqlx::Error::PoolTimedOut => {
+                Error::PoolTimeout { timeout_s: self.config.pool_timeout.as_secs_f64(), size: self.config.pool }
+            }
+            source => Error::Database { context: "cannot connect to the database", source },
+        })?;
+        let result = within(what, work(&mut connection)).await;
+        if result.is_err() {
+            drop(connection.detach());
+        }
+        result
+    }
+
+    /// Closes the connections.
+    pub async fn close(&self) {
+        self.pool.close().await;
+    }
+}
+
+/// Bounds a use of a connection.
+pub(crate) async fn within<T>(what: &'static str, work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+    tokio::time::timeout(DEADLINE, work).await.unwrap_or(Err(Error::Deadline(DEADLINE.as_secs(), what)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn open(url: &str) -> Result<Store, Error> {
+        Store::open(StoreConfig { url: url.to_owned(), pool: 1, pool_timeout: Duration::from_millis(50) })
+    }
+
+    #[tokio::test]
+    async fn neither_errors_nor_log_lines_repeat_the_password() {
+        let store = open("mysql://user:hunter2@db:3307/prices").unwrap();
+        assert_eq!(store.location(), "db:3307 prices");
+        for bad in ["mysql://user:hunter2@db:port/x", "postgres://user:hunter2@db/x", "mysql://user:hunter2@db/"] {
+            if let Err(error) = open(bad) {
+                assert!(!error.to_string().contains("hunter2"), "{error}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn waiting_for_a_connection_ends_and_says_so() {
+        // Nothing listens on the discard port.
+        let error = open("mysql://root@127.0.0.1:9/x").unwrap().ping().await.unwrap_err();
+        assert!(error.to_string().contains("database"), "{error}");
+    }
+}
