@@ -1,0 +1,43 @@
+//! Growing, jittered pauses between tries.
+
+use std::time::Duration;
+
+const FIRST: Duration = Duration::from_millis(200);
+const LONGEST: Duration = Duration::from_secs(20);
+
+/// The pauses of one outage.
+#[derive(Debug, Default)]
+pub(crate) struct Backoff {
+    tries: u32,
+}
+
+impl Backoff {
+    /// The next pause: it doubles up to 20 s, and a random half of it is left out, so that many workers that lost the
+    /// same server do not come back at the same moment.
+    pub(crate) fn next_pause(&mut self) -> Duration {
+        let whole = FIRST.saturating_mul(1 << self.tries.min(10)).min(LONGEST);
+        self.tries += 1;
+        whole.mul_f64(rand::random_range(0.5..=1.0))
+    }
+
+    /// The outage is over.
+    pub(crate) fn reset(&mut self) {
+        self.tries = 0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_grow_to_a_bound_and_differ() {
+        let mut backoff = Backoff::default();
+        let pauses: Vec<_> = (0..50).map(|_| backoff.next_pause()).collect();
+        assert!(pauses[0] <= FIRST && pauses[0] >= FIRST / 2);
+        assert!(pauses[20..].iter().all(|pause| (LONGEST / 2..=LONGEST).contains(pause)));
+        assert!(pauses[20..].iter().collect::<std::collections::HashSet<_>>().len() > 1);
+        backoff.reset();
+        assert!(backoff.next_pause() <= FIRST);
+    }
+}

@@ -1,0 +1,174 @@
+//! The settings of a worker, and whether they fit together.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use fetchline_store::MAX_BATCH_ROWS;
+
+/// AMQP counts the prefetch in 16 bits.
+pub const MAX_PREFETCH: usize = 65_535;
+
+/// The broker takes back what is unacked for 30 minutes (`consumer_timeout`); five of them are left as a margin.
+const UNACKED_AT_MOST: Duration = Duration::from_secs(25 * 60);
+
+/// Which bodies are stored. Size and hash are kept always.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StoreBody {
+    /// JSON as JSON, other text as text.
+    Text,
+    /// Only JSON.
+    Json,
+    /// Other bodies too, as bytes.
+    All,
+    /// None.
+    None,
+}
+
+/// The settings of a worker.
+#[derive(Clone, Debug)]
+pub struct WorkConfig {
+    /// The name that operators see: of the connection, the consumer and the rows.
+    pub pod: String,
+    /// Fetches at once.
+    pub concurrency: usize,
+    /// Messages held unacked; never more.
+    pub prefetch: usize,
+    /// A batch closes at this many rows,
+    pub batch_rows: usize,
+    /// or this long after its first row,
+    pub batch_age: Duration,
+    /// or at about this many bytes.
+    pub batch_bytes: usize,
+    /// The whole of a fetch, redirects and body included.
+    pub timeout: Duration,
+    /// Connecting, TLS included.
+    pub connect_timeout: Duration,
+    /// Silence between two reads.
+    pub read_timeout: Duration,
+    /// The largest body after decompression, in bytes.
+    pub max_body: usize,
+    /// Which bodies are stored.
+    pub store_body: StoreBody,
+    /// The `User-Agent` header.
+    pub user_agent: String,
+    /// How long a stopping worker goes on with what it has begun.
+    pub grace: Duration,
+    /// Where health is served; `None` for nowhere.
+    pub listen: Option<SocketAddr>,
+    /// Whether the worker ends when there is nothing left to do.
+    pub until_empty: bool,
+}
+
+impl WorkConfig {
+    /// The prefetch that keeps `concurrency` fetches busy while two batches are being written, as far as slow fetches
+    /// allow it.
+    pub fn default_prefetch(concurrency: usize, batch_rows: usize, timeout: Duration) -> usize {
+        let in_time = UNACKED_AT_MOST.as_millis() * concurrency as u128 / timeout.as_millis().max(1);
+        let in_time = usize::try_from(in_time).unwrap_or(MAX_PREFETCH).max(concurrency);
+        (4 * concurrency).max(concurrency + 2 * batch_rows).min(in_time).min(MAX_PREFETCH)
+    }
+
+    /// Every way in which the settings do not fit together.
+    pub fn problems(&self) -> Vec<String> {
+        let mut problems = Vec::new();
+        let mut refuse = |wrong: bool, problem: String| {
+            if wrong {
+                problems.push(problem);
+            }
+        };
+        refuse(self.concurrency == 0, "--concurrency is 0: nothing would ever be fetched".to_owned());
+        refuse(
+            self.prefetch < self.concurrency || self.prefetch > MAX_PREFETCH,
+            format!(
+                "--prefetch is {}: it has to be between --concurrency ({}) and {MAX_PREFETCH}",
+                self.prefetch, self.concurrency
+            ),
+        );
+        refuse(
+            self.batch_rows == 0 || self.batch_rows > MAX_BATCH_ROWS,
+            format!("--batch-rows is {}: a batch has 1 to {MAX_BATCH_ROWS} rows", self.batch_rows),
+        );
+        refuse(self.batch_bytes == 0, "--batch-bytes is 0: a batch would never hold a row".to_owned());
+        refuse(self.timeout.is_zero(), "--timeout is 0: every fetch would fail".to_owned());
+        refuse(
+            self.connect_timeout.is_zero() || self.connect_timeout > self.timeout,
+            "--connect-timeout has to be above 0 and at most --timeout".to_owned(),
+        );
+        refuse(
+            self.read_timeout.is_zero() || self.read_timeout > self.timeout,
+            "--read-timeout has to be above 0 and at most --timeout".to_owned(),
+        );
+        refuse(
+            self.grace <= self.timeout,
+            "--grace has to be above --timeout, so that a stopping worker can finish what it has begun".to_owned(),
+        );
+        let longest = self.timeout.saturating_mul(self.prefetch as u32) / (self.concurrency.max(1) as u32);
+        refuse(
+            longest > UNACKED_AT_MOST,
+            format!(
+                "prefetch x timeout / concurrency is {} minutes, and the broker takes back what is unacked for 30: \
+                 lower --prefetch or --timeout, or raise --concurrency",
+                longest.as_secs() / 60
+            ),
+        );
+        problems
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config() -> WorkConfig {
+        WorkConfig {
+            pod: "pod-1".to_owned(),
+            concurrency: 100,
+            prefetch: WorkConfig::default_prefetch(100, 500, Duration::from_secs(30)),
+            batch_rows: 500,
+            batch_age: Duration::from_millis(250),
+            batch_bytes: 4 << 20,
+            timeout: Duration::from_secs(30),
+            connect_timeout: Duration::from_secs(5),
+            read_timeout: Duration::from_secs(30),
+            max_body: 10 << 20,
+            store_body: StoreBody::Text,
+            user_agent: "fetchline/test".to_owned(),
+            grace: Duration::from_secs(35),
+            listen: None,
+            until_empty: false,
+        }
+    }
+
+    #[test]
+    fn the_defaults_fit_together() {
+        assert_eq!(config().problems(), Vec::<String>::new());
+        assert_eq!(config().prefetch, 1100);
+        let timeout = Duration::from_secs(30);
+        assert_eq!(WorkConfig::default_prefetch(30_000, 500, timeout), MAX_PREFETCH);
+        let few = WorkConfig { concurrency: 2, prefetch: WorkConfig::default_prefetch(2, 500, timeout), ..config() };
+        assert_eq!((few.prefetch, few.problems()), (100, Vec::new()));
+    }
+
+    #[test]
+    fn every_problem_is_reported_at_once() {
+        let broken = WorkConfig {
+            concurrency: 0,
+            batch_rows: 100_000,
+            batch_bytes: 0,
+            grace: Duration::from_secs(30),
+            read_timeout: Duration::from_secs(31),
+            ..config()
+        };
+        let problems = broken.problems();
+        for flag in ["--concurrency", "--batch-rows", "--batch-bytes", "--grace", "--read-timeout", "unacked"] {
+            assert!(problems.iter().any(|problem| problem.contains(flag)), "{flag}: {problems:?}");
+        }
+    }
+
+    #[test]
+    fn a_prefetch_that_the_broker_would_take_back_is_refused() {
+        let slow = WorkConfig { concurrency: 10, prefetch: 1000, ..config() };
+        assert_eq!(slow.problems().len(), 1);
+        assert!(slow.problems()[0].contains("50 minutes"));
+    }
+}

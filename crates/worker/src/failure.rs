@@ -1,0 +1,51 @@
+//! What an error of the HTTP client means: which outcome, and what to tell people.
+
+use std::error::Error;
+
+use fetchline_store::Outcome;
+
+/// The outcome that an error of sending a request or reading its answer stands for.
+pub(crate) fn outcome_of(error: &reqwest::Error) -> Outcome {
+    if error.is_timeout() {
+        Outcome::Timeout
+    } else if error.is_dns() {
+        Outcome::Dns
+    } else if sources(error).any(is_tls) {
+        Outcome::Tls
+    } else if error.is_connect() {
+        Outcome::Connect
+    } else if error.is_body() && !sources(error).any(|source| source.is::<hyper::Error>()) {
+        // The transfer was sound, what was transferred was not.
+        Outcome::Decode
+    } else {
+        Outcome::Protocol
+    }
+}
+
+/// An error with its causes in one line. The URL is left out: it stands beside it, masked.
+pub(crate) fn describe(error: reqwest::Error) -> String {
+    chain(&error.without_url())
+}
+
+/// An error with its causes in one line.
+pub(crate) fn chain(error: &(dyn Error + 'static)) -> String {
+    let mut text = error.to_string();
+    for source in sources(error) {
+        let cause = source.to_string();
+        if !text.contains(&cause) {
+            text.push_str(": ");
+            text.push_str(&cause);
+        }
+    }
+    text
+}
+
+fn sources<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    std::iter::successors(error.source(), |error| (*error).source())
+}
+
+/// TLS errors travel inside of IO errors, which do not name them as their source, and may be nested.
+fn is_tls(error: &(dyn Error + 'static)) -> bool {
+    let inner = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+    error.is::<rustls::Error>() || inner.is_some_and(|inner| is_tls(inner))
+}

@@ -1,0 +1,232 @@
+//! One request and its answer, redirects included, within one deadline.
+
+use std::time::Duration;
+
+use fetchline_queue::{Address, Order};
+use fetchline_store::Outcome;
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, LOCATION};
+use http::{HeaderMap, Method, StatusCode};
+use reqwest::{Client, Response, redirect, retry};
+
+use crate::config::WorkConfig;
+use crate::failure;
+use crate::resolver::Resolver;
+
+/// Redirects that are followed, as many as browsers' engines and curl's users expect at most in practice.
+const MAX_REDIRECTS: usize = 10;
+/// What is read of a redirect's body so that its connection can be used again; a longer one costs the connection.
+const DRAINED: usize = 64 * 1024;
+/// Connections that are idle are kept this long; common servers close them after 60 s or more.
+const IDLE: Duration = Duration::from_secs(30);
+
+/// What became of a request.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) outcome: Outcome,
+    pub(crate) status: Option<u16>,
+    /// The last address, where it is not the first one.
+    pub(crate) redirected_to: Option<Address>,
+    pub(crate) content_type: Option<String>,
+    /// The whole body after decompression; `None` where it was not received whole.
+    pub(crate) body: Option<Vec<u8>>,
+    pub(crate) error: Option<String>,
+}
+
+/// The one client of a worker; cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Fetcher {
+    client: Client,
+    timeout: Duration,
+    max_body: usize,
+}
+
+impl Fetcher {
+    pub(crate) fn new(config: &WorkConfig, resolver: Resolver) -> reqwest::Result<Self> {
+        let client = Client::builder()
+            .user_agent(&config.user_agent)
+            .connect_timeout(config.connect_timeout)
+            .read_timeout(config.read_timeout)
+            .pool_idle_timeout(IDLE)
+            .dns_resolver(resolver)
+            // Followed by our own loop, which records and bounds them.
+            .redirect(redirect::Policy::none())
+            .referer(false)
+            // Tries are counted: one request is one try.
+            .retry(retry::never())
+            // A pod's environment says nothing about how the outside is reached.
+            .no_proxy()
+            .build()?;
+        Ok(Self { client, timeout: config.timeout, max_body: config.max_body })
+    }
+
+    /// Sends the order and reads what comes back. A failure is an answer, too.
+    pub(crate) async fn fetch(&self, order: &Order) -> Answer {
+        let mut progress = Progress::default();
+        let outcome = match tokio::time::timeout(self.timeout, self.follow(order, &mut progress)).await {
+            Ok(Ok(outcome)) => outcome,
+            Ok(Err(failure)) => {
+                progress.error = Some(failure.text);
+                failure.outcome
+            }
+            Err(_) => {
+                progress.error = Some(format!("not finished within {} s", self.timeout.as_secs_f64()));
+                Outcome::Timeout
+            }
+        };
+        Answer {
+            outcome,
+            status: progress.status.map(|status| status.as_u16()),
+            redirected_to: progress.redirected_to,
+            content_type: progress.content_type,
+            body: progress.body,
+            error: progress.error,
+        }
+    }
+
+    async fn follow(&self, order: &Order, progress: &mut Progress) -> Result<Outcome, Failure> {
+        let mut hop = Hop::first(order);
+        for _ in 0..=MAX_REDIRECTS {
+            let mut response = hop.send(&self.client).await?;
+            let status = response.status();
+            progress.status = Some(status);
+            let Some(location) = redirect_location(&response) else {
+                progress.content_type = text_of(response.headers(), CONTENT_TYPE);
+                progress.body = Some(self.read(&mut response).await?);
+                if status.is_success() {
+                    return Ok(Outcome::Ok);
+                }
+                progress.error = Some(describe_status(status));
+                return Ok(Outcome::HttpError);
+            };
+            drain(&mut response).await;
+            hop.redirect(status, &location)?;
+            progress.redirected_to = Some(hop.address.clone());
+        }
+        Err(Failure { outcome: Outcome::Redirect, text: format!("more than {MAX_REDIRECTS} redirects") })
+    }
+
+    /// Reads the body to its end, or drops the connection on purpose when it is too large.
+    async fn read(&self, response: &mut Response) -> Result<Vec<u8>, Failure> {
+        let too_large = || Failure {
+            outcome: Outcome::TooLarge,
+            text: format!("the body is larger than {} bytes (--max-body)", self.max_body),
+        };
+        let announced = response.content_length().map_or(0, |length| usize::try_from(length).unwrap_or(usize::MAX));
+        if announced > self.max_body {
+            return Err(too_large());
+        }
+        let mut body = Vec::with_capacity(announced);
+        while let Some(chunk) = response.chunk().await? {
+            if body.len() + chunk.len() > self.max_body {
+                return Err(too_large());
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok(body)
+    }
+}
+
+/// What is known when the deadline strikes.
+#[derive(Default)]
+struct Progress {
+    status: Option<StatusCode>,
+    redirected_to: Option<Address>,
+    content_type: Option<String>,
+    body: Option<Vec<u8>>,
+    error: Option<String>,
+}
+
+/// Why there is no answer.
+struct Failure {
+    outcome: Outcome,
+    text: String,
+}
+
+impl From<reqwest::Error> for Failure {
+    fn from(error: reqwest::Error) -> Self {
+        Self { outcome: failure::outcome_of(&error), text: failure::describe(error) }
+    }
+}
+
+/// One request of a chain of redirects.
+struct Hop<'a> {
+    order: &'a Order,
+    address: Address,
+    method: Method,
+    with_body: bool,
+    with_headers: bool,
+}
+
+impl<'a> Hop<'a> {
+    fn first(order: &'a Order) -> Self {
+        let (address, method) = (order.address.clone(), order.method.clone());
+        Self { order, address, method, with_body: true, with_headers: true }
+    }
+
+    async fn send(&self, client: &Client) -> reqwest::Result<Response> {
+        let mut request = client.request(self.method.clone(), self.address.as_url().clone());
+        if self.with_headers && !self.order.headers.is_empty() {
+            let mut headers = self.order.headers.clone();
+            if !self.with_body {
+                // They describe a body that is not sent any more.
+                headers.remove(CONTENT_TYPE);
+                headers.remove(CONTENT_ENCODING);
+                headers.remove(CONTENT_LENGTH);
+            }
+            request = request.headers(headers);
+        }
+        if let (true, Some(body)) = (self.with_body, &self.order.body) {
+            request = request.body(body.clone());
+        }
+        request.send().await
+    }
+
+    /// The next hop (RFC 9110, 15.4). Headers of the task are for the origin that it named, and for no other.
+    fn redirect(&mut self, status: StatusCode, location: &str) -> Result<(), Failure> {
+        let next = self.address.join(location).map_err(|error| Failure {
+            outcome: Outcome::Redirect,
+            text: format!("the redirect leads nowhere: {error}"),
+        })?;
+        self.with_headers &= next.same_origin(&self.address);
+        self.address = next;
+        let becomes_get = match status {
+            StatusCode::SEE_OTHER => self.method != Method::HEAD,
+            StatusCode::MOVED_PERMANENTLY | StatusCode::FOUND => self.method == Method::POST,
+            _ => false,
+        };
+        if becomes_get {
+            self.method = Method::GET;
+            self.with_body = false;
+        }
+        Ok(())
+    }
+}
+
+/// Where a redirect leads; `None` for an answer that is none.
+fn redirect_location(response: &Response) -> Option<String> {
+    let redirects = matches!(response.status().as_u16(), 301 | 302 | 303 | 307 | 308);
+    redirects.then(|| text_of(response.headers(), LOCATION)).flatten()
+}
+
+/// Headers may hold any bytes; those that are no UTF-8 are replaced.
+fn text_of(headers: &HeaderMap, name: http::HeaderName) -> Option<String> {
+    headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
+}
+
+/// Reads a short body to its end, so that the connection can be used again. A failure is the next hop's to notice.
+async fn drain(response: &mut Response) {
+    let mut read = 0;
+    while let Ok(Some(chunk)) = response.chunk().await {
+        read += chunk.len();
+        if read > DRAINED {
+            return;
+        }
+    }
+}
+
+fn describe_status(status: StatusCode) -> String {
+    match status.canonical_reason() {
+        Some(reason) => format!("{} {reason}", status.as_u16()),
+        None => status.as_u16().to_string(),
+    }
+}

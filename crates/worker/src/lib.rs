@@ -1,0 +1,31 @@
+//! The road of a URL, from its delivery to its ack.
+//!
+//! A stage is a file, and the files are declared in the order in which a URL passes them; [`pipeline`] alone joins them.
+//! A stage hands on what it is done with and ends when the stage before it has ended, so that a drain is nothing but
+//! the first stage stopping.
+
+mod config;
+pub mod pipeline;
+
+// The road.
+mod admit;
+mod batch;
+mod commit;
+mod consume;
+mod extract;
+mod fetch;
+mod hand_over;
+mod settle;
+
+// What the stages lean on.
+mod backoff;
+mod failure;
+mod health;
+mod idle;
+mod ledger;
+mod resolver;
+mod summary;
+
+pub use config::{MAX_PREFETCH, StoreBody, WorkConfig};
+pub use pipeline::{Deps, Stop, run};
+pub use summary::Summary;

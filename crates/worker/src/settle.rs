@@ -1,0 +1,211 @@
+//! The only place where messages are settled.
+//!
+//! What may be acked arrives here as proof: [`Committed`] from the store, or [`Confirmed`] from the broker. Nothing else
+//! opens this door. A ledger belongs to a channel and dies with it: a late result of an older channel is committed like
+//! any other, and is not acked, since its tag would mean another message on the new channel.
+#![expect(clippy::disallowed_methods, reason = "this is the one file that acks, nacks and rejects")]
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use fetchline_queue::Confirmed;
+use fetchline_store::Committed;
+use lapin::options::{BasicAckOptions, BasicNackOptions};
+use lapin::{Channel, Connection};
+use tokio::sync::mpsc;
+use tracing::{debug, warn};
+
+use crate::commit::Finished;
+use crate::ledger::{Ack, Ledger};
+
+/// How long a settled delivery may wait for a lower one that is still out, before it is acked on its own.
+const MAX_WAIT: Duration = Duration::from_secs(1);
+/// Notes that are taken together: the more, the fewer acks.
+const NOTES_AT_ONCE: usize = 1024;
+
+/// The right to have a delivery settled. Dropping it means that the broker delivers the message again.
+#[derive(Debug)]
+#[must_use = "dropping a receipt means that the message comes back"]
+pub(crate) struct Receipt {
+    channel: u64,
+    tag: u64,
+}
+
+/// A channel on which deliveries come in.
+#[derive(Clone)]
+pub(crate) struct Session {
+    /// Numbers the sessions of this worker.
+    number: u64,
+    channel: Channel,
+    connection: Arc<Connection>,
+}
+
+impl Session {
+    pub(crate) fn new(number: u64, channel: Channel, connection: Arc<Connection>) -> Self {
+        Self { number, channel, connection }
+    }
+
+    pub(crate) fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
+    pub(crate) fn channel(&self) -> &Channel {
+        &self.channel
+    }
+}
+
+enum Note {
+    Opened(Session),
+    Committed(Committed<Finished>),
+    Confirmed(Confirmed<Receipt>),
+    GivenBack(Receipt),
+}
+
+/// Brings receipts to the place where they are settled; cheap to clone. When the last one is dropped, settling ends.
+#[derive(Clone)]
+pub(crate) struct Settle {
+    notes: mpsc::UnboundedSender<Note>,
+    held: Arc<AtomicUsize>,
+}
+
+impl Settle {
+    /// A new channel: earlier receipts are void.
+    pub(crate) fn opened(&self, session: Session) {
+        self.held.store(0, Ordering::Relaxed);
+        self.note(Note::Opened(session));
+    }
+
+    /// The receipt of a delivery.
+    pub(crate) fn receipt(&self, session: &Session, tag: u64) -> Receipt {
+        self.held.fetch_add(1, Ordering::Relaxed);
+        Receipt { channel: session.number, tag }
+    }
+
+    /// Rows are durable: their messages are acked.
+    pub(crate) fn committed(&self, proof: Committed<Finished>) {
+        self.note(Note::Committed(proof));
+    }
+
+    /// The broker has the message that replaces this one: it is acked.
+    pub(crate) fn confirmed(&self, proof: Confirmed<Receipt>) {
+        self.note(Note::Confirmed(proof));
+    }
+
+    /// Nothing was done with the message: another worker may have it.
+    pub(crate) fn give_back(&self, receipt: Receipt) {
+        self.note(Note::GivenBack(receipt));
+    }
+
+    /// Deliveries of the present channel that are not settled yet.
+    pub(crate) fn held(&self) -> usize {
+        self.held.load(Ordering::Relaxed)
+    }
+
+    fn note(&self, note: Note) {
+        // The other end lives until every sender is gone.
+        _ = self.notes.send(note);
+    }
+}
+
+/// The two ends of settling. There are never more notes under way than deliveries that are out.
+pub(crate) fn channel() -> (Settle, Settling) {
+    let (notes, inbox) = mpsc::unbounded_channel();
+    let held = Arc::new(AtomicUsize::new(0));
+    (Settle { notes, held: held.clone() }, Settling { inbox, held, present: None })
+}
+
+/// Settles what it is told to, until nobody is left who could tell.
+pub(crate) struct Settling {
+    inbox: mpsc::UnboundedReceiver<Note>,
+    held: Arc<AtomicUsize>,
+    present: Option<(Session, Ledger)>,
+}
+
+impl Settling {
+    /// Runs until every [`Settle`] is dropped, acks what is still to be acked, and closes the connection.
+    pub(crate) async fn run(mut self, max_waiting: usize) {
+        let mut notes = Vec::with_capacity(NOTES_AT_ONCE);
+        loop {
+            let patience_ends = self.present.as_ref().and_then(|(_, ledger)| ledger.patience_ends());
+            let received = tokio::select! {
+                received = self.inbox.recv_many(&mut notes, NOTES_AT_ONCE) => received,
+                () = until(patience_ends) => usize::MAX,
+            };
+            if received == 0 {
+                break;
+            }
+            let now = Instant::now();
+            for note in notes.drain(..) {
+                self.take(note, now, max_waiting).await;
+            }
+            if let Some((session, ledger)) = &mut self.present {
+                send(session, ledger.due(now)).await;
+            }
+        }
+        if let Some((session, mut ledger)) = self.present.take() {
+            send(&session, ledger.close(Instant::now())).await;
+            // Closing waits for the broker's answer, so the acks have arrived. Whatever is still out comes back.
+            if let Err(error) = session.connection.close(200, "drained".into()).await {
+                debug!(%error, "the connection was closed already");
+            }
+        }
+    }
+
+    async fn take(&mut self, note: Note, now: Instant, max_waiting: usize) {
+        match note {
+            Note::Opened(session) => self.present = Some((session, Ledger::new(max_waiting, MAX_WAIT))),
+            Note::Committed(proof) => {
+                for finished in proof.into_receipts() {
+                    self.settle(finished.receipt, now);
+                }
+            }
+            Note::Confirmed(proof) => self.settle(proof.into_inner(), now),
+            Note::GivenBack(receipt) => self.give_back(receipt).await,
+        }
+    }
+
+    fn settle(&mut self, receipt: Receipt, now: Instant) {
+        if let Some((session, ledger)) = &mut self.present
+            && session.number == receipt.channel
+        {
+            ledger.settle(receipt.tag, now);
+            self.held.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    async fn give_back(&mut self, receipt: Receipt) {
+        if let Some((session, ledger)) = &mut self.present
+            && session.number == receipt.channel
+        {
+            ledger.give_back(receipt.tag);
+            self.held.fetch_sub(1, Ordering::Relaxed);
+            // Not multiple: lower tags may be with a fetch.
+            let options = BasicNackOptions { multiple: false, requeue: true };
+            if let Err(error) = session.channel.basic_nack(receipt.tag, options).await {
+                debug!(%error, "the channel was closed before a message was given back");
+            }
+        }
+    }
+}
+
+async fn send(session: &Session, acks: Vec<Ack>) {
+    for ack in acks {
+        let (tag, multiple) = match ack {
+            Ack::UpTo(tag) => (tag, true),
+            Ack::One(tag) => (tag, false),
+        };
+        if let Err(error) = session.channel.basic_ack(tag, BasicAckOptions { multiple }).await {
+            // The messages come back; their rows are there already.
+            warn!(%error, "messages could not be acked, and will be delivered again");
+            return;
+        }
+    }
+}
+
+async fn until(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => tokio::time::sleep_until(moment.into()).await,
+        None => std::future::pending().await,
+    }
+}
