@@ -1,0 +1,13 @@
+//! From lists of URLs to tasks that the broker has confirmed.
+//!
+//! The modules stand in the order of the flow: lines are read from a source, sifted into tasks, and sent; [`produce`]
+//! joins them. Memory does not grow with the input, except by 16 bytes a URL to find doubles.
+
+mod produce;
+mod send;
+mod sift;
+mod source;
+
+pub use produce::{Config, Error, Event, Produced, Progress, produce};
+pub use sift::Rejection;
+pub use source::Source;
