@@ -1,0 +1,111 @@
+//! The flags that several commands share, and how values are written.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use bytesize::ByteSize;
+use clap::{Args, ValueEnum};
+use fetchline_queue::{Broker, BrokerConfig, Role};
+use fetchline_store::{Store, StoreConfig};
+
+use crate::exit::Failure;
+
+/// Flags of every command.
+#[derive(Args)]
+pub(crate) struct Everywhere {
+    /// RabbitMQ; amqps:// for TLS. Also read from AMQP_URL
+    ///
+    /// [default: amqp://guest:guest@127.0.0.1:5672/%2f]
+    #[arg(long, global = true, value_name = "URL", env = "FETCHLINE_AMQP_URL", hide_env_values = true)]
+    #[arg(default_value_t = from_environment("AMQP_URL", "amqp://guest:guest@127.0.0.1:5672/%2f"))]
+    #[arg(hide_default_value = true)]
+    pub(crate) amqp_url: String,
+
+    /// A PEM file with the authority that signed the broker's certificate
+    #[arg(long, global = true, value_name = "FILE", env = "FETCHLINE_AMQP_CA")]
+    pub(crate) amqp_ca: Option<PathBuf>,
+
+    /// MySQL or MariaDB; TLS as the URL says (?ssl-mode=VERIFY_IDENTITY&ssl-ca=FILE). Also read from DATABASE_URL
+    ///
+    /// [default: mysql://root@127.0.0.1:3306/fetchline]
+    #[arg(long, global = true, value_name = "URL", env = "FETCHLINE_DATABASE_URL", hide_env_values = true)]
+    #[arg(default_value_t = from_environment("DATABASE_URL", "mysql://root@127.0.0.1:3306/fetchline"))]
+    #[arg(hide_default_value = true)]
+    pub(crate) database_url: String,
+
+    /// Begins the name of every exchange and queue, so that several fleets can share a broker
+    #[arg(long, global = true, value_name = "NAME", env = "FETCHLINE_PREFIX", default_value = "fetchline")]
+    #[arg(value_parser = prefix)]
+    pub(crate) prefix: String,
+
+    /// How log lines are written (to standard error)
+    #[arg(long, global = true, value_name = "FORMAT", env = "FETCHLINE_LOG", default_value = "text")]
+    pub(crate) log: LogFormat,
+}
+
+/// How log lines are written.
+#[derive(Clone, Copy, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// For people
+    Text,
+    /// One JSON object a line
+    Json,
+}
+
+impl Everywhere {
+    /// The broker, under the name that the console shows.
+    pub(crate) fn broker(&self, role: Role, name: &str) -> Result<Broker, Failure> {
+        let config = BrokerConfig { url: self.amqp_url.clone(), ca: self.amqp_ca.clone(), prefix: self.prefix.clone() };
+        Broker::new(&config, role, name).map_err(Failure::usage)
+    }
+
+    /// The database, with this many connections at most.
+    pub(crate) fn store(&self, pool: u32, pool_timeout: Duration) -> Result<Store, Failure> {
+        Store::open(StoreConfig { url: self.database_url.clone(), pool, pool_timeout }).map_err(Failure::usage)
+    }
+}
+
+/// The default of a flag whose variable has a name that other programs use, too.
+fn from_environment(variable: &str, otherwise: &str) -> String {
+    std::env::var(variable).ok().filter(|value| !value.is_empty()).unwrap_or_else(|| otherwise.to_owned())
+}
+
+/// The name of this host: in a pod, the pod's.
+pub(crate) fn host_name() -> String {
+    let named = std::fs::read_to_string("/proc/sys/kernel/hostname").ok().map(|name| name.trim().to_owned());
+    named.filter(|name| !name.is_empty()).unwrap_or_else(|| "unknown-host".to_owned())
+}
+
+/// A name of the broker has at most 255 bytes; ours end in something of their own.
+fn prefix(text: &str) -> Result<String, String> {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    if text.is_empty() || text.len() > 100 || !text.chars().all(allowed) {
+        return Err("1 to 100 letters, digits, `-`, `_` and `.`".to_owned());
+    }
+    Ok(text.to_owned())
+}
+
+/// `250ms`, `30s`, `10m`.
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
+    humantime::parse_duration(text).map_err(|error| format!("{error} (write it like 250ms, 30s, 10m)"))
+}
+
+/// `4MiB`.
+pub(crate) fn size(text: &str) -> Result<usize, String> {
+    let size: ByteSize = text.parse().map_err(|error| format!("{error} (write it like 512KiB, 4MiB)"))?;
+    usize::try_from(size.as_u64()).map_err(|_| "too large".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_written_as_the_help_says() {
+        assert_eq!(duration("250ms"), Ok(Duration::from_millis(250)));
+        assert_eq!(size("4MiB"), Ok(4 << 20));
+        assert!(duration("soon").unwrap_err().contains("30s"));
+        assert!(size("much").unwrap_err().contains("MiB"));
+        assert!(prefix("team-a.prices").is_ok() && prefix("a b").is_err() && prefix("").is_err());
+    }
+}

@@ -1,0 +1,30 @@
+//! Log lines to standard error.
+
+use std::io;
+
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+
+use crate::args::LogFormat;
+
+/// Starts logging: `info` and above, or what RUST_LOG says.
+pub(crate) fn start(format: LogFormat) {
+    let chosen = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    // Libraries report what we handle and say ourselves; lapin would even print messages, which may hold secrets.
+    let quiet = ["lapin=off", "sqlx=off", "hickory_resolver=off", "hickory_net=off", "hickory_proto=off"];
+    let filter = quiet.iter().filter_map(|line| line.parse().ok()).fold(chosen, EnvFilter::add_directive);
+    let registry = tracing_subscriber::registry().with(filter);
+    match format {
+        LogFormat::Text => {
+            let ansi = io::IsTerminal::is_terminal(&io::stderr());
+            registry
+                .with(tracing_subscriber::fmt::layer().with_writer(io::stderr).with_ansi(ansi).with_target(false))
+                .init();
+        }
+        LogFormat::Json => {
+            let layer = tracing_subscriber::fmt::layer().json().flatten_event(true).with_writer(io::stderr);
+            registry.with(layer).init();
+        }
+    }
+}

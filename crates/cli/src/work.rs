@@ -1,0 +1,181 @@
+//! `fetchline work`.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use clap::ValueEnum;
+use fetchline_queue::Role;
+use fetchline_worker::pipeline::Error;
+use fetchline_worker::{Deps, MAX_PREFETCH, Stop, StoreBody, WorkConfig};
+
+use crate::args::{self, Everywhere};
+use crate::exit::{Done, Failure, Result};
+use crate::stop;
+
+/// Consumes until it is stopped, then prints the summary. SIGTERM or Ctrl-C: takes no more, finishes what was begun
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Fetches at once
+    #[arg(long, value_name = "N", env = "FETCHLINE_CONCURRENCY", default_value_t = 100)]
+    concurrency: usize,
+
+    /// Messages held unacked, at most [default: max(4 x concurrency, concurrency + 2 x batch-rows), less where slow
+    /// fetches could hold a message for 25 minutes]
+    #[arg(long, value_name = "N", env = "FETCHLINE_PREFETCH")]
+    prefetch: Option<usize>,
+
+    /// A batch is written when it has this many rows
+    #[arg(long, value_name = "N", env = "FETCHLINE_BATCH_ROWS", default_value_t = 500)]
+    batch_rows: usize,
+
+    /// ... or is this old
+    #[arg(long, value_name = "DURATION", env = "FETCHLINE_BATCH_AGE", default_value = "250ms")]
+    #[arg(value_parser = args::duration)]
+    batch_age: Duration,
+
+    /// ... or this large
+    #[arg(long, value_name = "SIZE", env = "FETCHLINE_BATCH_BYTES", default_value = "4MiB", value_parser = args::size)]
+    batch_bytes: usize,
+
+    /// The whole of a fetch, redirects and body included
+    #[arg(long, value_name = "DURATION", env = "FETCHLINE_TIMEOUT", default_value = "30s")]
+    #[arg(value_parser = args::duration)]
+    timeout: Duration,
+
+    /// Connecting, TLS included
+    #[arg(long, value_name = "DURATION", env = "FETCHLINE_CONNECT_TIMEOUT", default_value = "5s")]
+    #[arg(value_parser = args::duration)]
+    connect_timeout: Duration,
+
+    /// Silence between two reads of an answer [default: as long as --timeout]
+    #[arg(long, value_name = "DURATION", env = "FETCHLINE_READ_TIMEOUT", value_parser = args::duration)]
+    read_timeout: Option<Duration>,
+
+    /// The largest body, after decompression
+    #[arg(long, value_name = "SIZE", env = "FETCHLINE_MAX_BODY", default_value = "10MiB", value_parser = args::size)]
+    max_body: usize,
+
+    /// Which bodies are stored; size and hash are kept always
+    #[arg(long, value_name = "WHICH", env = "FETCHLINE_STORE_BODY", default_value = "text")]
+    store_body: Keep,
+
+    /// The User-Agent header
+    #[arg(long, value_name = "TEXT", env = "FETCHLINE_USER_AGENT")]
+    #[arg(default_value = concat!("fetchline/", env!("CARGO_PKG_VERSION")))]
+    user_agent: String,
+
+    /// MySQL connections, at most
+    #[arg(long, value_name = "N", env = "FETCHLINE_POOL", default_value_t = 4)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..))]
+    pool: u32,
+
+    /// How long to wait for a MySQL connection
+    #[arg(long, value_name = "DURATION", env = "FETCHLINE_POOL_TIMEOUT", default_value = "5s")]
+    #[arg(value_parser = args::duration)]
+    pool_timeout: Duration,
+
+    /// How long a stopping worker goes on with what it has begun; must be above --timeout
+    #[arg(long, value_name = "DURATION", env = "FETCHLINE_GRACE", default_value = "35s", value_parser = args::duration)]
+    grace: Duration,
+
+    /// Where /livez and /readyz are served; port 0 takes a free one, `off` serves nothing
+    #[arg(long, value_name = "ADDRESS", env = "FETCHLINE_LISTEN", default_value = "127.0.0.1:9464")]
+    #[arg(value_parser = listen)]
+    listen: Listen,
+
+    /// End with 0 when `urls` was seen empty twice, 2 s apart, and this worker holds nothing
+    #[arg(long, env = "FETCHLINE_UNTIL_EMPTY")]
+    until_empty: bool,
+
+    /// The name of this worker in the console and in the rows [default: the host's name, in a pod the pod's]
+    #[arg(long, value_name = "NAME", env = "FETCHLINE_POD")]
+    pod: Option<String>,
+
+    /// Print the summary as JSON
+    #[arg(long, env = "FETCHLINE_JSON")]
+    json: bool,
+}
+
+/// Which bodies are stored.
+#[derive(Clone, Copy, ValueEnum)]
+enum Keep {
+    /// JSON as JSON, other text as text
+    Text,
+    /// Only JSON
+    Json,
+    /// Other bodies too, as bytes
+    All,
+    /// None
+    None,
+}
+
+/// Where health is served.
+#[derive(Clone, Copy)]
+struct Listen(Option<SocketAddr>);
+
+fn listen(text: &str) -> std::result::Result<Listen, String> {
+    match text {
+        "off" => Ok(Listen(None)),
+        text => text.parse().map(|address| Listen(Some(address))).map_err(|_| "IP:PORT, or `off`".to_owned()),
+    }
+}
+
+pub(crate) async fn run(everywhere: Everywhere, args: Args) -> Result {
+    let pod = args.pod.clone().unwrap_or_else(args::host_name);
+    if pod.is_empty() || pod.len() > 100 {
+        return Err(Failure::usage(anyhow::anyhow!("--pod has 1 to 100 bytes")));
+    }
+    let broker = everywhere.broker(Role::Work, &pod)?;
+    let store = Arc::new(everywhere.store(args.pool, args.pool_timeout)?);
+    let stop = Stop::default();
+    let signalled = stop.clone();
+    stop::on_signal(move || signalled.stop()).context("cannot listen for signals")?;
+    let json = args.json;
+    let config = args.into_config(pod);
+    tracing::info!(?config, broker = broker.location(), database = store.location(), "starting");
+    let (summary, result) = match fetchline_worker::run(config, Deps { broker, store }, stop).await {
+        Ok(summary) => (summary, Ok(Done::Whole)),
+        Err(Error::GraceOver(summary)) => {
+            let summary: fetchline_worker::Summary = *summary;
+            (summary.clone(), Err(Error::GraceOver(Box::new(summary)).into()))
+        }
+        Err(error @ (Error::Config(_) | Error::Listen(..))) => return Err(Failure::usage(error)),
+        Err(error) => return Err(error.into()),
+    };
+    if json {
+        println!("{}", serde_json::to_string(&summary)?);
+    } else {
+        println!("{summary}");
+    }
+    result
+}
+
+impl Args {
+    fn into_config(self, pod: String) -> WorkConfig {
+        let default_prefetch = WorkConfig::default_prefetch(self.concurrency, self.batch_rows, self.timeout);
+        WorkConfig {
+            pod,
+            concurrency: self.concurrency,
+            prefetch: self.prefetch.unwrap_or(default_prefetch).min(MAX_PREFETCH + 1),
+            batch_rows: self.batch_rows,
+            batch_age: self.batch_age,
+            batch_bytes: self.batch_bytes,
+            timeout: self.timeout,
+            connect_timeout: self.connect_timeout,
+            read_timeout: self.read_timeout.unwrap_or(self.timeout),
+            max_body: self.max_body,
+            store_body: match self.store_body {
+                Keep::Text => StoreBody::Text,
+                Keep::Json => StoreBody::Json,
+                Keep::All => StoreBody::All,
+                Keep::None => StoreBody::None,
+            },
+            user_agent: self.user_agent,
+            grace: self.grace,
+            listen: self.listen.0,
+            until_empty: self.until_empty,
+        }
+    }
+}
