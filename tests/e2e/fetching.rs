@@ -1,0 +1,180 @@
+//! What is fetched, and what becomes of it.
+
+use fetchline_tests::shop::{self, Product};
+use fetchline_tests::world::World;
+use sqlx::Row;
+
+#[tokio::test]
+async fn every_url_becomes_a_row() -> anyhow::Result<()> {
+    let world = World::new().await?;
+    let mut urls = world.pages(300);
+    urls.extend((300..600).map(|id| world.shop.url(&format!("/p/{id}.json"))));
+    world.produce("nightly", &urls).await?;
+    let summary = world.work_until_empty(&[]).await?;
+
+    assert_eq!((&summary["ok"], &summary["failed"], &summary["rows"]), (&600.into(), &0.into(), &600.into()));
+    assert_eq!(world.rows().await?, 600);
+    assert_eq!((world.ready("urls").await?, world.ready("dead").await?), (0, 0));
+    assert_eq!((world.shop.visits().total(), world.shop.visits().repeats()), (600, 0));
+
+    let row = sqlx::query(
+        "SELECT run, method, outcome, status, content_type, body_bytes, body_json, body_text, attempts, worker, \
+         LOWER(HEX(id)) = message_id AS keyed, final_url, error, \
+         ABS(TIMESTAMPDIFF(SECOND, fetched_at, UTC_TIMESTAMP())) AS age FROM fetches WHERE url = ?",
+    )
+    .bind(world.shop.url("/p/300.json"))
+    .fetch_one(&world.database)
+    .await?;
+    assert_eq!(row.get::<String, _>("run"), "nightly");
+    assert_eq!(row.get::<String, _>("method"), "GET");
+    assert_eq!(row.get::<String, _>("outcome"), "ok");
+    assert_eq!(row.get::<u16, _>("status"), 200);
+    assert!(row.get::<String, _>("content_type").starts_with("application/json"));
+    assert_eq!(row.get::<Option<String>, _>("body_text"), None);
+    assert_eq!(row.get::<u32, _>("attempts"), 1);
+    assert_eq!(row.get::<String, _>("worker"), "worker-1");
+    assert_eq!(row.get::<i64, _>("keyed"), 1);
+    assert_eq!(row.get::<Option<String>, _>("final_url"), None);
+    assert_eq!(row.get::<Option<String>, _>("error"), None);
+    assert!(row.get::<i64, _>("age") < 120, "the time is UTC");
+    let body: serde_json::Value = row.try_get_unchecked::<String, _>("body_json")?.parse()?;
+    assert_eq!(body["name"], Product::nth(300).name.as_str());
+
+    let page: String = sqlx::query_scalar("SELECT body_text FROM fetches WHERE url = ?")
+        .bind(world.shop.url("/p/7"))
+        .fetch_one(&world.database)
+        .await?;
+    assert!(page.contains(&Product::nth(7).sku), "{page}");
+    assert_eq!(world.count("SELECT COUNT(*) FROM fetches WHERE body_bytes = 0 OR body_sha256 IS NULL").await?, 0);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_failure_is_an_outcome_and_never_holds_up_the_others() -> anyhow::Result<()> {
+    let world = World::new().await?;
+    let cases = [
+        ("/p/1", "ok", Some(200)),
+        ("/slow/300/2", "ok", Some(200)),
+        ("/empty/3", "ok", Some(200)),
+        ("/no-content/4", "ok", Some(204)),
+        ("/compressed/gzip/5", "ok", Some(200)),
+        ("/compressed/br/6", "ok", Some(200)),
+        ("/compressed/zstd/7", "ok", Some(200)),
+        ("/compressed/deflate/8", "ok", Some(200)),
+        ("/status/404/9", "http_error", Some(404)),
+        ("/status/500/10", "http_error", Some(500)),
+        ("/busy/1/99/11", "http_error", Some(429)),
+        ("/redirect/3/12", "ok", Some(200)),
+        ("/redirect-loop/13", "redirect", Some(302)),
+        ("/redirect-endless/1/14", "redirect", Some(302)),
+        ("/redirect-to?url=ftp://a.example/", "redirect", Some(302)),
+        ("/huge/3/15", "too_large", Some(200)),
+        ("/endless/16", "too_large", Some(200)),
+        ("/bomb/gzip/17", "too_large", Some(200)),
+        ("/hang/18", "timeout", None),
+        ("/hang-body/19", "timeout", Some(200)),
+        ("/drip/50/20", "timeout", Some(200)),
+        ("/truncated/21", "protocol", Some(200)),
+        ("/truncated-chunked/22", "protocol", Some(200)),
+        ("/reset/23", "protocol", None),
+        ("/garbage/24", "protocol", None),
+        ("/image/25", "ok", Some(200)),
+        ("/bad-json/26", "ok", Some(200)),
+        ("/deep-json/500/27", "ok", Some(200)),
+    ];
+    let elsewhere = [
+        ("http://no-such-host.invalid/".to_owned(), "dns"),
+        ("http://127.0.0.1:9/".to_owned(), "connect"),
+        (world.shop.url("/p/28").replace("http://", "https://"), "tls"),
+    ];
+    let mut urls: Vec<String> = cases.iter().map(|(path, ..)| world.shop.url(path)).collect();
+    urls.extend(elsewhere.iter().map(|(url, _)| url.clone()));
+    world.produce("outcomes", &urls).await?;
+    let flags = ["--timeout", "3s", "--connect-timeout", "2s", "--max-body", "2MiB"];
+    let summary = world.work_until_empty(&flags).await?;
+    assert_eq!(summary["rows"], urls.len());
+
+    let mut wrong = Vec::new();
+    let elsewhere = elsewhere.iter().map(|(url, outcome)| (url.clone(), *outcome, None));
+    let here = cases.iter().map(|(path, outcome, status)| (world.shop.url(path), *outcome, *status));
+    for (url, outcome, status) in here.chain(elsewhere) {
+        let row: (String, Option<u16>, Option<String>) =
+            sqlx::query_as("SELECT outcome, status, error FROM fetches WHERE url = ?")
+                .bind(&url)
+                .fetch_one(&world.database)
+                .await?;
+        if (row.0.as_str(), row.1) != (outcome, status) || (outcome != "ok") != row.2.is_some() {
+            wrong.push(format!("{url}: {row:?}, expected {outcome} {status:?}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+    assert_eq!(world.ready("urls").await?, 0);
+    Ok(())
+}
+
+#[tokio::test]
+async fn bodies_are_stored_as_what_they_are() -> anyhow::Result<()> {
+    let world = World::new().await?;
+    let charsets = ["utf-8", "iso-8859-1", "windows-1252", "shift_jis", "gbk", "koi8-r", "utf-16le"];
+    let mut urls: Vec<String> = charsets.iter().map(|name| world.shop.url(&format!("/charset/{name}/1"))).collect();
+    urls.extend(charsets.iter().map(|name| world.shop.url(&format!("/charset-meta/{name}/1"))));
+    let others = ["/image/1", "/bad-json/1", "/deep-json/20/1", "/deep-json/40/1", "/empty/1", "/redirect/2/1"];
+    urls.extend(others.iter().map(|path| world.shop.url(path)));
+    world.produce("bodies", &urls).await?;
+    world.work_until_empty(&[]).await?;
+
+    for name in charsets {
+        let sample = shop::charset_sample(name).unwrap_or_default();
+        for path in [format!("/charset/{name}/1"), format!("/charset-meta/{name}/1")] {
+            let text: String = sqlx::query_scalar("SELECT body_text FROM fetches WHERE url = ?")
+                .bind(world.shop.url(&path))
+                .fetch_one(&world.database)
+                .await?;
+            assert!(text.contains(sample), "{path}: {sample:?} is not in {text}");
+        }
+    }
+    // As JSON, as text, as bytes.
+    let kept = async |path: &str| -> anyhow::Result<(i64, i64, i64, bool, Option<String>)> {
+        Ok(sqlx::query_as(
+            "SELECT body_json IS NOT NULL, body_text IS NOT NULL, body IS NOT NULL, body_bytes > 0, final_url \
+             FROM fetches WHERE url = ?",
+        )
+        .bind(world.shop.url(path))
+        .fetch_one(&world.database)
+        .await?)
+    };
+    assert_eq!(kept("/image/1").await?, (0, 0, 0, true, None));
+    assert_eq!(kept("/bad-json/1").await?, (0, 1, 0, true, None));
+    assert_eq!(kept("/deep-json/20/1").await?, (1, 0, 0, true, None));
+    assert_eq!(kept("/deep-json/40/1").await?, (0, 1, 0, true, None));
+    assert_eq!(kept("/empty/1").await?, (0, 0, 0, false, None));
+    assert_eq!(kept("/redirect/2/1").await?, (0, 1, 0, true, Some(world.shop.url("/p/1"))));
+    Ok(())
+}
+
+#[tokio::test]
+async fn all_bodies_are_stored_when_they_are_asked_for() -> anyhow::Result<()> {
+    let world = World::new().await?;
+    world.produce("images", &[world.shop.url("/image/1")]).await?;
+    world.work_until_empty(&["--store-body", "all"]).await?;
+    assert_eq!(world.count("SELECT LENGTH(body) = body_bytes AND body_bytes > 0 FROM fetches").await?, 1);
+    assert_eq!(world.count("SELECT SHA2(body, 256) = LOWER(HEX(body_sha256)) FROM fetches").await?, 1);
+    Ok(())
+}
+
+#[tokio::test]
+async fn health_tells_whether_the_worker_is_ready() -> anyhow::Result<()> {
+    let world = World::new().await?;
+    let mut worker = world.worker(&[])?;
+    let log = worker.logs("consuming").await?;
+    let address = log
+        .lines()
+        .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
+        .find_map(|line| Some(line.get("address")?.as_str()?.to_owned()));
+    let address = address.unwrap_or_default();
+    let look = async || Ok(reqwest::get(format!("http://{address}/readyz")).await?.status().as_u16());
+    fetchline_tests::wait::until("readiness", look, |status| *status == 200).await?;
+    assert_eq!(reqwest::get(format!("http://{address}/livez")).await?.status(), 200);
+    assert_eq!(worker.terminate().await?.code, Some(0));
+    Ok(())
+}

@@ -1,0 +1,13 @@
+//! End-to-end tests on a real broker and a real database, with real processes. Each is named after the promise that it
+//! checks, and has a world of its own.
+
+mod commits;
+mod crashes;
+mod drains;
+mod fetching;
+mod messages;
+mod migrations;
+mod outages;
+mod producing;
+mod secrets;
+mod sharing;

@@ -1,0 +1,118 @@
+//! Publishing.
+
+use fetchline_queue::Topology;
+use fetchline_tests::world::World;
+use lapin::options::{QueueDeclareOptions, QueueDeleteOptions};
+use lapin::types::{AMQPValue, FieldTable};
+
+#[tokio::test]
+async fn a_bad_line_is_named_and_costs_no_good_one() -> anyhow::Result<()> {
+    let world = World::new().await?;
+    let file = std::env::temp_dir().join(format!("{}.txt", world.prefix));
+    let good = [world.shop.url("/p/1"), world.shop.url("/p/2")];
+    std::fs::write(&file, format!("# ours\n{}\nftp://a.example/x\n\nnonsense\r\n{}\n{}\n", good[0], good[1], good[0]))?;
+    let path = file.to_string_lossy().into_owned();
+    let ended = world.run(&["produce", "--run", "mixed", "--json", &path], "").await?;
+    std::fs::remove_file(&file)?;
+
+    assert_eq!(ended.code, Some(3), "{ended:?}");
+    let summary = ended.json()?;
+    for (count, expected) in [("published", 2), ("rejected", 2), ("duplicates", 1), ("not_sent", 0)] {
+        assert_eq!(summary[count], expected, "{count}: {summary}");
+    }
+    assert!(ended.stderr.contains(&format!("{path}:3: ")) && ended.stderr.contains("`ftp`"), "{ended:?}");
+    assert!(ended.stderr.contains(&format!("{path}:5: ")), "{ended:?}");
+    assert_eq!(world.ready("urls").await?, 2);
+    Ok(())
+}
+
+#[tokio::test]
+async fn doubles_are_published_when_they_are_allowed() -> anyhow::Result<()> {
+    let world = World::new().await?;
+    let page = world.shop.url("/p/1");
+    let ended = world.run(&["produce", "--allow-duplicates", "-"], &format!("{page}\n{page}\n{page}")).await?;
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    world.work_until_empty(&[]).await?;
+    assert_eq!((world.rows().await?, world.shop.visits().total()), (3, 3));
+    Ok(())
+}
+
+#[tokio::test]
+async fn messages_are_persistent_and_say_who_they_are() -> anyhow::Result<()> {
+    let world = World::new().await?;
+    world.produce("nightly", &world.pages(1)).await?;
+    let Some((properties, body)) = world.take("urls").await? else { panic!("no message") };
+    assert_eq!(body, world.pages(1)[0].as_bytes());
+    assert_eq!(*properties.delivery_mode(), Some(2));
+    assert_eq!(properties.app_id().as_ref().map(|id| id.as_str()), Some("fetchline"));
+    assert_eq!(properties.content_type().as_ref().map(|text| text.as_str()), Some("text/plain"));
+    assert_eq!(properties.message_id().as_ref().map(|id| id.as_str().len()), Some(64));
+    assert!(properties.timestamp().is_some());
+    let headers = properties.headers().clone().unwrap_or_default();
+    assert_eq!(headers.inner().get("x-run"), Some(&AMQPValue::LongString("nightly".into())));
+    assert!(headers.inner().contains_key("x-part") && headers.inner().contains_key("x-attempt"));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_message_that_no_queue_takes_counts_as_not_sent() -> anyhow::Result<()> {
+    let world = World::new().await?;
+    let channel = world.amqp.create_channel().await?;
+    let (queue, exchange) = (world.broker()?.topology().queue(Topology::URLS), world.prefix.as_str());
+    channel.queue_unbind(queue.into(), exchange.into(), Topology::URLS.into(), FieldTable::default()).await?;
+    let ended = world.run(&["produce", "--json"], &world.pages(2).join("\n")).await?;
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    let summary = ended.json()?;
+    assert_eq!((&summary["published"], &summary["not_sent"]), (&0.into(), &2.into()));
+    assert!(ended.stderr.contains("no queue takes it"), "{ended:?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_message_that_a_full_queue_refuses_counts_as_not_sent() -> anyhow::Result<()> {
+    let world = World::new().await?;
+    let channel = world.amqp.create_channel().await?;
+    let queue = world.broker()?.topology().queue(Topology::URLS);
+    channel.queue_delete(queue.as_str().into(), QueueDeleteOptions::default()).await?;
+    let mut arguments = FieldTable::default();
+    arguments.insert("x-queue-type".into(), AMQPValue::LongString("quorum".into()));
+    arguments.insert("x-overflow".into(), AMQPValue::LongString("reject-publish".into()));
+    arguments.insert("x-max-length".into(), AMQPValue::LongInt(5));
+    let options = QueueDeclareOptions { durable: true, ..Default::default() };
+    channel.queue_declare(queue.into(), options, arguments).await?;
+    // Makes what is missing: the binding. The queue is left as it is.
+    world.broker()?.topology().declare(&world.amqp).await?;
+
+    let ended = world.run(&["produce", "--json"], &world.pages(500).join("\n")).await?;
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    let summary = ended.json()?;
+    let (published, not_sent) = (summary["published"].as_u64(), summary["not_sent"].as_u64());
+    assert_eq!(published.zip(not_sent).map(|(published, not_sent)| published + not_sent), Some(500));
+    assert_eq!(published, Some(world.ready("urls").await?.into()), "what counts as published is in the queue");
+    assert!(not_sent > Some(0) && ended.stderr.contains("the queue is full"), "{summary}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_producer_waits_until_a_worker_has_made_the_topology() -> anyhow::Result<()> {
+    let world = World::bare().await?;
+    let migrated = world.run(&["migrate"], "").await?;
+    assert_eq!(migrated.code, Some(0), "{migrated:?}");
+    let urls = world.pages(20).join("\n");
+    let produced = world.run(&["produce", "--json"], &urls);
+    let worked = async {
+        // The producer comes first: its first try has to find nothing.
+        tokio::task::yield_now().await;
+        let mut worker = world.worker(&[])?;
+        worker.logs("consuming").await?;
+        anyhow::Ok(worker)
+    };
+    let (produced, worker) = tokio::join!(produced, worked);
+    let produced = produced?;
+    assert_eq!(produced.code, Some(0), "{produced:?}");
+    assert_eq!(produced.json()?["published"], 20);
+    let rows = async || world.rows().await;
+    fetchline_tests::wait::until("every row", rows, |rows| *rows == 20).await?;
+    assert_eq!(worker?.terminate().await?.code, Some(0));
+    Ok(())
+}

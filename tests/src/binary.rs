@@ -1,0 +1,32 @@
+//! The program under test, as it is now.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+
+use anyhow::{Context, bail};
+
+use crate::services::project;
+
+/// The binary `fetchline`, built when it is older than its sources. Cargo builds the binaries of a package for that
+/// package's own tests only, and these tests are another package.
+pub fn fetchline() -> anyhow::Result<&'static Path> {
+    static BUILT: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    let built = BUILT.get_or_init(|| build().map_err(|error| format!("{error:#}")));
+    built.as_deref().map_err(|error| anyhow::anyhow!("{error}"))
+}
+
+fn build() -> anyhow::Result<PathBuf> {
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.args(["build", "--quiet", "--package", "fetchline", "--bin", "fetchline"]).current_dir(project());
+    if !cfg!(debug_assertions) {
+        cargo.arg("--release");
+    }
+    if !cargo.status().context("cannot run cargo")?.success() {
+        bail!("the binary `fetchline` cannot be built");
+    }
+    // This program is target/<profile>/deps/<name> or target/<profile>/<name>.
+    let this = std::env::current_exe()?;
+    let folder = this.ancestors().find(|folder| folder.join("deps").is_dir());
+    Ok(folder.context("no target folder")?.join("fetchline"))
+}

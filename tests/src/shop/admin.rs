@@ -1,0 +1,150 @@
+//! What tests ask a shop that is a process of its own, under `/-/`.
+
+use std::{
+    fmt::Write as _,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use axum::{
+    Json,
+    extract::{Path, Query, State},
+    http::StatusCode,
+    response::{IntoResponse as _, Response},
+};
+use serde::Deserialize;
+use serde_json::json;
+
+use super::{Visits, visit::Visit};
+
+/// What the shop remembers.
+#[derive(Clone)]
+pub(super) struct Books {
+    pub(super) visits: Visits,
+    pub(super) revision: Arc<AtomicU64>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct Which {
+    path: Option<String>,
+    top: Option<usize>,
+}
+
+/// The summary of all visits, or the count of one path.
+pub(super) async fn visits(State(books): State<Books>, Query(which): Query<Which>) -> Response {
+    match which.path {
+        Some(path) => Json(json!({"path": path, "visits": books.visits.of(&path)})).into_response(),
+        None => Json(books.visits.summary(which.top.unwrap_or(10))).into_response(),
+    }
+}
+
+pub(super) async fn reset(State(books): State<Books>) -> StatusCode {
+    books.visits.reset();
+    StatusCode::NO_CONTENT
+}
+
+pub(super) async fn revise(State(books): State<Books>, Path(revision): Path<u64>) -> StatusCode {
+    books.revision.store(revision, Ordering::Relaxed);
+    StatusCode::NO_CONTENT
+}
+
+#[derive(Deserialize)]
+#[serde(default)]
+pub(super) struct Range {
+    from: u64,
+    count: u64,
+    kind: Kind,
+}
+
+#[derive(Clone, Copy, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Kind {
+    Page,
+    Json,
+    Big,
+}
+
+impl Default for Range {
+    fn default() -> Self {
+        Self { from: 0, count: 5_000, kind: Kind::Page }
+    }
+}
+
+/// The URLs of products, one a line.
+pub(super) async fn urls(visit: Visit, Query(range): Query<Range>) -> String {
+    let origin = visit.origin();
+    let (before, after) = match range.kind {
+        Kind::Page => ("p", ""),
+        Kind::Json => ("p", ".json"),
+        Kind::Big => ("big", ""),
+    };
+    let mut lines = String::new();
+    for id in range.from..range.from.saturating_add(range.count) {
+        // Writing to a String does not fail.
+        let _ = writeln!(lines, "{origin}/{before}/{id}{after}");
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use crate::shop::{Options, Shop};
+
+    #[tokio::test]
+    async fn the_count_is_told_over_http_and_does_not_count_itself() {
+        let shop = Shop::start(Options::default()).await.unwrap();
+        for path in ["/p/1", "/p/1", "/p/2", "/p/2?from=mail"] {
+            reqwest::get(shop.url(path)).await.unwrap();
+        }
+        let ask = async |path: &str| -> Value {
+            let answer = reqwest::get(shop.url(path)).await.unwrap();
+            serde_json::from_slice(&answer.bytes().await.unwrap()).unwrap()
+        };
+        let all = ask("/-/visits?top=1").await;
+        assert_eq!(all["total"], 4);
+        assert_eq!(all["paths"], 3);
+        assert_eq!(all["repeats"], 1);
+        assert_eq!(all["top"], serde_json::json!([["/p/1", 2]]));
+        assert_eq!(all["hosts"][0]["host"], "127.0.0.1");
+        assert_eq!(all["hosts"][0]["total"], 4);
+        assert_eq!(ask("/-/visits?path=/p/1").await["visits"], 2);
+
+        let reset = reqwest::Client::new().post(shop.url("/-/reset"));
+        assert_eq!(reset.send().await.unwrap().status(), 204);
+        assert_eq!(shop.visits().total(), 0);
+    }
+
+    #[tokio::test]
+    async fn hosts_are_counted_apart_by_the_second() {
+        let shop = Shop::start(Options::default()).await.unwrap();
+        let client = reqwest::Client::builder()
+            .resolve("shop-1.test", shop.addr())
+            .resolve("shop-2.test", shop.addr())
+            .build()
+            .unwrap();
+        for host in ["shop-1.test", "SHOP-1.test", "shop-2.test"] {
+            client.get(shop.url_at(host, "/p/1")).send().await.unwrap();
+        }
+        let visits = shop.visits();
+        assert_eq!(visits.seconds("shop-1.test").iter().sum::<u32>(), 2);
+        assert_eq!(visits.seconds("shop-2.test").iter().sum::<u32>(), 1);
+    }
+
+    #[tokio::test]
+    async fn urls_are_those_of_the_host_that_was_asked() {
+        let shop = Shop::start(Options::default()).await.unwrap();
+        let ask = async |path: &str| {
+            let answer = reqwest::get(shop.url(path)).await.unwrap();
+            answer.text().await.unwrap()
+        };
+        let urls = ask("/-/urls").await;
+        assert_eq!(urls.lines().count(), 5_000);
+        assert_eq!(urls.lines().nth(17), Some(shop.url("/p/17").as_str()));
+        let urls = ask("/-/urls?from=7&count=1&kind=json").await;
+        assert_eq!(urls, format!("{}\n", shop.url("/p/7.json")));
+    }
+}

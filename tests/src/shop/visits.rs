@@ -1,0 +1,195 @@
+//! Who came, how often and when: the shop's own count, to hold against what its visitors say.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Instant,
+};
+
+use serde::Serialize;
+
+/// The count of all requests, exact at any moment. A clone looks at the same count.
+///
+/// A path here is what stood in the request line, its query included; the same path at two host names is one path.
+/// Requests to `/-/…` are not counted.
+#[derive(Clone, Debug)]
+pub struct Visits {
+    ledger: Arc<Mutex<Ledger>>,
+}
+
+#[derive(Debug)]
+struct Ledger {
+    since: Instant,
+    total: u64,
+    by_path: HashMap<String, u64>,
+    /// For each host, how many requests came in each second since `since`.
+    by_host: HashMap<String, Vec<u32>>,
+}
+
+/// The count at one moment, as `GET /-/visits` tells it.
+#[derive(Clone, Debug, Serialize)]
+pub struct Summary {
+    /// All requests.
+    pub total: u64,
+    /// Different paths among them.
+    pub paths: u64,
+    /// Requests beyond the first of the same path.
+    pub repeats: u64,
+    /// The most visited paths with their counts, the most visited first.
+    pub top: Vec<(String, u64)>,
+    /// Each host with its own numbers, by name.
+    pub hosts: Vec<HostSummary>,
+}
+
+/// The count of one host name.
+#[derive(Clone, Debug, Serialize)]
+pub struct HostSummary {
+    /// The name that clients asked for: lower case, without a port.
+    pub host: String,
+    /// All its requests.
+    pub total: u64,
+    /// The most requests that came within one second of the shop's clock.
+    pub busiest_second: u32,
+}
+
+impl Visits {
+    pub(super) fn new() -> Self {
+        Self { ledger: Arc::new(Mutex::new(Ledger::new())) }
+    }
+
+    /// Counts a request, and says how many of this path there have been with it.
+    pub(super) fn record(&self, host: &str, path: &str) -> u64 {
+        self.lock().record(host, path)
+    }
+
+    /// All requests so far.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.lock().total
+    }
+
+    /// Requests of this path, such as `/p/17`.
+    #[must_use]
+    pub fn of(&self, path: &str) -> u64 {
+        self.lock().by_path.get(path).copied().unwrap_or(0)
+    }
+
+    /// Different paths so far.
+    #[must_use]
+    pub fn paths(&self) -> u64 {
+        self.lock().by_path.len() as u64
+    }
+
+    /// Requests beyond the first of the same path.
+    #[must_use]
+    pub fn repeats(&self) -> u64 {
+        let ledger = self.lock();
+        ledger.total - ledger.by_path.len() as u64
+    }
+
+    /// How many requests for this host name (lower case, without a port) came in each second since the start or the
+    /// last reset; seconds after its last request are left out.
+    #[must_use]
+    pub fn seconds(&self, host: &str) -> Vec<u32> {
+        self.lock().by_host.get(host).cloned().unwrap_or_default()
+    }
+
+    /// Everything at one moment, with this many of the most visited paths.
+    #[must_use]
+    pub fn summary(&self, top: usize) -> Summary {
+        let ledger = self.lock();
+        let mut by_path: Vec<_> = ledger.by_path.iter().collect();
+        by_path.sort_by(|a, b| b.1.cmp(a.1).then(a.0.cmp(b.0)));
+        by_path.truncate(top);
+        let mut hosts: Vec<_> = ledger
+            .by_host
+            .iter()
+            .map(|(host, seconds)| HostSummary {
+                host: host.clone(),
+                total: seconds.iter().copied().map(u64::from).sum(),
+                busiest_second: seconds.iter().copied().max().unwrap_or(0),
+            })
+            .collect();
+        hosts.sort_by(|a, b| a.host.cmp(&b.host));
+        Summary {
+            total: ledger.total,
+            paths: ledger.by_path.len() as u64,
+            repeats: ledger.total - ledger.by_path.len() as u64,
+            top: by_path.into_iter().map(|(p, n)| (p.clone(), *n)).collect(),
+            hosts,
+        }
+    }
+
+    /// Forgets everything; the seconds are counted anew from now, and flaky paths begin to fail again.
+    pub fn reset(&self) {
+        *self.lock() = Ledger::new();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Ledger> {
+        self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Ledger {
+    fn new() -> Self {
+        Self { since: Instant::now(), total: 0, by_path: HashMap::new(), by_host: HashMap::new() }
+    }
+
+    fn record(&mut self, host: &str, path: &str) -> u64 {
+        self.total += 1;
+
+        let second = self.since.elapsed().as_secs() as usize;
+        change(&mut self.by_host, host, |seconds: &mut Vec<u32>| {
+            if seconds.len() <= second {
+                seconds.resize(second + 1, 0);
+            }
+            seconds[second] += 1;
+        });
+        change(&mut self.by_path, path, |count| {
+            *count += 1;
+            *count
+        })
+    }
+}
+
+/// Changes the value of a key, and allocates a key only for what is new.
+fn change<V: Default, R>(map: &mut HashMap<String, V>, key: &str, change: impl FnOnce(&mut V) -> R) -> R {
+    if let Some(value) = map.get_mut(key) {
+        return change(value);
+    }
+    change(map.entry(key.to_owned()).or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_count_is_exact_under_concurrency() {
+        let visits = Visits::new();
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for n in 0..10_000 {
+                        visits.record("shop-1.test", &format!("/p/{}", n % 100));
+                    }
+                });
+            }
+        });
+        assert_eq!(visits.total(), 40_000);
+        assert_eq!(visits.of("/p/17"), 400);
+        assert_eq!(visits.paths(), 100);
+        assert_eq!(visits.repeats(), 39_900);
+        assert_eq!(visits.seconds("shop-1.test").iter().sum::<u32>(), 40_000);
+        assert!(visits.seconds("shop-2.test").is_empty());
+    }
+
+    #[test]
+    fn a_reset_forgets_everything() {
+        let visits = Visits::new();
+        visits.record("a.test", "/p/1");
+        visits.reset();
+        assert_eq!(visits.total(), 0);
+        assert_eq!(visits.record("a.test", "/p/1"), 1);
+    }
+}

@@ -1,0 +1,199 @@
+//! A world of its own for a test: queues under a prefix, a database, a shop. It is taken down when it is dropped.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use anyhow::Context;
+use fetchline_queue::{Broker, BrokerConfig, Role, Topology};
+use lapin::options::{BasicGetOptions, BasicPublishOptions, ExchangeDeleteOptions, QueueDeleteOptions};
+use lapin::{BasicProperties, Connection, ConnectionProperties};
+use sqlx::mysql::MySqlPool;
+use sqlx::{AssertSqlSafe, Executor};
+use tokio::process::Command;
+
+use crate::binary;
+use crate::process::{self, Ended, Running};
+use crate::services::Services;
+use crate::shop::{self, Shop};
+
+/// The world.
+pub struct World {
+    /// RabbitMQ.
+    pub amqp_url: String,
+    /// The world's own database.
+    pub database_url: String,
+    /// Begins the names of its exchange and queues.
+    pub prefix: String,
+    /// The shop.
+    pub shop: Shop,
+    /// For looking into the database.
+    pub database: MySqlPool,
+    /// For looking into the queues.
+    pub amqp: Connection,
+    services: Services,
+    folder: PathBuf,
+    started: AtomicU32,
+}
+
+impl World {
+    /// Makes the world: the topology is declared and the schema is there.
+    pub async fn new() -> anyhow::Result<Self> {
+        let world = Self::bare().await?;
+        world.broker()?.topology().declare(&world.amqp).await?;
+        let migrated = world.run(&["migrate"], "").await?;
+        anyhow::ensure!(migrated.code == Some(0), "{migrated:?}");
+        Ok(world)
+    }
+
+    /// A world with a shop, and nothing on broker and database yet.
+    pub async fn bare() -> anyhow::Result<Self> {
+        let services = Services::find()?;
+        let name = format!("test-{:08x}", rand::random::<u32>());
+        let folder = std::env::temp_dir().join(format!("fetchline-{name}"));
+        std::fs::create_dir_all(&folder)?;
+        let mut database_url: reqwest::Url = services.database_url.parse().context("DATABASE_URL")?;
+        database_url.set_path(&format!("/fetchline_{}", name.replace('-', "_")));
+        Ok(Self {
+            amqp_url: services.amqp_url.clone(),
+            database_url: database_url.to_string(),
+            prefix: name,
+            shop: Shop::start(shop::Options::default()).await?,
+            database: MySqlPool::connect_lazy(database_url.as_str())?,
+            amqp: Connection::connect(&services.amqp_url, ConnectionProperties::default()).await?,
+            services,
+            folder,
+            started: AtomicU32::new(0),
+        })
+    }
+
+    /// The broker as the program sees it.
+    pub fn broker(&self) -> anyhow::Result<Broker> {
+        let config = BrokerConfig { url: self.amqp_url.clone(), ca: None, prefix: self.prefix.clone() };
+        Ok(Broker::new(&config, Role::Status, "test")?)
+    }
+
+    /// A command of the program, in this world.
+    pub fn command(&self, arguments: &[&str]) -> anyhow::Result<Command> {
+        let mut command = Command::new(binary::fetchline()?);
+        let foreign = std::env::vars().filter(|(name, _)| name.starts_with("FETCHLINE_") || name == "RUST_LOG");
+        for (name, _) in foreign {
+            command.env_remove(name);
+        }
+        command
+            .env("AMQP_URL", &self.amqp_url)
+            .env("DATABASE_URL", &self.database_url)
+            .env("FETCHLINE_PREFIX", &self.prefix)
+            .args(arguments);
+        Ok(command)
+    }
+
+    /// Runs a command of the program to its end.
+    pub async fn run(&self, arguments: &[&str], input: &str) -> anyhow::Result<Ended> {
+        process::run(&mut self.command(arguments)?, input).await
+    }
+
+    /// Publishes URLs under a run.
+    pub async fn produce(&self, run: &str, urls: &[String]) -> anyhow::Result<()> {
+        let ended = self.run(&["produce", "--run", run], &urls.join("\n")).await?;
+        anyhow::ensure!(ended.code == Some(0), "{ended:?}");
+        Ok(())
+    }
+
+    /// Starts a worker, with health on a free port, logs and summary as JSON.
+    pub fn worker(&self, flags: &[&str]) -> anyhow::Result<Running> {
+        self.worker_on(&self.amqp_url, flags)
+    }
+
+    /// Starts a worker that finds its broker at another URL.
+    pub fn worker_on(&self, amqp_url: &str, flags: &[&str]) -> anyhow::Result<Running> {
+        let number = self.started.fetch_add(1, Ordering::Relaxed) + 1;
+        let pod = format!("worker-{number}");
+        let always = ["work", "--listen", "127.0.0.1:0", "--json", "--log", "json", "--pod", &pod];
+        let mut command = self.command(&[&always, flags].concat())?;
+        command.env("AMQP_URL", amqp_url);
+        Running::start(&mut command, &self.folder.join(format!("{pod}.log")))
+    }
+
+    /// Runs a worker until nothing is left, and returns its summary.
+    pub async fn work_until_empty(&self, flags: &[&str]) -> anyhow::Result<serde_json::Value> {
+        let ended = self.worker(&[&["--until-empty"], flags].concat())?.end().await?;
+        anyhow::ensure!(ended.code == Some(0), "{ended:?}");
+        ended.json()
+    }
+
+    /// Addresses of `count` product pages.
+    pub fn pages(&self, count: u64) -> Vec<String> {
+        (0..count).map(|id| self.shop.url(&format!("/p/{id}"))).collect()
+    }
+
+    /// One number from the database.
+    pub async fn count(&self, query: &str) -> anyhow::Result<i64> {
+        Ok(sqlx::query_scalar(AssertSqlSafe(query.to_owned())).fetch_one(&self.database).await?)
+    }
+
+    /// Rows of `fetches`.
+    pub async fn rows(&self) -> anyhow::Result<i64> {
+        self.count("SELECT COUNT(*) FROM fetches").await
+    }
+
+    /// Ready messages of a queue.
+    pub async fn ready(&self, key: &str) -> anyhow::Result<u32> {
+        let depth = self.broker()?.topology().depth(&self.amqp, key).await?;
+        Ok(depth.context("the queue does not exist")?.ready)
+    }
+
+    /// Publishes a message as a person in the console would: nothing but a body.
+    pub async fn type_message(&self, body: &str) -> anyhow::Result<()> {
+        self.publish(body, BasicProperties::default()).await
+    }
+
+    /// Publishes a message with properties of its own.
+    pub async fn publish(&self, body: &str, properties: BasicProperties) -> anyhow::Result<()> {
+        let channel = self.amqp.create_channel().await?;
+        let (exchange, options) = (self.prefix.as_str(), BasicPublishOptions::default());
+        channel
+            .basic_publish(exchange.into(), Topology::URLS.into(), options, body.as_bytes(), properties)
+            .await?
+            .await?;
+        Ok(())
+    }
+
+    /// Takes a message out of a queue.
+    pub async fn take(&self, key: &str) -> anyhow::Result<Option<(BasicProperties, Vec<u8>)>> {
+        let queue = self.broker()?.topology().queue(key);
+        let channel = self.amqp.create_channel().await?;
+        let taken = channel.basic_get(queue.into(), BasicGetOptions { no_ack: true }).await?;
+        Ok(taken.map(|message| (message.delivery.properties, message.delivery.data)))
+    }
+}
+
+impl Drop for World {
+    /// On a thread with a runtime of its own: this runs also while a failed test unwinds.
+    fn drop(&mut self) {
+        let (services, prefix) = (self.services.clone(), self.prefix.clone());
+        let database = self.database_url.rsplit('/').next().unwrap_or_default().to_owned();
+        let taken_down = std::thread::spawn(move || -> anyhow::Result<()> {
+            tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+                let amqp = Connection::connect(&services.amqp_url, ConnectionProperties::default()).await?;
+                let channel = amqp.create_channel().await?;
+                let topology = Topology::new(&prefix);
+                for key in [Topology::URLS, Topology::DEAD] {
+                    channel.queue_delete(topology.queue(key).into(), QueueDeleteOptions::default()).await?;
+                }
+                channel.exchange_delete(prefix.as_str().into(), ExchangeDeleteOptions::default()).await?;
+                let mut server: reqwest::Url = services.database_url.parse()?;
+                server.set_path("");
+                let server = MySqlPool::connect(server.as_str()).await?;
+                server.execute(AssertSqlSafe(format!("DROP DATABASE IF EXISTS `{database}`"))).await?;
+                Ok(())
+            })
+        });
+        let result = taken_down.join();
+        if std::thread::panicking() {
+            eprintln!("the logs are in {}", self.folder.display());
+        } else {
+            _ = std::fs::remove_dir_all(&self.folder);
+            assert!(matches!(result, Ok(Ok(()))), "the world could not be taken down: {result:?}");
+        }
+    }
+}
