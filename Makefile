@@ -1,0 +1,39 @@
+# `make` prints what there is. CI runs the same targets.
+
+WORKERS ?= 2
+COUNT ?= 5000
+URLS ?=
+SERVICES = deploy/local/services
+
+.DEFAULT_GOAL := help
+.PHONY: help run test ci fmt fmt-check lint doc up down
+
+help: ## This list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: up ## Fetch the sample shop's pages, or URLS=my-urls.txt, with WORKERS=2 processes, and show what came of it
+	cargo build --release --package fetchline --package fetchline-tests --bin fetchline --bin demo
+	@eval "$$($(SERVICES) env)" && target/release/demo --workers $(WORKERS) --count $(COUNT) $(if $(URLS),--urls '$(URLS)')
+
+test: up ## Every test of the workspace, the end-to-end ones included, on real services
+	@eval "$$($(SERVICES) env)" && cargo test --workspace
+
+ci: fmt-check lint doc test ## All that has to hold before a change lands
+
+fmt: ## Format the code
+	cargo fmt --all
+
+fmt-check: ## Check the format of the code
+	cargo fmt --all --check
+
+lint: ## Clippy, with warnings denied
+	cargo clippy --workspace --all-targets -- -D warnings
+
+doc: ## Build the documentation, with warnings denied
+	RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --document-private-items
+
+up: ## Provide RabbitMQ and MySQL or MariaDB
+	@$(SERVICES) up
+
+down: ## End what was started here
+	@$(SERVICES) down
