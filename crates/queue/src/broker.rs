@@ -8,7 +8,7 @@ use lapin::tcp::OwnedTLSConfig;
 use lapin::uri::AMQPUri;
 use lapin::{Connection, ConnectionProperties};
 
-use crate::{Error, Topology};
+use crate::{Error, Tier, Topology};
 
 /// Seconds between heartbeats unless the URL says otherwise: a silent peer is noticed after two of them at the latest.
 const HEARTBEAT_S: u16 = 10;
@@ -60,7 +60,11 @@ pub struct Broker {
 impl Broker {
     /// Reads the configuration. `name` is the pod or host that the console shows.
     pub fn new(config: &BrokerConfig, role: Role, name: &str) -> Result<Self, Error> {
-        let mut uri = AMQPUri::from_str(&config.url).map_err(Error::Url)?;
+        // First: the library repeats a URL that it cannot read, and with it the password.
+        if !["amqp://", "amqps://"].iter().any(|scheme| config.url.starts_with(scheme)) {
+            return Err(Error::Url("it does not begin with amqp:// or amqps://".to_owned()));
+        }
+        let mut uri = AMQPUri::from_str(&config.url).map_err(|error| Error::Url(without_url(error, &config.url)))?;
         uri.query.heartbeat.get_or_insert(HEARTBEAT_S);
         uri.query.connection_timeout.get_or_insert(DEADLINE.as_millis() as u64);
         let cert_chain = match &config.ca {
@@ -77,6 +81,12 @@ impl Broker {
             name: name.to_owned(),
             role,
         })
+    }
+
+    /// The same broker, with these retry queues.
+    pub fn with_tiers(mut self, tiers: Vec<Tier>) -> Self {
+        self.topology = self.topology.with_tiers(tiers);
+        self
     }
 
     /// The names of exchange and queues.
@@ -108,6 +118,10 @@ impl Broker {
     }
 }
 
+fn without_url(error: String, url: &str) -> String {
+    if error.contains(url) { "it is no URL".to_owned() } else { error }
+}
+
 /// Bounds a request to the broker.
 pub(crate) async fn within<T>(what: &'static str, request: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
     tokio::time::timeout(DEADLINE, request).await.unwrap_or(Err(Error::Deadline(DEADLINE.as_secs(), what)))
@@ -122,7 +136,13 @@ mod tests {
         let config = |url: &str| BrokerConfig { url: url.into(), ca: None, prefix: "fetchline".into() };
         let broker = Broker::new(&config("amqp://user:hunter2@rabbit:5673/vhost"), Role::Work, "pod-1").unwrap();
         assert_eq!(broker.location(), "rabbit:5673 vhost");
-        for bad in ["http://user:hunter2@rabbit/", "amqp://user:hunter2@:x/", "hunter2"] {
+        for bad in [
+            "http://user:hunter2@rabbit/",
+            "amqp://user:hunter2@:x/",
+            "amqp:user:hunter2@rabbit",
+            "user:hunter2@rabbit:5672/vhost",
+            "hunter2",
+        ] {
             let error = Broker::new(&config(bad), Role::Work, "pod-1").err().unwrap().to_string();
             assert!(!error.contains("hunter2"), "{error}");
         }

@@ -37,9 +37,9 @@ impl Error {
         matches!(self, Self::Amqp { source, .. } if reply_code(source) == Some(404))
     }
 
-    /// Whether trying again cannot help: the configuration is wrong.
-    pub fn is_configuration(&self) -> bool {
-        matches!(self, Self::Url(_) | Self::Ca { .. })
+    /// Whether the broker does not let this user in, or not to this virtual host (403, 530).
+    pub fn is_refusal(&self) -> bool {
+        matches!(self, Self::Amqp { source, .. } if matches!(reply_code(source), Some(403 | 530)))
     }
 }
 

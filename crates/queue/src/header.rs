@@ -13,14 +13,21 @@ pub(crate) const ATTEMPT: &str = "x-attempt";
 pub(crate) const REASON: &str = "x-reason";
 /// Why a message is dead, for people.
 pub(crate) const ERROR: &str = "x-error";
+/// The status of the last answer, where there was one.
+pub(crate) const STATUS: &str = "x-status";
+/// How often a task was tried before it was given up.
+pub(crate) const ATTEMPTS: &str = "x-attempts";
 /// The worker that gave up on a message.
 pub(crate) const WORKER: &str = "x-worker";
-/// When a message was given up, in UTC.
+/// When a message was given up; RFC 3339, UTC. A replayed message keeps it: see [`Task::failed_at`](crate::Task).
 pub(crate) const FAILED_AT: &str = "x-failed-at";
 
 fn value<'a>(properties: &'a BasicProperties, name: &str) -> Option<&'a AMQPValue> {
     properties.headers().as_ref()?.inner().get(name)
 }
+
+/// How often the broker has delivered a message and got it back; set by quorum queues.
+pub(crate) const DELIVERY_COUNT: &str = "x-delivery-count";
 
 /// A header as text; `None` where it is missing or no text.
 pub(crate) fn text(properties: &BasicProperties, name: &str) -> Option<String> {

@@ -3,16 +3,16 @@
 //! The modules stand in the order in which a URL meets them. This crate knows neither MySQL nor HTTP.
 
 mod address;
-mod broker;
-mod error;
-mod header;
-mod publish;
 mod task;
+mod header;
 mod topology;
+mod broker;
+mod publish;
+mod error;
 
 pub use address::{Address, AddressError, MAX_URL_BYTES};
 pub use broker::{Broker, BrokerConfig, Role};
 pub use error::Error;
-pub use publish::{Confirmed, Draft, Lane, Round, Verdict};
+pub use publish::{Confirmed, Death, Draft, Lane, Original, Round, Verdict};
 pub use task::{Key, MAX_MESSAGE_BYTES, NotATask, Order, Task};
-pub use topology::{Depth, Topology};
+pub use topology::{Depth, Tier, Topology};

@@ -5,7 +5,8 @@
 //! multiple confirms need not be its own. Only when all confirms of a round are in is it known which message came back,
 //! by its id. Two lanes in turn keep the broker busy all the same.
 
-use std::collections::HashSet;
+use std::borrow::Cow;
+use std::collections::{BTreeMap, HashSet};
 use std::time::SystemTime;
 
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
@@ -15,15 +16,37 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use crate::broker::within;
-use crate::{Error, NotATask, Task, Topology, header};
+use crate::{Error, NotATask, Task, Tier, Topology, header};
 
 /// Stored on disk by the broker.
 const PERSISTENT: u8 = 2;
 
+/// A message as it was delivered, for the copy that may have to replace it.
+#[derive(Clone, Debug)]
+pub struct Original {
+    /// Its properties.
+    pub properties: BasicProperties,
+    /// Its body.
+    pub body: Vec<u8>,
+}
+
+/// Why a message is given up.
+#[derive(Clone, Debug)]
+pub struct Death {
+    /// One word: `not_a_task`, or the outcome of the task.
+    pub reason: &'static str,
+    /// For people.
+    pub error: String,
+    /// The status of the last answer.
+    pub status: Option<u16>,
+    /// How often it was tried.
+    pub attempts: u32,
+}
+
 /// A message that is ready to be published.
 #[derive(Clone, Debug)]
 pub struct Draft {
-    routing_key: &'static str,
+    routing_key: Cow<'static, str>,
     properties: BasicProperties,
     body: Vec<u8>,
 }
@@ -37,29 +60,47 @@ impl Draft {
         if let Some(part) = &task.part {
             put(&mut headers, header::PART, part.as_str());
         }
-        headers.insert(header::ATTEMPT.into(), AMQPValue::LongLongInt(i64::from(task.attempt)));
+        put_number(&mut headers, header::ATTEMPT, task.attempt);
         let properties = BasicProperties::default()
             .with_message_id(task.key.to_string().into())
             .with_content_type(content_type.into())
             .with_headers(headers);
-        Self::stamped(Topology::URLS, properties, body)
+        Self::stamped(Topology::URLS.into(), properties, body)
     }
 
-    /// The dead letter of a message that is no task: its body and properties as they came, and why.
-    pub fn not_a_task(delivered: &BasicProperties, body: Vec<u8>, reason: &NotATask, worker: &str) -> Self {
-        let mut headers = delivered.headers().clone().unwrap_or_default();
-        strip_brokers_own(&mut headers);
-        put(&mut headers, header::REASON, "not_a_task");
-        put(&mut headers, header::ERROR, reason.to_string());
+    /// The copy of a message that is to be tried again after a delay.
+    pub fn retry(original: Original, tier: Tier, attempt: u32) -> Self {
+        let (properties, mut headers) = carried(&original.properties);
+        put_number(&mut headers, header::ATTEMPT, attempt);
+        Self::stamped(tier.key().into(), properties.with_headers(headers), original.body)
+    }
+
+    /// The copy of a message that is given up. Moved back by hand, it is a first try again.
+    pub fn dead(original: Original, death: &Death, worker: &str) -> Self {
+        let (properties, mut headers) = carried(&original.properties);
+        put(&mut headers, header::REASON, death.reason);
+        put(&mut headers, header::ERROR, death.error.as_str());
+        if let Some(status) = death.status {
+            put_number(&mut headers, header::STATUS, u32::from(status));
+        }
+        put_number(&mut headers, header::ATTEMPTS, death.attempts);
+        put_number(&mut headers, header::ATTEMPT, 1);
         put(&mut headers, header::WORKER, worker);
         put(&mut headers, header::FAILED_AT, OffsetDateTime::now_utc().format(&Rfc3339).unwrap_or_default());
-        Self::stamped(Topology::DEAD, delivered.clone().with_headers(headers), body)
+        Self::stamped(Topology::DEAD.into(), properties.with_headers(headers), original.body)
     }
 
-    fn stamped(routing_key: &'static str, properties: BasicProperties, body: Vec<u8>) -> Self {
+    fn stamped(routing_key: Cow<'static, str>, properties: BasicProperties, body: Vec<u8>) -> Self {
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
         let properties = properties.with_delivery_mode(PERSISTENT).with_timestamp(now).with_app_id("fetchline".into());
         Self { routing_key, properties, body }
+    }
+}
+
+impl Death {
+    /// The death of a message that is no task.
+    pub fn not_a_task(reason: &NotATask) -> Self {
+        Self { reason: "not_a_task", error: reason.to_string(), status: None, attempts: 0 }
     }
 }
 
@@ -67,15 +108,43 @@ fn put(headers: &mut FieldTable, name: &'static str, value: impl Into<String>) {
     headers.insert(name.into(), AMQPValue::LongString(value.into().into()));
 }
 
-/// What the broker wrote about a delivery is not true of a copy.
+fn put_number(headers: &mut FieldTable, name: &'static str, value: u32) {
+    headers.insert(name.into(), AMQPValue::LongLongInt(i64::from(value)));
+}
+
+/// The properties and headers that a copy takes over. Not among them: a time to live, which would end the copy in a
+/// queue where that loses it; a user id, which the broker compares with the user of this connection; and what routes it
+/// elsewhere, too (`CC`, `BCC`, `reply_to`).
+pub(crate) fn carried(of: &BasicProperties) -> (BasicProperties, FieldTable) {
+    let mut properties = BasicProperties::default();
+    if let Some(value) = of.message_id() {
+        properties = properties.with_message_id(value.clone());
+    }
+    if let Some(value) = of.content_type() {
+        properties = properties.with_content_type(value.clone());
+    }
+    if let Some(value) = of.content_encoding() {
+        properties = properties.with_content_encoding(value.clone());
+    }
+    if let Some(value) = of.priority() {
+        properties = properties.with_priority(*value);
+    }
+    if let Some(value) = of.correlation_id() {
+        properties = properties.with_correlation_id(value.clone());
+    }
+    let mut headers = of.headers().clone().unwrap_or_default();
+    strip_brokers_own(&mut headers);
+    (properties, headers)
+}
+
+/// What the broker wrote about a delivery, or where a client sent it besides, is not true of a copy.
 fn strip_brokers_own(headers: &mut FieldTable) {
-    let own = ["x-death", "x-delivery-count", "x-acquired-count"];
+    let own = ["x-death", header::DELIVERY_COUNT, "x-acquired-count", "CC", "BCC"];
     let kept = headers.inner().iter().filter(|(name, _)| {
         let name = name.as_str();
         !own.contains(&name) && !name.starts_with("x-first-death-") && !name.starts_with("x-last-death-")
     });
-    *headers =
-        kept.map(|(name, value)| (name.clone(), value.clone())).collect::<std::collections::BTreeMap<_, _>>().into();
+    *headers = kept.map(|(name, value)| (name.clone(), value.clone())).collect::<BTreeMap<_, _>>().into();
 }
 
 /// Proof that the broker has taken a message over. Only a finished round makes one.
@@ -151,7 +220,7 @@ impl Lane {
         let options = BasicPublishOptions { mandatory: true, ..Default::default() };
         let confirm = self
             .channel
-            .basic_publish(self.exchange.clone(), draft.routing_key.into(), options, &draft.body, draft.properties)
+            .basic_publish(self.exchange.clone(), (&*draft.routing_key).into(), options, &draft.body, draft.properties)
             .await;
         round.sent.push(Sent { token, id, confirm });
     }

@@ -8,6 +8,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use lapin::BasicProperties;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
 use crate::{Address, AddressError, header};
 
@@ -54,6 +56,11 @@ pub struct Task {
     pub message_id: Option<String>,
     /// 1 for the first try.
     pub attempt: u32,
+    /// How often the broker got the message back unsettled.
+    pub returned: u64,
+    /// When the message was given up before, where it was replayed or moved back since. What is known of its task from
+    /// before that does not count.
+    pub failed_at: Option<OffsetDateTime>,
 }
 
 /// Why a message is no task. Trying again cannot help.
@@ -176,7 +183,7 @@ impl Order {
         if !text.starts_with('{') {
             return Ok((Self::get(Address::parse(text)?), None));
         }
-        let written: Written = serde_json::from_str(text).map_err(|error| NotATask::Json(error.to_string()))?;
+        let written: Written = serde_json::from_str(text).map_err(|error| NotATask::Json(describe(&error)))?;
         let mut order = Self::get(Address::parse(&written.url)?);
         if let Some(method) = written.method {
             order.method = read_method(&method)?;
@@ -196,6 +203,15 @@ impl Order {
         order.category = written.category;
         Ok((order, written.run))
     }
+}
+
+/// The library's text repeats the value that it did not expect, which may be a secret.
+fn describe(error: &serde_json::Error) -> String {
+    let what = match error.classify() {
+        serde_json::error::Category::Data => "a field is missing or of another type",
+        _ => "its syntax is wrong",
+    };
+    format!("{what} (line {}, column {})", error.line(), error.column())
 }
 
 fn read_method(name: &str) -> Result<Method, NotATask> {
@@ -229,6 +245,12 @@ fn read_header(name: String, value: &serde_json::Value) -> Result<(HeaderName, H
 }
 
 impl Task {
+    /// A task that has not been tried yet.
+    pub fn new(order: Order, run: String, part: String, key: Key) -> Self {
+        let (part, message_id) = (Some(part), Some(key.to_string()));
+        Self { order, run, part, key, message_id, attempt: 1, returned: 0, failed_at: None }
+    }
+
     /// Reads what the broker delivered.
     pub fn read(properties: &BasicProperties, data: &[u8]) -> Result<Self, NotATask> {
         let (order, named_run) = Order::read(data)?;
@@ -249,6 +271,9 @@ impl Task {
             key,
             message_id,
             attempt: u32::try_from(attempt).unwrap_or(u32::MAX).max(1),
+            returned: header::number(properties, header::DELIVERY_COUNT).unwrap_or(0),
+            failed_at: header::text(properties, header::FAILED_AT)
+                .and_then(|text| OffsetDateTime::parse(&text, &Rfc3339).ok()),
         })
     }
 
@@ -329,9 +354,15 @@ mod tests {
     }
 
     #[test]
-    fn the_error_of_a_header_does_not_repeat_its_value() {
-        let error = read(r#"{"url":"https://a.example/","headers":{"Authorization":"hunter2\n"}}"#).unwrap_err();
-        assert!(!error.to_string().contains("hunter2"));
+    fn errors_do_not_repeat_what_may_be_a_secret() {
+        for data in [
+            r#"{"url":"https://a.example/","headers":{"Authorization":"hunter2\n"}}"#,
+            r#"{"url":"https://a.example/","headers":"Authorization: Bearer hunter2"}"#,
+            r#"{"url":["hunter2"]}"#,
+        ] {
+            let error = read(data).unwrap_err().to_string();
+            assert!(!error.contains("hunter2"), "{error}");
+        }
     }
 
     #[test]

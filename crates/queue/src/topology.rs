@@ -1,11 +1,16 @@
 //! The exchange and the queues: their names, and how they come into being.
 
+use std::time::Duration;
+
 use lapin::options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions};
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{Connection, ExchangeKind};
 
 use crate::Error;
 use crate::broker::within;
+
+/// The broker counts a time to live in milliseconds, in 32 bits.
+const MAX_TIER_S: u32 = u32::MAX / 1000;
 
 /// How often a message may come back before the broker drops it. Newer brokers default to 20, which would drop a dead
 /// letter that was looked at twenty times; a policy can only lower it.
@@ -15,6 +20,30 @@ const DELIVERY_LIMIT: i64 = 1_000_000;
 #[derive(Clone, Debug)]
 pub struct Topology {
     prefix: String,
+    tiers: Vec<Tier>,
+}
+
+/// A delay that the broker keeps: a queue of its own, since a time to live per message would block behind the queue's
+/// head. Whole seconds, at least one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Tier(u32);
+
+impl Tier {
+    /// The tier of a delay; `None` for one that is no number of whole seconds, or is longer than the broker can keep it.
+    pub fn of(delay: Duration) -> Option<Self> {
+        let seconds = u32::try_from(delay.as_secs()).ok().filter(|seconds| (1..=MAX_TIER_S).contains(seconds))?;
+        (delay.subsec_nanos() == 0).then_some(Self(seconds))
+    }
+
+    /// The delay.
+    pub fn delay(self) -> Duration {
+        Duration::from_secs(u64::from(self.0))
+    }
+
+    /// The routing key of its queue.
+    pub fn key(self) -> String {
+        format!("retry.{}s", self.0)
+    }
 }
 
 /// What a passive declare tells of a queue.
@@ -32,9 +61,22 @@ impl Topology {
     /// The routing key of what a person has to look at.
     pub const DEAD: &'static str = "dead";
 
-    /// The topology of the fleet that is called `prefix`.
+    /// The topology of the fleet that is called `prefix`, without retry queues.
     pub fn new(prefix: &str) -> Self {
-        Self { prefix: prefix.to_owned() }
+        Self { prefix: prefix.to_owned(), tiers: Vec::new() }
+    }
+
+    /// The same with a retry queue per tier.
+    pub fn with_tiers(mut self, mut tiers: Vec<Tier>) -> Self {
+        tiers.sort_unstable();
+        tiers.dedup();
+        self.tiers = tiers;
+        self
+    }
+
+    /// The routing keys of every queue, in the order in which a message may meet them.
+    pub fn keys(&self) -> Vec<String> {
+        self.queues().into_iter().map(|(key, _)| key).collect()
     }
 
     /// The one exchange.
@@ -48,14 +90,28 @@ impl Topology {
     }
 
     /// Every queue as routing key and arguments. Structure stands in arguments; what an operator tunes comes by policy.
-    fn queues(&self) -> [(&'static str, FieldTable); 2] {
-        let mut urls = quorum();
-        // At least once: the default hop from queue to dead-letter exchange can lose a message. It needs reject-publish.
-        put(&mut urls, "x-dead-letter-exchange", self.exchange());
-        put(&mut urls, "x-dead-letter-routing-key", Self::DEAD);
-        put(&mut urls, "x-dead-letter-strategy", "at-least-once");
-        put(&mut urls, "x-overflow", "reject-publish");
-        [(Self::URLS, urls), (Self::DEAD, quorum())]
+    fn queues(&self) -> Vec<(String, FieldTable)> {
+        let mut queues = vec![(Self::URLS.to_owned(), limited(self.dead_lettering_to(Self::DEAD)))];
+        for tier in &self.tiers {
+            // A time to live that came by policy would be missing without the policy, and messages would wait for ever.
+            let mut arguments = self.dead_lettering_to(Self::URLS);
+            let ttl_ms = i64::from(tier.0) * 1000;
+            arguments.insert("x-message-ttl".into(), AMQPValue::LongLongInt(ttl_ms));
+            queues.push((tier.key(), arguments));
+        }
+        queues.push((Self::DEAD.to_owned(), limited(quorum())));
+        queues
+    }
+
+    /// A quorum queue that passes what leaves it on to another one, at least once: the default hop can lose a message.
+    /// At least once needs reject-publish, and the key, since the queue's own name would not lead back.
+    fn dead_lettering_to(&self, key: &str) -> FieldTable {
+        let mut arguments = quorum();
+        put(&mut arguments, "x-dead-letter-exchange", self.exchange());
+        put(&mut arguments, "x-dead-letter-routing-key", key);
+        put(&mut arguments, "x-dead-letter-strategy", "at-least-once");
+        put(&mut arguments, "x-overflow", "reject-publish");
+        arguments
     }
 
     /// Makes what is missing. What exists is left as it is, whatever its arguments: an operator may have made it.
@@ -68,13 +124,13 @@ impl Topology {
                 existing?;
             }
             for (key, arguments) in self.queues() {
-                let existing = self.declare_queue(connection, key, None).await;
+                let existing = self.declare_queue(connection, &key, None).await;
                 if existing.as_ref().is_err_and(Error::is_not_found) {
-                    self.declare_queue(connection, key, Some(arguments)).await?;
+                    self.declare_queue(connection, &key, Some(arguments)).await?;
                 } else {
                     existing?;
                 }
-                self.bind(connection, key).await?;
+                self.bind(connection, &key).await?;
             }
             Ok(())
         })
@@ -133,10 +189,41 @@ impl Topology {
 fn quorum() -> FieldTable {
     let mut arguments = FieldTable::default();
     put(&mut arguments, "x-queue-type", "quorum");
+    arguments
+}
+
+fn limited(mut arguments: FieldTable) -> FieldTable {
     arguments.insert("x-delivery-limit".into(), AMQPValue::LongLongInt(DELIVERY_LIMIT));
     arguments
 }
 
 fn put(arguments: &mut FieldTable, name: &'static str, value: &str) {
     arguments.insert(name.into(), AMQPValue::LongString(value.into()));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tier_is_whole_seconds() {
+        assert_eq!(Tier::of(Duration::from_secs(90)).map(Tier::key).as_deref(), Some("retry.90s"));
+        for delay in [Duration::ZERO, Duration::from_millis(1500), Duration::from_secs(1 << 40)] {
+            assert_eq!(Tier::of(delay), None, "{delay:?}");
+        }
+    }
+
+    #[test]
+    fn what_leaves_a_retry_queue_goes_back_to_work_and_what_leaves_work_stays_dead() {
+        let tier = |seconds| Tier(seconds);
+        let topology = Topology::new("p").with_tiers(vec![tier(60), tier(10), tier(60)]);
+        assert_eq!(topology.keys(), ["urls", "retry.10s", "retry.60s", "dead"]);
+        let target = |arguments: &FieldTable| match arguments.inner().get("x-dead-letter-routing-key") {
+            Some(AMQPValue::LongString(key)) => Some(key.to_string()),
+            _ => None,
+        };
+        let targets: Vec<_> = topology.queues().iter().map(|(_, arguments)| target(arguments)).collect();
+        let expected = [Some("dead"), Some("urls"), Some("urls"), None];
+        assert_eq!(targets, expected.map(|key| key.map(str::to_owned)));
+    }
 }
