@@ -70,6 +70,11 @@ impl<R> Batch<R> {
         self.entries.is_empty()
     }
 
+    /// Rows and receipts, unwritten.
+    pub fn into_entries(self) -> Vec<(Fetch, R)> {
+        self.entries
+    }
+
     /// About how many bytes will be sent.
     pub fn weight(&self) -> usize {
         self.weight
@@ -84,6 +89,17 @@ pub struct Committed<R> {
 }
 
 impl<R> Committed<R> {
+    /// The one whose row was found.
+    pub(crate) fn of(receipt: R) -> Self {
+        Self { receipts: vec![receipt] }
+    }
+
+    /// Two proofs, told by what each receipt says.
+    pub fn partition(self, belongs_left: impl FnMut(&R) -> bool) -> (Self, Self) {
+        let (left, right) = self.receipts.into_iter().partition(belongs_left);
+        (Self { receipts: left }, Self { receipts: right })
+    }
+
     /// A look at the receipts.
     pub fn receipts(&self) -> impl Iterator<Item = &R> {
         self.receipts.iter()
@@ -104,31 +120,119 @@ pub struct Unwritten<R> {
     pub error: Error,
 }
 
+/// What became of a batch whose transactions were committed.
+#[derive(Debug)]
+#[must_use = "the receipts are to be settled"]
+pub struct Written<R> {
+    /// The rows that the database took.
+    pub taken: Committed<R>,
+    /// The rows that it refused while it took their neighbours. A bare row with outcome `refused` stands in for each.
+    pub refused: Vec<Refusal<R>>,
+}
+
+/// A row that the database refused.
+#[derive(Debug)]
+pub struct Refusal<R> {
+    /// Proof that the bare row is durable.
+    pub bare: Committed<R>,
+    /// What the database said.
+    pub reason: String,
+}
+
+/// How often a transaction that lost against another one is tried again at once.
+const CONTENTION_TRIES: u32 = 5;
+
 impl Store {
-    /// Writes a batch in one transaction. A row that is already there is replaced, unless what is there was fetched
-    /// later. It is safe to write a batch again.
-    pub async fn write<R>(&self, mut batch: Batch<R>) -> Result<Committed<R>, Unwritten<R>> {
+    /// Writes a batch, in one transaction unless the database refuses a row of it. A row that is already there is
+    /// replaced, unless what is there was fetched later. It is safe to write a batch again.
+    ///
+    /// A refused row is found by halving. That every one of several rows is refused is not about the rows: it is an
+    /// outage, like a database that does not answer.
+    pub async fn write<R>(&self, mut batch: Batch<R>) -> Result<Written<R>, Unwritten<R>> {
         // In key order: transactions that lock rows in one order do not dead-lock each other.
         batch.entries.sort_unstable_by_key(|(row, _)| row.id);
-        let result = self
-            .with_connection("writing a batch", async |connection| self.insert(connection, &batch.entries).await)
-            .await;
-        match result {
-            Ok(()) => Ok(Committed { receipts: batch.entries.into_iter().map(|(_, receipt)| receipt).collect() }),
-            Err(error) => Err(Unwritten { batch, error }),
+        let packet = self.packet();
+        for (row, _) in &mut batch.entries {
+            if row.weight() > packet {
+                row.leave_body_out(packet);
+            }
+        }
+        let mut refused = HashMap::new();
+        let result = async {
+            self.write_halves(&batch.entries, 0, &mut refused).await?;
+            if refused.len() > 1 && refused.len() == batch.entries.len() {
+                return Err(Error::EveryRowRefused(refused.into_values().next().unwrap_or_default()));
+            }
+            for (index, reason) in &refused {
+                let (row, _) = &batch.entries[*index];
+                self.write_rows(&[&row.bare(reason)]).await?;
+            }
+            Ok(refused)
+        };
+        let mut refused = match result.await {
+            Ok(refused) => refused,
+            Err(error) => return Err(Unwritten { batch, error }),
+        };
+        let mut written = Written { taken: Committed { receipts: Vec::new() }, refused: Vec::new() };
+        written.taken.receipts.reserve(batch.entries.len());
+        for (index, (_, receipt)) in batch.entries.into_iter().enumerate() {
+            match refused.remove(&index) {
+                None => written.taken.receipts.push(receipt),
+                Some(reason) => {
+                    written.refused.push(Refusal { bare: Committed { receipts: vec![receipt] }, reason });
+                }
+            }
+        }
+        Ok(written)
+    }
+
+    /// Writes rows in one transaction; where the database refuses one, in two halves. `first` is the index of the first
+    /// row in the batch.
+    async fn write_halves<R>(
+        &self,
+        entries: &[(Fetch, R)],
+        first: usize,
+        refused: &mut HashMap<usize, String>,
+    ) -> Result<(), Error> {
+        let rows: Vec<&Fetch> = entries.iter().map(|(row, _)| row).collect();
+        match self.write_rows(&rows).await {
+            Err(error) if error.is_refusal() && entries.len() == 1 => {
+                refused.insert(first, error.reason());
+                Ok(())
+            }
+            Err(error) if error.is_refusal() => {
+                let (left, right) = entries.split_at(entries.len() / 2);
+                Box::pin(self.write_halves(left, first, refused)).await?;
+                Box::pin(self.write_halves(right, first + left.len(), refused)).await
+            }
+            result => result,
         }
     }
 
-    async fn insert<R>(&self, connection: &mut MySqlConnection, entries: &[(Fetch, R)]) -> Result<(), Error> {
+    async fn write_rows(&self, rows: &[&Fetch]) -> Result<(), Error> {
+        let mut tries = 0;
+        loop {
+            let result =
+                self.with_connection("writing a batch", async |connection| self.insert(connection, rows).await);
+            match result.await {
+                // The whole transaction: after 1205 the server has rolled back the statement only, so the connection
+                // was closed, and that rolls back the rest.
+                Err(error) if error.is_contention() && tries < CONTENTION_TRIES => tries += 1,
+                result => return result,
+            }
+        }
+    }
+
+    async fn insert(&self, connection: &mut MySqlConnection, rows: &[&Fetch]) -> Result<(), Error> {
         let failed = Error::database("cannot write a batch");
+        let packet = self.packet();
         let mut transaction = connection.begin().await.map_err(&failed)?;
-        let mut rest = entries;
+        let mut rest = rows;
         while !rest.is_empty() {
-            let (chunk, after) = rest.split_at(statement_rows(rest.len()));
+            let (chunk, after) = rest.split_at(statement_rows(rest, packet));
             let mut arguments = MySqlArguments::default();
-            let weight = chunk.iter().map(|(row, _)| row.weight()).sum();
-            arguments.reserve(chunk.len() * COLUMNS.len(), weight);
-            for (row, _) in chunk {
+            arguments.reserve(chunk.len() * COLUMNS.len(), chunk.iter().map(|row| row.weight()).sum());
+            for row in chunk {
                 bind(&mut arguments, row).map_err(sqlx::Error::Encode).map_err(&failed)?;
             }
             let statement = AssertSqlSafe(self.statements.upsert(chunk.len()));
@@ -174,10 +278,15 @@ fn cut(text: &str, chars: usize) -> &str {
     text.char_indices().nth(chars).map_or(text, |(end, _)| &text[..end])
 }
 
-/// How many of `rows` go into the next statement. Powers of two keep the number of statement texts small, so that the
-/// database has prepared each of them already, whatever size a batch happens to have.
-fn statement_rows(rows: usize) -> usize {
-    1 << rows.ilog2()
+/// How many of the rows go into the next statement: as many as fit into a packet. Powers of two keep the number of
+/// statement texts small, so that the database has prepared each of them already, whatever size a batch happens to have.
+fn statement_rows(rows: &[&Fetch], packet: usize) -> usize {
+    let mut weight = 0;
+    let fitting = rows.iter().take_while(|row| {
+        weight += row.weight();
+        weight <= packet
+    });
+    1 << fitting.count().max(1).ilog2()
 }
 
 /// The texts of the upsert, by number of rows.
@@ -207,17 +316,49 @@ fn upsert(rows: usize) -> String {
 mod tests {
     use super::*;
 
+    fn row(body: usize) -> Fetch {
+        Fetch {
+            id: [0; 32],
+            run: String::new(),
+            url: String::new(),
+            final_url: None,
+            method: String::new(),
+            outcome: crate::Outcome::Ok,
+            status: None,
+            content_type: None,
+            body_bytes: None,
+            body_sha256: None,
+            body: Body::Bytes(vec![0; body]),
+            error: None,
+            attempts: 1,
+            elapsed: std::time::Duration::ZERO,
+            fetched_at: time::OffsetDateTime::UNIX_EPOCH,
+            worker: "".into(),
+            message_id: None,
+        }
+    }
+
     #[test]
     fn a_batch_is_written_by_few_statement_texts() {
+        let row = row(0);
         let mut texts = std::collections::HashSet::new();
         for rows in 1..=1000 {
-            let mut rest = rows;
-            while rest > 0 {
-                texts.insert(statement_rows(rest));
-                rest -= statement_rows(rest);
+            let mut rest = &vec![&row; rows][..];
+            while !rest.is_empty() {
+                let rows = statement_rows(rest, usize::MAX);
+                texts.insert(rows);
+                rest = &rest[rows..];
             }
         }
         assert_eq!(texts.len(), 10);
+    }
+
+    #[test]
+    fn a_statement_fits_into_a_packet() {
+        let (small, large) = (row(100), row(10_000));
+        assert_eq!(statement_rows(&[&small, &small, &large], 2_000), 2);
+        // It goes alone; what is too large for the packet by itself has lost its body before.
+        assert_eq!(statement_rows(&[&large, &small], 2_000), 1);
     }
 
     #[test]

@@ -28,6 +28,9 @@ pub enum Error {
         /// How many connections there may be.
         size: u32,
     },
+    /// The database takes none of several rows.
+    #[error("the database refuses every row of a batch: {0}")]
+    EveryRowRefused(String),
     /// There are no tables.
     #[error("the database has no fetchline schema: run `fetchline migrate` first")]
     SchemaMissing,
@@ -60,6 +63,26 @@ impl Error {
             }
             _ => None,
         }
+    }
+
+    /// What the server said.
+    pub(crate) fn reason(&self) -> String {
+        match self {
+            Self::Database { source, .. } => source.to_string(),
+            other => other.to_string(),
+        }
+    }
+
+    /// Whether the server says that a row is not acceptable, or too large: 1048 null, 1153 packet, 1264 range, 1366 and
+    /// 1406 text, 3140 and 4025 JSON and constraints (MariaDB), 3819 constraints (MySQL).
+    pub(crate) fn is_refusal(&self) -> bool {
+        const REFUSALS: [u16; 8] = [1048, 1153, 1264, 1366, 1406, 3140, 3819, 4025];
+        self.number().is_some_and(|number| REFUSALS.contains(&number))
+    }
+
+    /// Whether the transaction lost against another one, and may just be tried again: 1205 lock wait, 1213 deadlock.
+    pub(crate) fn is_contention(&self) -> bool {
+        self.number().is_some_and(|number| matches!(number, 1205 | 1213))
     }
 
     /// Whether waiting cannot help: a person has to do something first.

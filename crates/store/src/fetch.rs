@@ -29,11 +29,15 @@ pub enum Outcome {
     TooLarge,
     /// A body that cannot be decompressed.
     Decode,
+    /// The database refused the row; this one stands in for it, without the body.
+    Refused,
+    /// Delivered again and again without being settled: it may crash its worker.
+    Poison,
 }
 
 impl Outcome {
     /// Every outcome.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 12] = [
         Self::Ok,
         Self::HttpError,
         Self::Timeout,
@@ -44,6 +48,8 @@ impl Outcome {
         Self::Redirect,
         Self::TooLarge,
         Self::Decode,
+        Self::Refused,
+        Self::Poison,
     ];
 
     /// The word in the database.
@@ -59,7 +65,14 @@ impl Outcome {
             Self::Redirect => "redirect",
             Self::TooLarge => "too_large",
             Self::Decode => "decode",
+            Self::Refused => "refused",
+            Self::Poison => "poison",
         }
+    }
+
+    /// The outcome that a word in the database stands for; `None` for one of a newer release.
+    pub fn of(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|outcome| outcome.as_str() == word)
     }
 }
 
@@ -123,6 +136,25 @@ pub struct Fetch {
 }
 
 impl Fetch {
+    /// The row that stands in for one that the database refused: nothing of what the site sent.
+    pub(crate) fn bare(&self, reason: &str) -> Self {
+        Self {
+            outcome: Outcome::Refused,
+            final_url: None,
+            content_type: None,
+            body: Body::None,
+            error: Some(reason.to_owned()),
+            ..self.clone()
+        }
+    }
+
+    /// Leaves the body out, and says so.
+    pub(crate) fn leave_body_out(&mut self, limit: usize) {
+        let said = format!("the body was left out: the server's max_allowed_packet takes {limit} bytes");
+        self.error = Some(self.error.take().map_or(said.clone(), |error| format!("{error}; {said}")));
+        self.body = Body::None;
+    }
+
     /// About how many bytes the row adds to the statement that writes it.
     pub fn weight(&self) -> usize {
         let body = match &self.body {
@@ -132,6 +164,7 @@ impl Fetch {
         };
         // The fixed columns, the lengths of the others, and the texts that are always there.
         const FIXED: usize = 200;
-        FIXED + body + self.url.len() + self.run.len() + self.error.as_ref().map_or(0, String::len)
+        let long = [Some(&self.url), Some(&self.run), self.final_url.as_ref(), self.error.as_ref()];
+        FIXED + body + long.into_iter().flatten().map(String::len).sum::<usize>()
     }
 }

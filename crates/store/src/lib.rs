@@ -7,12 +7,14 @@
 mod batch;
 mod error;
 mod fetch;
+mod known;
 mod migrate;
 mod pool;
 mod runs;
 
-pub use batch::{Batch, Committed, MAX_BATCH_ROWS, Unwritten};
+pub use batch::{Batch, Committed, MAX_BATCH_ROWS, Refusal, Unwritten, Written};
 pub use error::Error;
 pub use fetch::{Body, Fetch, Outcome};
+pub use known::{Known, LookedUp, NotLookedUp};
 pub use pool::{Store, StoreConfig};
 pub use runs::FetchTimes;

@@ -1,6 +1,7 @@
 //! The bounded pool, and the rules that every use of a connection follows.
 
 use std::str::FromStr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use sqlx::mysql::{MySqlConnectOptions, MySqlConnection, MySqlPool, MySqlPoolOptions};
@@ -9,8 +10,12 @@ use sqlx::{ConnectOptions, Executor};
 use crate::Error;
 use crate::batch::Statements;
 
-/// How long one use of a connection may take, whatever is done with it.
-const DEADLINE: Duration = Duration::from_secs(30);
+/// How long one use of a connection may take, whatever is done with it: a server that has gone silent is noticed.
+const DEADLINE: Duration = Duration::from_secs(20);
+/// What a packet holds besides rows: the statement's text and the types of its values.
+const PACKET_RESERVE: usize = 256 * 1024;
+/// What is assumed of `max_allowed_packet` until the server was asked: MySQL's and MariaDB's smallest default of late.
+const DEFAULT_PACKET: usize = 16 << 20;
 
 /// Where the database is, and how much of it may be used.
 #[derive(Clone)]
@@ -29,11 +34,17 @@ pub struct Store {
     pub(crate) statements: Statements,
     pool: MySqlPool,
     config: StoreConfig,
+    /// The server's `max_allowed_packet`.
+    max_packet: AtomicUsize,
 }
 
 impl Store {
     /// Reads the configuration.
     pub fn open(config: StoreConfig) -> Result<Self, Error> {
+        // First: the library takes any scheme, and then the password of a URL without one for a database.
+        if !["mysql://", "mariadb://"].iter().any(|scheme| config.url.starts_with(scheme)) {
+            return Err(Error::Url("it does not begin with mysql://".to_owned()));
+        }
         let options = MySqlConnectOptions::from_str(&config.url)
             .map_err(|error| Error::Url(error.to_string()))?
             // Statements carry URLs, and URLs may carry secrets.
@@ -55,7 +66,7 @@ impl Store {
                 })
             })
             .connect_lazy_with(options.clone());
-        Ok(Self { options, statements: Statements::default(), pool, config })
+        Ok(Self { options, statements: Statements::default(), pool, config, max_packet: DEFAULT_PACKET.into() })
     }
 
     /// Host, port and database, without user and password: what a log line may say.
@@ -64,12 +75,26 @@ impl Store {
         format!("{}:{} {database}", self.options.get_host(), self.options.get_port())
     }
 
-    /// Whether the database answers.
+    /// Whether the database takes rows: one that is read-only answers, too, and is of no use. Writes nothing.
     pub async fn ping(&self) -> Result<(), Error> {
-        self.with_connection("asking whether the database answers", async |connection| {
-            connection.execute("SELECT 1").await.map_err(Error::database("the database does not answer")).map(drop)
+        self.with_connection("asking whether the database takes rows", async |connection| {
+            connection
+                .execute("UPDATE fetches SET attempts = attempts WHERE id = ''")
+                .await
+                .map_err(Error::database("the database takes no rows"))
+                .map(drop)
         })
         .await
+    }
+
+    /// About how many bytes the rows of one statement may have.
+    pub(crate) fn packet(&self) -> usize {
+        let packet = self.max_packet.load(Ordering::Relaxed);
+        packet.saturating_sub(PACKET_RESERVE).max(packet / 2)
+    }
+
+    pub(crate) fn set_max_packet(&self, bytes: usize) {
+        self.max_packet.store(bytes, Ordering::Relaxed);
     }
 
     /// Lends a connection to `work`, which must not ask for another. After a failure the connection is closed, not put
@@ -115,10 +140,14 @@ mod tests {
     async fn neither_errors_nor_log_lines_repeat_the_password() {
         let store = open("mysql://user:hunter2@db:3307/prices").unwrap();
         assert_eq!(store.location(), "db:3307 prices");
-        for bad in ["mysql://user:hunter2@db:port/x", "postgres://user:hunter2@db/x", "mysql://user:hunter2@db/"] {
-            if let Err(error) = open(bad) {
-                assert!(!error.to_string().contains("hunter2"), "{error}");
-            }
+        for bad in [
+            "mysql://user:hunter2@db:port/x",
+            "mysql://user:hunter2@db/",
+            "postgres://user:hunter2@db/x",
+            "user:hunter2@db:3306/x",
+        ] {
+            let error = open(bad).err().unwrap().to_string();
+            assert!(!error.contains("hunter2"), "{error}");
         }
     }
 
