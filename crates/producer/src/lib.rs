@@ -3,10 +3,10 @@
 //! The modules stand in the order of the flow: lines are read from a source, sifted into tasks, and sent; [`produce`]
 //! joins them. Memory does not grow with the input, except by 16 bytes a URL to find doubles.
 
-mod produce;
-mod send;
-mod sift;
 mod source;
+mod sift;
+mod send;
+mod produce;
 
 pub use produce::{Config, Error, Event, Produced, Progress, produce};
 pub use sift::Rejection;

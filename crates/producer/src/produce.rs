@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::send::Sender;
 use crate::sift::{Rejection, Sift, Sifted};
-use crate::source::Source;
+use crate::source::{Lines, Source};
 
 /// A round of messages is not held back for more input for longer than this: somebody may be typing.
 const PATIENCE: Duration = Duration::from_millis(100);
@@ -35,9 +35,12 @@ pub enum Error {
     /// The run cannot be called that.
     #[error("--run: a run's name has 1 to {MAX_RUN_BYTES} bytes and no control characters")]
     Run,
-    /// A source cannot be read. What was published before it stays published.
+    /// A source cannot be opened. Nothing was published.
     #[error("{0} cannot be read")]
     Source(String, #[source] io::Error),
+    /// The broker does not let us in.
+    #[error("the broker refuses the connection: user, password and virtual host have to be right")]
+    Broker(#[source] fetchline_queue::Error),
 }
 
 /// What happens on the way, for those who watch.
@@ -98,6 +101,9 @@ pub struct Produced {
     pub rejected: u64,
     /// Whether the input was read to its end.
     pub complete: bool,
+    /// Why it was not, where it could not be read on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
 }
 
 /// Publishes what the sources hold. When `stop` is cancelled, reading ends, and what was sent is waited for.
@@ -114,22 +120,24 @@ pub async fn produce(
     }
     let part = format!("{:016x}", rand::random::<u64>());
     let mut sift = Sift::new(run.clone(), part.clone(), config.allow_duplicates);
-    let mut sender = Sender::new(broker, &progress, &observer, stop.clone());
-    sender.connect().await;
-    let mut failure = None;
+    // All of them, before anything is sent: a name that was mistyped costs nothing.
+    let mut inputs = Vec::new();
     for source in &config.sources {
-        if stop.is_cancelled() {
+        let lines = source.open().await.map_err(|error| Error::Source(source.to_string(), error))?;
+        inputs.push((source, lines));
+    }
+    let mut sender = Sender::new(broker, &progress, &observer, stop.clone());
+    sender.connect().await.map_err(Error::Broker)?;
+    let mut problem = None;
+    for (source, lines) in inputs {
+        if stop.is_cancelled() || problem.is_some() {
             break;
         }
-        if let Err(error) = publish(source, &mut sift, &mut sender, &progress, &observer, &stop).await {
-            failure = Some(Error::Source(source.to_string(), error));
-            break;
+        if let Err(error) = publish(source, lines, &mut sift, &mut sender, &progress, &observer, &stop).await {
+            problem = Some(format!("{source} cannot be read on: {error}"));
         }
     }
     sender.flush().await;
-    if let Some(failure) = failure {
-        return Err(failure);
-    }
     let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
     Ok(Produced {
         run,
@@ -138,19 +146,20 @@ pub async fn produce(
         not_sent: count(&progress.not_sent),
         duplicates: count(&progress.duplicates),
         rejected: count(&progress.rejected),
-        complete: !stop.is_cancelled(),
+        complete: !stop.is_cancelled() && problem.is_none(),
+        problem,
     })
 }
 
 async fn publish(
     source: &Source,
+    mut lines: Lines,
     sift: &mut Sift,
     sender: &mut Sender<'_>,
     progress: &Progress,
     observer: &Observer,
     stop: &CancellationToken,
 ) -> io::Result<()> {
-    let mut lines = source.open().await?;
     let before = progress.read.load(Ordering::Relaxed);
     loop {
         let line = tokio::select! {

@@ -111,11 +111,7 @@ impl<'a> Sender<'a> {
         if let Some(rest) = self.previous.take() {
             self.finish(rest).await;
         }
-        tokio::select! {
-            () = tokio::time::sleep(self.pause) => {}
-            () = self.stop.cancelled() => {}
-        }
-        self.pause = (self.pause * 2).min(LONGEST_PAUSE);
+        self.wait().await;
         self.reconnect().await;
         self.rounds += 1;
         for letter in std::mem::take(&mut self.again) {
@@ -178,18 +174,27 @@ impl<'a> Sender<'a> {
         }
     }
 
-    /// Connects; an error is final only where the configuration is wrong.
-    pub(crate) async fn connect(&mut self) {
+    /// Connects for the first time, for as long as it takes; a broker that refuses us is not asked again.
+    pub(crate) async fn connect(&mut self) -> Result<(), Error> {
         while self.link.is_none() && !self.stop.is_cancelled() {
-            self.reconnect().await;
-            if self.link.is_none() {
-                tokio::select! {
-                    () = tokio::time::sleep(self.pause) => {}
-                    () = self.stop.cancelled() => {}
+            match open(&self.broker).await {
+                Ok(link) => self.link = Some(link),
+                Err(error) if error.is_refusal() => return Err(error),
+                Err(error) => {
+                    self.say(self.explain(&error));
+                    self.wait().await;
                 }
-                self.pause = (self.pause * 2).min(LONGEST_PAUSE);
             }
         }
+        Ok(())
+    }
+
+    async fn wait(&mut self) {
+        tokio::select! {
+            () = tokio::time::sleep(self.pause) => {}
+            () = self.stop.cancelled() => {}
+        }
+        self.pause = (self.pause * 2).min(LONGEST_PAUSE);
     }
 
     fn not_sent(&self, letter: &Letter, why: &str) {

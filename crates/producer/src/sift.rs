@@ -100,8 +100,7 @@ impl Sift {
         if self.seen.as_mut().is_some_and(|seen| !seen.insert(key.half())) {
             return Sifted::Double;
         }
-        let (run, part) = (self.run.clone(), Some(self.part.clone()));
-        Sifted::Task(Task { order, run, part, key, message_id: Some(key.to_string()), attempt: 1 })
+        Sifted::Task(Task::new(order, self.run.clone(), self.part.clone(), key))
     }
 }
 
