@@ -90,7 +90,7 @@ async fn a_failure_is_an_outcome_and_never_holds_up_the_others() -> anyhow::Resu
     let mut urls: Vec<String> = cases.iter().map(|(path, ..)| world.shop.url(path)).collect();
     urls.extend(elsewhere.iter().map(|(url, _)| url.clone()));
     world.produce("outcomes", &urls).await?;
-    let flags = ["--timeout", "3s", "--connect-timeout", "2s", "--max-body", "2MiB"];
+    let flags = ["--timeout", "3s", "--connect-timeout", "2s", "--max-body", "2MiB", "--max-attempts", "1"];
     let summary = world.work_until_empty(&flags).await?;
     assert_eq!(summary["rows"], urls.len());
 

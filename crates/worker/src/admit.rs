@@ -1,9 +1,9 @@
 //! Bounds how many fetches run at once: the permit is taken before the work begins.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use fetchline_queue::Task;
+use fetchline_queue::{Death, Original, Task};
 use fetchline_store::Outcome;
 use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
@@ -11,17 +11,21 @@ use tokio_util::task::TaskTracker;
 use tracing::info;
 
 use crate::batch;
+use crate::claim::Claim;
 use crate::commit::Finished;
 use crate::config::StoreBody;
 use crate::extract;
-use crate::fetch::Fetcher;
-use crate::settle::Receipt;
+use crate::fetch::{Answer, Fetcher};
+use crate::hand_over::HandOver;
+use crate::judge::{Judgement, Policy};
+use crate::summary::Tally;
 
-/// A task with the right to have its message settled.
+/// A task, the message that it came in, and the right to have that settled.
 #[derive(Debug)]
 pub(crate) struct Job {
     pub(crate) task: Task,
-    pub(crate) receipt: Receipt,
+    pub(crate) original: Original,
+    pub(crate) claim: Claim,
 }
 
 /// Starts fetches, and knows which are under way.
@@ -32,26 +36,21 @@ pub(crate) struct Admission {
 }
 
 /// What every fetch needs.
-struct Stage {
-    fetcher: Fetcher,
-    keep: StoreBody,
-    worker: Arc<str>,
-    results: mpsc::UnboundedSender<batch::Result>,
+pub(crate) struct Stage {
+    pub(crate) fetcher: Fetcher,
+    pub(crate) keep: StoreBody,
+    pub(crate) worker: Arc<str>,
+    pub(crate) policy: Policy,
+    pub(crate) results: mpsc::UnboundedSender<batch::Result>,
+    pub(crate) hand_over: HandOver,
+    pub(crate) tally: Arc<Tally>,
     /// When this is cancelled, fetches end where they are: their messages come back.
-    grace_over: CancellationToken,
+    pub(crate) grace_over: CancellationToken,
 }
 
 impl Admission {
-    pub(crate) fn new(
-        concurrency: usize,
-        fetcher: Fetcher,
-        keep: StoreBody,
-        worker: Arc<str>,
-        results: mpsc::UnboundedSender<batch::Result>,
-        grace_over: CancellationToken,
-    ) -> Self {
-        let stage = Arc::new(Stage { fetcher, keep, worker, results, grace_over });
-        Self { permits: Arc::new(Semaphore::new(concurrency)), tasks: TaskTracker::new(), stage }
+    pub(crate) fn new(concurrency: usize, stage: Stage) -> Self {
+        Self { permits: Arc::new(Semaphore::new(concurrency)), tasks: TaskTracker::new(), stage: Arc::new(stage) }
     }
 
     /// Waits for a permit and starts the fetch. Gives the job back when `stop` comes first.
@@ -73,33 +72,70 @@ impl Admission {
         Ok(())
     }
 
+    /// Records a task as poison, without a fetch.
+    pub(crate) fn give_up_poison(&self, job: Job) {
+        let error = format!("delivered {} times without being settled: does it crash its worker?", job.task.returned);
+        self.stage.record(job, Answer::without(Outcome::Poison, error), Duration::ZERO, true);
+    }
+
     /// Waits for the fetches that are under way.
-    pub(crate) async fn finish(self) {
+    pub(crate) async fn finish(&self) {
         self.tasks.close();
         self.tasks.wait().await;
     }
 }
 
 impl Stage {
-    async fn work(&self, Job { task, receipt }: Job) {
+    async fn work(&self, job: Job) {
         let started = Instant::now();
-        let answer = self.fetcher.fetch(&task.order).await;
+        let answer = self.fetcher.fetch(&job.task.order).await;
         let elapsed = started.elapsed();
+        let judgement = self.policy.judge(&job.task, &answer);
         if answer.outcome != Outcome::Ok {
-            info!(
-                run = task.run,
-                host = task.order.address.host(),
-                url = %task.order.address,
-                pod = &*self.worker,
-                attempt = task.attempt,
-                outcome = answer.outcome.as_str(),
-                error = answer.error,
-                "a fetch failed"
-            );
+            self.tell(&job.task, &answer, judgement);
         }
-        let row = extract::row(task, answer, elapsed, self.keep, &self.worker);
-        let finished = Finished { receipt, outcome: row.outcome, elapsed };
+        match judgement {
+            Judgement::Result => self.record(job, answer, elapsed, false),
+            Judgement::GivenUp => self.record(job, answer, elapsed, true),
+            Judgement::Retry(tier) => {
+                self.tally.retried();
+                self.hand_over.retry(job.original, tier, job.task.attempt + 1, job.claim);
+            }
+        }
+    }
+
+    /// Sends the row on its way.
+    fn record(&self, job: Job, answer: Answer, elapsed: Duration, given_up: bool) {
+        let Job { task, original, claim } = job;
+        let (outcome, status, attempts) = (answer.outcome, answer.status, task.attempt);
+        let death = given_up.then(|| Death {
+            reason: outcome.as_str(),
+            error: answer.error.clone().unwrap_or_default(),
+            status,
+            attempts,
+        });
+        let row = extract::row(&task, answer, elapsed, self.keep, &self.worker);
+        let finished = Finished { claim, original, outcome, elapsed, attempts, status, death };
         // The batcher lives until every fetch has ended.
         _ = self.results.send((row, finished));
+    }
+
+    fn tell(&self, task: &Task, answer: &Answer, judgement: Judgement) {
+        let next = match judgement {
+            Judgement::Result => "recorded".to_owned(),
+            Judgement::Retry(tier) => format!("tried again after {} s", tier.delay().as_secs()),
+            Judgement::GivenUp => "given up".to_owned(),
+        };
+        info!(
+            run = task.run,
+            host = task.order.address.host(),
+            url = %task.order.address,
+            pod = &*self.worker,
+            attempt = task.attempt,
+            outcome = answer.outcome.as_str(),
+            error = answer.error,
+            next,
+            "a fetch failed"
+        );
     }
 }

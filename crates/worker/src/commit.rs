@@ -1,18 +1,22 @@
-//! Batches into the database, two at a time, tried again for as long as the database is away.
+//! Batches into the database, two at a time. While the database is away they are held and tried again, and after the
+//! hold their messages are given back.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use fetchline_store::{Batch, Outcome, Store};
+use fetchline_queue::{Death, Original};
+use fetchline_store::{Batch, Committed, Outcome, Store, Written};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{error, info, warn};
 
 use crate::backoff::Backoff;
+use crate::claim::Claim;
 use crate::failure::chain;
-use crate::health::Health;
-use crate::settle::{Receipt, Settle};
+use crate::hand_over::HandOver;
+use crate::services::Services;
+use crate::settle::Settle;
 use crate::summary::Tally;
 
 /// While one batch is being written, the next one is being sent.
@@ -21,9 +25,14 @@ const UNDER_WAY: usize = 2;
 /// A fetch whose row is on its way into the database.
 #[derive(Debug)]
 pub(crate) struct Finished {
-    pub(crate) receipt: Receipt,
+    pub(crate) claim: Claim,
+    pub(crate) original: Original,
     pub(crate) outcome: Outcome,
     pub(crate) elapsed: Duration,
+    pub(crate) attempts: u32,
+    pub(crate) status: Option<u16>,
+    /// Where the task is given up, what its dead letter says.
+    pub(crate) death: Option<Death>,
 }
 
 /// Writes batches and passes the proof on.
@@ -31,8 +40,11 @@ pub(crate) struct Finished {
 pub(crate) struct Commit {
     pub(crate) store: Arc<Store>,
     pub(crate) settle: Settle,
+    pub(crate) hand_over: HandOver,
     pub(crate) tally: Arc<Tally>,
-    pub(crate) health: Health,
+    pub(crate) services: Services,
+    /// How long batches are held while the database is away.
+    pub(crate) hold: Duration,
     /// When this is cancelled, a failed write is not tried again: its messages come back.
     pub(crate) grace_over: CancellationToken,
 }
@@ -61,7 +73,7 @@ impl Commits {
         });
     }
 
-    /// Waits until every batch is written or given up.
+    /// Waits until every batch is written or given back.
     pub(crate) async fn finish(self) {
         self.tasks.close();
         self.tasks.wait().await;
@@ -71,36 +83,59 @@ impl Commits {
 impl Commit {
     async fn write(self, mut batch: Batch<Finished>) {
         let mut backoff = Backoff::default();
-        let mut failing_since = None;
         loop {
             match self.store.write(batch).await {
-                Ok(committed) => {
-                    self.health.database_answers();
-                    if let Some(since) = failing_since {
-                        let seconds = Instant::duration_since(&Instant::now(), since).as_secs();
-                        info!(seconds, "the database takes rows again");
-                    }
-                    self.tally.committed(committed.receipts().map(|done| (done.outcome, done.elapsed)));
-                    self.settle.committed(committed);
-                    return;
-                }
+                Ok(written) => return self.written(written),
                 Err(unwritten) => {
                     batch = unwritten.batch;
-                    let cause = chain(&unwritten.error);
-                    self.health.database_fails(&cause);
-                    if failing_since.is_none() {
-                        failing_since = Some(Instant::now());
-                        warn!(cause, rows = batch.len(), "a batch was not committed; it is held and tried again");
-                    }
+                    self.failed(&chain(&unwritten.error), batch.len());
                 }
             }
             tokio::select! {
-                () = tokio::time::sleep(backoff.next_pause()) => {}
-                () = self.grace_over.cancelled() => {
-                    error!(rows = batch.len(), "stopped before a batch could be committed; its messages come back");
-                    return;
-                }
+                () = tokio::time::sleep(backoff.next_pause()) => continue,
+                () = self.services.database_down_for(self.hold) => {}
+                () = self.grace_over.cancelled() => {}
             }
+            error!(rows = batch.len(), "the database was away for too long: results are dropped, messages given back");
+            for (_, finished) in batch.into_entries() {
+                self.settle.give_back(finished.claim);
+            }
+            return;
+        }
+    }
+
+    /// Says once that the database is away, whatever the number of batches that find out.
+    fn failed(&self, cause: &str, rows: usize) {
+        if self.services.database_is_up() {
+            warn!(cause, rows, "a batch was not committed; it is held and tried again, and nothing new is taken");
+        }
+        self.services.database_fails(cause);
+    }
+
+    fn written(&self, written: Written<Finished>) {
+        let back = !self.services.database_is_up();
+        self.services.database_answers();
+        if back {
+            info!("the database takes rows again");
+        }
+        let Written { taken, refused } = written;
+        self.tally.committed(taken.receipts().map(|finished| (finished.outcome, finished.elapsed)));
+        let (given_up, done) = taken.partition(|finished| finished.death.is_some());
+        self.settle.committed(done);
+        self.bury(given_up, None);
+        for refusal in refused {
+            self.tally.committed(refusal.bare.receipts().map(|finished| (Outcome::Refused, finished.elapsed)));
+            self.bury(refusal.bare, Some(refusal.reason));
+        }
+    }
+
+    /// The rows are durable; the messages go to the dead letters before they are acked.
+    fn bury(&self, given_up: Committed<Finished>, refused: Option<String>) {
+        for finished in given_up.into_receipts() {
+            let Finished { claim, original, status, attempts, death, .. } = finished;
+            let refusal = |error| Death { reason: Outcome::Refused.as_str(), error, status, attempts };
+            let Some(death) = refused.clone().map(refusal).or(death) else { continue };
+            self.hand_over.dead(original, &death, claim);
         }
     }
 }

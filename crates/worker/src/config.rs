@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use fetchline_queue::Tier;
 use fetchline_store::MAX_BATCH_ROWS;
 
 /// AMQP counts the prefetch in 16 bits.
@@ -23,6 +24,9 @@ pub enum StoreBody {
     /// None.
     None,
 }
+
+/// A batch may not wait for longer than this.
+const MAX_BATCH_AGE: Duration = Duration::from_secs(60);
 
 /// The settings of a worker.
 #[derive(Clone, Debug)]
@@ -51,6 +55,12 @@ pub struct WorkConfig {
     pub store_body: StoreBody,
     /// The `User-Agent` header.
     pub user_agent: String,
+    /// Attempt n waits the n-th delay before the next; the last one repeats. Whole seconds.
+    pub retry_delays: Vec<Duration>,
+    /// Tries of a task, the first included.
+    pub max_attempts: u32,
+    /// How long results are held while the database is away.
+    pub hold: Duration,
     /// How long a stopping worker goes on with what it has begun.
     pub grace: Duration,
     /// Where health is served; `None` for nowhere.
@@ -62,10 +72,11 @@ pub struct WorkConfig {
 impl WorkConfig {
     /// The prefetch that keeps `concurrency` fetches busy while two batches are being written, as far as slow fetches
     /// allow it.
-    pub fn default_prefetch(concurrency: usize, batch_rows: usize, timeout: Duration) -> usize {
-        let in_time = UNACKED_AT_MOST.as_millis() * concurrency as u128 / timeout.as_millis().max(1);
+    pub fn default_prefetch(concurrency: usize, batch_rows: usize, timeout: Duration, hold: Duration) -> usize {
+        let in_time =
+            UNACKED_AT_MOST.saturating_sub(hold).as_millis() * concurrency as u128 / timeout.as_millis().max(1);
         let in_time = usize::try_from(in_time).unwrap_or(MAX_PREFETCH).max(concurrency);
-        (4 * concurrency).max(concurrency + 2 * batch_rows).min(in_time).min(MAX_PREFETCH)
+        (concurrency.saturating_mul(4)).max(concurrency.saturating_add(2 * batch_rows)).min(in_time).min(MAX_PREFETCH)
     }
 
     /// Every way in which the settings do not fit together.
@@ -88,6 +99,7 @@ impl WorkConfig {
             self.batch_rows == 0 || self.batch_rows > MAX_BATCH_ROWS,
             format!("--batch-rows is {}: a batch has 1 to {MAX_BATCH_ROWS} rows", self.batch_rows),
         );
+        refuse(self.batch_age > MAX_BATCH_AGE, "--batch-age is above a minute: nothing would be acked".to_owned());
         refuse(self.batch_bytes == 0, "--batch-bytes is 0: a batch would never hold a row".to_owned());
         refuse(self.timeout.is_zero(), "--timeout is 0: every fetch would fail".to_owned());
         refuse(
@@ -102,15 +114,19 @@ impl WorkConfig {
             self.grace <= self.timeout,
             "--grace has to be above --timeout, so that a stopping worker can finish what it has begun".to_owned(),
         );
-        let longest = self.timeout.saturating_mul(self.prefetch as u32) / (self.concurrency.max(1) as u32);
+        let concurrency = u32::try_from(self.concurrency).unwrap_or(u32::MAX).max(1);
+        let longest = self.timeout.saturating_mul(u32::try_from(self.prefetch).unwrap_or(u32::MAX)) / concurrency;
         refuse(
-            longest > UNACKED_AT_MOST,
+            longest + self.hold > UNACKED_AT_MOST,
             format!(
-                "prefetch x timeout / concurrency is {} minutes, and the broker takes back what is unacked for 30: \
-                 lower --prefetch or --timeout, or raise --concurrency",
-                longest.as_secs() / 60
+                "prefetch x timeout / concurrency + hold is {} minutes, and the broker takes back what is unacked for \
+                 30: lower --prefetch, --timeout or --hold, or raise --concurrency",
+                (longest + self.hold).as_secs() / 60
             ),
         );
+        let usable = !self.retry_delays.is_empty() && self.retry_delays.iter().all(|delay| Tier::of(*delay).is_some());
+        refuse(!usable, "--retry-delays has at least one delay, each of whole seconds from 1s to 49d".to_owned());
+        refuse(self.max_attempts == 0, "--max-attempts is 0: nothing would ever be fetched".to_owned());
         problems
     }
 }
@@ -123,7 +139,7 @@ mod tests {
         WorkConfig {
             pod: "pod-1".to_owned(),
             concurrency: 100,
-            prefetch: WorkConfig::default_prefetch(100, 500, Duration::from_secs(30)),
+            prefetch: WorkConfig::default_prefetch(100, 500, Duration::from_secs(30), Duration::from_secs(600)),
             batch_rows: 500,
             batch_age: Duration::from_millis(250),
             batch_bytes: 4 << 20,
@@ -133,6 +149,9 @@ mod tests {
             max_body: 10 << 20,
             store_body: StoreBody::Text,
             user_agent: "fetchline/test".to_owned(),
+            retry_delays: vec![Duration::from_secs(10), Duration::from_secs(60)],
+            max_attempts: 4,
+            hold: Duration::from_secs(600),
             grace: Duration::from_secs(35),
             listen: None,
             until_empty: false,
@@ -143,10 +162,12 @@ mod tests {
     fn the_defaults_fit_together() {
         assert_eq!(config().problems(), Vec::<String>::new());
         assert_eq!(config().prefetch, 1100);
-        let timeout = Duration::from_secs(30);
-        assert_eq!(WorkConfig::default_prefetch(30_000, 500, timeout), MAX_PREFETCH);
-        let few = WorkConfig { concurrency: 2, prefetch: WorkConfig::default_prefetch(2, 500, timeout), ..config() };
-        assert_eq!((few.prefetch, few.problems()), (100, Vec::new()));
+        let default = |concurrency| {
+            WorkConfig::default_prefetch(concurrency, 500, Duration::from_secs(30), Duration::from_secs(600))
+        };
+        assert_eq!(default(30_000), MAX_PREFETCH);
+        let few = WorkConfig { concurrency: 2, prefetch: default(2), ..config() };
+        assert_eq!((few.prefetch, few.problems()), (60, Vec::new()));
     }
 
     #[test]
@@ -157,10 +178,21 @@ mod tests {
             batch_bytes: 0,
             grace: Duration::from_secs(30),
             read_timeout: Duration::from_secs(31),
+            retry_delays: vec![Duration::from_millis(1500)],
+            max_attempts: 0,
             ..config()
         };
         let problems = broken.problems();
-        for flag in ["--concurrency", "--batch-rows", "--batch-bytes", "--grace", "--read-timeout", "unacked"] {
+        for flag in [
+            "--concurrency",
+            "--batch-rows",
+            "--batch-bytes",
+            "--grace",
+            "--read-timeout",
+            "unacked",
+            "--retry-delays",
+            "--max-attempts",
+        ] {
             assert!(problems.iter().any(|problem| problem.contains(flag)), "{flag}: {problems:?}");
         }
     }
@@ -169,6 +201,6 @@ mod tests {
     fn a_prefetch_that_the_broker_would_take_back_is_refused() {
         let slow = WorkConfig { concurrency: 10, prefetch: 1000, ..config() };
         assert_eq!(slow.problems().len(), 1);
-        assert!(slow.problems()[0].contains("50 minutes"));
+        assert!(slow.problems()[0].contains("60 minutes"));
     }
 }

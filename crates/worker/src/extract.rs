@@ -13,7 +13,7 @@ use crate::config::StoreBody;
 use crate::fetch::Answer;
 
 /// The row of a task that was answered, or not.
-pub(crate) fn row(task: Task, answer: Answer, elapsed: Duration, keep: StoreBody, worker: &Arc<str>) -> Fetch {
+pub(crate) fn row(task: &Task, answer: Answer, elapsed: Duration, keep: StoreBody, worker: &Arc<str>) -> Fetch {
     let (body_bytes, body_sha256) = match &answer.body {
         Some(body) => (Some(body.len() as u64), Some(Sha256::digest(body).into())),
         None => (None, None),
@@ -21,7 +21,7 @@ pub(crate) fn row(task: Task, answer: Answer, elapsed: Duration, keep: StoreBody
     let body = answer.body.map_or(Body::None, |body| kept(answer.content_type.as_deref(), body, keep));
     Fetch {
         id: *task.key.as_bytes(),
-        run: task.run,
+        run: task.run.clone(),
         url: task.order.address.masked(),
         final_url: answer.redirected_to.map(|address| address.masked()),
         method: task.order.method.to_string(),
@@ -36,7 +36,7 @@ pub(crate) fn row(task: Task, answer: Answer, elapsed: Duration, keep: StoreBody
         elapsed,
         fetched_at: OffsetDateTime::now_utc(),
         worker: worker.clone(),
-        message_id: task.message_id,
+        message_id: task.message_id.clone(),
     }
 }
 

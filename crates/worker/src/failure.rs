@@ -14,8 +14,8 @@ pub(crate) fn outcome_of(error: &reqwest::Error) -> Outcome {
         Outcome::Tls
     } else if error.is_connect() {
         Outcome::Connect
-    } else if error.is_body() && !sources(error).any(|source| source.is::<hyper::Error>()) {
-        // The transfer was sound, what was transferred was not.
+    } else if error.is_decode() && !sources(error).any(|source| source.is::<hyper::Error>()) {
+        // The transfer was sound, what was transferred was not. (Reading a body reports every failure as one to decode.)
         Outcome::Decode
     } else {
         Outcome::Protocol

@@ -1,23 +1,26 @@
 //! One request and its answer, redirects included, within one deadline.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use fetchline_queue::{Address, Order};
 use fetchline_store::Outcome;
-use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, LOCATION};
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, LOCATION, RETRY_AFTER};
 use http::{HeaderMap, Method, StatusCode};
 use reqwest::{Client, Response, redirect, retry};
 
 use crate::config::WorkConfig;
 use crate::failure;
+use crate::judge;
 use crate::resolver::Resolver;
 
 /// Redirects that are followed, as many as browsers' engines and curl's users expect at most in practice.
 const MAX_REDIRECTS: usize = 10;
 /// What is read of a redirect's body so that its connection can be used again; a longer one costs the connection.
 const DRAINED: usize = 64 * 1024;
-/// Connections that are idle are kept this long; common servers close them after 60 s or more.
-const IDLE: Duration = Duration::from_secs(30);
+/// How long that may take.
+const DRAINED_WITHIN: Duration = Duration::from_secs(1);
+/// Connections that are idle are kept this long. Some servers close them after 5 s; the client notices that.
+const IDLE: Duration = Duration::from_secs(15);
 
 /// What became of a request.
 #[derive(Debug)]
@@ -30,6 +33,23 @@ pub(crate) struct Answer {
     /// The whole body after decompression; `None` where it was not received whole.
     pub(crate) body: Option<Vec<u8>>,
     pub(crate) error: Option<String>,
+    /// How long the site asks to wait.
+    pub(crate) retry_after: Option<Duration>,
+}
+
+impl Answer {
+    /// No answer at all.
+    pub(crate) fn without(outcome: Outcome, error: String) -> Self {
+        Self {
+            outcome,
+            status: None,
+            redirected_to: None,
+            content_type: None,
+            body: None,
+            error: Some(error),
+            retry_after: None,
+        }
+    }
 }
 
 /// The one client of a worker; cheap to clone.
@@ -47,6 +67,7 @@ impl Fetcher {
             .connect_timeout(config.connect_timeout)
             .read_timeout(config.read_timeout)
             .pool_idle_timeout(IDLE)
+            .pool_max_idle_per_host(config.concurrency)
             .dns_resolver(resolver)
             // Followed by our own loop, which records and bounds them.
             .redirect(redirect::Policy::none())
@@ -80,6 +101,7 @@ impl Fetcher {
             content_type: progress.content_type,
             body: progress.body,
             error: progress.error,
+            retry_after: progress.retry_after,
         }
     }
 
@@ -91,6 +113,8 @@ impl Fetcher {
             progress.status = Some(status);
             let Some(location) = redirect_location(&response) else {
                 progress.content_type = text_of(response.headers(), CONTENT_TYPE);
+                progress.retry_after = text_of(response.headers(), RETRY_AFTER)
+                    .and_then(|value| judge::retry_after(&value, SystemTime::now()));
                 progress.body = Some(self.read(&mut response).await?);
                 if status.is_success() {
                     return Ok(Outcome::Ok);
@@ -134,6 +158,7 @@ struct Progress {
     content_type: Option<String>,
     body: Option<Vec<u8>>,
     error: Option<String>,
+    retry_after: Option<Duration>,
 }
 
 /// Why there is no answer.
@@ -215,13 +240,16 @@ fn text_of(headers: &HeaderMap, name: http::HeaderName) -> Option<String> {
 
 /// Reads a short body to its end, so that the connection can be used again. A failure is the next hop's to notice.
 async fn drain(response: &mut Response) {
-    let mut read = 0;
-    while let Ok(Some(chunk)) = response.chunk().await {
-        read += chunk.len();
-        if read > DRAINED {
-            return;
+    let read = async {
+        let mut read = 0;
+        while let Ok(Some(chunk)) = response.chunk().await {
+            read += chunk.len();
+            if read > DRAINED {
+                return;
+            }
         }
-    }
+    };
+    _ = tokio::time::timeout(DRAINED_WITHIN, read).await;
 }
 
 fn describe_status(status: StatusCode) -> String {

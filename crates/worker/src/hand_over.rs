@@ -3,86 +3,139 @@
 //! Publishing has a connection of its own. A broker under an alarm does not read from a connection that publishes, and
 //! acks would be stuck behind the message.
 
-use fetchline_queue::{Broker, Draft, Error, Lane, Round, Verdict};
+use std::sync::Arc;
+use std::time::Duration;
+
+use fetchline_queue::{Broker, Death, Draft, Error, Lane, Original, Round, Tier, Verdict};
 use lapin::Connection;
 use tokio::sync::mpsc;
-use tracing::warn;
+use tokio::time::timeout;
+use tracing::{info, warn};
 
 use crate::backoff::Backoff;
+use crate::claim::Claim;
 use crate::failure::chain;
-use crate::settle::{Receipt, Settle};
+use crate::settle::Settle;
 
 /// Messages that are confirmed together.
 const ROUND: usize = 256;
+/// After this long without confirms it is said that the broker lets us wait.
+const PATIENCE: Duration = Duration::from_secs(10);
 
-/// A message and the receipt of the one that it replaces.
-#[derive(Debug)]
+/// Takes messages that replace others; cheap to clone.
+#[derive(Clone)]
 pub(crate) struct HandOver {
-    pub(crate) draft: Draft,
-    pub(crate) receipt: Receipt,
+    letters: mpsc::UnboundedSender<Letter>,
+    worker: Arc<str>,
 }
 
-/// Publishes until nobody is left who could ask for it. What cannot be published is tried again for as long as it takes:
-/// the original stays unacked, so nothing is lost should this worker end first.
-pub(crate) async fn run(mut inbox: mpsc::UnboundedReceiver<HandOver>, broker: Broker, settle: Settle) {
-    let mut publisher = None;
-    let mut waiting = Vec::new();
-    let mut backoff = Backoff::default();
-    let mut failing = false;
-    while !waiting.is_empty() || inbox.recv_many(&mut waiting, ROUND).await > 0 {
-        match publish(&broker, &mut publisher, &mut waiting, &settle).await {
-            Ok(()) => {
-                backoff.reset();
-                failing = false;
-            }
-            Err(problem) => {
-                if !std::mem::replace(&mut failing, true) {
-                    warn!(problem, "cannot publish dead letters; their originals stay unacked until it works");
+/// A message and the claim on the one that it replaces.
+struct Letter {
+    draft: Draft,
+    claim: Claim,
+}
+
+impl HandOver {
+    /// The task is tried again later.
+    pub(crate) fn retry(&self, original: Original, tier: Tier, attempt: u32, claim: Claim) {
+        self.send(Draft::retry(original, tier, attempt), claim);
+    }
+
+    /// The message is given up. Its row, where there is one, has to be durable.
+    pub(crate) fn dead(&self, original: Original, death: &Death, claim: Claim) {
+        self.send(Draft::dead(original, death, &self.worker), claim);
+    }
+
+    fn send(&self, draft: Draft, claim: Claim) {
+        // The publisher lives until nobody is left who could send.
+        _ = self.letters.send(Letter { draft, claim });
+    }
+}
+
+/// The two ends of handing over. There are never more letters under way than deliveries that are out.
+pub(crate) fn channel(worker: Arc<str>, broker: Broker, settle: Settle) -> (HandOver, Publisher) {
+    let (letters, inbox) = mpsc::unbounded_channel();
+    (HandOver { letters, worker }, Publisher { inbox, broker, settle, link: None })
+}
+
+/// Publishes.
+pub(crate) struct Publisher {
+    inbox: mpsc::UnboundedReceiver<Letter>,
+    broker: Broker,
+    settle: Settle,
+    link: Option<(Connection, Lane)>,
+}
+
+impl Publisher {
+    /// Publishes until nobody is left who could ask for it. What cannot be published is tried again for as long as it
+    /// takes: the original stays unacked, so nothing is lost should this worker end first.
+    pub(crate) async fn run(mut self) {
+        let mut waiting = Vec::new();
+        let mut backoff = Backoff::default();
+        let mut failing = false;
+        while !waiting.is_empty() || self.inbox.recv_many(&mut waiting, ROUND).await > 0 {
+            match self.publish(&mut waiting).await {
+                Ok(()) => {
+                    backoff.reset();
+                    if std::mem::take(&mut failing) {
+                        info!("retries and dead letters are published again");
+                    }
                 }
-                publisher = None;
-                tokio::time::sleep(backoff.next_pause()).await;
+                Err(problem) => {
+                    if !std::mem::replace(&mut failing, true) {
+                        let waiting = waiting.len();
+                        warn!(problem, waiting, "cannot publish retries or dead letters; trying again until it works");
+                    }
+                    self.link = None;
+                    tokio::time::sleep(backoff.next_pause()).await;
+                }
             }
         }
     }
-}
 
-/// One round. What was not confirmed is put back into `waiting`.
-async fn publish(
-    broker: &Broker,
-    publisher: &mut Option<(Connection, Lane)>,
-    waiting: &mut Vec<HandOver>,
-    settle: &Settle,
-) -> Result<(), String> {
-    let lane = match publisher {
-        Some((_, lane)) if lane.is_open() => lane,
-        _ => {
-            let opened = open(broker).await.map_err(|error| chain(&error))?;
-            &mut publisher.insert(opened).1
-        }
-    };
-    let mut round = Round::default();
-    for HandOver { draft, receipt } in waiting.drain(..) {
-        lane.send(&mut round, draft.clone(), (draft, receipt)).await;
-    }
-    let mut problem = None;
-    for verdict in round.finish().await {
-        let ((draft, receipt), why) = match verdict {
-            Verdict::Confirmed(proof) => {
-                settle.confirmed(proof.map(|(_, receipt)| receipt));
-                continue;
-            }
-            Verdict::Returned(token) => (token, "no queue is bound to the routing key".to_owned()),
-            Verdict::Nacked(token) => (token, "the broker refused the message: the queue is full".to_owned()),
-            Verdict::Unknown(token, error) => (token, chain(&error)),
+    /// One round. What was not confirmed is put back into `waiting`.
+    async fn publish(&mut self, waiting: &mut Vec<Letter>) -> Result<(), String> {
+        let link = match self.link.take().filter(|(_, lane)| lane.is_open()) {
+            Some(link) => link,
+            None => open(&self.broker).await.map_err(|error| chain(&error))?,
         };
-        waiting.push(HandOver { draft, receipt });
-        problem = Some(why);
+        let (_, lane) = self.link.insert(link);
+        let mut round = Round::default();
+        for Letter { draft, claim } in waiting.drain(..) {
+            lane.send(&mut round, draft.clone(), (draft, claim)).await;
+        }
+        let mut finish = std::pin::pin!(round.finish());
+        let verdicts = match timeout(PATIENCE, &mut finish).await {
+            Ok(verdicts) => verdicts,
+            Err(_) => {
+                warn!("the broker does not confirm: is it under a memory or disk alarm?");
+                let verdicts = finish.await;
+                info!("the broker confirms again");
+                verdicts
+            }
+        };
+        let mut problem = None;
+        for verdict in verdicts {
+            let ((draft, claim), why) = match verdict {
+                Verdict::Confirmed(proof) => {
+                    self.settle.confirmed(proof.map(|(_, claim)| claim));
+                    continue;
+                }
+                Verdict::Returned(token) => (token, "no queue is bound to the routing key".to_owned()),
+                Verdict::Nacked(token) => (token, "the broker refused the message: the queue is full".to_owned()),
+                Verdict::Unknown(token, error) => (token, chain(&error)),
+            };
+            waiting.push(Letter { draft, claim });
+            problem = Some(why);
+        }
+        problem.map_or(Ok(()), Err)
     }
-    problem.map_or(Ok(()), Err)
 }
 
+/// A queue that was deleted is made again: what has to go into it would wait for ever.
 async fn open(broker: &Broker) -> Result<(Connection, Lane), Error> {
     let connection = broker.connect().await?;
+    broker.topology().declare(&connection).await?;
     let lane = Lane::open(&connection, broker.topology()).await?;
     Ok((connection, lane))
 }

@@ -7,7 +7,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
-use crate::settle::{Session, Settle};
+use crate::settle::Session;
 
 /// Between two looks at the queue. While a message is on its way between two queues it is in neither one's count.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
@@ -18,7 +18,6 @@ const LOOKS: u32 = 2;
 pub(crate) async fn stop_when_empty(
     broker: Broker,
     session: watch::Receiver<Option<Session>>,
-    settle: std::sync::Weak<Settle>,
     stop: CancellationToken,
 ) {
     let mut seen_empty = 0;
@@ -29,15 +28,23 @@ pub(crate) async fn stop_when_empty(
         }
         let present = session.borrow().clone();
         let empty = match present {
-            Some(session) => {
-                let depth = broker.topology().depth(session.connection(), Topology::URLS).await;
-                let holds_nothing = settle.upgrade().is_none_or(|settle| settle.held() == 0);
-                holds_nothing && depth.is_ok_and(|depth| depth.is_none_or(|depth| depth.ready == 0))
-            }
+            Some(session) => session.held() == 0 && queues_are_empty(&broker, &session).await,
             None => false,
         };
         seen_empty = if empty { seen_empty + 1 } else { 0 };
     }
     info!("nothing is left to do");
     stop.cancel();
+}
+
+/// The queue of work and every retry queue.
+async fn queues_are_empty(broker: &Broker, session: &Session) -> bool {
+    let topology = broker.topology();
+    for key in topology.keys().iter().filter(|key| *key != Topology::DEAD) {
+        let depth = topology.depth(session.connection(), key).await;
+        if !depth.is_ok_and(|depth| depth.is_none_or(|depth| depth.ready == 0)) {
+            return false;
+        }
+    }
+    true
 }

@@ -5,7 +5,7 @@
 //! many of them, are acked one by one. A multiple ack names the highest tag below the mark that the broker still holds
 //! unacked: one that it does not hold closes the channel.
 
-use std::collections::VecDeque;
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 /// What to tell the broker.
@@ -17,27 +17,15 @@ pub(crate) enum Ack {
     One(u64),
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
-    /// With the worker.
-    Out,
-    /// May be acked, and has not been yet.
-    Waiting(Instant),
-    /// The broker does not hold it any more.
-    Gone,
-}
-
-/// The tags of one channel.
+/// The tags of one channel. Its size is bounded by how many deliveries are out, not by how many there were.
 #[derive(Debug)]
 pub(crate) struct Ledger {
-    /// The lowest tag that is still out. All below are settled and acked, or about to be: see `due`.
+    /// The lowest tag that is still out.
     mark: u64,
-    /// The states of `mark` and of the tags above it, as far as anything is known of them.
-    ahead: VecDeque<State>,
-    /// The highest tag below the mark that waits for its ack.
-    below: Option<u64>,
-    /// How many wait above the mark.
-    waiting: usize,
+    /// The tags above the mark that are not out any more, as runs: the first tag, and the first after it.
+    settled: BTreeMap<u64, u64>,
+    /// The tags that may be acked and have not been yet, and since when; those below the mark are due.
+    waiting: BTreeMap<u64, Instant>,
     /// How many may wait above the mark.
     max_waiting: usize,
     /// How long one may wait above the mark.
@@ -48,51 +36,43 @@ pub(crate) struct Ledger {
 
 impl Ledger {
     pub(crate) fn new(max_waiting: usize, max_wait: Duration) -> Self {
-        Self { mark: 1, ahead: VecDeque::new(), below: None, waiting: 0, max_waiting, max_wait, patience_ends: None }
+        let (settled, waiting) = (BTreeMap::new(), BTreeMap::new());
+        Self { mark: 1, settled, waiting, max_waiting, max_wait, patience_ends: None }
     }
 
     /// The delivery may be acked.
     pub(crate) fn settle(&mut self, tag: u64, now: Instant) {
-        self.set(tag, State::Waiting(now));
+        self.waiting.insert(tag, now);
+        self.patience_ends.get_or_insert(now + self.max_wait);
+        self.leave(tag);
     }
 
     /// The delivery has been given back on its own.
     pub(crate) fn give_back(&mut self, tag: u64) {
-        self.set(tag, State::Gone);
+        self.leave(tag);
     }
 
-    fn set(&mut self, tag: u64, state: State) {
-        let Some(index) = tag.checked_sub(self.mark) else {
-            debug_assert!(false, "tag {tag} was settled twice");
-            return;
-        };
-        let index = usize::try_from(index).unwrap_or(usize::MAX);
-        if index >= self.ahead.len() {
-            self.ahead.resize(index + 1, State::Out);
+    /// The tag is not out any more: it joins the runs beside it, and the mark moves over the run that it has reached.
+    fn leave(&mut self, tag: u64) {
+        debug_assert!(tag >= self.mark, "tag {tag} was settled twice");
+        let end = self.settled.remove(&(tag + 1)).unwrap_or(tag + 1);
+        match self.settled.range_mut(..=tag).next_back() {
+            Some((_, before)) if *before == tag => *before = end,
+            _ => _ = self.settled.insert(tag, end),
         }
-        debug_assert_eq!(self.ahead[index], State::Out, "tag {tag} was settled twice");
-        if let State::Waiting(since) = state {
-            self.waiting += 1;
-            self.patience_ends.get_or_insert(since + self.max_wait);
-        }
-        self.ahead[index] = state;
-        while let Some(&state @ (State::Waiting(_) | State::Gone)) = self.ahead.front() {
-            if matches!(state, State::Waiting(_)) {
-                self.waiting -= 1;
-                self.below = Some(self.mark);
-            }
-            self.ahead.pop_front();
-            self.mark += 1;
-        }
-        if self.waiting == 0 {
-            self.patience_ends = None;
+        if let Some(end) = self.settled.remove(&self.mark) {
+            self.mark = end;
         }
     }
 
     /// The acks that are due. They have to be sent in this order, each once.
     pub(crate) fn due(&mut self, now: Instant) -> Vec<Ack> {
-        let mut acks: Vec<Ack> = self.below.take().map(Ack::UpTo).into_iter().collect();
-        if self.waiting > self.max_waiting {
+        let above = self.waiting.split_off(&self.mark);
+        let below = std::mem::replace(&mut self.waiting, above);
+        let mut acks: Vec<Ack> = below.last_key_value().map(|(tag, _)| Ack::UpTo(*tag)).into_iter().collect();
+        if self.waiting.is_empty() {
+            self.patience_ends = None;
+        } else if self.waiting.len() > self.max_waiting {
             self.ack_singly(now, &mut acks);
         } else if self.patience_ends.is_some_and(|end| end <= now) {
             // What has waited for half as long goes along: otherwise every moment would send one.
@@ -114,19 +94,14 @@ impl Ledger {
 
     /// Acks, one by one, what waits above the mark since `since` or longer.
     fn ack_singly(&mut self, since: Instant, acks: &mut Vec<Ack>) {
-        let mut oldest = None;
-        for (tag, state) in (self.mark..).zip(&mut self.ahead) {
-            match *state {
-                State::Waiting(settled) if settled <= since => {
-                    *state = State::Gone;
-                    self.waiting -= 1;
-                    acks.push(Ack::One(tag));
-                }
-                State::Waiting(settled) => oldest = Some(oldest.map_or(settled, |oldest: Instant| oldest.min(settled))),
-                State::Out | State::Gone => {}
+        self.waiting.retain(|tag, settled| {
+            let stays = *settled > since;
+            if !stays {
+                acks.push(Ack::One(*tag));
             }
-        }
-        self.patience_ends = oldest.map(|oldest| oldest + self.max_wait);
+            stays
+        });
+        self.patience_ends = self.waiting.values().min().map(|oldest| *oldest + self.max_wait);
     }
 }
 
@@ -204,6 +179,16 @@ mod tests {
         assert_eq!(ledger.due(now), [Ack::UpTo(2)]);
         ledger.give_back(4);
         assert_eq!(ledger.due(now), []);
+    }
+
+    #[test]
+    fn what_is_kept_does_not_grow_with_what_has_passed() {
+        let (mut ledger, now) = (Ledger::new(10, SECOND), Instant::now());
+        for tag in 2..10_000 {
+            ledger.settle(tag, now);
+            ledger.due(now);
+        }
+        assert!(ledger.waiting.len() <= 10 && ledger.settled.len() == 1, "{ledger:?}");
     }
 
     proptest! {

@@ -8,22 +8,26 @@ mod config;
 pub mod pipeline;
 
 // The road.
+mod consume;
+mod recognise;
 mod admit;
+mod fetch;
+mod judge;
+mod extract;
 mod batch;
 mod commit;
-mod consume;
-mod extract;
-mod fetch;
 mod hand_over;
 mod settle;
 
 // What the stages lean on.
 mod backoff;
+mod claim;
 mod failure;
 mod health;
 mod idle;
 mod ledger;
 mod resolver;
+mod services;
 mod summary;
 
 pub use config::{MAX_PREFETCH, StoreBody, WorkConfig};

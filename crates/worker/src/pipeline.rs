@@ -3,20 +3,23 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use fetchline_queue::Broker;
+use fetchline_queue::{Broker, Tier};
 use fetchline_store::Store;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use crate::admit::Admission;
+use crate::admit::{Admission, Stage};
 use crate::batch::Limits;
+use crate::claim::Claims;
 use crate::commit::{Commit, Commits};
 use crate::config::WorkConfig;
 use crate::consume::Consume;
 use crate::fetch::Fetcher;
-use crate::health::Health;
+use crate::judge::Policy;
+use crate::recognise::Recognise;
 use crate::resolver::Resolver;
+use crate::services::Services;
 use crate::summary::{Summary, Tally};
 use crate::{batch, hand_over, health, idle, settle};
 
@@ -60,6 +63,9 @@ pub enum Error {
     /// The database is not what this program needs.
     #[error(transparent)]
     Store(#[from] fetchline_store::Error),
+    /// A part of the program failed in a way that it should not.
+    #[error("a stage of the pipeline failed: {0}")]
+    Stage(String),
     /// The grace was over before everything was finished.
     #[error("the grace was over before everything was finished: what is left will be delivered again")]
     GraceOver(Box<Summary>),
@@ -71,74 +77,101 @@ pub async fn run(config: WorkConfig, deps: Deps, stop: Stop) -> Result<Summary, 
     if !problems.is_empty() {
         return Err(Error::Config(problems));
     }
-    let Deps { broker, store } = deps;
+    let tiers: Vec<Tier> = config.retry_delays.iter().filter_map(|delay| Tier::of(*delay)).collect();
+    let store = deps.store;
+    let broker = deps.broker.with_tiers(tiers.clone());
     let Stop(stop) = stop;
     let pod: Arc<str> = config.pod.as_str().into();
     let resolver = Resolver::from_system().map_err(|error| Error::Resolver(error.to_string()))?;
     let fetcher = Fetcher::new(&config, resolver).map_err(|error| Error::Client(failure_text(error)))?;
-    let health = Health::new();
+    let services = Services::new();
     let side_end = CancellationToken::new();
     let _end_sides = side_end.clone().drop_guard();
     if let Some(address) = config.listen {
         let listener = health::bind(address).await.map_err(|error| Error::Listen(address, error))?;
         let address = listener.local_addr().map_err(|error| Error::Listen(address, error))?;
         info!(%address, "health is served");
-        tokio::spawn(health::serve(listener, health.clone(), side_end.clone()));
+        tokio::spawn(health::serve(listener, services.clone(), side_end.clone()));
     }
-    if !schema_is_there(&store, &stop).await? {
+    if !schema_is_there(&store, &services, &stop).await? {
         return Ok(Tally::new().summary());
     }
-    tokio::spawn(health::watch_database(store.clone(), health.clone(), side_end.clone()));
+    tokio::spawn(health::watch_database(store.clone(), services.clone(), side_end.clone()));
 
     let tally = Arc::new(Tally::new());
     let grace_over = CancellationToken::new();
     let (session, present) = watch::channel(None);
-    let (results, collected) = mpsc::unbounded_channel();
-    let (letters, outbox) = mpsc::unbounded_channel();
-    let (settle, settling) = settle::channel();
-    let settle = Arc::new(settle);
     if config.until_empty {
-        let settle = Arc::downgrade(&settle);
-        tokio::spawn(idle::stop_when_empty(broker.clone(), present, settle, stop.clone()));
+        tokio::spawn(idle::stop_when_empty(broker.clone(), present, stop.clone()));
     }
 
+    // From the end of the road to its beginning: each stage is given the way to the next one.
+    let (settle, settling) = settle::channel();
+    let (hand_over, publisher) = hand_over::channel(pod.clone(), broker.clone(), settle.clone());
     let commits = Commits::new(Commit {
-        store,
-        settle: (*settle).clone(),
+        store: store.clone(),
+        settle: settle.clone(),
+        hand_over: hand_over.clone(),
         tally: tally.clone(),
-        health: health.clone(),
+        services: services.clone(),
+        hold: config.hold,
         grace_over: grace_over.clone(),
     });
-    let limits = Limits { rows: config.batch_rows, bytes: config.batch_bytes, age: config.batch_age };
-    let admission =
-        Admission::new(config.concurrency, fetcher, config.store_body, pod.clone(), results, grace_over.clone());
+    let (results, collected) = mpsc::unbounded_channel();
+    let stage = Stage {
+        fetcher,
+        keep: config.store_body,
+        worker: pod.clone(),
+        policy: Policy { delays: tiers, max_attempts: config.max_attempts },
+        results,
+        hand_over: hand_over.clone(),
+        tally: tally.clone(),
+        grace_over: grace_over.clone(),
+    };
+    let admission = Arc::new(Admission::new(config.concurrency, stage));
+    let (copies, to_recognise) = mpsc::unbounded_channel();
+    let recognise = Recognise {
+        store,
+        admission: admission.clone(),
+        hand_over: hand_over.clone(),
+        settle: settle.clone(),
+        services: services.clone(),
+        hold: config.hold,
+        stop: stop.clone(),
+    };
     let consume = Consume {
-        broker: broker.clone(),
+        broker,
         pod,
         prefetch: u16::try_from(config.prefetch).unwrap_or(u16::MAX),
-        admission,
-        hand_over: letters,
-        settle: (*settle).clone(),
+        hold: config.hold,
+        claims: Claims::default(),
+        admission: admission.clone(),
+        copies,
+        hand_over,
+        settle,
         tally: tally.clone(),
-        health,
+        services,
         session,
         stop: stop.clone(),
     };
+
     // A quarter of the prefetch may wait for a slow one: the rest keeps the fetches busy.
     let settling = tokio::spawn(settling.run(config.prefetch / 4));
-    let hand_over = tokio::spawn(hand_over::run(outbox, broker, (*settle).clone()));
+    let publisher = tokio::spawn(publisher.run());
+    let limits = Limits { rows: config.batch_rows, bytes: config.batch_bytes, age: config.batch_age };
     let batch = tokio::spawn(batch::run(collected, limits, commits));
-    let consume = tokio::spawn(consume.run());
-    drop(settle);
-
-    // Each stage ends when the one before it has, so waiting for the last one waits for all.
-    let drained = async {
-        for stage in [consume, batch, hand_over, settling] {
-            if let Err(error) = stage.await {
-                std::panic::resume_unwind(error.into_panic());
-            }
+    let recognise = tokio::spawn(recognise.run(to_recognise));
+    let fetches = tokio::spawn(async move {
+        consume.run().await;
+        // Nothing comes in any more: what is under way is all there is.
+        if let Err(panic) = recognise.await {
+            std::panic::resume_unwind(panic.into_panic());
         }
-    };
+        admission.finish().await;
+    });
+
+    // Each stage ends when the one before it has. One that ends by a panic ends all: nothing would be settled any more.
+    let drained = async { tokio::try_join!(fetches, batch, publisher, settling) };
     let deadline = async {
         stop.cancelled().await;
         info!(grace_s = config.grace.as_secs(), "stopping: finishing what was begun");
@@ -148,7 +181,9 @@ pub async fn run(config: WorkConfig, deps: Deps, stop: Stop) -> Result<Summary, 
         tokio::time::sleep(LAST_WRITES).await;
     };
     tokio::select! {
-        () = drained => {}
+        drained = drained => {
+            drained.map_err(|panic| Error::Stage(panic.to_string()))?;
+        }
         () = deadline => return Err(Error::GraceOver(Box::new(tally.summary()))),
     }
     if grace_over.is_cancelled() {
@@ -158,16 +193,24 @@ pub async fn run(config: WorkConfig, deps: Deps, stop: Stop) -> Result<Summary, 
 }
 
 /// Waits until the database answers, and refuses one that has to be migrated first. `false` when told to stop.
-async fn schema_is_there(store: &Store, stop: &CancellationToken) -> Result<bool, Error> {
+async fn schema_is_there(store: &Store, services: &Services, stop: &CancellationToken) -> Result<bool, Error> {
     let mut backoff = crate::backoff::Backoff::default();
     let mut said = false;
     loop {
-        match store.check_schema().await {
-            Ok(()) => return Ok(true),
+        let checked = tokio::select! {
+            checked = store.check_schema() => checked,
+            () = stop.cancelled() => return Ok(false),
+        };
+        match checked {
+            Ok(()) => {
+                services.database_answers();
+                return Ok(true);
+            }
             Err(error) if error.is_configuration() => return Err(error.into()),
             Err(error) => {
+                let cause = crate::failure::chain(&error);
+                services.database_fails(&cause);
                 if !std::mem::replace(&mut said, true) {
-                    let cause = crate::failure::chain(&error);
                     warn!(
                         cause,
                         database = store.location(),

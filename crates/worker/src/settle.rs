@@ -14,13 +14,18 @@ use fetchline_store::Committed;
 use lapin::options::{BasicAckOptions, BasicNackOptions};
 use lapin::{Channel, Connection};
 use tokio::sync::mpsc;
+use tokio::time::timeout;
 use tracing::{debug, warn};
 
+use crate::admit::Job;
+use crate::claim::Claim;
 use crate::commit::Finished;
 use crate::ledger::{Ack, Ledger};
 
 /// How long a settled delivery may wait for a lower one that is still out, before it is acked on its own.
 const MAX_WAIT: Duration = Duration::from_secs(1);
+/// How long the broker may take to answer that the connection is closed.
+const CLOSING: Duration = Duration::from_secs(5);
 /// Notes that are taken together: the more, the fewer acks.
 const NOTES_AT_ONCE: usize = 1024;
 
@@ -39,11 +44,13 @@ pub(crate) struct Session {
     number: u64,
     channel: Channel,
     connection: Arc<Connection>,
+    /// Deliveries that are not settled yet.
+    held: Arc<AtomicUsize>,
 }
 
 impl Session {
     pub(crate) fn new(number: u64, channel: Channel, connection: Arc<Connection>) -> Self {
-        Self { number, channel, connection }
+        Self { number, channel, connection, held: Arc::default() }
     }
 
     pub(crate) fn connection(&self) -> &Connection {
@@ -53,32 +60,44 @@ impl Session {
     pub(crate) fn channel(&self) -> &Channel {
         &self.channel
     }
+
+    /// Deliveries that are not settled yet.
+    pub(crate) fn held(&self) -> usize {
+        self.held.load(Ordering::Relaxed)
+    }
+}
+
+#[cfg(test)]
+impl Receipt {
+    pub(crate) fn of_test(channel: u64, tag: u64) -> Self {
+        Self { channel, tag }
+    }
 }
 
 enum Note {
     Opened(Session),
     Committed(Committed<Finished>),
-    Confirmed(Confirmed<Receipt>),
-    GivenBack(Receipt),
+    Recognised(Committed<Job>),
+    Confirmed(Confirmed<Claim>),
+    GivenBack(Claim),
+    Unclaimed(Receipt),
 }
 
 /// Brings receipts to the place where they are settled; cheap to clone. When the last one is dropped, settling ends.
 #[derive(Clone)]
 pub(crate) struct Settle {
     notes: mpsc::UnboundedSender<Note>,
-    held: Arc<AtomicUsize>,
 }
 
 impl Settle {
     /// A new channel: earlier receipts are void.
     pub(crate) fn opened(&self, session: Session) {
-        self.held.store(0, Ordering::Relaxed);
         self.note(Note::Opened(session));
     }
 
     /// The receipt of a delivery.
     pub(crate) fn receipt(&self, session: &Session, tag: u64) -> Receipt {
-        self.held.fetch_add(1, Ordering::Relaxed);
+        session.held.fetch_add(1, Ordering::Relaxed);
         Receipt { channel: session.number, tag }
     }
 
@@ -87,19 +106,24 @@ impl Settle {
         self.note(Note::Committed(proof));
     }
 
+    /// The rows were durable already: the copies of their messages are acked.
+    pub(crate) fn recognised(&self, proof: Committed<Job>) {
+        self.note(Note::Recognised(proof));
+    }
+
     /// The broker has the message that replaces this one: it is acked.
-    pub(crate) fn confirmed(&self, proof: Confirmed<Receipt>) {
+    pub(crate) fn confirmed(&self, proof: Confirmed<Claim>) {
         self.note(Note::Confirmed(proof));
     }
 
-    /// Nothing was done with the message: another worker may have it.
-    pub(crate) fn give_back(&self, receipt: Receipt) {
-        self.note(Note::GivenBack(receipt));
+    /// Nothing came of the message: another worker may have it.
+    pub(crate) fn give_back(&self, claim: Claim) {
+        self.note(Note::GivenBack(claim));
     }
 
-    /// Deliveries of the present channel that are not settled yet.
-    pub(crate) fn held(&self) -> usize {
-        self.held.load(Ordering::Relaxed)
+    /// Nothing was begun with the message: another worker may have it.
+    pub(crate) fn give_back_unclaimed(&self, receipt: Receipt) {
+        self.note(Note::Unclaimed(receipt));
     }
 
     fn note(&self, note: Note) {
@@ -111,14 +135,12 @@ impl Settle {
 /// The two ends of settling. There are never more notes under way than deliveries that are out.
 pub(crate) fn channel() -> (Settle, Settling) {
     let (notes, inbox) = mpsc::unbounded_channel();
-    let held = Arc::new(AtomicUsize::new(0));
-    (Settle { notes, held: held.clone() }, Settling { inbox, held, present: None })
+    (Settle { notes }, Settling { inbox, present: None })
 }
 
 /// Settles what it is told to, until nobody is left who could tell.
 pub(crate) struct Settling {
     inbox: mpsc::UnboundedReceiver<Note>,
-    held: Arc<AtomicUsize>,
     present: Option<(Session, Ledger)>,
 }
 
@@ -146,8 +168,9 @@ impl Settling {
         if let Some((session, mut ledger)) = self.present.take() {
             send(&session, ledger.close(Instant::now())).await;
             // Closing waits for the broker's answer, so the acks have arrived. Whatever is still out comes back.
-            if let Err(error) = session.connection.close(200, "drained".into()).await {
-                debug!(%error, "the connection was closed already");
+            let closing = session.connection.close(200, "drained".into());
+            if !matches!(timeout(CLOSING, closing).await, Ok(Ok(()))) {
+                debug!("the connection was closed already, or the broker does not answer");
             }
         }
     }
@@ -157,20 +180,32 @@ impl Settling {
             Note::Opened(session) => self.present = Some((session, Ledger::new(max_waiting, MAX_WAIT))),
             Note::Committed(proof) => {
                 for finished in proof.into_receipts() {
-                    self.settle(finished.receipt, now);
+                    self.settle(finished.claim, now);
+                }
+            }
+            Note::Recognised(proof) => {
+                for job in proof.into_receipts() {
+                    self.settle(job.claim, now);
                 }
             }
             Note::Confirmed(proof) => self.settle(proof.into_inner(), now),
-            Note::GivenBack(receipt) => self.give_back(receipt).await,
+            Note::GivenBack(claim) => {
+                for receipt in claim.into_receipts() {
+                    self.give_back(receipt).await;
+                }
+            }
+            Note::Unclaimed(receipt) => self.give_back(receipt).await,
         }
     }
 
-    fn settle(&mut self, receipt: Receipt, now: Instant) {
-        if let Some((session, ledger)) = &mut self.present
-            && session.number == receipt.channel
-        {
-            ledger.settle(receipt.tag, now);
-            self.held.fetch_sub(1, Ordering::Relaxed);
+    fn settle(&mut self, claim: Claim, now: Instant) {
+        for receipt in claim.into_receipts() {
+            if let Some((session, ledger)) = &mut self.present
+                && session.number == receipt.channel
+            {
+                ledger.settle(receipt.tag, now);
+                session.held.fetch_sub(1, Ordering::Relaxed);
+            }
         }
     }
 
@@ -179,7 +214,7 @@ impl Settling {
             && session.number == receipt.channel
         {
             ledger.give_back(receipt.tag);
-            self.held.fetch_sub(1, Ordering::Relaxed);
+            session.held.fetch_sub(1, Ordering::Relaxed);
             // Not multiple: lower tags may be with a fetch.
             let options = BasicNackOptions { multiple: false, requeue: true };
             if let Err(error) = session.channel.basic_nack(receipt.tag, options).await {

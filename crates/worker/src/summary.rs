@@ -17,6 +17,7 @@ struct Counts {
     /// Fetch times in microseconds.
     times: Histogram<u64>,
     span: Option<(Instant, Instant)>,
+    retried: u64,
     dead: u64,
 }
 
@@ -31,6 +32,8 @@ pub struct Summary {
     pub outcomes: BTreeMap<&'static str, u64>,
     /// Rows that were committed.
     pub rows: u64,
+    /// Failed tries that were put off.
+    pub retried: u64,
     /// Messages that were no tasks and went to the dead letters.
     pub dead: u64,
     /// From the first delivery to the last commit, in seconds.
@@ -49,7 +52,7 @@ impl Tally {
     pub(crate) fn new() -> Self {
         // From a microsecond to an hour, to two digits: a few kilobytes.
         let times = Histogram::new_with_bounds(1, 3_600_000_000, 2).unwrap_or_else(|_| unreachable!("fixed bounds"));
-        Self(Mutex::new(Counts { outcomes: BTreeMap::new(), times, span: None, dead: 0 }))
+        Self(Mutex::new(Counts { outcomes: BTreeMap::new(), times, span: None, retried: 0, dead: 0 }))
     }
 
     fn counts(&self) -> MutexGuard<'_, Counts> {
@@ -73,6 +76,11 @@ impl Tally {
         counts.span.get_or_insert((now, now)).1 = now;
     }
 
+    /// A task is to be tried again.
+    pub(crate) fn retried(&self) {
+        self.counts().retried += 1;
+    }
+
     /// A message was no task.
     pub(crate) fn dead(&self) {
         self.counts().dead += 1;
@@ -89,6 +97,7 @@ impl Tally {
             failed: rows - ok,
             outcomes: counts.outcomes.iter().map(|(outcome, rows)| (outcome.as_str(), *rows)).collect(),
             rows,
+            retried: counts.retried,
             dead: counts.dead,
             seconds,
             urls_per_second: if seconds > 0.0 { rows as f64 / seconds } else { 0.0 },
@@ -116,6 +125,9 @@ impl fmt::Display for Summary {
         }
         writeln!(f, "{}", if self.failed > 0 { ")" } else { "" })?;
         writeln!(f, "rows        {}", self.rows)?;
+        if self.retried > 0 {
+            writeln!(f, "retried     {} (tries that were put off)", self.retried)?;
+        }
         if self.dead > 0 {
             writeln!(f, "no task     {} (see the queue of dead letters)", self.dead)?;
         }

@@ -1,0 +1,121 @@
+//! Who works on which task: copies of a message join the work that is under way.
+//!
+//! After a reconnect the broker delivers again what this worker is still fetching, or has fetched and not committed yet.
+//! Such a copy brings its receipt to the claim that exists, and both are settled together.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use fetchline_queue::{Key, Task};
+
+use crate::settle::Receipt;
+
+/// The tasks that this worker is at work on, with the receipts of their copies; cheap to clone.
+#[derive(Clone, Default)]
+pub(crate) struct Claims(Arc<Mutex<HashMap<Key, Vec<Receipt>>>>);
+
+/// The right to settle every delivery of a task. Dropping it means that they all come back.
+#[must_use = "dropping a claim means that the message comes back"]
+pub(crate) struct Claim {
+    receipt: Option<Receipt>,
+    /// `None` for a message without an id: typed twice, it is fetched twice.
+    key: Option<Key>,
+    claims: Claims,
+}
+
+impl Claims {
+    /// Claims a task, or joins the claim that exists: then there is nothing left to do with this delivery.
+    pub(crate) fn take(&self, task: &Task, receipt: Receipt) -> Option<Claim> {
+        if task.message_id.is_none() {
+            return Some(self.without_task(receipt));
+        }
+        match self.lock().entry(task.key) {
+            Entry::Vacant(free) => {
+                // No allocation while there is no copy.
+                free.insert(Vec::new());
+                Some(self.claim(receipt, Some(task.key)))
+            }
+            Entry::Occupied(mut taken) => {
+                taken.get_mut().push(receipt);
+                None
+            }
+        }
+    }
+
+    /// The claim on a message that is no task.
+    pub(crate) fn without_task(&self, receipt: Receipt) -> Claim {
+        self.claim(receipt, None)
+    }
+
+    fn claim(&self, receipt: Receipt, key: Option<Key>) -> Claim {
+        Claim { receipt: Some(receipt), key, claims: self.clone() }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<Key, Vec<Receipt>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Claim {
+    /// Ends the claim: the receipts of the delivery and of the copies that joined it.
+    pub(crate) fn into_receipts(mut self) -> impl Iterator<Item = Receipt> {
+        self.receipt.take().into_iter().chain(self.end())
+    }
+
+    fn end(&mut self) -> Vec<Receipt> {
+        self.key.take().and_then(|key| self.claims.lock().remove(&key)).unwrap_or_default()
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        drop(self.end());
+    }
+}
+
+impl std::fmt::Debug for Claim {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Claim").field("receipt", &self.receipt).field("key", &self.key).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use fetchline_queue::{Address, Order};
+
+    use super::*;
+
+    fn task(path: &str) -> Task {
+        let order = Order::get(Address::parse(&format!("http://a.example/{path}")).unwrap());
+        let key = Key::of("run", "part", &order, 0);
+        Task::new(order, "run".to_owned(), "part".to_owned(), key)
+    }
+
+    #[test]
+    fn a_copy_joins_the_work_that_is_under_way() {
+        let claims = Claims::default();
+        let first = claims.take(&task("1"), Receipt::of_test(1, 1)).unwrap();
+        assert!(claims.take(&task("1"), Receipt::of_test(2, 1)).is_none());
+        let other = claims.take(&task("2"), Receipt::of_test(2, 2)).unwrap();
+        assert_eq!(first.into_receipts().count(), 2);
+        assert_eq!(other.into_receipts().count(), 1);
+        // The work is done: the next copy begins anew.
+        assert!(claims.take(&task("1"), Receipt::of_test(2, 3)).is_some());
+    }
+
+    #[test]
+    fn a_claim_that_is_dropped_leaves_nothing_behind() {
+        let claims = Claims::default();
+        drop(claims.take(&task("1"), Receipt::of_test(1, 1)));
+        assert!(claims.lock().is_empty());
+    }
+
+    #[test]
+    fn messages_without_an_id_never_join() {
+        let claims = Claims::default();
+        let typed = Task { message_id: None, ..task("1") };
+        let first = claims.take(&typed, Receipt::of_test(1, 1));
+        assert!(first.is_some() && claims.take(&typed, Receipt::of_test(1, 2)).is_some());
+    }
+}

@@ -1,0 +1,240 @@
+//! What an answer means for its task: a result, another try later, or the end of the tries.
+
+use std::time::{Duration, SystemTime};
+
+use fetchline_queue::{Order, Task, Tier};
+use fetchline_store::{Known, Outcome};
+use http::Method;
+
+use crate::fetch::Answer;
+
+/// Statuses that may be another one later. All others are results.
+const PASSING: [u16; 7] = [408, 425, 429, 500, 502, 503, 504];
+/// Statuses that say that the request was not acted on.
+const NOT_ACTED_ON: [u16; 2] = [429, 503];
+/// The header that makes any request safe to repeat.
+const IDEMPOTENCY_KEY: &str = "idempotency-key";
+/// Deliveries that came back unsettled this often are poison: something about them may crash their workers.
+const POISON_AFTER: u64 = 20;
+
+/// How failures are tried again.
+#[derive(Clone, Debug)]
+pub(crate) struct Policy {
+    /// Attempt n waits in the n-th tier; the last one repeats. Never empty.
+    pub(crate) delays: Vec<Tier>,
+    /// Tries in all.
+    pub(crate) max_attempts: u32,
+}
+
+/// What is to be done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Judgement {
+    /// The answer is recorded, and the message is acked.
+    Result,
+    /// Nothing is recorded yet; the message waits in the tier.
+    Retry(Tier),
+    /// The answer is recorded, and the message goes to the dead letters.
+    GivenUp,
+}
+
+impl Policy {
+    pub(crate) fn judge(&self, task: &Task, answer: &Answer) -> Judgement {
+        if !may_pass(answer.outcome, answer.status) {
+            return Judgement::Result;
+        }
+        if task.attempt >= self.max_attempts || !may_repeat(&task.order, answer) {
+            return Judgement::GivenUp;
+        }
+        self.tier(task.attempt, answer.retry_after).map_or(Judgement::GivenUp, Judgement::Retry)
+    }
+
+    /// The later of the attempt's own tier and the first that is long enough; the longest where none is.
+    fn tier(&self, attempt: u32, retry_after: Option<Duration>) -> Option<Tier> {
+        let index = (attempt.max(1) as usize - 1).min(self.delays.len().checked_sub(1)?);
+        let own = *self.delays.get(index)?;
+        let Some(asked) = retry_after else { return Some(own) };
+        let longest = self.delays.iter().max().copied();
+        let enough = self.delays.iter().filter(|tier| tier.delay() >= asked).min().copied();
+        enough.or(longest).map(|tier| tier.max(own))
+    }
+}
+
+/// Whether a failure may be over when it is tried again.
+fn may_pass(outcome: Outcome, status: Option<u16>) -> bool {
+    match outcome {
+        Outcome::Timeout | Outcome::Dns | Outcome::Connect | Outcome::Tls | Outcome::Protocol => true,
+        Outcome::HttpError => status.is_some_and(|status| PASSING.contains(&status)),
+        _ => false,
+    }
+}
+
+/// Whether the request may be sent again: it is safe to repeat, or the site has not acted on it.
+fn may_repeat(order: &Order, answer: &Answer) -> bool {
+    matches!(order.method, Method::GET | Method::HEAD | Method::OPTIONS)
+        || order.headers.contains_key(IDEMPOTENCY_KEY)
+        || matches!(answer.outcome, Outcome::Dns | Outcome::Connect | Outcome::Tls)
+        || (answer.outcome == Outcome::HttpError && answer.status.is_some_and(|status| NOT_ACTED_ON.contains(&status)))
+}
+
+/// What a row that is there already means for a copy of its message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Seen {
+    /// It needs nothing more.
+    Done,
+    /// Its dead letter may be missing.
+    GivenUp,
+    /// It is from before the message was given up and put back to work.
+    Outdated,
+}
+
+/// Judges a copy by the row of its task.
+pub(crate) fn seen(task: &Task, known: &Known) -> Seen {
+    let given_up = match known.outcome {
+        Some(Outcome::Refused | Outcome::Poison) => true,
+        Some(outcome) => may_pass(outcome, known.status),
+        None => false,
+    };
+    match task.failed_at {
+        _ if !given_up => Seen::Done,
+        Some(failed_at) if known.fetched_at <= failed_at => Seen::Outdated,
+        _ => Seen::GivenUp,
+    }
+}
+
+/// Whether a delivery has come back too often.
+pub(crate) fn is_poison(task: &Task) -> bool {
+    task.returned >= POISON_AFTER
+}
+
+/// How long a site asks to wait (RFC 9110, 10.2.3): seconds, or a date.
+pub(crate) fn retry_after(value: &str, now: SystemTime) -> Option<Duration> {
+    let value = value.trim();
+    if let Ok(seconds) = value.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    httpdate::parse_http_date(value).ok().map(|date| date.duration_since(now).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use fetchline_queue::{Address, Key};
+    use time::OffsetDateTime;
+
+    use super::*;
+
+    fn tier(seconds: u64) -> Tier {
+        Tier::of(Duration::from_secs(seconds)).unwrap()
+    }
+
+    fn policy() -> Policy {
+        Policy { delays: vec![tier(10), tier(60), tier(600)], max_attempts: 4 }
+    }
+
+    fn task(method: Method, attempt: u32) -> Task {
+        let order = Order { method, ..Order::get(Address::parse("http://a.example/").unwrap()) };
+        let key = Key::of("run", "part", &order, 0);
+        Task { attempt, ..Task::new(order, "run".to_owned(), "part".to_owned(), key) }
+    }
+
+    fn answer(outcome: Outcome, status: Option<u16>, retry_after_s: Option<u64>) -> Answer {
+        let retry_after = retry_after_s.map(Duration::from_secs);
+        Answer { status, retry_after, ..Answer::without(outcome, String::new()) }
+    }
+
+    #[test]
+    fn what_may_pass_is_tried_again_and_all_else_is_a_result() {
+        use Outcome::{Connect, Decode, Dns, HttpError, Ok, Protocol, Redirect, Timeout, Tls, TooLarge};
+        let judge = |outcome, status| policy().judge(&task(Method::GET, 1), &answer(outcome, status, None));
+        for status in [408, 425, 429, 500, 502, 503, 504] {
+            assert_eq!(judge(HttpError, Some(status)), Judgement::Retry(tier(10)), "{status}");
+        }
+        for status in [400, 401, 403, 404, 410, 418, 451, 501] {
+            assert_eq!(judge(HttpError, Some(status)), Judgement::Result, "{status}");
+        }
+        for outcome in [Timeout, Dns, Connect, Tls, Protocol] {
+            assert_eq!(judge(outcome, None), Judgement::Retry(tier(10)), "{outcome}");
+        }
+        for outcome in [Ok, Redirect, TooLarge, Decode] {
+            assert_eq!(judge(outcome, Some(200)), Judgement::Result, "{outcome}");
+        }
+    }
+
+    #[test]
+    fn tries_wait_longer_and_longer_and_end() {
+        let judge = |attempt| policy().judge(&task(Method::GET, attempt), &answer(Outcome::Timeout, None, None));
+        assert_eq!(judge(1), Judgement::Retry(tier(10)));
+        assert_eq!(judge(2), Judgement::Retry(tier(60)));
+        assert_eq!(judge(3), Judgement::Retry(tier(600)));
+        assert_eq!(judge(4), Judgement::GivenUp);
+        assert_eq!(judge(5), Judgement::GivenUp);
+        let patient = Policy { max_attempts: 9, ..policy() };
+        let fifth = patient.judge(&task(Method::GET, 5), &answer(Outcome::Timeout, None, None));
+        assert_eq!(fifth, Judgement::Retry(tier(600)));
+    }
+
+    #[test]
+    fn a_site_that_asks_for_time_gets_at_least_that_where_there_is_such_a_tier() {
+        let judge = |attempt, asked| {
+            policy().judge(&task(Method::GET, attempt), &answer(Outcome::HttpError, Some(429), Some(asked)))
+        };
+        assert_eq!(judge(1, 5), Judgement::Retry(tier(10)));
+        assert_eq!(judge(1, 11), Judgement::Retry(tier(60)));
+        assert_eq!(judge(1, 86_400), Judgement::Retry(tier(600)));
+        assert_eq!(judge(2, 5), Judgement::Retry(tier(60)));
+    }
+
+    #[test]
+    fn both_forms_of_retry_after_are_read() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_777);
+        assert_eq!(retry_after(" 120 ", now), Some(Duration::from_secs(120)));
+        assert_eq!(retry_after("Sun, 06 Nov 1994 08:50:37 GMT", now), Some(Duration::from_secs(60)));
+        assert_eq!(retry_after("Sun, 06 Nov 1994 08:00:00 GMT", now), Some(Duration::ZERO));
+        assert_eq!(retry_after("soon", now), None);
+    }
+
+    #[test]
+    fn what_is_not_safe_to_repeat_is_repeated_only_when_nothing_can_have_happened() {
+        let judge = |task: &Task, outcome, status| policy().judge(task, &answer(outcome, status, None));
+        for method in [Method::POST, Method::PUT, Method::PATCH, Method::DELETE] {
+            let unsafe_task = task(method.clone(), 1);
+            for (outcome, status) in [
+                (Outcome::Connect, None),
+                (Outcome::Dns, None),
+                (Outcome::HttpError, Some(429)),
+                (Outcome::HttpError, Some(503)),
+            ] {
+                assert_eq!(judge(&unsafe_task, outcome, status), Judgement::Retry(tier(10)), "{method} {outcome}");
+            }
+            for (outcome, status) in
+                [(Outcome::Timeout, None), (Outcome::Protocol, None), (Outcome::HttpError, Some(500))]
+            {
+                assert_eq!(judge(&unsafe_task, outcome, status), Judgement::GivenUp, "{method} {outcome}");
+            }
+            let mut keyed = unsafe_task;
+            keyed.order.headers.insert(IDEMPOTENCY_KEY, http::HeaderValue::from_static("17"));
+            assert_eq!(judge(&keyed, Outcome::Timeout, None), Judgement::Retry(tier(10)));
+        }
+    }
+
+    #[test]
+    fn a_copy_is_judged_by_the_row_of_its_task() {
+        let now = OffsetDateTime::UNIX_EPOCH + Duration::from_secs(1000);
+        let known = |outcome, status| Known { outcome: Some(outcome), status, attempts: 4, fetched_at: now };
+        let copy = task(Method::GET, 1);
+        assert_eq!(seen(&copy, &known(Outcome::Ok, Some(200))), Seen::Done);
+        assert_eq!(seen(&copy, &known(Outcome::HttpError, Some(404))), Seen::Done);
+        assert_eq!(seen(&copy, &known(Outcome::TooLarge, Some(200))), Seen::Done);
+        for (outcome, status) in [
+            (Outcome::HttpError, Some(500)),
+            (Outcome::Timeout, None),
+            (Outcome::Refused, Some(200)),
+            (Outcome::Poison, None),
+        ] {
+            assert_eq!(seen(&copy, &known(outcome, status)), Seen::GivenUp, "{outcome}");
+            let replayed = Task { failed_at: Some(now + Duration::from_secs(1)), ..copy.clone() };
+            assert_eq!(seen(&replayed, &known(outcome, status)), Seen::Outdated, "{outcome}");
+            let failed_anew = Task { failed_at: Some(now - Duration::from_secs(1)), ..copy.clone() };
+            assert_eq!(seen(&failed_anew, &known(outcome, status)), Seen::GivenUp, "{outcome}");
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! Copies of messages: what was committed before is not fetched again.
+//!
+//! Only a delivery that can be a copy comes here: one that is delivered again, or that is a retry. Look-ups go in
+//! batches, while new deliveries pass by.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use fetchline_queue::Death;
+use fetchline_store::{Known, Store};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tracing::warn;
+
+use crate::admit::{Admission, Job};
+use crate::backoff::Backoff;
+use crate::failure::chain;
+use crate::hand_over::HandOver;
+use crate::judge::{Seen, seen};
+use crate::services::Services;
+use crate::settle::Settle;
+
+/// Tasks that are looked up together.
+const AT_ONCE: usize = 500;
+
+/// Looks copies up.
+pub(crate) struct Recognise {
+    pub(crate) store: Arc<Store>,
+    pub(crate) admission: Arc<Admission>,
+    pub(crate) hand_over: HandOver,
+    pub(crate) settle: Settle,
+    pub(crate) services: Services,
+    pub(crate) hold: Duration,
+    pub(crate) stop: CancellationToken,
+}
+
+impl Recognise {
+    /// Runs until nobody is left who could bring a copy.
+    pub(crate) async fn run(self, mut copies: mpsc::UnboundedReceiver<Job>) {
+        let mut jobs = Vec::with_capacity(AT_ONCE);
+        while copies.recv_many(&mut jobs, AT_ONCE).await > 0 {
+            let tasks = jobs.drain(..).map(|job| (*job.task.key.as_bytes(), job)).collect();
+            self.look_up(tasks).await;
+        }
+    }
+
+    async fn look_up(&self, mut tasks: Vec<([u8; 32], Job)>) {
+        let mut backoff = Backoff::default();
+        let found = loop {
+            let error = match self.store.look_up(tasks).await {
+                Ok(found) => break found,
+                Err((unknown, error)) => {
+                    tasks = unknown;
+                    error
+                }
+            };
+            let cause = chain(&error);
+            if self.services.database_is_up() {
+                warn!(cause, copies = tasks.len(), "copies could not be looked up; they are held and tried again");
+            }
+            self.services.database_fails(&cause);
+            tokio::select! {
+                () = tokio::time::sleep(backoff.next_pause()) => continue,
+                () = self.services.database_down_for(self.hold) => {}
+                () = self.stop.cancelled() => {}
+            }
+            for (_, job) in tasks {
+                self.settle.give_back(job.claim);
+            }
+            return;
+        };
+        self.services.database_answers();
+        for (known, proof) in found.found {
+            let judged = proof.receipts().next().map(|job| seen(&job.task, &known));
+            if judged == Some(Seen::Done) {
+                self.settle.recognised(proof);
+                continue;
+            }
+            for job in proof.into_receipts() {
+                match judged {
+                    Some(Seen::GivenUp) => self.hand_over.dead(job.original, &death(&known), job.claim),
+                    _ => self.admit(job).await,
+                }
+            }
+        }
+        for job in found.missing {
+            self.admit(job).await;
+        }
+    }
+
+    async fn admit(&self, job: Job) {
+        if let Err(job) = self.admission.admit(job, &self.stop).await {
+            self.settle.give_back(job.claim);
+        }
+    }
+}
+
+/// The death that the row tells of.
+fn death(known: &Known) -> Death {
+    Death {
+        reason: known.outcome.map_or("unknown", |outcome| outcome.as_str()),
+        error: "given up before; see the task's row".to_owned(),
+        status: known.status,
+        attempts: known.attempts,
+    }
+}
