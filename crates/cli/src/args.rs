@@ -65,6 +65,9 @@ impl Everywhere {
     }
 }
 
+/// The delays before further tries, where nothing else is said.
+pub(crate) const RETRY_DELAYS: &str = "10s,60s,600s";
+
 /// The default of a flag whose variable has a name that other programs use, too.
 fn from_environment(variable: &str, otherwise: &str) -> String {
     std::env::var(variable).ok().filter(|value| !value.is_empty()).unwrap_or_else(|| otherwise.to_owned())

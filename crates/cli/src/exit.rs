@@ -51,3 +51,9 @@ pub(crate) fn code(result: Result) -> ExitCode {
         }
     }
 }
+
+/// Prints to standard output. That nobody reads it any more is no failure.
+pub(crate) fn print(text: impl std::fmt::Display) {
+    use std::io::Write;
+    _ = writeln!(std::io::stdout(), "{text}");
+}

@@ -2,6 +2,7 @@
 
 mod args;
 mod exit;
+mod limits;
 mod log;
 mod migrate;
 mod produce;
@@ -36,19 +37,29 @@ struct Cli {
 enum Command {
     Migrate(migrate::Args),
     Produce(produce::Args),
-    Work(work::Args),
+    Work(Box<work::Args>),
     Status(status::Args),
 }
 
-#[tokio::main]
-async fn main() -> ExitCode {
+fn main() -> ExitCode {
     let Cli { everywhere, command } = Cli::parse();
     log::start(everywhere.log);
-    let result = match command {
+    limits::raise_open_files();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return exit::code(Err(error.into())),
+    };
+    let result = runtime.block_on(run(everywhere, command));
+    // Not waited for: a read of standard input may be under way, and ends only when somebody types.
+    runtime.shutdown_background();
+    exit::code(result)
+}
+
+async fn run(everywhere: Everywhere, command: Command) -> exit::Result {
+    match command {
         Command::Migrate(args) => migrate::run(everywhere, args).await,
         Command::Produce(args) => produce::run(everywhere, args).await,
-        Command::Work(args) => work::run(everywhere, args).await,
+        Command::Work(args) => work::run(everywhere, *args).await,
         Command::Status(args) => status::run(everywhere, args).await,
-    };
-    exit::code(result)
+    }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::args::Everywhere;
-use crate::exit::{Done, Result};
+use crate::exit::{self, Done, Result};
 
 /// Brings the database to this version's schema, and creates it when it may; safe to run again, and from many pods at
 /// once. Only this command needs the right to change tables
@@ -14,9 +14,9 @@ pub(crate) async fn run(everywhere: Everywhere, _: Args) -> Result {
     let store = everywhere.store(1, Duration::from_secs(5))?;
     let (found, now) = store.migrate().await?;
     if found == now {
-        println!("schema version {now}, nothing to do");
+        exit::print(format_args!("schema version {now}, nothing to do"));
     } else {
-        println!("schema version {now} (was {found})");
+        exit::print(format_args!("schema version {now} (was {found})"));
     }
     Ok(Done::Whole)
 }

@@ -15,7 +15,7 @@ use time::macros::format_description;
 use tokio_util::sync::CancellationToken;
 
 use crate::args::{self, Everywhere};
-use crate::exit::{Done, Failure, Result};
+use crate::exit::{self, Done, Failure, Result};
 use crate::stop;
 
 /// Publishes URLs, one a line; blank lines and lines that begin with # are left out. Ctrl-C once: reads no further and
@@ -55,17 +55,17 @@ pub(crate) async fn run(everywhere: Everywhere, args: Args) -> Result {
     drawing.abort();
     bar.finish_and_clear();
 
-    let produced = result.map_err(|error| match error {
-        fetchline_producer::Error::Run => Failure::usage(error),
-        error => error.into(),
-    })?;
+    let produced = result.map_err(Failure::usage)?;
     if args.json {
-        println!("{}", serde_json::to_string(&produced)?);
+        exit::print(serde_json::to_string(&produced)?);
     } else {
         print(&produced);
     }
     if produced.not_sent > 0 {
         return Err(anyhow::anyhow!("{} URLs were not taken by the broker", produced.not_sent).into());
+    }
+    if let Some(problem) = produced.problem {
+        return Err(anyhow::anyhow!(problem).into());
     }
     if !produced.complete {
         return Err(anyhow::anyhow!("interrupted before the input was read to its end").into());
@@ -131,11 +131,11 @@ fn tell(bar: &ProgressBar, event: &Event<'_>) {
 }
 
 fn print(produced: &Produced) {
-    println!("run         {}", produced.run);
-    println!("published   {}", produced.published);
-    println!("duplicates  {}", produced.duplicates);
-    println!("refused     {}", produced.rejected);
+    exit::print(format_args!("run         {}", produced.run));
+    exit::print(format_args!("published   {}", produced.published));
+    exit::print(format_args!("duplicates  {}", produced.duplicates));
+    exit::print(format_args!("refused     {}", produced.rejected));
     if produced.not_sent > 0 {
-        println!("not sent    {}", produced.not_sent);
+        exit::print(format_args!("not sent    {}", produced.not_sent));
     }
 }

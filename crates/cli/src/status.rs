@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use fetchline_queue::{Role, Topology};
+use fetchline_queue::{Role, Tier};
 use serde::Serialize;
 
 use crate::args::{self, Everywhere};
-use crate::exit::{Done, Result};
+use crate::exit::{self, Done, Result};
 
 /// Shows the fleet's queues and, with --run, the rows of a run
 #[derive(clap::Args)]
@@ -14,6 +14,11 @@ pub(crate) struct Args {
     /// The run whose rows are counted, by outcome
     #[arg(long, value_name = "NAME", env = "FETCHLINE_RUN")]
     run: Option<String>,
+
+    /// The delays of the workers' retry queues
+    #[arg(long, value_name = "DURATIONS", env = "FETCHLINE_RETRY_DELAYS", default_value = args::RETRY_DELAYS)]
+    #[arg(value_parser = args::duration, value_delimiter = ',')]
+    retry_delays: Vec<Duration>,
 
     /// Print JSON
     #[arg(long, env = "FETCHLINE_JSON")]
@@ -43,13 +48,14 @@ struct Run {
 }
 
 pub(crate) async fn run(everywhere: Everywhere, args: Args) -> Result {
-    let broker = everywhere.broker(Role::Status, &args::host_name())?;
+    let tiers = args.retry_delays.iter().filter_map(|delay| Tier::of(*delay)).collect();
+    let broker = everywhere.broker(Role::Status, &args::host_name())?.with_tiers(tiers);
     let connection = broker.connect().await?;
     let mut queues = Vec::new();
-    for key in [Topology::URLS, Topology::DEAD] {
-        let depth = broker.topology().depth(&connection, key).await?;
+    for key in broker.topology().keys() {
+        let depth = broker.topology().depth(&connection, &key).await?;
         queues.push(Queue {
-            name: broker.topology().queue(key),
+            name: broker.topology().queue(&key),
             ready: depth.map(|depth| depth.ready),
             consumers: depth.map(|depth| depth.consumers),
         });
@@ -67,7 +73,7 @@ pub(crate) async fn run(everywhere: Everywhere, args: Args) -> Result {
     };
     let status = Status { queues, run };
     if args.json {
-        println!("{}", serde_json::to_string(&status)?);
+        exit::print(serde_json::to_string(&status)?);
     } else {
         print(&status);
     }
@@ -77,14 +83,19 @@ pub(crate) async fn run(everywhere: Everywhere, args: Args) -> Result {
 fn print(status: &Status) {
     let number = |number: Option<u32>| number.map_or_else(|| "-".to_owned(), |number| number.to_string());
     let width = status.queues.iter().map(|queue| queue.name.len()).max().unwrap_or(0);
-    println!("{:width$}  {:>10}  {:>10}", "queue", "ready", "consumers");
+    exit::print(format_args!("{:width$}  {:>10}  {:>10}", "queue", "ready", "consumers"));
     for queue in &status.queues {
-        println!("{:width$}  {:>10}  {:>10}", queue.name, number(queue.ready), number(queue.consumers));
+        exit::print(format_args!(
+            "{:width$}  {:>10}  {:>10}",
+            queue.name,
+            number(queue.ready),
+            number(queue.consumers)
+        ));
     }
     if let Some(run) = &status.run {
-        println!("\nrun {}: {} rows", run.name, run.rows);
+        exit::print(format_args!("\nrun {}: {} rows", run.name, run.rows));
         for (outcome, rows) in &run.outcomes {
-            println!("  {outcome:12} {:>10}", rows.to_string());
+            exit::print(format_args!("  {outcome:12} {:>10}", rows.to_string()));
         }
     }
 }

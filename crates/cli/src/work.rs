@@ -11,7 +11,7 @@ use fetchline_worker::pipeline::Error;
 use fetchline_worker::{Deps, MAX_PREFETCH, Stop, StoreBody, WorkConfig};
 
 use crate::args::{self, Everywhere};
-use crate::exit::{Done, Failure, Result};
+use crate::exit::{self, Done, Failure, Result};
 use crate::stop;
 
 /// Consumes until it is stopped, then prints the summary. SIGTERM or Ctrl-C: takes no more, finishes what was begun
@@ -22,7 +22,7 @@ pub(crate) struct Args {
     concurrency: usize,
 
     /// Messages held unacked, at most [default: max(4 x concurrency, concurrency + 2 x batch-rows), less where slow
-    /// fetches could hold a message for 25 minutes]
+    /// fetches could hold a message for longer than the broker allows]
     #[arg(long, value_name = "N", env = "FETCHLINE_PREFETCH")]
     prefetch: Option<usize>,
 
@@ -75,6 +75,19 @@ pub(crate) struct Args {
     #[arg(long, value_name = "DURATION", env = "FETCHLINE_POOL_TIMEOUT", default_value = "5s")]
     #[arg(value_parser = args::duration)]
     pool_timeout: Duration,
+
+    /// Attempt n waits the n-th delay before the next; the last one repeats. Each is a queue of its own
+    #[arg(long, value_name = "DURATIONS", env = "FETCHLINE_RETRY_DELAYS", default_value = args::RETRY_DELAYS)]
+    #[arg(value_parser = args::duration, value_delimiter = ',')]
+    retry_delays: Vec<Duration>,
+
+    /// Tries of a task, the first included
+    #[arg(long, value_name = "N", env = "FETCHLINE_MAX_ATTEMPTS", default_value_t = 4)]
+    max_attempts: u32,
+
+    /// How long results are held while the database is away; then their messages are given back
+    #[arg(long, value_name = "DURATION", env = "FETCHLINE_HOLD", default_value = "10m", value_parser = args::duration)]
+    hold: Duration,
 
     /// How long a stopping worker goes on with what it has begun; must be above --timeout
     #[arg(long, value_name = "DURATION", env = "FETCHLINE_GRACE", default_value = "35s", value_parser = args::duration)]
@@ -145,16 +158,16 @@ pub(crate) async fn run(everywhere: Everywhere, args: Args) -> Result {
         Err(error) => return Err(error.into()),
     };
     if json {
-        println!("{}", serde_json::to_string(&summary)?);
+        exit::print(serde_json::to_string(&summary)?);
     } else {
-        println!("{summary}");
+        exit::print(&summary);
     }
     result
 }
 
 impl Args {
     fn into_config(self, pod: String) -> WorkConfig {
-        let default_prefetch = WorkConfig::default_prefetch(self.concurrency, self.batch_rows, self.timeout);
+        let default_prefetch = WorkConfig::default_prefetch(self.concurrency, self.batch_rows, self.timeout, self.hold);
         WorkConfig {
             pod,
             concurrency: self.concurrency,
@@ -173,6 +186,9 @@ impl Args {
                 Keep::None => StoreBody::None,
             },
             user_agent: self.user_agent,
+            retry_delays: self.retry_delays,
+            max_attempts: self.max_attempts,
+            hold: self.hold,
             grace: self.grace,
             listen: self.listen.0,
             until_empty: self.until_empty,
