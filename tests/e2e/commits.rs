@@ -1,24 +1,29 @@
 //! Acks follow commits.
 
+use fetchline_tests::process::Running;
+use fetchline_tests::proxy::Proxy;
 use fetchline_tests::wait;
 use fetchline_tests::world::World;
-use sqlx::{Connection, Executor, MySqlConnection};
+use sqlx::Connection;
 
-/// Holds the table so that nothing can be written, until it is dropped.
-async fn hold(world: &World) -> anyhow::Result<MySqlConnection> {
-    let mut holder = MySqlConnection::connect(&world.database_url).await?;
-    holder.execute("LOCK TABLES fetches READ").await?;
-    Ok(holder)
+/// A worker that has fetched every page and stands before the held table.
+async fn blocked_worker(world: &World, amqp_url: &str) -> anyhow::Result<Running> {
+    world.produce("held", &world.pages(50)).await?;
+    let worker = world.worker_on(amqp_url, &["--batch-rows", "10"])?;
+    let fetched = async || Ok(world.shop.visits().total());
+    wait::until("every page is fetched", fetched, |visits| *visits == 50).await?;
+    let blocked = async || {
+        world.count("SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE INFO LIKE 'INSERT INTO fetches%' AND DB = DATABASE()").await
+    };
+    wait::until("two batches wait for the table", blocked, |blocked| *blocked == 2).await?;
+    Ok(worker)
 }
 
 #[tokio::test]
 async fn nothing_is_acked_while_the_database_is_held_still() -> anyhow::Result<()> {
     let world = World::new().await?;
-    let holder = hold(&world).await?;
-    world.produce("held", &world.pages(50)).await?;
-    let worker = world.worker(&[])?;
-    let fetched = async || Ok(world.shop.visits().total());
-    wait::until("every page is fetched", fetched, |visits| *visits == 50).await?;
+    let holder = world.hold_table().await?;
+    let worker = blocked_worker(&world, &world.amqp_url).await?;
     assert_eq!(world.ready("urls").await?, 0);
 
     // Whatever was acked would not come back.
@@ -26,22 +31,22 @@ async fn nothing_is_acked_while_the_database_is_held_still() -> anyhow::Result<(
     let ready = async || world.ready("urls").await;
     wait::until("every message comes back", ready, |ready| *ready == 50).await?;
     drop(holder);
-    assert_eq!(world.rows().await?, 0);
     Ok(())
 }
 
 #[tokio::test]
 async fn when_the_database_goes_on_rows_come_first_and_then_acks() -> anyhow::Result<()> {
     let world = World::new().await?;
-    let holder = hold(&world).await?;
-    world.produce("held", &world.pages(50)).await?;
-    let worker = world.worker(&[])?;
-    let fetched = async || Ok(world.shop.visits().total());
-    wait::until("every page is fetched", fetched, |visits| *visits == 50).await?;
+    let holder = world.hold_table().await?;
+    let (proxy, through_proxy) = Proxy::before(&world.amqp_url).await?;
+    let worker = blocked_worker(&world, &through_proxy).await?;
 
+    // The acks are held back on their way: rows do not wait for them.
+    proxy.hold_requests(true);
     holder.close().await?;
     let rows = async || world.rows().await;
     wait::until("every row", rows, |rows| *rows == 50).await?;
+    proxy.hold_requests(false);
     let ended = worker.terminate().await?;
     assert_eq!(ended.code, Some(0), "{ended:?}");
     assert_eq!((world.ready("urls").await?, world.rows().await?), (0, 50));

@@ -7,12 +7,8 @@ use fetchline_tests::world::World;
 #[tokio::test]
 async fn a_worker_killed_between_commit_and_ack_leaves_one_row_per_url_and_no_message() -> anyhow::Result<()> {
     let world = World::new().await?;
-    let mut broker_url: reqwest::Url = world.amqp_url.parse()?;
-    let server = broker_url.socket_addrs(|| Some(5672))?[0];
-    let proxy = Proxy::start(server).await?;
-    broker_url.set_port(Some(proxy.address().port())).ok();
-
-    let mut worker = world.worker_on(broker_url.as_str(), &[])?;
+    let (proxy, through_proxy) = Proxy::before(&world.amqp_url).await?;
+    let mut worker = world.worker_on(&through_proxy, &[])?;
     worker.logs("consuming").await?;
     // From here on the worker hears the broker, and the broker does not hear the worker: no ack arrives.
     proxy.hold_requests(true);
@@ -26,6 +22,7 @@ async fn a_worker_killed_between_commit_and_ack_leaves_one_row_per_url_and_no_me
 
     world.work_until_empty(&[]).await?;
     assert_eq!((world.rows().await?, world.ready("urls").await?, world.ready("dead").await?), (40, 0, 0));
+    assert_eq!(world.shop.visits().repeats(), 0, "what was committed is recognised, and not fetched again");
     Ok(())
 }
 

@@ -9,5 +9,6 @@ mod messages;
 mod migrations;
 mod outages;
 mod producing;
+mod retries;
 mod secrets;
 mod sharing;

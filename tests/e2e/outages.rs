@@ -3,16 +3,15 @@
 use fetchline_tests::proxy::Proxy;
 use fetchline_tests::wait;
 use fetchline_tests::world::World;
+use lapin::options::QueueDeleteOptions;
 
 #[tokio::test]
 async fn a_cut_connection_to_the_broker_is_made_anew_and_nothing_is_lost() -> anyhow::Result<()> {
     let world = World::new().await?;
-    let mut broker_url: reqwest::Url = world.amqp_url.parse()?;
-    let proxy = Proxy::start(broker_url.socket_addrs(|| Some(5672))?[0]).await?;
-    broker_url.set_port(Some(proxy.address().port())).ok();
+    let (proxy, through_proxy) = Proxy::before(&world.amqp_url).await?;
     let urls: Vec<String> = (0..100).map(|id| world.shop.url(&format!("/slow/100/{id}"))).collect();
     world.produce("cut", &urls).await?;
-    let mut worker = world.worker_on(broker_url.as_str(), &["--concurrency", "10"])?;
+    let mut worker = world.worker_on(&through_proxy, &["--concurrency", "10"])?;
     let fetched = async || Ok(world.shop.visits().total());
     wait::until("some pages", fetched, |visits| *visits >= 20).await?;
     proxy.cut();
@@ -23,22 +22,64 @@ async fn a_cut_connection_to_the_broker_is_made_anew_and_nothing_is_lost() -> an
     assert_eq!(ended.code, Some(0), "{ended:?}");
     assert_eq!((world.rows().await?, world.ready("urls").await?, world.ready("dead").await?), (100, 0, 0));
     assert_eq!(ended.stderr.matches("not consuming; trying again").count(), 1, "said once: {}", ended.stderr);
+    assert_eq!(world.shop.visits().repeats(), 0, "copies join what is under way, or are recognised");
     Ok(())
 }
 
 #[tokio::test]
 async fn a_worker_that_starts_before_its_services_waits_for_them() -> anyhow::Result<()> {
     let world = World::new().await?;
-    let mut broker_url: reqwest::Url = world.amqp_url.parse()?;
-    let server = broker_url.socket_addrs(|| Some(5672))?[0];
-    // A port that is free until the proxy takes it.
-    let reserved = Proxy::start(server).await?;
-    broker_url.set_port(Some(9)).ok();
-    let mut worker = world.worker_on(broker_url.as_str(), &[])?;
-    worker.logs("not consuming; trying again").await?;
-    let log = worker.log()?;
+    world.produce("early", &world.pages(5)).await?;
+    let (proxy, through_proxy) = Proxy::before(&world.amqp_url).await?;
+    proxy.refuse(true);
+    let mut worker = world.worker_on(&through_proxy, &[])?;
+    let log = worker.logs("not consuming; trying again").await?;
     assert!(!log.contains("guest:guest"), "{log}");
+    proxy.refuse(false);
+    let rows = async || world.rows().await;
+    wait::until("every row", rows, |rows| *rows == 5).await?;
     assert_eq!(worker.terminate().await?.code, Some(0));
-    drop(reserved);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_queue_that_is_deleted_under_its_consumer_is_made_again() -> anyhow::Result<()> {
+    let world = World::new().await?;
+    let mut worker = world.worker(&[])?;
+    worker.logs("consuming").await?;
+    let queue = world.broker()?.topology().queue("urls");
+    world.amqp.create_channel().await?.queue_delete(queue.into(), QueueDeleteOptions::default()).await?;
+    worker.logs("consuming again").await?;
+    world.produce("after", &world.pages(5)).await?;
+    let rows = async || world.rows().await;
+    wait::until("every row", rows, |rows| *rows == 5).await?;
+    assert_eq!(worker.terminate().await?.code, Some(0));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_database_that_is_away_for_longer_than_the_hold_gets_nothing_and_loses_nothing() -> anyhow::Result<()> {
+    let world = World::new().await?;
+    let (proxy, through_proxy) = Proxy::before(&world.database_url).await?;
+    let flags = ["--hold", "2s", "--pool-timeout", "1s"];
+    let mut worker = world.worker_between(&world.amqp_url, &through_proxy, &flags)?;
+    worker.logs("consuming").await?;
+    proxy.refuse(true);
+    proxy.cut();
+    world.produce("held", &world.pages(20)).await?;
+    worker.logs("messages are given back").await?;
+    let ready = async || world.ready("urls").await;
+    wait::until("every message is back", ready, |ready| *ready == 20).await?;
+    proxy.refuse(false);
+    let rows = async || world.rows().await;
+    wait::until("every row", rows, |rows| *rows == 20).await?;
+    let ended = worker.terminate().await?;
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert_eq!((world.ready("urls").await?, world.ready("dead").await?), (0, 0));
+    assert_eq!(
+        world.count("SELECT CAST(MAX(attempts) AS SIGNED) FROM fetches").await?,
+        1,
+        "an outage costs no attempt"
+    );
     Ok(())
 }

@@ -98,21 +98,15 @@ async fn a_producer_waits_until_a_worker_has_made_the_topology() -> anyhow::Resu
     let world = World::bare().await?;
     let migrated = world.run(&["migrate"], "").await?;
     assert_eq!(migrated.code, Some(0), "{migrated:?}");
-    let urls = world.pages(20).join("\n");
-    let produced = world.run(&["produce", "--json"], &urls);
-    let worked = async {
-        // The producer comes first: its first try has to find nothing.
-        tokio::task::yield_now().await;
-        let mut worker = world.worker(&[])?;
-        worker.logs("consuming").await?;
-        anyhow::Ok(worker)
-    };
-    let (produced, worker) = tokio::join!(produced, worked);
-    let produced = produced?;
+    let urls = world.file("urls.txt", &world.pages(20).join("\n"))?;
+    let mut producer = world.start(&["produce", "--json", &urls])?;
+    producer.logs("does not exist yet").await?;
+    let worker = world.worker(&[])?;
+    let produced = producer.end().await?;
     assert_eq!(produced.code, Some(0), "{produced:?}");
     assert_eq!(produced.json()?["published"], 20);
     let rows = async || world.rows().await;
     fetchline_tests::wait::until("every row", rows, |rows| *rows == 20).await?;
-    assert_eq!(worker?.terminate().await?.code, Some(0));
+    assert_eq!(worker.terminate().await?.code, Some(0));
     Ok(())
 }

@@ -2,12 +2,17 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, Command};
+use tokio::time::timeout;
 
 use crate::wait;
+
+/// How long a process may take to end. One that takes longer is killed, and fails the test.
+const AT_MOST: Duration = Duration::from_secs(120);
 
 /// What a process that has ended left.
 #[derive(Debug)]
@@ -39,7 +44,7 @@ pub async fn run(command: &mut Command, input: &str) -> anyhow::Result<Ended> {
     let mut stdin = child.stdin.take().context("no standard input")?;
     let input = input.to_owned();
     let feed = tokio::spawn(async move { _ = stdin.write_all(input.as_bytes()).await });
-    let output = child.wait_with_output().await?;
+    let output = timeout(AT_MOST, child.wait_with_output()).await.context("the process did not end")??;
     feed.await?;
     Ok(Ended {
         code: output.status.code(),
@@ -103,10 +108,17 @@ impl Running {
     /// Waits for its end.
     pub async fn end(mut self) -> anyhow::Result<Ended> {
         let mut stdout = String::new();
-        if let Some(mut pipe) = self.child.stdout.take() {
-            pipe.read_to_string(&mut stdout).await?;
-        }
-        let status = self.child.wait().await?;
+        let mut pipe = self.child.stdout.take();
+        let ending = async {
+            if let Some(pipe) = &mut pipe {
+                pipe.read_to_string(&mut stdout).await?;
+            }
+            self.child.wait().await
+        };
+        let Ok(status) = timeout(AT_MOST, ending).await else {
+            bail!("the process did not end within {} s; its log:\n{}", AT_MOST.as_secs(), self.log()?);
+        };
+        let status = status?;
         Ok(Ended { code: status.code(), stdout, stderr: self.log()? })
     }
 

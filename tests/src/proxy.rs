@@ -3,7 +3,8 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use anyhow::Context;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -13,6 +14,10 @@ use tokio_util::sync::CancellationToken;
 struct Mode {
     /// Bytes from the client to the server stay where they are.
     hold_requests: bool,
+    /// Bytes from the server to the client stay where they are.
+    hold_answers: bool,
+    /// New connections are closed at once, as if nothing listened.
+    refuse: bool,
     /// Counts cuts: a connection that was made before the present one is closed.
     cuts: u64,
 }
@@ -35,6 +40,16 @@ impl Proxy {
         Ok(Self { address, mode, end })
     }
 
+    /// A proxy in front of the service at `url`, which names its port and has no TLS; and the URL that leads through it.
+    pub async fn before(url: &str) -> anyhow::Result<(Self, String)> {
+        let mut url: reqwest::Url = url.parse()?;
+        let server = *url.socket_addrs(|| None)?.first().context("the service has no address")?;
+        let proxy = Self::start(server).await?;
+        let changed = url.set_host(Some("127.0.0.1")).is_ok() && url.set_port(Some(proxy.address.port())).is_ok();
+        anyhow::ensure!(changed, "a URL without a host cannot lead through a proxy");
+        Ok((proxy, url.to_string()))
+    }
+
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
@@ -43,6 +58,20 @@ impl Proxy {
     /// Holds back what clients send, or lets it go on.
     pub fn hold_requests(&self, hold: bool) {
         self.mode.send_modify(|mode| mode.hold_requests = hold);
+    }
+
+    /// Holds back everything, both ways, the end of a connection too; or lets it go on. New connections are taken, and
+    /// are as silent as the others: what a network looks like that drops packets.
+    pub fn silence(&self, silent: bool) {
+        self.mode.send_modify(|mode| {
+            mode.hold_requests = silent;
+            mode.hold_answers = silent;
+        });
+    }
+
+    /// Closes new connections at once, or passes them on again.
+    pub fn refuse(&self, refuse: bool) {
+        self.mode.send_modify(|mode| mode.refuse = refuse);
     }
 
     /// Closes every connection that there is.
@@ -64,6 +93,9 @@ async fn accept(listener: TcpListener, server: SocketAddr, mode: Arc<watch::Send
             () = end.cancelled() => return,
         };
         let Ok((client, _)) = accepted else { return };
+        if mode.borrow().refuse {
+            continue;
+        }
         let (mode, end) = (mode.subscribe(), end.clone());
         tokio::spawn(async move {
             let Ok(server) = TcpStream::connect(server).await else { return };
@@ -78,23 +110,84 @@ async fn accept(listener: TcpListener, server: SocketAddr, mode: Arc<watch::Send
     }
 }
 
-async fn pass(client: TcpStream, server: TcpStream, mut mode: watch::Receiver<Mode>) {
-    let (mut from_client, mut to_client) = client.into_split();
-    let (mut from_server, mut to_server) = server.into_split();
-    let requests = async {
-        let mut buffer = vec![0; 64 * 1024];
-        while let Ok(length @ 1..) = from_client.read(&mut buffer).await {
-            if mode.wait_for(|mode| !mode.hold_requests).await.is_err() {
-                return;
-            }
-            if to_server.write_all(&buffer[..length]).await.is_err() {
-                return;
-            }
-        }
-    };
-    let answers = tokio::io::copy(&mut from_server, &mut to_client);
+/// Until one of the two sides has ended, and the other may hear of it.
+async fn pass(client: TcpStream, server: TcpStream, mode: watch::Receiver<Mode>) {
+    let (from_client, to_client) = client.into_split();
+    let (from_server, to_server) = server.into_split();
     tokio::select! {
-        () = requests => {}
-        _ = answers => {}
+        () = carry(from_client, to_server, mode.clone(), |mode| mode.hold_requests) => {}
+        () = carry(from_server, to_client, mode, |mode| mode.hold_answers) => {}
+    }
+}
+
+async fn carry(
+    mut from: impl AsyncRead + Unpin,
+    mut to: impl AsyncWrite + Unpin,
+    mut mode: watch::Receiver<Mode>,
+    held: fn(&Mode) -> bool,
+) {
+    let mut buffer = vec![0; 64 * 1024];
+    loop {
+        let read = from.read(&mut buffer).await;
+        if mode.wait_for(|mode| !held(mode)).await.is_err() {
+            return;
+        }
+        let Ok(length @ 1..) = read else { return };
+        if to.write_all(&buffer[..length]).await.is_err() {
+            return;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::time::timeout;
+
+    use super::*;
+
+    /// A server that sends back what it gets.
+    async fn echo() -> SocketAddr {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move {
+            while let Ok((client, _)) = listener.accept().await {
+                let (mut from, mut to) = client.into_split();
+                tokio::spawn(async move { tokio::io::copy(&mut from, &mut to).await });
+            }
+        });
+        address
+    }
+
+    #[tokio::test]
+    async fn a_silent_proxy_tells_nothing_and_later_everything() {
+        let proxy = Proxy::start(echo().await).await.unwrap();
+        let mut client = TcpStream::connect(proxy.address()).await.unwrap();
+        let mut answer = [0; 4];
+        client.write_all(b"ping").await.unwrap();
+        client.read_exact(&mut answer).await.unwrap();
+
+        proxy.silence(true);
+        client.write_all(b"pong").await.unwrap();
+        assert!(timeout(Duration::from_millis(100), client.read_exact(&mut answer)).await.is_err());
+        proxy.silence(false);
+        client.read_exact(&mut answer).await.unwrap();
+        assert_eq!(&answer, b"pong");
+    }
+
+    #[tokio::test]
+    async fn a_cut_closes_what_there_is_and_nothing_later() {
+        let proxy = Proxy::start(echo().await).await.unwrap();
+        let mut client = TcpStream::connect(proxy.address()).await.unwrap();
+        let mut answer = [0; 4];
+        client.write_all(b"ping").await.unwrap();
+        client.read_exact(&mut answer).await.unwrap();
+        proxy.cut();
+        assert!(matches!(client.read(&mut answer).await, Ok(0) | Err(_)));
+
+        let mut client = TcpStream::connect(proxy.address()).await.unwrap();
+        client.write_all(b"ping").await.unwrap();
+        client.read_exact(&mut answer).await.unwrap();
     }
 }

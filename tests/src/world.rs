@@ -1,20 +1,23 @@
 //! A world of its own for a test: queues under a prefix, a database, a shop. It is taken down when it is dropped.
 
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use anyhow::Context;
 use fetchline_queue::{Broker, BrokerConfig, Role, Topology};
 use lapin::options::{BasicGetOptions, BasicPublishOptions, ExchangeDeleteOptions, QueueDeleteOptions};
 use lapin::{BasicProperties, Connection, ConnectionProperties};
-use sqlx::mysql::MySqlPool;
-use sqlx::{AssertSqlSafe, Executor};
+use sqlx::mysql::{MySqlConnection, MySqlPool};
+use sqlx::{AssertSqlSafe, Connection as _, Executor};
 use tokio::process::Command;
 
 use crate::binary;
 use crate::process::{self, Ended, Running};
 use crate::services::Services;
 use crate::shop::{self, Shop};
+
+/// The retry queues that a test may make: of the default delays, and of shorter ones.
+const RETRY_KEYS: [&str; 5] = ["retry.1s", "retry.2s", "retry.10s", "retry.60s", "retry.600s"];
 
 /// The world.
 pub struct World {
@@ -30,24 +33,39 @@ pub struct World {
     pub database: MySqlPool,
     /// For looking into the queues.
     pub amqp: Connection,
-    services: Services,
+    /// Where it is taken down; `None` where the services themselves are thrown away.
+    taken_down_at: Option<Services>,
     folder: PathBuf,
     started: AtomicU32,
+    keep_logs: AtomicBool,
 }
 
 impl World {
     /// Makes the world: the topology is declared and the schema is there.
     pub async fn new() -> anyhow::Result<Self> {
-        let world = Self::bare().await?;
-        world.broker()?.topology().declare(&world.amqp).await?;
-        let migrated = world.run(&["migrate"], "").await?;
-        anyhow::ensure!(migrated.code == Some(0), "{migrated:?}");
-        Ok(world)
+        Self::bare().await?.furnished().await
+    }
+
+    /// Makes a world on services that are thrown away at the end, and may be down when the world is dropped.
+    pub async fn on(services: Services) -> anyhow::Result<Self> {
+        let mut world = Self::bare_on(services).await?;
+        world.taken_down_at = None;
+        world.furnished().await
     }
 
     /// A world with a shop, and nothing on broker and database yet.
     pub async fn bare() -> anyhow::Result<Self> {
-        let services = Services::find()?;
+        Self::bare_on(Services::find()?).await
+    }
+
+    async fn furnished(self) -> anyhow::Result<Self> {
+        self.broker()?.topology().declare(&self.amqp).await?;
+        let migrated = self.run(&["migrate"], "").await?;
+        anyhow::ensure!(migrated.code == Some(0), "{migrated:?}");
+        Ok(self)
+    }
+
+    async fn bare_on(services: Services) -> anyhow::Result<Self> {
         let name = format!("test-{:08x}", rand::random::<u32>());
         let folder = std::env::temp_dir().join(format!("fetchline-{name}"));
         std::fs::create_dir_all(&folder)?;
@@ -60,9 +78,10 @@ impl World {
             shop: Shop::start(shop::Options::default()).await?,
             database: MySqlPool::connect_lazy(database_url.as_str())?,
             amqp: Connection::connect(&services.amqp_url, ConnectionProperties::default()).await?,
-            services,
+            taken_down_at: Some(services),
             folder,
             started: AtomicU32::new(0),
+            keep_logs: AtomicBool::new(false),
         })
     }
 
@@ -92,6 +111,20 @@ impl World {
         process::run(&mut self.command(arguments)?, input).await
     }
 
+    /// Starts a command of the program; its log is named after it.
+    pub fn start(&self, arguments: &[&str]) -> anyhow::Result<Running> {
+        let number = self.started.fetch_add(1, Ordering::Relaxed) + 1;
+        let name = arguments.first().unwrap_or(&"none");
+        Running::start(&mut self.command(arguments)?, &self.folder.join(format!("{name}-{number}.log")))
+    }
+
+    /// Writes a file into the world's folder; its path.
+    pub fn file(&self, name: &str, text: &str) -> anyhow::Result<String> {
+        let path = self.folder.join(name);
+        std::fs::write(&path, text)?;
+        Ok(path.to_string_lossy().into_owned())
+    }
+
     /// Publishes URLs under a run.
     pub async fn produce(&self, run: &str, urls: &[String]) -> anyhow::Result<()> {
         let ended = self.run(&["produce", "--run", run], &urls.join("\n")).await?;
@@ -106,11 +139,16 @@ impl World {
 
     /// Starts a worker that finds its broker at another URL.
     pub fn worker_on(&self, amqp_url: &str, flags: &[&str]) -> anyhow::Result<Running> {
+        self.worker_between(amqp_url, &self.database_url, flags)
+    }
+
+    /// Starts a worker that finds its broker and its database at other URLs.
+    pub fn worker_between(&self, amqp_url: &str, database_url: &str, flags: &[&str]) -> anyhow::Result<Running> {
         let number = self.started.fetch_add(1, Ordering::Relaxed) + 1;
         let pod = format!("worker-{number}");
         let always = ["work", "--listen", "127.0.0.1:0", "--json", "--log", "json", "--pod", &pod];
         let mut command = self.command(&[&always, flags].concat())?;
-        command.env("AMQP_URL", amqp_url);
+        command.env("AMQP_URL", amqp_url).env("DATABASE_URL", database_url);
         Running::start(&mut command, &self.folder.join(format!("{pod}.log")))
     }
 
@@ -124,6 +162,18 @@ impl World {
     /// Addresses of `count` product pages.
     pub fn pages(&self, count: u64) -> Vec<String> {
         (0..count).map(|id| self.shop.url(&format!("/p/{id}"))).collect()
+    }
+
+    /// Leaves the workers' logs where they are when the world is taken down.
+    pub fn keep_logs(&self) {
+        self.keep_logs.store(true, Ordering::Relaxed);
+    }
+
+    /// Holds the table of fetches so that nothing can be written, until the connection is closed.
+    pub async fn hold_table(&self) -> anyhow::Result<MySqlConnection> {
+        let mut holder = MySqlConnection::connect(&self.database_url).await?;
+        holder.execute("LOCK TABLES fetches READ").await?;
+        Ok(holder)
     }
 
     /// One number from the database.
@@ -170,14 +220,20 @@ impl World {
 impl Drop for World {
     /// On a thread with a runtime of its own: this runs also while a failed test unwinds.
     fn drop(&mut self) {
-        let (services, prefix) = (self.services.clone(), self.prefix.clone());
+        if std::thread::panicking() || *self.keep_logs.get_mut() {
+            eprintln!("the workers' logs are in {}", self.folder.display());
+        } else {
+            _ = std::fs::remove_dir_all(&self.folder);
+        }
+        let Some(services) = self.taken_down_at.take() else { return };
+        let prefix = self.prefix.clone();
         let database = self.database_url.rsplit('/').next().unwrap_or_default().to_owned();
         let taken_down = std::thread::spawn(move || -> anyhow::Result<()> {
             tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
                 let amqp = Connection::connect(&services.amqp_url, ConnectionProperties::default()).await?;
                 let channel = amqp.create_channel().await?;
                 let topology = Topology::new(&prefix);
-                for key in [Topology::URLS, Topology::DEAD] {
+                for key in [Topology::URLS, Topology::DEAD].into_iter().chain(RETRY_KEYS) {
                     channel.queue_delete(topology.queue(key).into(), QueueDeleteOptions::default()).await?;
                 }
                 channel.exchange_delete(prefix.as_str().into(), ExchangeDeleteOptions::default()).await?;
@@ -189,10 +245,7 @@ impl Drop for World {
             })
         });
         let result = taken_down.join();
-        if std::thread::panicking() {
-            eprintln!("the logs are in {}", self.folder.display());
-        } else {
-            _ = std::fs::remove_dir_all(&self.folder);
+        if !std::thread::panicking() {
             assert!(matches!(result, Ok(Ok(()))), "the world could not be taken down: {result:?}");
         }
     }

@@ -42,3 +42,72 @@ async fn collect(results: &mut mpsc::UnboundedReceiver<Result>, limits: Limits) 
     }
     Some(batch)
 }
+
+#[cfg(test)]
+mod tests {
+    use fetchline_queue::{Address, Order, Original, Task};
+    use fetchline_store::Outcome;
+    use lapin::BasicProperties;
+
+    use super::*;
+    use crate::claim::Claims;
+    use crate::config::StoreBody;
+    use crate::extract;
+    use crate::fetch::Answer;
+    use crate::settle::Receipt;
+
+    const LIMITS: Limits = Limits { rows: 3, bytes: 10_000, age: Duration::from_millis(250) };
+
+    fn result(body: usize) -> Result {
+        let order = Order::get(Address::parse("http://a.example/").unwrap());
+        let key = fetchline_queue::Key::of("run", "part", &order, 0);
+        let task = Task::new(order, "run".to_owned(), "part".to_owned(), key);
+        let mut answer = Answer::without(Outcome::Ok, String::new());
+        answer.body = Some(vec![b'x'; body]);
+        let row = extract::row(&task, answer, Duration::ZERO, StoreBody::All, &"pod".into());
+        let claim = Claims::default().without_task(Receipt::of_test(1, 1));
+        let original = Original { properties: BasicProperties::default(), body: Vec::new() };
+        let (outcome, elapsed) = (Outcome::Ok, Duration::ZERO);
+        (row, Finished { claim, original, outcome, elapsed, attempts: 1, status: None, death: None })
+    }
+
+    /// The sizes of the batches that come of these bodies, and how long each took to close.
+    async fn batches(bodies: &[usize], ends: bool) -> Vec<(usize, Duration)> {
+        let (sender, mut results) = mpsc::unbounded_channel();
+        for body in bodies {
+            sender.send(result(*body)).unwrap();
+        }
+        let kept = (!ends).then_some(sender);
+        let mut sizes = Vec::new();
+        while !results.is_empty() {
+            let started = Instant::now();
+            let batch = collect(&mut results, LIMITS).await.unwrap();
+            sizes.push((batch.len(), started.elapsed()));
+        }
+        drop(kept);
+        sizes
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_batch_closes_by_rows() {
+        assert_eq!(batches(&[1; 6], false).await, [(3, Duration::ZERO), (3, Duration::ZERO)]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_batch_closes_by_bytes() {
+        let sizes: Vec<_> = batches(&[6_000, 6_000, 20_000, 1], true).await.into_iter().map(|(rows, _)| rows).collect();
+        assert_eq!(sizes, [2, 1, 1]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_batch_closes_by_age() {
+        let sizes = batches(&[1], false).await;
+        assert_eq!(sizes.len(), 1);
+        assert!(sizes[0].0 == 1 && sizes[0].1 >= LIMITS.age, "{sizes:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_batch_closes_when_there_will_be_no_more() {
+        assert_eq!(batches(&[1, 1], true).await, [(2, Duration::ZERO)]);
+    }
+}

@@ -1,0 +1,146 @@
+//! Tries that fail, and the end of the tries.
+
+use fetchline_tests::world::World;
+use lapin::BasicProperties;
+use lapin::types::{AMQPValue, FieldTable};
+use sqlx::Executor;
+
+/// Retry queues that a test can wait for.
+const SOON: [&str; 2] = ["--retry-delays", "1s,2s"];
+
+fn text(headers: &FieldTable, name: &str) -> String {
+    match headers.inner().get(name) {
+        Some(AMQPValue::LongString(text)) => text.to_string(),
+        Some(AMQPValue::LongLongInt(number)) => number.to_string(),
+        other => format!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn what_fails_for_a_while_is_tried_again_and_becomes_one_row() -> anyhow::Result<()> {
+    let world = World::new().await?;
+    let urls = ["/flaky/2/1", "/busy/1/1/2", "/busy-date/1/1/3", "/status/404/4"].map(|path| world.shop.url(path));
+    world.produce("flaky", &urls).await?;
+    let summary = world.work_until_empty(&SOON).await?;
+    assert_eq!((&summary["ok"], &summary["rows"], &summary["retried"]), (&3.into(), &4.into(), &4.into()));
+    let attempts = async |path: &str| {
+        world.count(&format!("SELECT CAST(attempts AS SIGNED) FROM fetches WHERE url LIKE '%{path}'")).await
+    };
+    assert_eq!(attempts("/flaky/2/1").await?, 3);
+    assert_eq!(attempts("/busy/1/1/2").await?, 2);
+    assert_eq!(attempts("/status/404/4").await?, 1);
+    assert_eq!((world.ready("urls").await?, world.ready("dead").await?), (0, 0));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_task_that_is_given_up_has_a_row_and_a_dead_letter_that_says_why() -> anyhow::Result<()> {
+    let world = World::new().await?;
+    world.produce("broken", &[world.shop.url("/status/503/1")]).await?;
+    world.work_until_empty(&[&SOON[..], &["--max-attempts", "3"]].concat()).await?;
+    assert_eq!(world.shop.visits().total(), 3);
+    assert_eq!(
+        world
+            .count("SELECT COUNT(*) FROM fetches WHERE outcome = 'http_error' AND status = 503 AND attempts = 3")
+            .await?,
+        1
+    );
+
+    let Some((properties, body)) = world.take("dead").await? else { panic!("no dead letter") };
+    assert_eq!(body, world.shop.url("/status/503/1").as_bytes());
+    let headers = properties.headers().clone().unwrap_or_default();
+    for (name, expected) in [
+        ("x-reason", "http_error"),
+        ("x-status", "503"),
+        ("x-attempts", "3"),
+        ("x-attempt", "1"),
+        ("x-worker", "worker-1"),
+        ("x-run", "broken"),
+    ] {
+        assert_eq!(text(&headers, name), expected, "{name}");
+    }
+    assert!(text(&headers, "x-error").contains("503"));
+
+    // Moved back, as the console does it: another round of tries, though there is a row.
+    world.publish(std::str::from_utf8(&body)?, properties).await?;
+    world.work_until_empty(&[&SOON[..], &["--max-attempts", "2"]].concat()).await?;
+    assert_eq!((world.shop.visits().total(), world.rows().await?, world.ready("dead").await?), (5, 1, 1));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_copy_of_what_was_given_up_goes_to_the_dead_letters_without_another_request() -> anyhow::Result<()> {
+    let world = World::new().await?;
+    world.produce("broken", &[world.shop.url("/status/500/1")]).await?;
+    world.work_until_empty(&["--max-attempts", "1"]).await?;
+    let Some((properties, body)) = world.take("dead").await? else { panic!("no dead letter") };
+    // As if the worker had died between the row and the dead letter: the message as it was at its last try.
+    let mut headers = FieldTable::default();
+    headers.insert("x-run".into(), AMQPValue::LongString("broken".into()));
+    headers.insert("x-attempt".into(), AMQPValue::LongLongInt(4));
+    let id = properties.message_id().clone().unwrap_or_default();
+    let copy = BasicProperties::default().with_message_id(id).with_headers(headers);
+    world.publish(std::str::from_utf8(&body)?, copy).await?;
+    world.work_until_empty(&[]).await?;
+    assert_eq!((world.shop.visits().total(), world.ready("urls").await?, world.ready("dead").await?), (1, 0, 1));
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_is_not_safe_to_repeat_is_sent_once() -> anyhow::Result<()> {
+    let world = World::new().await?;
+    let post = |path: &str| format!(r#"{{"url":"{}","method":"POST","body":"x"}}"#, world.shop.url(path));
+    world.type_message(&post("/status/500/1")).await?;
+    world.type_message(&post("/busy/1/1/2")).await?;
+    world.work_until_empty(&SOON).await?;
+    let visits = world.shop.visits();
+    assert_eq!((visits.of("/status/500/1"), visits.of("/busy/1/1/2")), (1, 2));
+    assert_eq!((world.ready("dead").await?, world.rows().await?), (1, 2));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_row_that_the_database_refuses_costs_its_neighbours_nothing() -> anyhow::Result<()> {
+    let world = World::new().await?;
+    let constraint = "ALTER TABLE fetches ADD CONSTRAINT poisoned CHECK (body_text IS NULL OR url NOT LIKE '%/p/13')";
+    world.database.execute(constraint).await?;
+    world.produce("refused", &world.pages(40)).await?;
+    let summary = world.work_until_empty(&[]).await?;
+    assert_eq!((&summary["ok"], &summary["outcomes"]["refused"]), (&39.into(), &1.into()));
+    let bare = "SELECT COUNT(*) FROM fetches WHERE outcome = 'refused' AND body_text IS NULL AND status = 200 AND error LIKE '%poisoned%'";
+    assert_eq!((world.count(bare).await?, world.rows().await?), (1, 40));
+    assert_eq!((world.ready("urls").await?, world.ready("dead").await?), (0, 1));
+    let Some((properties, _)) = world.take("dead").await? else { panic!("no dead letter") };
+    let headers = properties.headers().clone().unwrap_or_default();
+    assert_eq!(text(&headers, "x-reason"), "refused");
+    assert!(text(&headers, "x-error").contains("poisoned"));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_body_that_is_too_large_for_the_server_is_left_out_and_the_row_says_so() -> anyhow::Result<()> {
+    let world = World::new().await?;
+    world.produce("large", &[world.shop.url("/huge/20/1"), world.shop.url("/p/1")]).await?;
+    let summary = world.work_until_empty(&["--max-body", "64MiB", "--store-body", "all"]).await?;
+    assert_eq!(summary["ok"], 2);
+    let packet = world.count("SELECT CAST(@@max_allowed_packet AS SIGNED)").await?;
+    let left_out = "SELECT COUNT(*) FROM fetches WHERE body_bytes = 20 << 20 AND body IS NULL AND body_text IS NULL \
+                    AND error LIKE '%max_allowed_packet%'";
+    assert_eq!(world.count(left_out).await?, i64::from(packet < 21 << 20));
+    assert_eq!(world.ready("dead").await?, 0);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_task_that_comes_back_too_often_is_poison() -> anyhow::Result<()> {
+    let world = World::new().await?;
+    let mut headers = FieldTable::default();
+    // What the broker says of a message that was delivered twenty times.
+    headers.insert("x-delivery-count".into(), AMQPValue::LongLongInt(20));
+    world.publish(&world.shop.url("/p/1"), BasicProperties::default().with_headers(headers)).await?;
+    world.work_until_empty(&[]).await?;
+    assert_eq!(world.shop.visits().total(), 0);
+    assert_eq!(world.count("SELECT COUNT(*) FROM fetches WHERE outcome = 'poison'").await?, 1);
+    assert_eq!((world.ready("urls").await?, world.ready("dead").await?), (0, 1));
+    Ok(())
+}
