@@ -110,3 +110,23 @@ async fn a_producer_waits_until_a_worker_has_made_the_topology() -> anyhow::Resu
     assert_eq!(worker.terminate().await?.code, Some(0));
     Ok(())
 }
+
+#[tokio::test]
+async fn a_source_that_is_missing_is_told_before_anything_is_published() -> anyhow::Result<()> {
+    let world = World::new().await?;
+    let urls = world.file("urls.txt", &world.pages(3).join("\n"))?;
+    let ended = world.run(&["produce", &urls, "no-such-file.txt"], "").await?;
+    assert!(ended.code == Some(2) && ended.stderr.contains("no-such-file.txt"), "{ended:?}");
+    assert_eq!(world.ready("urls").await?, 0);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_broker_that_refuses_the_user_is_not_asked_again() -> anyhow::Result<()> {
+    let world = World::new().await?;
+    let mut refused: reqwest::Url = world.amqp_url.parse()?;
+    anyhow::ensure!(refused.set_password(Some("not-the-password")).is_ok(), "the URL names no host");
+    let ended = world.run(&["--amqp-url", refused.as_str(), "produce"], &world.pages(1).join("\n")).await?;
+    assert!(ended.code == Some(2) && ended.stderr.contains("refuses"), "{ended:?}");
+    Ok(())
+}

@@ -121,6 +121,7 @@ fn tell(bar: &ProgressBar, event: &Event<'_>) {
         Event::Rejected(rejection) => rejection.to_string(),
         Event::NotSent { url, why } => format!("not sent: {url}: {why}"),
         Event::Waits { why } => (*why).to_owned(),
+        Event::Blocked { reason, since } => format!("blocked by the broker: {reason}, for {} s", since.as_secs()),
         Event::GoesOn => "publishing goes on".to_owned(),
     };
     if std::io::stderr().is_terminal() {

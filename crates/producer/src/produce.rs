@@ -60,6 +60,13 @@ pub enum Event<'a> {
         /// For what.
         why: &'a str,
     },
+    /// The broker takes nothing: it is low on memory or disk. Told again every ten seconds.
+    Blocked {
+        /// What the broker says.
+        reason: &'a str,
+        /// For how long.
+        since: Duration,
+    },
     /// Publishing goes on after a wait.
     GoesOn,
 }

@@ -1,10 +1,12 @@
 //! Tasks to the broker: a bounded window of confirms, and what was not confirmed is sent again.
 
 use std::sync::atomic::Ordering;
+use std::task::Poll;
 use std::time::Duration;
 
-use fetchline_queue::{Broker, Draft, Error, Lane, Round, Task, Verdict};
+use fetchline_queue::{Blocked, Broker, Draft, Error, Lane, Round, Task, Verdict, watch_blocked};
 use lapin::Connection;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::produce::{Event, Observer, Progress};
@@ -17,6 +19,9 @@ const MAX_RETURNS: u32 = 5;
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
+/// How often it is said that the broker blocks us.
+const SAY_BLOCKED_EVERY: Duration = Duration::from_secs(10);
+
 /// A task on its way.
 struct Letter {
     task: Task,
@@ -27,6 +32,7 @@ struct Letter {
 /// Two channels that take turns: while the broker confirms the one's round, the other's is being sent.
 struct Link {
     lanes: [Lane; 2],
+    blocked: watch::Receiver<Option<Blocked>>,
     _connection: Connection,
 }
 
@@ -90,7 +96,8 @@ impl<'a> Sender<'a> {
         match &self.link {
             Some(link) => {
                 self.progress.unconfirmed.fetch_add(1, Ordering::Relaxed);
-                link.lanes[self.rounds % 2].send(&mut self.round, draft, letter).await;
+                let send = link.lanes[self.rounds % 2].send(&mut self.round, draft, letter);
+                telling(Some(link.blocked.clone()), self.observer, send).await;
             }
             None => self.again.push(letter),
         }
@@ -125,7 +132,8 @@ impl<'a> Sender<'a> {
 
     async fn finish(&mut self, round: Round<Letter>) {
         let sent = round.len();
-        let verdicts = round.finish().await;
+        let blocked = self.link.as_ref().map(|link| link.blocked.clone());
+        let verdicts = telling(blocked, self.observer, round.finish()).await;
         self.progress.unconfirmed.fetch_sub(sent as u64, Ordering::Relaxed);
         let mut problem = None;
         let mut confirmed = 0;
@@ -220,9 +228,47 @@ impl<'a> Sender<'a> {
     }
 }
 
+/// Does some work with the broker, and tells when it is the broker that lets us wait.
+async fn telling<T>(
+    blocked: Option<watch::Receiver<Option<Blocked>>>,
+    observer: &Observer,
+    work: impl Future<Output = T>,
+) -> T {
+    let mut work = std::pin::pin!(work);
+    let at_once = std::future::poll_fn(|context| Poll::Ready(work.as_mut().poll(context))).await;
+    let mut blocked = match (at_once, blocked) {
+        (Poll::Ready(done), _) => return done,
+        (Poll::Pending, None) => return work.await,
+        (Poll::Pending, Some(blocked)) => blocked,
+    };
+    let mut again = tokio::time::interval(SAY_BLOCKED_EVERY);
+    let mut said = false;
+    let done = loop {
+        let told = blocked.borrow_and_update().clone();
+        if let Some(Blocked { reason, since }) = told {
+            said = true;
+            observer(Event::Blocked { reason: &reason, since: since.elapsed() });
+            again.reset();
+        }
+        tokio::select! {
+            biased;
+            done = &mut work => break done,
+            changed = blocked.changed() => if changed.is_err() {
+                // The connection is gone, and the work will say so.
+                break work.await;
+            },
+            _ = again.tick() => {}
+        }
+    };
+    if said {
+        observer(Event::GoesOn);
+    }
+    done
+}
+
 async fn open(broker: &Broker) -> Result<Link, Error> {
     let connection = broker.connect().await?;
     let topology = broker.topology();
     let lanes = [Lane::open(&connection, topology).await?, Lane::open(&connection, topology).await?];
-    Ok(Link { lanes, _connection: connection })
+    Ok(Link { lanes, blocked: watch_blocked(&connection), _connection: connection })
 }

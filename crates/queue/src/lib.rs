@@ -8,11 +8,14 @@ mod header;
 mod topology;
 mod broker;
 mod publish;
+mod letter;
+pub mod dead;
 mod error;
 
 pub use address::{Address, AddressError, MAX_URL_BYTES};
 pub use broker::{Broker, BrokerConfig, Role};
 pub use error::Error;
-pub use publish::{Confirmed, Death, Draft, Lane, Original, Round, Verdict};
+pub use letter::{Filter, Letter};
+pub use publish::{Blocked, Confirmed, Death, Draft, Lane, Original, Round, Verdict, watch_blocked};
 pub use task::{Key, MAX_MESSAGE_BYTES, NotATask, Order, Task};
 pub use topology::{Depth, Tier, Topology};

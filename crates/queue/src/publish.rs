@@ -7,13 +7,15 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashSet};
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
 use lapin::types::{AMQPValue, FieldTable, ShortString};
-use lapin::{BasicProperties, Channel, Confirmation, Connection, PublisherConfirm};
+use lapin::{BasicProperties, Channel, Confirmation, Connection, Event, PublisherConfirm};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
+use tokio::sync::watch;
+use tokio_stream::StreamExt;
 
 use crate::broker::within;
 use crate::{Error, NotATask, Task, Tier, Topology, header};
@@ -90,6 +92,15 @@ impl Draft {
         Self::stamped(Topology::DEAD.into(), properties.with_headers(headers), original.body)
     }
 
+    /// A dead letter as a first try. When it was given up stays with it: that tells a replay from a redelivery.
+    pub(crate) fn replay(original: Original) -> Self {
+        let (properties, mut headers) = carried(&original.properties);
+        let told = [header::REASON, header::ERROR, header::STATUS, header::ATTEMPTS, header::WORKER];
+        strip(&mut headers, |name| told.contains(&name));
+        put_number(&mut headers, header::ATTEMPT, 1);
+        Self::stamped(Topology::URLS.into(), properties.with_headers(headers), original.body)
+    }
+
     fn stamped(routing_key: Cow<'static, str>, properties: BasicProperties, body: Vec<u8>) -> Self {
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
         let properties = properties.with_delivery_mode(PERSISTENT).with_timestamp(now).with_app_id("fetchline".into());
@@ -140,10 +151,13 @@ pub(crate) fn carried(of: &BasicProperties) -> (BasicProperties, FieldTable) {
 /// What the broker wrote about a delivery, or where a client sent it besides, is not true of a copy.
 fn strip_brokers_own(headers: &mut FieldTable) {
     let own = ["x-death", header::DELIVERY_COUNT, "x-acquired-count", "CC", "BCC"];
-    let kept = headers.inner().iter().filter(|(name, _)| {
-        let name = name.as_str();
-        !own.contains(&name) && !name.starts_with("x-first-death-") && !name.starts_with("x-last-death-")
+    strip(headers, |name| {
+        own.contains(&name) || name.starts_with("x-first-death-") || name.starts_with("x-last-death-")
     });
+}
+
+fn strip(headers: &mut FieldTable, strip: impl Fn(&str) -> bool) {
+    let kept = headers.inner().iter().filter(|(name, _)| !strip(name.as_str()));
     *headers = kept.map(|(name, value)| (name.clone(), value.clone())).collect::<BTreeMap<_, _>>().into();
 }
 
@@ -175,6 +189,37 @@ pub enum Verdict<T> {
     Nacked(T),
     /// The channel or connection broke first: nobody knows.
     Unknown(T, Error),
+}
+
+/// That the broker does not read from a connection, since it is low on memory or disk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Blocked {
+    /// What the broker says.
+    pub reason: String,
+    /// Since when.
+    pub since: Instant,
+}
+
+/// Watches whether the broker blocks a connection, for as long as the connection lives. It tells only after something was
+/// published.
+pub fn watch_blocked(connection: &Connection) -> watch::Receiver<Option<Blocked>> {
+    let (sender, receiver) = watch::channel(None);
+    let mut events = Box::pin(connection.events_listener());
+    tokio::spawn(async move {
+        while let Some(event) = events.next().await {
+            match event {
+                Event::ConnectionBlocked(reason) => {
+                    sender.send_replace(Some(Blocked { reason, since: Instant::now() }));
+                }
+                Event::ConnectionUnblocked => _ = sender.send_replace(None),
+                _ => {}
+            }
+            if sender.is_closed() {
+                return;
+            }
+        }
+    });
+    receiver
 }
 
 /// A channel in confirm mode.

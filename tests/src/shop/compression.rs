@@ -33,6 +33,11 @@ pub(super) async fn page(visit: Visit, Path((coding, rest)): Path<(String, Strin
     Ok(html(&coding, body.into()))
 }
 
+/// Declared as gzip, whole by its length, and no gzip.
+pub(super) async fn broken() -> Response {
+    html("gzip", Bytes::from_static(b"\x1f\x8b\x08\0\0\0\0\0\0\xffthis is not what deflate writes"))
+}
+
 /// `None` for a coding that the shop does not know.
 fn compress(coding: &str, text: &[u8]) -> io::Result<Option<Vec<u8>>> {
     let mut body = Vec::new();

@@ -49,6 +49,7 @@ pub(super) fn routes(visits: Visits, revision: Arc<AtomicU64>) -> Router {
         .route("/charset-wrong/{*rest}", any(charsets::wrong)) // windows-1252 that claims UTF-8
         // Compressed: gzip, br, zstd or deflate, whatever the request accepts.
         .route("/compressed/{coding}/{*rest}", any(compression::page))
+        .route("/compressed-broken/{*rest}", any(compression::broken))
         .route("/bomb/gzip/{*rest}", any(compression::bomb)) // 1 MiB that inflates to 1 GiB
         // What is no HTTP.
         .route("/truncated/{*rest}", any(raw::truncated)) // Content-Length promises more
