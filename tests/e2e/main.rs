@@ -3,6 +3,7 @@
 
 mod commits;
 mod crashes;
+mod dead_letters;
 mod drains;
 mod fetching;
 mod messages;

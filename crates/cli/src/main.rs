@@ -1,6 +1,7 @@
 //! The command `fetchline`: URLs from RabbitMQ, fetched over HTTP, outcomes in MySQL, nothing lost.
 
 mod args;
+mod dead;
 mod exit;
 mod limits;
 mod log;
@@ -39,6 +40,7 @@ enum Command {
     Produce(produce::Args),
     Work(Box<work::Args>),
     Status(status::Args),
+    Dead(dead::Args),
 }
 
 fn main() -> ExitCode {
@@ -61,5 +63,6 @@ async fn run(everywhere: Everywhere, command: Command) -> exit::Result {
         Command::Produce(args) => produce::run(everywhere, args).await,
         Command::Work(args) => work::run(everywhere, *args).await,
         Command::Status(args) => status::run(everywhere, args).await,
+        Command::Dead(args) => dead::run(everywhere, args).await,
     }
 }

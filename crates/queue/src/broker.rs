@@ -35,6 +35,8 @@ pub enum Role {
     Work,
     /// Looks at queues.
     Status,
+    /// Goes through dead letters.
+    Dead,
 }
 
 impl Role {
@@ -43,6 +45,7 @@ impl Role {
             Self::Produce => "produce",
             Self::Work => "work",
             Self::Status => "status",
+            Self::Dead => "dead",
         }
     }
 }

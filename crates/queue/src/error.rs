@@ -17,6 +17,15 @@ pub enum Error {
     /// The broker did not answer in time.
     #[error("the broker did not answer within {0} s ({1})")]
     Deadline(u64, &'static str),
+    /// A queue is missing. Workers declare what is missing when they start.
+    #[error("the queue {0} does not exist: start a worker first, it makes the queues")]
+    NoQueue(String),
+    /// The broker returned a message.
+    #[error("no queue is bound to its routing key")]
+    Unroutable,
+    /// The broker refused a message.
+    #[error("the broker refused it: the queue is full")]
+    Refused,
     /// The broker or the connection to it reported an error.
     #[error("{context}")]
     Amqp {

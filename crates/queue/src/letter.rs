@@ -1,0 +1,253 @@
+//! A dead letter: what is known of it, and which ones an operator means.
+
+use lapin::BasicProperties;
+use lapin::types::AMQPValue;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use crate::{Task, header};
+
+/// How many characters of a message that is no task are shown.
+const EXCERPT_CHARS: usize = 100;
+/// How many bytes of it are looked at: enough to find the credentials that an excerpt must not show.
+const EXCERPT_BYTES: usize = 8 * 1024;
+
+/// What is known of a dead letter. A worker's tells everything; one that the broker or a person put there tells less.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Letter {
+    /// The message id.
+    pub id: Option<String>,
+    /// The run that the task belongs to.
+    pub run: Option<String>,
+    /// The host as a worker counts it: lower case, with `:port` only where that is not the scheme's default.
+    pub host: Option<String>,
+    /// The URL, its credentials struck out; `None` where the message is no task.
+    pub url: Option<String>,
+    /// The beginning of a message that is no task, without control characters.
+    pub excerpt: Option<String>,
+    /// `not_a_task`, an outcome, or what the broker says (`delivery_limit`).
+    pub reason: Option<String>,
+    /// The reason for people.
+    pub error: Option<String>,
+    /// The HTTP status, where there was an answer.
+    pub status: Option<u16>,
+    /// How often it was tried.
+    pub attempts: Option<u64>,
+    /// The worker that gave up.
+    pub worker: Option<String>,
+    /// When it was given up; where nobody says, when it was published.
+    pub failed_at: Option<OffsetDateTime>,
+}
+
+/// Which letters an operator means: those that fit all that is named.
+#[derive(Clone, Debug, Default)]
+pub struct Filter {
+    /// Of this run.
+    pub run: Option<String>,
+    /// Of this host, written as [`Letter::host`] is.
+    pub host: Option<String>,
+    /// Dead for this reason.
+    pub reason: Option<String>,
+    /// Whose last answer had this HTTP status.
+    pub status: Option<u16>,
+    /// Given up before this moment. A letter without a time is not meant: nobody knows that it is old.
+    pub before: Option<OffsetDateTime>,
+}
+
+impl Filter {
+    /// Whether the letter fits all that is named.
+    pub fn matches(&self, letter: &Letter) -> bool {
+        fits(&self.run, &letter.run)
+            && fits(&self.host, &letter.host)
+            && fits(&self.reason, &letter.reason)
+            && fits(&self.status, &letter.status)
+            && self.before.is_none_or(|before| letter.failed_at.is_some_and(|failed_at| failed_at < before))
+    }
+}
+
+fn fits<T: PartialEq>(named: &Option<T>, found: &Option<T>) -> bool {
+    named.is_none() || named == found
+}
+
+impl Letter {
+    /// Reads what lies in the dead queue. Everything can be read, whoever wrote it.
+    pub(crate) fn read(properties: &BasicProperties, body: &[u8]) -> Self {
+        let text = |name| header::text(properties, name);
+        let task = Task::read(properties, body).ok();
+        let address = task.as_ref().map(|task| &task.order.address);
+        let given_up = text(header::REASON);
+        let failed_at = text(header::FAILED_AT).and_then(|text| OffsetDateTime::parse(&text, &Rfc3339).ok());
+        let (brokers_reason, brokers_time) = brokers_word(properties).unwrap_or_default();
+        // A letter that a worker gave up, and that was replayed, may die by the broker's hand: that is its newer death.
+        let died_at = if given_up.is_some() { failed_at.or(brokers_time) } else { brokers_time.or(failed_at) };
+        Self {
+            id: properties.message_id().as_ref().map(|id| id.as_str().to_owned()),
+            run: task.as_ref().map(|task| task.run.clone()).or_else(|| text(header::RUN)),
+            host: address.map(|address| address.host().to_owned()),
+            url: address.map(|address| address.masked()),
+            excerpt: task.is_none().then(|| excerpt(body)),
+            reason: given_up.or(brokers_reason),
+            error: text(header::ERROR),
+            status: header::number(properties, header::STATUS).and_then(|status| u16::try_from(status).ok()),
+            attempts: header::number(properties, header::ATTEMPTS),
+            worker: text(header::WORKER),
+            failed_at: died_at.or_else(|| properties.timestamp().and_then(moment)),
+        }
+    }
+}
+
+/// Why and when the broker itself sent a message here: the newest entry of `x-death`, which is the first.
+fn brokers_word(properties: &BasicProperties) -> Option<(Option<String>, Option<OffsetDateTime>)> {
+    let AMQPValue::FieldArray(deaths) = properties.headers().as_ref()?.inner().get("x-death")? else { return None };
+    let AMQPValue::FieldTable(newest) = deaths.as_slice().first()? else { return None };
+    let reason = match newest.inner().get("reason") {
+        Some(AMQPValue::LongString(reason)) => Some(reason.to_string()),
+        _ => None,
+    };
+    let time = match newest.inner().get("time") {
+        Some(AMQPValue::Timestamp(seconds)) => moment(*seconds),
+        _ => None,
+    };
+    Some((reason, time))
+}
+
+/// A time of AMQP is seconds since 1970; what some client meant otherwise is no time.
+fn moment(seconds: u64) -> Option<OffsetDateTime> {
+    OffsetDateTime::from_unix_timestamp(i64::try_from(seconds).ok()?).ok()
+}
+
+/// The beginning of what is no task, fit for a terminal and without the credentials of a URL.
+fn excerpt(body: &[u8]) -> String {
+    let text = String::from_utf8_lossy(&body[..body.len().min(EXCERPT_BYTES)]);
+    let mut shown = String::new();
+    let mut rest = text.as_ref();
+    while let Some(at) = rest.find("://") {
+        let (before, authority) = rest.split_at(at + "://".len());
+        let end = authority.find(|c: char| matches!(c, '/' | '?' | '#' | '"') || c.is_whitespace());
+        shown.push_str(before);
+        rest = authority;
+        if let Some(sign) = authority[..end.unwrap_or(authority.len())].rfind('@') {
+            shown.push_str("***");
+            rest = &authority[sign..];
+        }
+    }
+    shown.push_str(rest);
+    shown.chars().take(EXCERPT_CHARS).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use lapin::types::FieldTable;
+    use time::macros::datetime;
+
+    use super::*;
+
+    fn properties(headers: &[(&'static str, AMQPValue)]) -> BasicProperties {
+        let mut table = FieldTable::default();
+        for (name, value) in headers {
+            table.insert((*name).into(), value.clone());
+        }
+        BasicProperties::default().with_headers(table)
+    }
+
+    fn text(text: &str) -> AMQPValue {
+        AMQPValue::LongString(text.into())
+    }
+
+    fn given_up() -> Letter {
+        let headers = [
+            ("x-run", text("nightly")),
+            ("x-reason", text("http_error")),
+            ("x-error", text("the site answered 503")),
+            ("x-status", AMQPValue::LongLongInt(503)),
+            ("x-attempts", AMQPValue::LongLongInt(4)),
+            ("x-worker", text("pod-1")),
+            ("x-failed-at", text("2026-03-01T10:00:00Z")),
+        ];
+        let properties = properties(&headers).with_message_id("order-17".into()).with_timestamp(1);
+        Letter::read(&properties, b"https://user:secret@Shop.example:8443/p/1")
+    }
+
+    #[test]
+    fn a_workers_letter_tells_everything() {
+        let expected = Letter {
+            id: Some("order-17".into()),
+            run: Some("nightly".into()),
+            host: Some("shop.example:8443".into()),
+            url: Some("https://***@shop.example:8443/p/1".into()),
+            excerpt: None,
+            reason: Some("http_error".into()),
+            error: Some("the site answered 503".into()),
+            status: Some(503),
+            attempts: Some(4),
+            worker: Some("pod-1".into()),
+            failed_at: Some(datetime!(2026-03-01 10:00 UTC)),
+        };
+        assert_eq!(given_up(), expected);
+    }
+
+    #[test]
+    fn what_the_broker_sent_here_tells_why_and_when() {
+        let death = |reason: &str, seconds| {
+            let mut death = FieldTable::default();
+            death.insert("reason".into(), text(reason));
+            death.insert("time".into(), AMQPValue::Timestamp(seconds));
+            AMQPValue::FieldTable(death)
+        };
+        let deaths = AMQPValue::FieldArray(vec![death("delivery_limit", 2_000), death("expired", 1_000)].into());
+        // The time of an earlier death, before a replay.
+        let headers = [("x-death", deaths), ("x-failed-at", text("1970-01-01T00:10:00Z"))];
+        let letter = Letter::read(&properties(&headers), b"https://shop.example/");
+        assert_eq!(letter.reason.as_deref(), Some("delivery_limit"));
+        assert_eq!(letter.failed_at, moment(2_000));
+        assert_eq!((letter.run.as_deref(), letter.status, letter.attempts), (Some("adhoc"), None, None));
+    }
+
+    #[test]
+    fn what_a_person_put_here_tells_what_it_can() {
+        let letter = Letter::read(&BasicProperties::default().with_timestamp(7), b"\x1b[31mhi\n\xff");
+        let expected = Letter {
+            excerpt: Some("\u{fffd}[31mhi\u{fffd}\u{fffd}".into()),
+            failed_at: moment(7),
+            ..Letter::default()
+        };
+        assert_eq!(letter, expected);
+        assert_eq!(Letter::read(&BasicProperties::default().with_timestamp(u64::MAX), b"").failed_at, None);
+        assert_eq!(excerpt("ä".repeat(9_000).as_bytes()).chars().count(), EXCERPT_CHARS);
+    }
+
+    #[test]
+    fn an_excerpt_shows_no_credentials() {
+        for (body, shown) in [
+            ("ftp://user:hunter2@a.example/x?y@z", "ftp://***@a.example/x?y@z"),
+            ("ftp://a.example/@ ftp://b:c@d@e", "ftp://a.example/@ ftp://***@e"),
+            (r#"{"url":"ftp://hunter2@a"}"#, r#"{"url":"ftp://***@a"}"#),
+            ("://", "://"),
+        ] {
+            assert_eq!(excerpt(body.as_bytes()), shown);
+        }
+    }
+
+    #[test]
+    fn a_letter_has_to_fit_all_that_is_named() {
+        let letter = given_up();
+        assert!(Filter::default().matches(&letter) && Filter::default().matches(&Letter::default()));
+        let fitting = Filter {
+            run: Some("nightly".into()),
+            host: Some("shop.example:8443".into()),
+            reason: Some("http_error".into()),
+            status: Some(503),
+            before: Some(datetime!(2026-03-01 10:00:01 UTC)),
+        };
+        assert!(fitting.matches(&letter) && !fitting.matches(&Letter::default()));
+        for other in [
+            Filter { run: Some("night".into()), ..fitting.clone() },
+            Filter { host: Some("shop.example".into()), ..fitting.clone() },
+            Filter { reason: Some("timeout".into()), ..fitting.clone() },
+            Filter { status: Some(500), ..fitting.clone() },
+            Filter { before: Some(datetime!(2026-03-01 10:00 UTC)), ..fitting.clone() },
+        ] {
+            assert!(!other.matches(&letter), "{other:?}");
+        }
+    }
+}
