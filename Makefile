@@ -3,13 +3,15 @@
 WORKERS ?= 2
 COUNT ?= 5000
 URLS ?=
+SEED ?=
+MINUTES ?= 10
 SERVICES = deploy/local/services
 
 .DEFAULT_GOAL := help
-.PHONY: help run test ci fmt fmt-check lint doc up down
+.PHONY: help run test test-faults soak ci fmt fmt-check lint doc up down
 
 help: ## This list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: up ## Fetch the sample shop's pages, or URLS=my-urls.txt, with WORKERS=2 processes, and show what came of it
 	cargo build --release --package fetchline --package fetchline-tests --bin fetchline --bin demo
@@ -18,7 +20,14 @@ run: up ## Fetch the sample shop's pages, or URLS=my-urls.txt, with WORKERS=2 pr
 test: up ## Every test of the workspace, the end-to-end ones included, on real services
 	@eval "$$($(SERVICES) env)" && cargo test --workspace
 
-ci: fmt-check lint doc test ## All that has to hold before a change lands
+test-faults: ## Kill, stop and cut workers, broker and database, and count what is lost: nothing; SEED=1 repeats a run
+	FAULT_SEED=$(SEED) cargo test --package fetchline-tests --features faults --test faults -- --test-threads=1 --nocapture
+
+soak: ## All faults mixed over 100,000 URLs, for MINUTES=10
+	cargo build --package fetchline --package fetchline-tests --bin fetchline --bin soak
+	target/debug/soak --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
+
+ci: fmt-check lint doc test test-faults ## All that has to hold before a change lands
 
 fmt: ## Format the code
 	cargo fmt --all
@@ -27,7 +36,7 @@ fmt-check: ## Check the format of the code
 	cargo fmt --all --check
 
 lint: ## Clippy, with warnings denied
-	cargo clippy --workspace --all-targets -- -D warnings
+	cargo clippy --workspace --all-targets --all-features -- -D warnings
 
 doc: ## Build the documentation, with warnings denied
 	RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --document-private-items

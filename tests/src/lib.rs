@@ -1,9 +1,13 @@
-//! What the end-to-end tests and the demo stand on: real services, real processes, and a sample shop.
+//! What the end-to-end tests, the fault suite and the demo stand on: real services, real processes, and a sample shop.
 
+pub mod arena;
 pub mod binary;
+pub mod count;
+pub mod fleet;
 pub mod process;
 pub mod proxy;
 pub mod services;
 pub mod shop;
+pub mod trial;
 pub mod wait;
 pub mod world;

@@ -5,7 +5,9 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use anyhow::Context;
 use fetchline_queue::{Broker, BrokerConfig, Role, Topology};
-use lapin::options::{BasicGetOptions, BasicPublishOptions, ExchangeDeleteOptions, QueueDeleteOptions};
+use lapin::options::{
+    BasicGetOptions, BasicPublishOptions, ConfirmSelectOptions, ExchangeDeleteOptions, QueueDeleteOptions,
+};
 use lapin::{BasicProperties, Connection, ConnectionProperties};
 use sqlx::mysql::{MySqlConnection, MySqlPool};
 use sqlx::{AssertSqlSafe, Connection as _, Executor};
@@ -200,6 +202,7 @@ impl World {
     /// Publishes a message with properties of its own.
     pub async fn publish(&self, body: &str, properties: BasicProperties) -> anyhow::Result<()> {
         let channel = self.amqp.create_channel().await?;
+        channel.confirm_select(ConfirmSelectOptions::default()).await?;
         let (exchange, options) = (self.prefix.as_str(), BasicPublishOptions::default());
         channel
             .basic_publish(exchange.into(), Topology::URLS.into(), options, body.as_bytes(), properties)

@@ -1,0 +1,182 @@
+//! A broker and a database of one's own, which may be killed, stopped and started again.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Stdio};
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use anyhow::{Context, bail, ensure};
+use tokio::process::Command;
+
+use crate::services::{Services, project};
+use crate::wait;
+
+/// How long a service may take to start, or a command of the broker to end.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Ends both services when the process that started them has ended, however it did: that closes this one's standard input.
+const CLEANER: &str = r#"
+    read -r _
+    for service in rabbitmq mariadb; do "$1/$service" stop "$2/$service" & done
+    wait
+    [ -e "$2/keep" ] || rm -rf "$2"
+"#;
+
+/// Private instances of Debian's RabbitMQ and MariaDB, under a folder that is thrown away at the end.
+pub struct Arena {
+    /// RabbitMQ.
+    pub broker: Service,
+    /// MariaDB.
+    pub database: Service,
+    folder: PathBuf,
+    _cleaner: Child,
+}
+
+/// One of the two.
+pub struct Service {
+    script: PathBuf,
+    folder: PathBuf,
+    /// What its `env` printed at first; ports must never change.
+    env: OnceLock<String>,
+}
+
+/// A service that stands still, until this is dropped.
+pub struct Frozen {
+    pid: String,
+}
+
+impl Arena {
+    /// The arena of this process, started when it is first asked for, which takes some ten seconds.
+    pub fn shared() -> anyhow::Result<&'static Self> {
+        static SHARED: OnceLock<Result<Arena, String>> = OnceLock::new();
+        let shared = SHARED.get_or_init(|| Self::start().map_err(|error| format!("{error:#}")));
+        shared.as_ref().map_err(|error| anyhow::anyhow!("{error}"))
+    }
+
+    /// Starts both services, and waits until they answer.
+    fn start() -> anyhow::Result<Self> {
+        let scripts = project().join("deploy/local");
+        let folder = std::env::temp_dir().join(format!("fetchline-arena-{:08x}", rand::random::<u32>()));
+        fs::create_dir_all(&folder)?;
+        let cleaner = cleaner(&scripts, &folder)?;
+        let service =
+            |name: &str| Service { script: scripts.join(name), folder: folder.join(name), env: OnceLock::new() };
+        let (broker, database) = (service("rabbitmq"), service("mariadb"));
+        let installed = std::process::Command::new(scripts.join("install")).stdout(Stdio::null()).status()?;
+        ensure!(installed.success(), "rabbitmq-server and mariadb-server are missing");
+        let mut starting = Vec::new();
+        for service in [&broker, &database] {
+            let start = std::process::Command::new(&service.script).arg("start").arg(&service.folder).spawn();
+            starting.push(start.with_context(|| format!("cannot run {}", service.script.display()))?);
+        }
+        for mut start in starting {
+            ensure!(start.wait()?.success(), "a service in {} could not be started", folder.display());
+        }
+        Ok(Self { broker, database, folder, _cleaner: cleaner })
+    }
+
+    /// Where they are.
+    pub fn services(&self) -> anyhow::Result<Services> {
+        Ok(Services {
+            amqp_url: self.broker.variable("AMQP_URL")?,
+            database_url: self.database.variable("DATABASE_URL")?,
+            management_url: self.broker.variable("MANAGEMENT_URL").ok(),
+        })
+    }
+
+    /// Runs `rabbitmqctl`.
+    pub async fn rabbitmqctl(&self, arguments: &[&str]) -> anyhow::Result<()> {
+        let mut command = Command::new(&self.broker.script);
+        command.arg("ctl").arg(&self.broker.folder).args(arguments).stdin(Stdio::null()).kill_on_drop(true);
+        let ended = tokio::time::timeout(PATIENCE, command.output()).await.context("rabbitmqctl does not end")??;
+        ensure!(ended.status.success(), "rabbitmqctl {arguments:?}: {}", String::from_utf8_lossy(&ended.stderr));
+        Ok(())
+    }
+
+    /// Keeps the folder with its logs, for somebody who wants to know why a test failed.
+    pub fn keep(&self) {
+        _ = fs::write(self.folder.join("keep"), "");
+        eprintln!("the logs of broker and database are in {}", self.folder.display());
+    }
+}
+
+/// In a process group of its own, so that Ctrl-C does not end it as well.
+fn cleaner(scripts: &Path, folder: &Path) -> anyhow::Result<Child> {
+    use std::os::unix::process::CommandExt;
+    std::process::Command::new("sh")
+        .args(["-c", CLEANER, "cleaner"])
+        .args([scripts, folder])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .process_group(0)
+        .spawn()
+        .context("cannot run sh")
+}
+
+impl Service {
+    /// Starts it again, on the same ports and with the same data, and waits until it answers.
+    pub async fn start(&self) -> anyhow::Result<()> {
+        let mut command = Command::new(&self.script);
+        command.arg("start").arg(&self.folder).stdin(Stdio::null()).stderr(Stdio::piped()).kill_on_drop(true);
+        let ended = tokio::time::timeout(PATIENCE, command.output()).await.context("a service does not start")??;
+        ensure!(ended.status.success(), "{}: {}", self.script.display(), String::from_utf8_lossy(&ended.stderr));
+        ensure!(self.env.get().is_none_or(|env| self.ask_env().is_ok_and(|now| now == *env)), "a port has changed");
+        Ok(())
+    }
+
+    /// SIGKILL; returns when the process is gone.
+    pub async fn kill(&self) -> anyhow::Result<()> {
+        let pid = self.pid()?;
+        signal("KILL", &pid)?;
+        let state = async || Ok(fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default());
+        wait::until("the end of a killed service", state, |stat| stat.is_empty() || stat.contains(") Z ")).await?;
+        Ok(())
+    }
+
+    /// SIGSTOP: it keeps its connections, and says nothing on them.
+    pub fn freeze(&self) -> anyhow::Result<Frozen> {
+        let pid = self.pid()?;
+        signal("STOP", &pid)?;
+        Ok(Frozen { pid })
+    }
+
+    fn pid(&self) -> anyhow::Result<String> {
+        let file = self.folder.join("pid");
+        let pid = fs::read_to_string(&file).with_context(|| format!("{} cannot be read", file.display()))?;
+        Ok(pid.trim().to_owned())
+    }
+
+    fn variable(&self, name: &str) -> anyhow::Result<String> {
+        let env = match self.env.get() {
+            Some(env) => env.clone(),
+            None => self.ask_env()?,
+        };
+        let line = env.lines().find_map(|line| line.strip_prefix(&format!("export {name}='")));
+        let value = line.with_context(|| format!("{} tells no {name}", self.script.display()))?;
+        _ = self.env.set(env.clone());
+        Ok(value.trim_end_matches('\'').to_owned())
+    }
+
+    fn ask_env(&self) -> anyhow::Result<String> {
+        let output = std::process::Command::new(&self.script).arg("env").arg(&self.folder).output()?;
+        ensure!(output.status.success(), "{}: {}", self.script.display(), String::from_utf8_lossy(&output.stderr));
+        Ok(String::from_utf8(output.stdout)?)
+    }
+}
+
+impl Drop for Frozen {
+    fn drop(&mut self) {
+        if let Err(error) = signal("CONT", &self.pid) {
+            eprintln!("{error:#}");
+        }
+    }
+}
+
+fn signal(name: &str, pid: &str) -> anyhow::Result<()> {
+    if !std::process::Command::new("kill").arg(format!("-{name}")).arg(pid).status()?.success() {
+        bail!("cannot send {name} to process {pid}");
+    }
+    Ok(())
+}
