@@ -5,9 +5,11 @@
 
 mod source;
 mod sift;
+mod progress;
 mod send;
 mod produce;
 
-pub use produce::{Config, Error, Event, Produced, Progress, produce};
+pub use produce::{Config, Error, Produced, produce};
+pub use progress::{Event, Progress};
 pub use sift::Rejection;
 pub use source::Source;

@@ -9,7 +9,7 @@ use lapin::Connection;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::produce::{Event, Observer, Progress};
+use crate::progress::{Event, Observer, Progress};
 
 /// Messages of one round. Two rounds are under way at once, so the window is twice as large.
 const ROUND: usize = 1024;

@@ -3,30 +3,20 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use fetchline_queue::{Death, Original, Task};
-use fetchline_store::Outcome;
+use fetchline_queue::{Death, Task};
+use fetchline_store::{Fetch, Outcome};
 use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::info;
 
-use crate::batch;
-use crate::claim::Claim;
-use crate::commit::Finished;
 use crate::config::StoreBody;
 use crate::extract;
 use crate::fetch::{Answer, Fetcher};
 use crate::hand_over::HandOver;
+use crate::job::{Finished, Job};
 use crate::judge::{Judgement, Policy};
 use crate::summary::Tally;
-
-/// A task, the message that it came in, and the right to have that settled.
-#[derive(Debug)]
-pub(crate) struct Job {
-    pub(crate) task: Task,
-    pub(crate) original: Original,
-    pub(crate) claim: Claim,
-}
 
 /// Starts fetches, and knows which are under way.
 pub(crate) struct Admission {
@@ -41,7 +31,7 @@ pub(crate) struct Stage {
     pub(crate) keep: StoreBody,
     pub(crate) worker: Arc<str>,
     pub(crate) policy: Policy,
-    pub(crate) results: mpsc::UnboundedSender<batch::Result>,
+    pub(crate) results: mpsc::UnboundedSender<(Fetch, Finished)>,
     pub(crate) hand_over: HandOver,
     pub(crate) tally: Arc<Tally>,
     /// When this is cancelled, fetches end where they are: their messages come back.

@@ -6,7 +6,8 @@ use fetchline_store::{Batch, Fetch};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 
-use crate::commit::{Commits, Finished};
+use crate::commit::Commits;
+use crate::job::Finished;
 
 /// When a batch closes.
 #[derive(Clone, Copy, Debug)]
@@ -16,11 +17,8 @@ pub(crate) struct Limits {
     pub(crate) age: Duration,
 }
 
-/// A row with what is to be settled once it is durable.
-pub(crate) type Result = (Fetch, Finished);
-
 /// Runs until nobody is left who could bring a result, and every batch is committed or given up.
-pub(crate) async fn run(mut results: mpsc::UnboundedReceiver<Result>, limits: Limits, commits: Commits) {
+pub(crate) async fn run(mut results: mpsc::UnboundedReceiver<(Fetch, Finished)>, limits: Limits, commits: Commits) {
     while let Some(batch) = collect(&mut results, limits).await {
         commits.begin(batch).await;
     }
@@ -28,7 +26,7 @@ pub(crate) async fn run(mut results: mpsc::UnboundedReceiver<Result>, limits: Li
 }
 
 /// The next batch; `None` when there will be no more.
-async fn collect(results: &mut mpsc::UnboundedReceiver<Result>, limits: Limits) -> Option<Batch<Finished>> {
+async fn collect(results: &mut mpsc::UnboundedReceiver<(Fetch, Finished)>, limits: Limits) -> Option<Batch<Finished>> {
     let mut batch = Batch::default();
     let (row, finished) = results.recv().await?;
     batch.push(row, finished);
@@ -50,22 +48,21 @@ mod tests {
     use lapin::BasicProperties;
 
     use super::*;
-    use crate::claim::Claims;
+    use crate::claim::{Claims, Receipt};
     use crate::config::StoreBody;
     use crate::extract;
     use crate::fetch::Answer;
-    use crate::settle::Receipt;
 
     const LIMITS: Limits = Limits { rows: 3, bytes: 10_000, age: Duration::from_millis(250) };
 
-    fn result(body: usize) -> Result {
+    fn result(body: usize) -> (Fetch, Finished) {
         let order = Order::get(Address::parse("http://a.example/").unwrap());
         let key = fetchline_queue::Key::of("run", "part", &order, 0);
         let task = Task::new(order, "run".to_owned(), "part".to_owned(), key);
         let mut answer = Answer::without(Outcome::Ok, String::new());
         answer.body = Some(vec![b'x'; body]);
         let row = extract::row(&task, answer, Duration::ZERO, StoreBody::All, &"pod".into());
-        let claim = Claims::default().without_task(Receipt::of_test(1, 1));
+        let claim = Claims::default().without_task(Receipt { channel: 1, tag: 1 });
         let original = Original { properties: BasicProperties::default(), body: Vec::new() };
         let (outcome, elapsed) = (Outcome::Ok, Duration::ZERO);
         (row, Finished { claim, original, outcome, elapsed, attempts: 1, status: None, death: None })

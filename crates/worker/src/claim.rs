@@ -9,7 +9,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use fetchline_queue::{Key, Task};
 
-use crate::settle::Receipt;
+/// The right to have a delivery settled. Dropping it means that the broker delivers the message again, when its channel
+/// has ended.
+#[derive(Debug)]
+#[must_use = "dropping a receipt means that the message comes back"]
+pub(crate) struct Receipt {
+    /// The number of the session that it came in.
+    pub(crate) channel: u64,
+    pub(crate) tag: u64,
+}
 
 /// The tasks that this worker is at work on, with the receipts of their copies; cheap to clone.
 #[derive(Clone, Default)]
@@ -86,6 +94,10 @@ mod tests {
 
     use super::*;
 
+    fn receipt(channel: u64, tag: u64) -> Receipt {
+        Receipt { channel, tag }
+    }
+
     fn task(path: &str) -> Task {
         let order = Order::get(Address::parse(&format!("http://a.example/{path}")).unwrap());
         let key = Key::of("run", "part", &order, 0);
@@ -95,19 +107,19 @@ mod tests {
     #[test]
     fn a_copy_joins_the_work_that_is_under_way() {
         let claims = Claims::default();
-        let first = claims.take(&task("1"), Receipt::of_test(1, 1)).unwrap();
-        assert!(claims.take(&task("1"), Receipt::of_test(2, 1)).is_none());
-        let other = claims.take(&task("2"), Receipt::of_test(2, 2)).unwrap();
+        let first = claims.take(&task("1"), receipt(1, 1)).unwrap();
+        assert!(claims.take(&task("1"), receipt(2, 1)).is_none());
+        let other = claims.take(&task("2"), receipt(2, 2)).unwrap();
         assert_eq!(first.into_receipts().count(), 2);
         assert_eq!(other.into_receipts().count(), 1);
         // The work is done: the next copy begins anew.
-        assert!(claims.take(&task("1"), Receipt::of_test(2, 3)).is_some());
+        assert!(claims.take(&task("1"), receipt(2, 3)).is_some());
     }
 
     #[test]
     fn a_claim_that_is_dropped_leaves_nothing_behind() {
         let claims = Claims::default();
-        drop(claims.take(&task("1"), Receipt::of_test(1, 1)));
+        drop(claims.take(&task("1"), receipt(1, 1)));
         assert!(claims.lock().is_empty());
     }
 
@@ -115,7 +127,7 @@ mod tests {
     fn messages_without_an_id_never_join() {
         let claims = Claims::default();
         let typed = Task { message_id: None, ..task("1") };
-        let first = claims.take(&typed, Receipt::of_test(1, 1));
-        assert!(first.is_some() && claims.take(&typed, Receipt::of_test(1, 2)).is_some());
+        let first = claims.take(&typed, receipt(1, 1));
+        assert!(first.is_some() && claims.take(&typed, receipt(1, 2)).is_some());
     }
 }

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use fetchline_queue::{Death, Original};
+use fetchline_queue::Death;
 use fetchline_store::{Batch, Committed, Outcome, Store, Written};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -12,28 +12,15 @@ use tokio_util::task::TaskTracker;
 use tracing::{error, info, warn};
 
 use crate::backoff::Backoff;
-use crate::claim::Claim;
 use crate::failure::chain;
 use crate::hand_over::HandOver;
+use crate::job::Finished;
 use crate::services::Services;
 use crate::settle::Settle;
 use crate::summary::Tally;
 
 /// While one batch is being written, the next one is being sent.
 const UNDER_WAY: usize = 2;
-
-/// A fetch whose row is on its way into the database.
-#[derive(Debug)]
-pub(crate) struct Finished {
-    pub(crate) claim: Claim,
-    pub(crate) original: Original,
-    pub(crate) outcome: Outcome,
-    pub(crate) elapsed: Duration,
-    pub(crate) attempts: u32,
-    pub(crate) status: Option<u16>,
-    /// Where the task is given up, what its dead letter says.
-    pub(crate) death: Option<Death>,
-}
 
 /// Writes batches and passes the proof on.
 #[derive(Clone)]

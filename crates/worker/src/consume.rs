@@ -14,14 +14,15 @@ use tokio_stream::StreamExt;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use crate::admit::{Admission, Job};
+use crate::admit::Admission;
 use crate::backoff::Backoff;
-use crate::claim::Claims;
+use crate::claim::{Claims, Receipt};
 use crate::failure::chain;
 use crate::hand_over::HandOver;
+use crate::job::Job;
 use crate::judge;
 use crate::services::Services;
-use crate::settle::{Receipt, Session, Settle};
+use crate::settle::{Session, Settle};
 use crate::summary::Tally;
 
 /// How long the broker may take to open a channel and a consumer, or to end one.

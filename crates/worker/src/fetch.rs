@@ -10,7 +10,6 @@ use reqwest::{Client, Response, redirect, retry};
 
 use crate::config::WorkConfig;
 use crate::failure;
-use crate::judge;
 use crate::resolver::Resolver;
 
 /// Redirects that are followed, as many as browsers' engines and curl's users expect at most in practice.
@@ -113,8 +112,8 @@ impl Fetcher {
             progress.status = Some(status);
             let Some(location) = redirect_location(&response) else {
                 progress.content_type = text_of(response.headers(), CONTENT_TYPE);
-                progress.retry_after = text_of(response.headers(), RETRY_AFTER)
-                    .and_then(|value| judge::retry_after(&value, SystemTime::now()));
+                progress.retry_after =
+                    text_of(response.headers(), RETRY_AFTER).and_then(|value| retry_after(&value, SystemTime::now()));
                 progress.body = Some(self.read(&mut response).await?);
                 if status.is_success() {
                     return Ok(Outcome::Ok);
@@ -256,5 +255,28 @@ fn describe_status(status: StatusCode) -> String {
     match status.canonical_reason() {
         Some(reason) => format!("{} {reason}", status.as_u16()),
         None => status.as_u16().to_string(),
+    }
+}
+
+/// How long a site asks to wait (RFC 9110, 10.2.3): seconds, or a date.
+fn retry_after(value: &str, now: SystemTime) -> Option<Duration> {
+    let value = value.trim();
+    if let Ok(seconds) = value.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    httpdate::parse_http_date(value).ok().map(|date| date.duration_since(now).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_forms_of_retry_after_are_read() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_777);
+        assert_eq!(retry_after(" 120 ", now), Some(Duration::from_secs(120)));
+        assert_eq!(retry_after("Sun, 06 Nov 1994 08:50:37 GMT", now), Some(Duration::from_secs(60)));
+        assert_eq!(retry_after("Sun, 06 Nov 1994 08:00:00 GMT", now), Some(Duration::ZERO));
+        assert_eq!(retry_after("soon", now), None);
     }
 }

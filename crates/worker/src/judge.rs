@@ -1,6 +1,6 @@
 //! What an answer means for its task: a result, another try later, or the end of the tries.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use fetchline_queue::{Order, Task, Tier};
 use fetchline_store::{Known, Outcome};
@@ -106,15 +106,6 @@ pub(crate) fn is_poison(task: &Task) -> bool {
     task.returned >= POISON_AFTER
 }
 
-/// How long a site asks to wait (RFC 9110, 10.2.3): seconds, or a date.
-pub(crate) fn retry_after(value: &str, now: SystemTime) -> Option<Duration> {
-    let value = value.trim();
-    if let Ok(seconds) = value.parse() {
-        return Some(Duration::from_secs(seconds));
-    }
-    httpdate::parse_http_date(value).ok().map(|date| date.duration_since(now).unwrap_or_default())
-}
-
 #[cfg(test)]
 mod tests {
     use fetchline_queue::{Address, Key};
@@ -181,15 +172,6 @@ mod tests {
         assert_eq!(judge(1, 11), Judgement::Retry(tier(60)));
         assert_eq!(judge(1, 86_400), Judgement::Retry(tier(600)));
         assert_eq!(judge(2, 5), Judgement::Retry(tier(60)));
-    }
-
-    #[test]
-    fn both_forms_of_retry_after_are_read() {
-        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_777);
-        assert_eq!(retry_after(" 120 ", now), Some(Duration::from_secs(120)));
-        assert_eq!(retry_after("Sun, 06 Nov 1994 08:50:37 GMT", now), Some(Duration::from_secs(60)));
-        assert_eq!(retry_after("Sun, 06 Nov 1994 08:00:00 GMT", now), Some(Duration::ZERO));
-        assert_eq!(retry_after("soon", now), None);
     }
 
     #[test]

@@ -25,6 +25,7 @@ mod claim;
 mod failure;
 mod health;
 mod idle;
+mod job;
 mod ledger;
 mod resolver;
 mod services;

@@ -12,10 +12,11 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-use crate::admit::{Admission, Job};
+use crate::admit::Admission;
 use crate::backoff::Backoff;
 use crate::failure::chain;
 use crate::hand_over::HandOver;
+use crate::job::Job;
 use crate::judge::{Seen, seen};
 use crate::services::Services;
 use crate::settle::Settle;

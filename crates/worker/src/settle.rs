@@ -17,9 +17,8 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tracing::{debug, warn};
 
-use crate::admit::Job;
-use crate::claim::Claim;
-use crate::commit::Finished;
+use crate::claim::{Claim, Receipt};
+use crate::job::{Finished, Job};
 use crate::ledger::{Ack, Ledger};
 
 /// How long a settled delivery may wait for a lower one that is still out, before it is acked on its own.
@@ -28,14 +27,6 @@ const MAX_WAIT: Duration = Duration::from_secs(1);
 const CLOSING: Duration = Duration::from_secs(5);
 /// Notes that are taken together: the more, the fewer acks.
 const NOTES_AT_ONCE: usize = 1024;
-
-/// The right to have a delivery settled. Dropping it means that the broker delivers the message again.
-#[derive(Debug)]
-#[must_use = "dropping a receipt means that the message comes back"]
-pub(crate) struct Receipt {
-    channel: u64,
-    tag: u64,
-}
 
 /// A channel on which deliveries come in.
 #[derive(Clone)]
@@ -64,13 +55,6 @@ impl Session {
     /// Deliveries that are not settled yet.
     pub(crate) fn held(&self) -> usize {
         self.held.load(Ordering::Relaxed)
-    }
-}
-
-#[cfg(test)]
-impl Receipt {
-    pub(crate) fn of_test(channel: u64, tag: u64) -> Self {
-        Self { channel, tag }
     }
 }
 

@@ -1,0 +1,30 @@
+//! What travels the road: a task on its way to an answer, and an answer on its way to the database. Each carries the
+//! claim that is settled at the end.
+
+use std::time::Duration;
+
+use fetchline_queue::{Death, Original, Task};
+use fetchline_store::Outcome;
+
+use crate::claim::Claim;
+
+/// A task, the message that it came in, and the right to have that settled.
+#[derive(Debug)]
+pub(crate) struct Job {
+    pub(crate) task: Task,
+    pub(crate) original: Original,
+    pub(crate) claim: Claim,
+}
+
+/// A fetch whose row is on its way into the database.
+#[derive(Debug)]
+pub(crate) struct Finished {
+    pub(crate) claim: Claim,
+    pub(crate) original: Original,
+    pub(crate) outcome: Outcome,
+    pub(crate) elapsed: Duration,
+    pub(crate) attempts: u32,
+    pub(crate) status: Option<u16>,
+    /// Where the task is given up, what its dead letter says.
+    pub(crate) death: Option<Death>,
+}
