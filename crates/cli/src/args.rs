@@ -13,9 +13,7 @@ use crate::exit::Failure;
 /// Flags of every command.
 #[derive(Args)]
 pub(crate) struct Everywhere {
-    /// RabbitMQ; amqps:// for TLS. Also read from AMQP_URL
-    ///
-    /// [default: amqp://guest:guest@127.0.0.1:5672/%2f]
+    /// RabbitMQ; amqps:// for TLS. Also read from `AMQP_URL`; else `amqp://guest:guest@127.0.0.1:5672/%2f`
     #[arg(long, global = true, value_name = "URL", env = "FETCHLINE_AMQP_URL", hide_env_values = true)]
     #[arg(default_value_t = from_environment("AMQP_URL", "amqp://guest:guest@127.0.0.1:5672/%2f"))]
     #[arg(hide_default_value = true)]
@@ -25,9 +23,8 @@ pub(crate) struct Everywhere {
     #[arg(long, global = true, value_name = "FILE", env = "FETCHLINE_AMQP_CA")]
     pub(crate) amqp_ca: Option<PathBuf>,
 
-    /// MySQL or MariaDB; TLS as the URL says (?ssl-mode=VERIFY_IDENTITY&ssl-ca=FILE). Also read from DATABASE_URL
-    ///
-    /// [default: mysql://root@127.0.0.1:3306/fetchline]
+    /// MySQL or MariaDB; TLS as the URL says (`?ssl-mode=VERIFY_IDENTITY&ssl-ca=FILE`). Also read from `DATABASE_URL`;
+    /// else `mysql://root@127.0.0.1:3306/fetchline`
     #[arg(long, global = true, value_name = "URL", env = "FETCHLINE_DATABASE_URL", hide_env_values = true)]
     #[arg(default_value_t = from_environment("DATABASE_URL", "mysql://root@127.0.0.1:3306/fetchline"))]
     #[arg(hide_default_value = true)]

@@ -23,7 +23,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// A message-queue worker: URLs from RabbitMQ, fetched over HTTP, outcomes in MySQL, nothing lost.
 ///
-/// Every flag can also be given as FETCHLINE_<FLAG> in the environment (upper case, _ for -); the flag wins.
+/// Every flag can also be given as `FETCHLINE_<FLAG>` in the environment (upper case, _ for -); the flag wins.
 /// Exit codes: 0 done; 1 failed; 2 wrong usage or configuration; 3 done, but some input was refused.
 #[derive(Parser)]
 #[command(name = "fetchline", version, propagate_version = true)]

@@ -49,7 +49,7 @@ pub(crate) struct Args {
     #[arg(value_parser = args::duration)]
     connect_timeout: Duration,
 
-    /// Silence between two reads of an answer [default: as long as --timeout]
+    /// Silence between two reads of an answer (default: as long as --timeout)
     #[arg(long, value_name = "DURATION", env = "FETCHLINE_READ_TIMEOUT", value_parser = args::duration)]
     read_timeout: Option<Duration>,
 
@@ -102,7 +102,7 @@ pub(crate) struct Args {
     #[arg(long, env = "FETCHLINE_UNTIL_EMPTY")]
     until_empty: bool,
 
-    /// The name of this worker in the console and in the rows [default: the host's name, in a pod the pod's]
+    /// The name of this worker in the console and in the rows (default: the host's name, in a pod the pod's)
     #[arg(long, value_name = "NAME", env = "FETCHLINE_POD")]
     pod: Option<String>,
 
