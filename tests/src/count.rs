@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail, ensure};
 use fetchline_queue::{Depth, Topology};
 
+use crate::dead;
 use crate::fleet::Fleet;
 use crate::trial::Trial;
 use crate::wait;
@@ -30,7 +31,10 @@ struct Totals {
     lost: usize,
     duplicates: usize,
     left: u64,
-    dead: u64,
+    /// Tasks that have a dead letter.
+    dead: usize,
+    /// Further dead letters of the same tasks: a letter is sent again when its sender ends before the message is acked.
+    dead_again: usize,
     /// Visits beyond those that each URL needs.
     repeats: u64,
     /// What was fetched and not yet committed at the faults.
@@ -41,11 +45,12 @@ struct Totals {
 
 impl fmt::Display for Totals {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { name, seed, faults, urls, rows, lost, duplicates, left, dead, repeats, exposed, .. } = self;
+        let Self { name, seed, faults, urls, rows, lost, duplicates, left, dead, dead_again, repeats, exposed, .. } =
+            self;
         write!(
             f,
             "faults: {name} seed={seed} faults={faults} urls={urls} rows={rows} lost={lost} duplicates={duplicates} left={left} dead={dead} \
-             repeats={repeats} exposed={exposed}"
+             dead_again={dead_again} repeats={repeats} exposed={exposed}"
         )
     }
 }
@@ -171,13 +176,19 @@ impl Trial {
         }
         wrong.extend(rows.keys().filter(|url| !self.fates.contains_key(*url)).map(|url| format!("{url}: unexpected")));
         let lost = self.fates.keys().filter(|url| !rows.contains_key(*url)).count();
-        let (left, dead) = (self.left().await?, self.ready(Topology::DEAD).await?);
-        let expected_dead = self.fates.values().filter(|fate| fate.dead).count() as u64;
+        let left = self.left().await?;
         if left > 0 {
             wrong.push(format!("{left} messages are left"));
         }
-        if dead != expected_dead {
-            wrong.push(format!("{dead} dead letters instead of {expected_dead}"));
+        let letters = dead::letters(&self.world).await?;
+        let dead: HashSet<&str> = letters.iter().map(|letter| letter.url.as_str()).collect();
+        let doomed: HashSet<&str> =
+            self.fates.iter().filter(|(_, fate)| fate.dead).map(|(url, _)| url.as_str()).collect();
+        wrong.extend(doomed.difference(&dead).map(|url| format!("{url}: no dead letter")));
+        wrong.extend(dead.difference(&doomed).map(|url| format!("{url}: an unexpected dead letter")));
+        let dead_again = letters.len() - dead.len();
+        if dead_again > 0 && self.faults == 0 {
+            wrong.push(format!("{dead_again} dead letters too many, and nothing had failed"));
         }
         // The first few tell what is the matter.
         wrong.truncate(20);
@@ -191,7 +202,8 @@ impl Trial {
             lost,
             duplicates: all - rows.len(),
             left,
-            dead,
+            dead: dead.len(),
+            dead_again,
             repeats: self.repeats()?,
             exposed: self.exposed,
             wrong,

@@ -3,6 +3,7 @@
 pub mod arena;
 pub mod binary;
 pub mod count;
+pub mod dead;
 pub mod fleet;
 pub mod process;
 pub mod proxy;

@@ -21,8 +21,8 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N", env = "FETCHLINE_CONCURRENCY", default_value_t = 100)]
     concurrency: usize,
 
-    /// Messages held unacked, at most [default: max(4 x concurrency, concurrency + 2 x batch-rows), less where slow
-    /// fetches could hold a message for longer than the broker allows]
+    /// Messages held unacked, at most (default: max(4 x concurrency, concurrency + 2 x batch-rows), less where slow
+    /// fetches could hold a message for longer than the broker allows)
     #[arg(long, value_name = "N", env = "FETCHLINE_PREFETCH")]
     prefetch: Option<usize>,
 
@@ -98,7 +98,7 @@ pub(crate) struct Args {
     #[arg(value_parser = listen)]
     listen: Listen,
 
-    /// End with 0 when `urls` was seen empty twice, 2 s apart, and this worker holds nothing
+    /// End with 0 when `urls` and the retry queues were seen empty twice, 2 s apart, and this worker holds nothing
     #[arg(long, env = "FETCHLINE_UNTIL_EMPTY")]
     until_empty: bool,
 

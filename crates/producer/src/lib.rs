@@ -1,6 +1,6 @@
 //! From lists of URLs to tasks that the broker has confirmed.
 //!
-//! The modules stand in the order of the flow: lines are read from a source, sifted into tasks, and sent; [`produce`]
+//! The modules stand in the order of the flow: lines are read from a source, sifted into tasks, and sent; `produce`
 //! joins them. Memory does not grow with the input, except by 16 bytes a URL to find doubles.
 
 mod source;

@@ -29,6 +29,8 @@ const ROUND_BYTES: usize = 4 * 1024 * 1024;
 /// How long the broker may take to confirm a round. A person is waiting, so this ends where a worker would wait on.
 const CONFIRMS: Duration = Duration::from_secs(60);
 
+const BLOCKED: &str = "publishing; does an alarm make it block publishers?";
+
 /// Which dead letters are meant, and how many of them at most.
 #[derive(Clone, Debug, Default)]
 pub struct Search {
@@ -97,7 +99,8 @@ pub async fn replay(
         let (mut round, mut bytes) = (Round::default(), 0);
         while let Some(Found { letter, original, held }) = walk.next().await? {
             bytes += original.body.len();
-            lane.send(&mut round, Draft::replay(original), (letter, held)).await;
+            let send = lane.send(&mut round, Draft::replay(original), (letter, held));
+            tokio::time::timeout(CONFIRMS, send).await.map_err(|_| Error::Deadline(CONFIRMS.as_secs(), BLOCKED))?;
             if round.len() >= ROUND || bytes >= ROUND_BYTES {
                 walk.confirmed(std::mem::take(&mut round), &mut stays).await?;
                 bytes = 0;
@@ -194,7 +197,7 @@ impl<'a> Walk<'a> {
     async fn confirmed(&mut self, round: Round<(Letter, Held)>, stays: &mut impl FnMut(Letter)) -> Result<(), Error> {
         let verdicts = tokio::time::timeout(CONFIRMS, round.finish());
         let Ok(verdicts) = verdicts.await else {
-            return Err(Error::Deadline(CONFIRMS.as_secs(), "confirming; does an alarm make it block publishers?"));
+            return Err(Error::Deadline(CONFIRMS.as_secs(), BLOCKED));
         };
         let mut problem = None;
         for verdict in verdicts {

@@ -20,6 +20,8 @@ use tokio_stream::StreamExt;
 use crate::broker::within;
 use crate::{Error, NotATask, Task, Tier, Topology, header};
 
+/// Headers have to fit into one frame, 128 KiB by default: a longer one ends the connection.
+const MAX_ERROR_CHARS: usize = 1000;
 /// Stored on disk by the broker.
 const PERSISTENT: u8 = 2;
 
@@ -81,7 +83,7 @@ impl Draft {
     pub fn dead(original: Original, death: &Death, worker: &str) -> Self {
         let (properties, mut headers) = carried(&original.properties);
         put(&mut headers, header::REASON, death.reason);
-        put(&mut headers, header::ERROR, death.error.as_str());
+        put(&mut headers, header::ERROR, death.error.chars().take(MAX_ERROR_CHARS).collect::<String>());
         if let Some(status) = death.status {
             put_number(&mut headers, header::STATUS, u32::from(status));
         }

@@ -17,6 +17,8 @@ use crate::{Address, AddressError, header};
 pub const MAX_MESSAGE_BYTES: usize = 1024 * 1024;
 /// The longest name of a run or a part, in bytes.
 const MAX_NAME_BYTES: usize = 100;
+/// The longest name of a header, in bytes.
+const MAX_HEADER_NAME_BYTES: usize = 200;
 /// The run of a message that names none.
 const NO_RUN: &str = "adhoc";
 /// Headers that belong to the connection and are the worker's to set.
@@ -228,7 +230,11 @@ fn read_method(name: &str) -> Result<Method, NotATask> {
 }
 
 /// The error never repeats the value, which may be a secret.
-fn read_header(name: String, value: &serde_json::Value) -> Result<(HeaderName, HeaderValue), NotATask> {
+fn read_header(mut name: String, value: &serde_json::Value) -> Result<(HeaderName, HeaderValue), NotATask> {
+    if name.len() > MAX_HEADER_NAME_BYTES {
+        name = name.chars().take(20).collect();
+        return Err(NotATask::Header(format!("{name}…"), "its name is too long"));
+    }
     let Some(value) = value.as_str() else {
         return Err(NotATask::Header(name, "its value is no text"));
     };

@@ -163,8 +163,9 @@ impl Fetch {
             Body::Bytes(bytes) => bytes.len(),
         };
         // The fixed columns, the lengths of the others, and the texts that are always there.
-        const FIXED: usize = 200;
-        let long = [Some(&self.url), Some(&self.run), self.final_url.as_ref(), self.error.as_ref()];
+        const FIXED: usize = 300;
+        let long =
+            [Some(&self.url), Some(&self.run), self.final_url.as_ref(), self.error.as_ref(), self.message_id.as_ref()];
         FIXED + body + long.into_iter().flatten().map(String::len).sum::<usize>()
     }
 }

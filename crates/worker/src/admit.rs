@@ -8,14 +8,14 @@ use fetchline_store::{Fetch, Outcome};
 use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::info;
+use tracing::{info, warn};
 
 use crate::config::StoreBody;
 use crate::extract;
 use crate::fetch::{Answer, Fetcher};
 use crate::hand_over::HandOver;
 use crate::job::{Finished, Job};
-use crate::judge::{Judgement, Policy};
+use crate::judge::{self, Judgement, Policy};
 use crate::summary::Tally;
 
 /// Starts fetches, and knows which are under way.
@@ -43,8 +43,12 @@ impl Admission {
         Self { permits: Arc::new(Semaphore::new(concurrency)), tasks: TaskTracker::new(), stage: Arc::new(stage) }
     }
 
-    /// Waits for a permit and starts the fetch. Gives the job back when `stop` comes first.
+    /// Waits for a permit and starts the fetch. Gives the job back when `stop` comes first. Poison is recorded instead.
     pub(crate) async fn admit(&self, job: Job, stop: &CancellationToken) -> Result<(), Job> {
+        if judge::is_poison(&job.task) {
+            self.give_up_poison(job);
+            return Ok(());
+        }
         let permit = tokio::select! {
             biased;
             () = stop.cancelled() => return Err(job),
@@ -63,7 +67,8 @@ impl Admission {
     }
 
     /// Records a task as poison, without a fetch.
-    pub(crate) fn give_up_poison(&self, job: Job) {
+    fn give_up_poison(&self, job: Job) {
+        warn!(url = %job.task.order.address, run = job.task.run, "a task came back too often; it is given up");
         let error = format!("delivered {} times without being settled: does it crash its worker?", job.task.returned);
         self.stage.record(job, Answer::without(Outcome::Poison, error), Duration::ZERO, true);
     }

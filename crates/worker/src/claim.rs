@@ -8,6 +8,7 @@ use std::collections::hash_map::Entry;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use fetchline_queue::{Key, Task};
+use time::OffsetDateTime;
 
 /// The right to have a delivery settled. Dropping it means that the broker delivers the message again, when its channel
 /// has ended.
@@ -19,16 +20,25 @@ pub(crate) struct Receipt {
     pub(crate) tag: u64,
 }
 
-/// The tasks that this worker is at work on, with the receipts of their copies; cheap to clone.
+/// One try of a task. Only a message of the same try is a copy: a retry, or a replay, *replaces* the message that it came
+/// from, and may arrive while that one still waits for its confirm. Were it to join, both would be acked, and nothing left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Try {
+    key: Key,
+    attempt: u32,
+    failed_at: Option<OffsetDateTime>,
+}
+
+/// The tries that this worker is at work on, with the receipts of their copies; cheap to clone.
 #[derive(Clone, Default)]
-pub(crate) struct Claims(Arc<Mutex<HashMap<Key, Vec<Receipt>>>>);
+pub(crate) struct Claims(Arc<Mutex<HashMap<Try, Vec<Receipt>>>>);
 
 /// The right to settle every delivery of a task. Dropping it means that they all come back.
 #[must_use = "dropping a claim means that the message comes back"]
 pub(crate) struct Claim {
     receipt: Option<Receipt>,
     /// `None` for a message without an id: typed twice, it is fetched twice.
-    key: Option<Key>,
+    this: Option<Try>,
     claims: Claims,
 }
 
@@ -38,11 +48,12 @@ impl Claims {
         if task.message_id.is_none() {
             return Some(self.without_task(receipt));
         }
-        match self.lock().entry(task.key) {
+        let this = Try { key: task.key, attempt: task.attempt, failed_at: task.failed_at };
+        match self.lock().entry(this) {
             Entry::Vacant(free) => {
                 // No allocation while there is no copy.
                 free.insert(Vec::new());
-                Some(self.claim(receipt, Some(task.key)))
+                Some(self.claim(receipt, Some(this)))
             }
             Entry::Occupied(mut taken) => {
                 taken.get_mut().push(receipt);
@@ -56,11 +67,11 @@ impl Claims {
         self.claim(receipt, None)
     }
 
-    fn claim(&self, receipt: Receipt, key: Option<Key>) -> Claim {
-        Claim { receipt: Some(receipt), key, claims: self.clone() }
+    fn claim(&self, receipt: Receipt, this: Option<Try>) -> Claim {
+        Claim { receipt: Some(receipt), this, claims: self.clone() }
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Key, Vec<Receipt>>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Try, Vec<Receipt>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -72,7 +83,7 @@ impl Claim {
     }
 
     fn end(&mut self) -> Vec<Receipt> {
-        self.key.take().and_then(|key| self.claims.lock().remove(&key)).unwrap_or_default()
+        self.this.take().and_then(|this| self.claims.lock().remove(&this)).unwrap_or_default()
     }
 }
 
@@ -84,7 +95,7 @@ impl Drop for Claim {
 
 impl std::fmt::Debug for Claim {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Claim").field("receipt", &self.receipt).field("key", &self.key).finish()
+        f.debug_struct("Claim").field("receipt", &self.receipt).field("this", &self.this).finish()
     }
 }
 
@@ -114,6 +125,17 @@ mod tests {
         assert_eq!(other.into_receipts().count(), 1);
         // The work is done: the next copy begins anew.
         assert!(claims.take(&task("1"), receipt(2, 3)).is_some());
+    }
+
+    #[test]
+    fn what_replaces_a_message_does_not_join_it() {
+        let claims = Claims::default();
+        let first = claims.take(&task("1"), receipt(1, 1));
+        let retry = Task { attempt: 2, ..task("1") };
+        let replay = Task { failed_at: Some(OffsetDateTime::UNIX_EPOCH), ..task("1") };
+        assert!(first.is_some());
+        assert!(claims.take(&retry, receipt(1, 2)).is_some_and(|claim| claim.into_receipts().count() == 1));
+        assert!(claims.take(&replay, receipt(1, 3)).is_some());
     }
 
     #[test]

@@ -7,9 +7,10 @@ use std::time::Duration;
 use fetchline_queue::Death;
 use fetchline_store::{Batch, Committed, Outcome, Store, Written};
 use tokio::sync::Semaphore;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::{error, info, warn};
+use tracing::error;
 
 use crate::backoff::Backoff;
 use crate::failure::chain;
@@ -70,17 +71,22 @@ impl Commits {
 impl Commit {
     async fn write(self, mut batch: Batch<Finished>) {
         let mut backoff = Backoff::default();
+        let mut failing = None;
         loop {
             match self.store.write(batch).await {
-                Ok(written) => return self.written(written),
+                Ok(written) => {
+                    drop(failing);
+                    return self.written(written);
+                }
                 Err(unwritten) => {
                     batch = unwritten.batch;
-                    self.failed(&chain(&unwritten.error), batch.len());
+                    self.services.database_fails(&chain(&unwritten.error));
                 }
             }
+            let (since, _) = failing.get_or_insert_with(|| (Instant::now(), self.services.batch_fails()));
             tokio::select! {
                 () = tokio::time::sleep(backoff.next_pause()) => continue,
-                () = self.services.database_down_for(self.hold) => {}
+                () = tokio::time::sleep_until(*since + self.hold) => {}
                 () = self.grace_over.cancelled() => {}
             }
             error!(rows = batch.len(), "the database was away for too long: results are dropped, messages given back");
@@ -91,20 +97,8 @@ impl Commit {
         }
     }
 
-    /// Says once that the database is away, whatever the number of batches that find out.
-    fn failed(&self, cause: &str, rows: usize) {
-        if self.services.database_is_up() {
-            warn!(cause, rows, "a batch was not committed; it is held and tried again, and nothing new is taken");
-        }
-        self.services.database_fails(cause);
-    }
-
     fn written(&self, written: Written<Finished>) {
-        let back = !self.services.database_is_up();
         self.services.database_answers();
-        if back {
-            info!("the database takes rows again");
-        }
         let Written { taken, refused } = written;
         self.tally.committed(taken.receipts().map(|finished| (finished.outcome, finished.elapsed)));
         let (given_up, done) = taken.partition(|finished| finished.death.is_some());

@@ -20,7 +20,6 @@ use crate::claim::{Claims, Receipt};
 use crate::failure::chain;
 use crate::hand_over::HandOver;
 use crate::job::Job;
-use crate::judge;
 use crate::services::Services;
 use crate::settle::{Session, Settle};
 use crate::summary::Tally;
@@ -66,7 +65,11 @@ impl Consume {
                 () = self.services.database_up() => {}
                 () = self.stop.cancelled() => break,
             }
-            let end = match self.open(number).await {
+            let opened = tokio::select! {
+                opened = self.open(number) => opened,
+                () = self.stop.cancelled() => break,
+            };
+            let end = match opened {
                 Ok((session, consumer)) => {
                     backoff.reset();
                     self.services.broker_answers();
@@ -180,10 +183,7 @@ impl Consume {
         let Some(claim) = self.claims.take(&task, receipt) else { return };
         let can_be_copy = task.message_id.is_some() && (redelivered || task.attempt > 1);
         let job = Job { task, original, claim };
-        if judge::is_poison(&job.task) {
-            warn!(url = %job.task.order.address, run = job.task.run, "a task came back too often; it is given up");
-            self.admission.give_up_poison(job);
-        } else if can_be_copy {
+        if can_be_copy {
             // The stage lives until this one has ended.
             _ = self.copies.send(job);
         } else if let Err(job) = self.admission.admit(job, &self.stop).await {

@@ -6,14 +6,13 @@ use fetchline_store::Outcome;
 
 /// The outcome that an error of sending a request or reading its answer stands for.
 pub(crate) fn outcome_of(error: &reqwest::Error) -> Outcome {
-    if error.is_timeout() {
-        Outcome::Timeout
-    } else if error.is_dns() {
+    if error.is_dns() {
         Outcome::Dns
-    } else if sources(error).any(is_tls) {
-        Outcome::Tls
     } else if error.is_connect() {
-        Outcome::Connect
+        // Nothing was sent yet.
+        if sources(error).any(is_tls) { Outcome::Tls } else { Outcome::Connect }
+    } else if error.is_timeout() {
+        Outcome::Timeout
     } else if error.is_decode() && !sources(error).any(|source| source.is::<hyper::Error>()) {
         // The transfer was sound, what was transferred was not. (Reading a body reports every failure as one to decode.)
         Outcome::Decode

@@ -3,6 +3,7 @@
 //! Publishing has a connection of its own. A broker under an alarm does not read from a connection that publishes, and
 //! acks would be stuck behind the message.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -70,65 +71,90 @@ impl Publisher {
     /// Publishes until nobody is left who could ask for it. What cannot be published is tried again for as long as it
     /// takes: the original stays unacked, so nothing is lost should this worker end first.
     pub(crate) async fn run(mut self) {
-        let mut waiting = Vec::new();
+        let mut waiting = VecDeque::new();
+        let mut received = Vec::new();
         let mut backoff = Backoff::default();
         let mut failing = false;
-        while !waiting.is_empty() || self.inbox.recv_many(&mut waiting, ROUND).await > 0 {
-            match self.publish(&mut waiting).await {
+        loop {
+            // What waits does not keep out what comes: one letter that is refused holds up no other.
+            if waiting.is_empty() {
+                if self.inbox.recv_many(&mut received, ROUND).await == 0 {
+                    return;
+                }
+            } else {
+                while let Ok(letter) = self.inbox.try_recv() {
+                    received.push(letter);
+                }
+            }
+            waiting.extend(received.drain(..));
+            // After a failure one by one, in turn: the one that is the cause is not known.
+            let round = if failing { 1 } else { ROUND.min(waiting.len()) };
+            let letters = waiting.drain(..round).collect();
+            match self.noticing(letters).await {
                 Ok(()) => {
                     backoff.reset();
-                    if std::mem::take(&mut failing) {
+                    if waiting.is_empty() && std::mem::take(&mut failing) {
                         info!("retries and dead letters are published again");
                     }
                 }
-                Err(problem) => {
+                Err((letters, problem)) => {
+                    waiting.extend(letters);
                     if !std::mem::replace(&mut failing, true) {
                         let waiting = waiting.len();
                         warn!(problem, waiting, "cannot publish retries or dead letters; trying again until it works");
                     }
-                    self.link = None;
                     tokio::time::sleep(backoff.next_pause()).await;
                 }
             }
         }
     }
 
-    /// One round. What was not confirmed is put back into `waiting`.
-    async fn publish(&mut self, waiting: &mut Vec<Letter>) -> Result<(), String> {
+    /// One round; says so when the broker lets us wait.
+    async fn noticing(&mut self, letters: Vec<Letter>) -> Result<(), (Vec<Letter>, String)> {
+        let mut round = std::pin::pin!(self.publish(letters));
+        if let Ok(result) = timeout(PATIENCE, &mut round).await {
+            return result;
+        }
+        warn!("the broker does not confirm: is it under a memory or disk alarm?");
+        let result = round.await;
+        info!("the broker confirms again");
+        result
+    }
+
+    /// One round. What was not confirmed comes back.
+    async fn publish(&mut self, letters: Vec<Letter>) -> Result<(), (Vec<Letter>, String)> {
         let link = match self.link.take().filter(|(_, lane)| lane.is_open()) {
             Some(link) => link,
-            None => open(&self.broker).await.map_err(|error| chain(&error))?,
+            None => match open(&self.broker).await {
+                Ok(link) => link,
+                Err(error) => return Err((letters, chain(&error))),
+            },
         };
         let (_, lane) = self.link.insert(link);
         let mut round = Round::default();
-        for Letter { draft, claim } in waiting.drain(..) {
+        for Letter { draft, claim } in letters {
             lane.send(&mut round, draft.clone(), (draft, claim)).await;
         }
-        let mut finish = std::pin::pin!(round.finish());
-        let verdicts = match timeout(PATIENCE, &mut finish).await {
-            Ok(verdicts) => verdicts,
-            Err(_) => {
-                warn!("the broker does not confirm: is it under a memory or disk alarm?");
-                let verdicts = finish.await;
-                info!("the broker confirms again");
-                verdicts
-            }
-        };
         let mut problem = None;
-        for verdict in verdicts {
+        let mut unconfirmed = Vec::new();
+        for verdict in round.finish().await {
             let ((draft, claim), why) = match verdict {
                 Verdict::Confirmed(proof) => {
                     self.settle.confirmed(proof.map(|(_, claim)| claim));
                     continue;
                 }
-                Verdict::Returned(token) => (token, "no queue is bound to the routing key".to_owned()),
+                Verdict::Returned(token) => {
+                    // The queue was deleted: opening anew makes it again.
+                    self.link = None;
+                    (token, "no queue is bound to the routing key".to_owned())
+                }
                 Verdict::Nacked(token) => (token, "the broker refused the message: the queue is full".to_owned()),
                 Verdict::Unknown(token, error) => (token, chain(&error)),
             };
-            waiting.push(Letter { draft, claim });
+            unconfirmed.push(Letter { draft, claim });
             problem = Some(why);
         }
-        problem.map_or(Ok(()), Err)
+        problem.map_or(Ok(()), |problem| Err((unconfirmed, problem)))
     }
 }
 

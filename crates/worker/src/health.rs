@@ -48,7 +48,7 @@ pub(crate) async fn watch_database(store: Arc<Store>, services: Services, stop: 
     loop {
         let pause = match store.ping().await {
             Ok(()) => {
-                services.database_answers();
+                services.database_pings();
                 PING_EVERY
             }
             Err(error) => {

@@ -70,9 +70,16 @@ fn may_pass(outcome: Outcome, status: Option<u16>) -> bool {
 
 /// Whether the request may be sent again: it is safe to repeat, or the site has not acted on it.
 fn may_repeat(order: &Order, answer: &Answer) -> bool {
-    matches!(order.method, Method::GET | Method::HEAD | Method::OPTIONS)
+    if matches!(order.method, Method::GET | Method::HEAD | Method::OPTIONS)
         || order.headers.contains_key(IDEMPOTENCY_KEY)
-        || matches!(answer.outcome, Outcome::Dns | Outcome::Connect | Outcome::Tls)
+    {
+        return true;
+    }
+    // A site that redirects has acted on the request, whatever comes after.
+    if answer.redirected_to.is_some() {
+        return false;
+    }
+    matches!(answer.outcome, Outcome::Dns | Outcome::Connect | Outcome::Tls)
         || (answer.outcome == Outcome::HttpError && answer.status.is_some_and(|status| NOT_ACTED_ON.contains(&status)))
 }
 
@@ -192,6 +199,9 @@ mod tests {
             {
                 assert_eq!(judge(&unsafe_task, outcome, status), Judgement::GivenUp, "{method} {outcome}");
             }
+            let redirected_to = Some(unsafe_task.order.address.clone());
+            let redirected = Answer { redirected_to, ..answer(Outcome::HttpError, Some(503), None) };
+            assert_eq!(policy().judge(&unsafe_task, &redirected), Judgement::GivenUp, "{method} acted on");
             let mut keyed = unsafe_task;
             keyed.order.headers.insert(IDEMPOTENCY_KEY, http::HeaderValue::from_static("17"));
             assert_eq!(judge(&keyed, Outcome::Timeout, None), Judgement::Retry(tier(10)));

@@ -102,7 +102,7 @@ pub async fn run(config: WorkConfig, deps: Deps, stop: Stop) -> Result<Summary, 
     let grace_over = CancellationToken::new();
     let (session, present) = watch::channel(None);
     if config.until_empty {
-        tokio::spawn(idle::stop_when_empty(broker.clone(), present, stop.clone()));
+        tokio::spawn(idle::stop_when_empty(broker.clone(), present, services.clone(), stop.clone()));
     }
 
     // From the end of the road to its beginning: each stage is given the way to the next one.

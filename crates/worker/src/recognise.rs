@@ -9,8 +9,8 @@ use std::time::Duration;
 use fetchline_queue::Death;
 use fetchline_store::{Known, Store};
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tracing::warn;
 
 use crate::admit::Admission;
 use crate::backoff::Backoff;
@@ -46,7 +46,7 @@ impl Recognise {
     }
 
     async fn look_up(&self, mut tasks: Vec<([u8; 32], Job)>) {
-        let mut backoff = Backoff::default();
+        let (mut backoff, began) = (Backoff::default(), Instant::now());
         let found = loop {
             let error = match self.store.look_up(tasks).await {
                 Ok(found) => break found,
@@ -55,14 +55,10 @@ impl Recognise {
                     error
                 }
             };
-            let cause = chain(&error);
-            if self.services.database_is_up() {
-                warn!(cause, copies = tasks.len(), "copies could not be looked up; they are held and tried again");
-            }
-            self.services.database_fails(&cause);
+            self.services.database_fails(&chain(&error));
             tokio::select! {
                 () = tokio::time::sleep(backoff.next_pause()) => continue,
-                () = self.services.database_down_for(self.hold) => {}
+                () = tokio::time::sleep_until(began + self.hold) => {}
                 () = self.stop.cancelled() => {}
             }
             for (_, job) in tasks {

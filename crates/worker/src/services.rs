@@ -8,6 +8,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use tokio::sync::watch;
 use tokio::time::Instant;
+use tracing::{info, warn};
 
 /// What is known of the two services; cheap to clone.
 #[derive(Clone)]
@@ -17,6 +18,18 @@ pub(crate) struct Services(Arc<watch::Sender<Both>>);
 struct Both {
     broker: Service,
     database: Service,
+    /// Batches that the database does not take. While there are any, it counts as away, whatever else it answers.
+    failing: usize,
+}
+
+/// A batch that the database does not take.
+#[must_use = "the database counts as away while this lives"]
+pub(crate) struct Failing(Services);
+
+impl Drop for Failing {
+    fn drop(&mut self) {
+        self.0.0.send_modify(|both| both.failing -= 1);
+    }
 }
 
 #[derive(Clone)]
@@ -49,7 +62,7 @@ impl Services {
     pub(crate) fn new() -> Self {
         let error = Some("not reached yet".to_owned());
         let starting = Service { up: false, since: OffsetDateTime::now_utc(), moment: Instant::now(), error };
-        Self(Arc::new(watch::Sender::new(Both { broker: starting.clone(), database: starting })))
+        Self(Arc::new(watch::Sender::new(Both { broker: starting.clone(), database: starting, failing: 0 })))
     }
 
     pub(crate) fn broker_answers(&self) {
@@ -60,15 +73,34 @@ impl Services {
         self.change(|both| &mut both.broker, Some(cause));
     }
 
+    /// The database has taken rows, or told of them.
     pub(crate) fn database_answers(&self) {
-        self.change(|both| &mut both.database, None);
+        if self.change(|both| &mut both.database, None) {
+            info!("the database takes rows");
+        }
+    }
+
+    /// The database has answered a ping.
+    pub(crate) fn database_pings(&self) {
+        if self.0.borrow().failing == 0 {
+            self.database_answers();
+        }
     }
 
     pub(crate) fn database_fails(&self, cause: &str) {
-        self.change(|both| &mut both.database, Some(cause));
+        if self.change(|both| &mut both.database, Some(cause)) {
+            warn!(cause, "the database takes no rows: results are held, and nothing new is taken until it does");
+        }
     }
 
-    fn change(&self, which: fn(&mut Both) -> &mut Service, error: Option<&str>) {
+    /// A batch was not taken.
+    pub(crate) fn batch_fails(&self) -> Failing {
+        self.0.send_modify(|both| both.failing += 1);
+        Failing(self.clone())
+    }
+
+    /// Whether that is news.
+    fn change(&self, which: fn(&mut Both) -> &mut Service, error: Option<&str>) -> bool {
         self.0.send_if_modified(|both| {
             let service = which(both);
             let changed = service.up != error.is_none();
@@ -81,7 +113,7 @@ impl Services {
                 service.error = error.map(str::to_owned);
             }
             changed
-        });
+        })
     }
 
     pub(crate) fn database_is_up(&self) -> bool {
@@ -141,6 +173,19 @@ mod tests {
         let since = body["database"]["since"].clone();
         services.database_fails("still refused");
         assert_eq!(serde_json::to_value(services.readiness()).unwrap()["database"]["since"], since);
+    }
+
+    #[test]
+    fn a_ping_does_not_outweigh_a_batch_that_is_refused() {
+        let services = Services::new();
+        services.database_answers();
+        let failing = services.batch_fails();
+        services.database_fails("read-only");
+        services.database_pings();
+        assert!(!services.database_is_up());
+        drop(failing);
+        services.database_pings();
+        assert!(services.database_is_up());
     }
 
     #[tokio::test(start_paused = true)]
