@@ -15,7 +15,8 @@ help: ## This list
 
 run: up ## Fetch the sample shop's pages, or URLS=my-urls.txt, with WORKERS=2 processes, and show what came of it
 	cargo build --release --package fetchline --package fetchline-tests --bin fetchline --bin demo
-	@eval "$$($(SERVICES) env)" && target/release/demo --workers $(WORKERS) --count $(COUNT) $(if $(URLS),--urls '$(URLS)')
+	@eval "$$($(SERVICES) env)" && cargo run --quiet --release --package fetchline-tests --bin demo -- \
+		--workers $(WORKERS) --count $(COUNT) $(if $(URLS),--urls '$(URLS)')
 
 test: up ## Every test of the workspace, the end-to-end ones included, on real services
 	@eval "$$($(SERVICES) env)" && cargo test --workspace
@@ -25,7 +26,7 @@ test-faults: ## Kill, stop and cut workers, broker and database, and count what 
 
 soak: ## All faults mixed over 100,000 URLs, for MINUTES=10
 	cargo build --package fetchline --package fetchline-tests --bin fetchline --bin soak
-	target/debug/soak --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
+	cargo run --quiet --package fetchline-tests --bin soak -- --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
 
 ci: fmt-check lint doc test test-faults ## All that has to hold before a change lands
 
