@@ -68,6 +68,8 @@ impl World {
     }
 
     async fn bare_on(services: Services) -> anyhow::Result<Self> {
+        // First, and beside the runtime: it may have to be built, and a connection would miss its heartbeats meanwhile.
+        tokio::task::spawn_blocking(binary::fetchline).await??;
         let name = format!("test-{:08x}", rand::random::<u32>());
         let folder = std::env::temp_dir().join(format!("fetchline-{name}"));
         std::fs::create_dir_all(&folder)?;
