@@ -6,6 +6,9 @@ URLS ?=
 SEED ?=
 MINUTES ?= 10
 SERVICES = deploy/local/services
+# Wherever the target folder is. What was built there is run from there: `cargo run` of one package would build it anew,
+# with the features that this package alone asks of its dependencies.
+BUILT = $(shell cargo metadata --no-deps --format-version 1 | sed -n 's/.*"target_directory":"\([^"]*\)".*/\1/p')
 
 .DEFAULT_GOAL := help
 .PHONY: help run test test-faults soak ci fmt fmt-check lint doc up down
@@ -15,18 +18,18 @@ help: ## This list
 
 run: up ## Fetch the sample shop's pages, or URLS=my-urls.txt, with WORKERS=2 processes, and show what came of it
 	cargo build --release --package fetchline --package fetchline-tests --bin fetchline --bin demo
-	@eval "$$($(SERVICES) env)" && cargo run --quiet --release --package fetchline-tests --bin demo -- \
+	@eval "$$($(SERVICES) env)" && $(BUILT)/release/demo \
 		--workers $(WORKERS) --count $(COUNT) $(if $(URLS),--urls '$(URLS)')
 
 test: up ## Every test of the workspace, the end-to-end ones included, on real services
 	@eval "$$($(SERVICES) env)" && cargo test --workspace
 
 test-faults: ## Kill, stop and cut workers, broker and database, and count what is lost: nothing; SEED=1 repeats a run
-	FAULT_SEED=$(SEED) cargo test --package fetchline-tests --features faults --test faults -- --test-threads=1 --nocapture
+	FAULT_SEED=$(SEED) cargo test --workspace --features fetchline-tests/faults --test faults -- --test-threads=1 --nocapture
 
 soak: ## All faults mixed over 100,000 URLs, for MINUTES=10
 	cargo build --package fetchline --package fetchline-tests --bin fetchline --bin soak
-	cargo run --quiet --package fetchline-tests --bin soak -- --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
+	$(BUILT)/debug/soak --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
 
 ci: fmt-check lint doc test test-faults ## All that has to hold before a change lands
 
