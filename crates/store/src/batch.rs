@@ -126,18 +126,23 @@ pub struct Unwritten<R> {
 pub struct Written<R> {
     /// The rows that the database took.
     pub taken: Committed<R>,
-    /// The rows that it refused while it took their neighbours. A bare row with outcome `refused` stands in for each.
+    /// The rows that it refused while it takes others.
     pub refused: Vec<Refusal<R>>,
 }
 
 /// A row that the database refused.
 #[derive(Debug)]
 pub struct Refusal<R> {
-    /// Proof that the bare row is durable.
-    pub bare: Committed<R>,
+    /// What came with the row.
+    pub receipt: R,
+    /// Whether a bare row with outcome `refused` stands in for it. The database may refuse that, too.
+    pub recorded: bool,
     /// What the database said.
     pub reason: String,
 }
+
+/// So many rows, every one of them refused, are no accident: somebody has changed the table, and can change it back.
+const NO_ACCIDENT: usize = 10;
 
 /// How often a transaction that lost against another one is tried again at once.
 const CONTENTION_TRIES: u32 = 5;
@@ -146,30 +151,13 @@ impl Store {
     /// Writes a batch, in one transaction unless the database refuses a row of it. A row that is already there is
     /// replaced, unless what is there was fetched later. It is safe to write a batch again.
     ///
-    /// A refused row is found by halving. That every one of several rows is refused is not about the rows: it is an
-    /// outage, like a database that does not answer.
+    /// A refused row is found by halving, and a bare row is written in its place. That every one of many rows is refused,
+    /// or that the database takes nothing at all, not even a bare row, is not about the rows: it is an outage, like a
+    /// database that does not answer.
     pub async fn write<R>(&self, mut batch: Batch<R>) -> Result<Written<R>, Unwritten<R>> {
         // In key order: transactions that lock rows in one order do not dead-lock each other.
         batch.entries.sort_unstable_by_key(|(row, _)| row.id);
-        let packet = self.packet();
-        for (row, _) in &mut batch.entries {
-            if row.weight() > packet {
-                row.leave_body_out(packet);
-            }
-        }
-        let mut refused = HashMap::new();
-        let result = async {
-            self.write_halves(&batch.entries, 0, &mut refused).await?;
-            if refused.len() > 1 && refused.len() == batch.entries.len() {
-                return Err(Error::EveryRowRefused(refused.into_values().next().unwrap_or_default()));
-            }
-            for (index, reason) in &refused {
-                let (row, _) = &batch.entries[*index];
-                self.write_rows(&[&row.bare(reason)]).await?;
-            }
-            Ok(refused)
-        };
-        let mut refused = match result.await {
+        let mut refused = match self.write_or_refuse(&batch.entries).await {
             Ok(refused) => refused,
             Err(error) => return Err(Unwritten { batch, error }),
         };
@@ -178,12 +166,35 @@ impl Store {
         for (index, (_, receipt)) in batch.entries.into_iter().enumerate() {
             match refused.remove(&index) {
                 None => written.taken.receipts.push(receipt),
-                Some(reason) => {
-                    written.refused.push(Refusal { bare: Committed { receipts: vec![receipt] }, reason });
-                }
+                Some((reason, recorded)) => written.refused.push(Refusal { receipt, recorded, reason }),
             }
         }
         Ok(written)
+    }
+
+    /// Writes rows, and bare ones for those that are refused. Returns the refused ones by their index: why, and whether
+    /// the bare row was taken.
+    async fn write_or_refuse<R>(&self, entries: &[(Fetch, R)]) -> Result<HashMap<usize, (String, bool)>, Error> {
+        let mut refused = HashMap::new();
+        self.write_halves(entries, 0, &mut refused).await?;
+        if refused.len() == entries.len() && refused.len() >= NO_ACCIDENT {
+            return Err(Error::EveryRowRefused(refused.into_values().next().unwrap_or_default()));
+        }
+        let mut taken = entries.len() - refused.len();
+        let mut judged = HashMap::with_capacity(refused.len());
+        for (index, reason) in refused {
+            let recorded = match self.write_rows(&[&entries[index].0.bare(&reason)]).await {
+                Ok(()) => true,
+                Err(error) if error.is_refusal() => false,
+                Err(error) => return Err(error),
+            };
+            taken += usize::from(recorded);
+            judged.insert(index, (reason, recorded));
+        }
+        match judged.values().next() {
+            Some((reason, _)) if taken == 0 => Err(Error::EveryRowRefused(reason.clone())),
+            _ => Ok(judged),
+        }
     }
 
     /// Writes rows in one transaction; where the database refuses one, in two halves. `first` is the index of the first
@@ -225,6 +236,7 @@ impl Store {
 
     async fn insert(&self, connection: &mut MySqlConnection, rows: &[&Fetch]) -> Result<(), Error> {
         let failed = Error::database("cannot write a batch");
+        // Asked for now that there is a connection: it may have been made after a failover.
         let packet = self.packet();
         let mut transaction = connection.begin().await.map_err(&failed)?;
         let mut rest = rows;
@@ -233,7 +245,11 @@ impl Store {
             let mut arguments = MySqlArguments::default();
             arguments.reserve(chunk.len() * COLUMNS.len(), chunk.iter().map(|row| row.weight()).sum());
             for row in chunk {
-                bind(&mut arguments, row).map_err(sqlx::Error::Encode).map_err(&failed)?;
+                let bound = match row.weight() > packet {
+                    true => bind(&mut arguments, &row.without_body(packet)),
+                    false => bind(&mut arguments, row),
+                };
+                bound.map_err(sqlx::Error::Encode).map_err(&failed)?;
             }
             let statement = AssertSqlSafe(self.statements.upsert(chunk.len()));
             sqlx::query_with(statement, arguments).execute(&mut *transaction).await.map_err(&failed)?;

@@ -28,7 +28,7 @@ pub enum Error {
         /// How many connections there may be.
         size: u32,
     },
-    /// The database takes none of several rows.
+    /// The database takes none of the rows, and no bare row either.
     #[error("the database refuses every row of a batch: {0}")]
     EveryRowRefused(String),
     /// There are no tables.

@@ -148,11 +148,11 @@ impl Fetch {
         }
     }
 
-    /// Leaves the body out, and says so.
-    pub(crate) fn leave_body_out(&mut self, limit: usize) {
+    /// The row without the body that the server would not take, and with a word about that.
+    pub(crate) fn without_body(&self, limit: usize) -> Self {
         let said = format!("the body was left out: the server's max_allowed_packet takes {limit} bytes");
-        self.error = Some(self.error.take().map_or(said.clone(), |error| format!("{error}; {said}")));
-        self.body = Body::None;
+        let error = self.error.as_ref().map_or(said.clone(), |error| format!("{error}; {said}"));
+        Self { body: Body::None, error: Some(error), ..self.clone() }
     }
 
     /// About how many bytes the row adds to the statement that writes it.

@@ -49,18 +49,13 @@ impl Store {
         Ok((found, now))
     }
 
-    /// Refuses a schema that is older than this program, and learns how much the server takes at once. It asks on a connection of its own, which says why it cannot
-    /// be had; a pool only says that it waited.
+    /// Refuses a schema that is older than this program. It asks on a connection of its own, which says why it cannot be
+    /// had; a pool only says that it waited.
     pub async fn check_schema(&self) -> Result<(), Error> {
         let needed = Self::schema_needed();
         let found = within("reading the schema's version", async {
             let mut connection = self.connect().await?;
             let found = applied(&mut connection).await?;
-            let packet: u64 = sqlx::query_scalar("SELECT CAST(@@max_allowed_packet AS UNSIGNED)")
-                .fetch_one(&mut connection)
-                .await
-                .map_err(Error::database("cannot read the server's settings"))?;
-            self.set_max_packet(usize::try_from(packet).unwrap_or(usize::MAX));
             connection.close().await.map_err(Error::database("cannot close the connection"))?;
             Ok(found)
         });

@@ -1,6 +1,7 @@
 //! The bounded pool, and the rules that every use of a connection follows.
 
 use std::str::FromStr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -34,8 +35,10 @@ pub struct Store {
     pub(crate) statements: Statements,
     pool: MySqlPool,
     config: StoreConfig,
-    /// The server's `max_allowed_packet`.
-    max_packet: AtomicUsize,
+    /// Connections that are lent.
+    lent: AtomicUsize,
+    /// The `max_allowed_packet` of the server that was connected to last: after a failover it may be another one's.
+    max_packet: Arc<AtomicUsize>,
 }
 
 impl Store {
@@ -52,21 +55,28 @@ impl Store {
         if options.get_database().is_none_or(str::is_empty) {
             return Err(Error::Url("it names no database (mysql://user@host:3306/DATABASE)".to_owned()));
         }
+        let max_packet = Arc::new(AtomicUsize::new(DEFAULT_PACKET));
+        let learnt = max_packet.clone();
         let pool = MySqlPoolOptions::new()
             .max_connections(config.pool)
             .acquire_timeout(config.pool_timeout)
             // A ping before each use would cost a round trip; a dead connection shows itself, and is not used again.
             .test_before_acquire(false)
-            .after_connect(|connection, _| {
+            .after_connect(move |connection, _| {
+                let learnt = learnt.clone();
                 Box::pin(async move {
                     // Strict: data that does not fit is refused, never cut. Read committed: fewer gap locks.
                     connection.execute("SET SESSION sql_mode = CONCAT(@@sql_mode, ',STRICT_ALL_TABLES')").await?;
                     connection.execute("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED").await?;
+                    let packet: u64 = sqlx::query_scalar("SELECT CAST(@@max_allowed_packet AS UNSIGNED)")
+                        .fetch_one(connection)
+                        .await?;
+                    learnt.store(usize::try_from(packet).unwrap_or(usize::MAX), Ordering::Relaxed);
                     Ok(())
                 })
             })
             .connect_lazy_with(options.clone());
-        Ok(Self { options, statements: Statements::default(), pool, config, max_packet: DEFAULT_PACKET.into() })
+        Ok(Self { options, statements: Statements::default(), pool, config, lent: AtomicUsize::new(0), max_packet })
     }
 
     /// Host, port and database, without user and password: what a log line may say.
@@ -93,8 +103,9 @@ impl Store {
         packet.saturating_sub(PACKET_RESERVE).max(packet / 2)
     }
 
-    pub(crate) fn set_max_packet(&self, bytes: usize) {
-        self.max_packet.store(bytes, Ordering::Relaxed);
+    /// Whether every connection is in use: those who use them will see how the database is.
+    pub fn is_busy(&self) -> bool {
+        self.lent.load(Ordering::Relaxed) >= self.config.pool as usize
     }
 
     /// Lends a connection to `work`, which must not ask for another. After a failure the connection is closed, not put
@@ -110,6 +121,7 @@ impl Store {
             }
             source => Error::Database { context: "cannot connect to the database", source },
         })?;
+        let _lent = Lent::one_of(&self.lent);
         let result = within(what, work(&mut connection)).await;
         if result.is_err() {
             drop(connection.detach());
@@ -120,6 +132,22 @@ impl Store {
     /// Closes the connections.
     pub async fn close(&self) {
         self.pool.close().await;
+    }
+}
+
+/// A connection that is lent, as a count.
+struct Lent<'a>(&'a AtomicUsize);
+
+impl<'a> Lent<'a> {
+    fn one_of(lent: &'a AtomicUsize) -> Self {
+        lent.fetch_add(1, Ordering::Relaxed);
+        Self(lent)
+    }
+}
+
+impl Drop for Lent<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fetchline_queue::Death;
-use fetchline_store::{Batch, Committed, Outcome, Store, Written};
+use fetchline_store::{Batch, Outcome, Refusal, Store, Written};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -103,19 +103,24 @@ impl Commit {
         self.tally.committed(taken.receipts().map(|finished| (finished.outcome, finished.elapsed)));
         let (given_up, done) = taken.partition(|finished| finished.death.is_some());
         self.settle.committed(done);
-        self.bury(given_up, None);
-        for refusal in refused {
-            self.tally.committed(refusal.bare.receipts().map(|finished| (Outcome::Refused, finished.elapsed)));
-            self.bury(refusal.bare, Some(refusal.reason));
+        // These rows are durable; their messages go to the dead letters before they are acked.
+        for Finished { claim, original, death, .. } in given_up.into_receipts() {
+            if let Some(death) = death {
+                self.hand_over.dead(original, &death, claim);
+            }
         }
-    }
-
-    /// The rows are durable; the messages go to the dead letters before they are acked.
-    fn bury(&self, given_up: Committed<Finished>, refused: Option<String>) {
-        for finished in given_up.into_receipts() {
-            let Finished { claim, original, status, attempts, death, .. } = finished;
-            let refusal = |error| Death { reason: Outcome::Refused.as_str(), error, status, attempts };
-            let Some(death) = refused.clone().map(refusal).or(death) else { continue };
+        for Refusal { receipt: Finished { claim, original, elapsed, status, attempts, .. }, recorded, reason } in
+            refused
+        {
+            if recorded {
+                self.tally.committed([(Outcome::Refused, elapsed)].into_iter());
+            } else {
+                error!(
+                    reason,
+                    "the database refuses a row, and the bare one in its place; only a dead letter tells of it"
+                );
+            }
+            let death = Death { reason: Outcome::Refused.as_str(), error: reason, status, attempts };
             self.hand_over.dead(original, &death, claim);
         }
     }

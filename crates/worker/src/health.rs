@@ -51,6 +51,7 @@ pub(crate) async fn watch_database(store: Arc<Store>, services: Services, stop: 
                 services.database_pings();
                 PING_EVERY
             }
+            Err(_) if store.is_busy() => PING_EVERY,
             Err(error) => {
                 services.database_fails(&chain(&error));
                 PING_AWAY_EVERY
