@@ -83,3 +83,41 @@ async fn a_database_that_is_away_for_longer_than_the_hold_gets_nothing_and_loses
     );
     Ok(())
 }
+
+#[tokio::test]
+async fn a_retry_that_cannot_be_published_is_given_back_after_the_hold_and_nothing_is_lost() -> anyhow::Result<()> {
+    let world = World::new().await?;
+    let (proxy, through_proxy) = Proxy::before(&world.amqp_url).await?;
+    let mut worker =
+        world.worker_on(&through_proxy, &["--hold", "2s", "--retry-delays", "1s", "--max-attempts", "2"])?;
+    worker.logs("consuming").await?;
+    // The connection that consumes is there; the one that publishes is not made before it is needed.
+    proxy.refuse(true);
+    world.produce("held", &[world.shop.url("/flaky/1/1")]).await?;
+    worker.logs("could not be published for too long: given back").await?;
+    proxy.refuse(false);
+    let rows = async || world.rows().await;
+    wait::until("the row", rows, |rows| *rows == 1).await?;
+    assert_eq!(worker.terminate().await?.code, Some(0));
+    assert_eq!((world.ready("urls").await?, world.ready("retry.1s").await?, world.ready("dead").await?), (0, 0, 0));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_pool_whose_connections_are_all_in_use_is_no_outage() -> anyhow::Result<()> {
+    let world = World::new().await?;
+    let mut worker = world.worker(&["--pool", "1", "--pool-timeout", "1s"])?;
+    worker.logs("consuming").await?;
+    let holder = world.hold_table().await?;
+    world.produce("held", &world.pages(1)).await?;
+    let held = std::time::Instant::now();
+    let waited = async || Ok(held.elapsed());
+    // The database is asked every five seconds.
+    wait::until("it was asked at least once", waited, |held| held.as_secs() > 8).await?;
+    drop(holder);
+    let rows = async || world.rows().await;
+    wait::until("the row", rows, |rows| *rows == 1).await?;
+    let ended = worker.terminate().await?;
+    assert!(!ended.stderr.contains("the database takes no rows"), "{}", ended.stderr);
+    Ok(())
+}

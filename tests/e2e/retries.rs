@@ -118,6 +118,46 @@ async fn a_row_that_the_database_refuses_costs_its_neighbours_nothing() -> anyho
 }
 
 #[tokio::test]
+async fn bad_rows_that_are_alone_in_a_batch_are_no_outage() -> anyhow::Result<()> {
+    let world = World::new().await?;
+    world.database.execute("ALTER TABLE fetches ADD CONSTRAINT poisoned CHECK (body_text IS NULL)").await?;
+    world.produce("refused", &world.pages(2)).await?;
+    let summary = world.work_until_empty(&[]).await?;
+    assert_eq!((&summary["outcomes"]["refused"], world.rows().await?), (&2.into(), 2));
+    assert_eq!((world.ready("urls").await?, world.ready("dead").await?), (0, 2));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_bare_row_that_is_refused_as_well_leaves_a_dead_letter_and_its_neighbours_are_taken() -> anyhow::Result<()> {
+    let world = World::new().await?;
+    world.database.execute("ALTER TABLE fetches ADD CONSTRAINT poisoned CHECK (url NOT LIKE '%/p/13')").await?;
+    world.produce("refused", &world.pages(40)).await?;
+    let summary = world.work_until_empty(&[]).await?;
+    assert_eq!((&summary["ok"], &summary["failed"], world.rows().await?), (&39.into(), &0.into(), 39));
+    assert_eq!((world.ready("urls").await?, world.ready("dead").await?), (0, 1));
+    let Some((properties, _)) = world.take("dead").await? else { panic!("no dead letter") };
+    assert_eq!(text(&properties.headers().clone().unwrap_or_default(), "x-reason"), "refused");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_table_that_takes_nothing_is_an_outage_and_makes_no_dead_letters() -> anyhow::Result<()> {
+    let world = World::new().await?;
+    world.database.execute("ALTER TABLE fetches ADD CONSTRAINT mistake CHECK (status > 999)").await?;
+    world.produce("held", &world.pages(40)).await?;
+    let mut worker = world.worker(&[])?;
+    worker.logs("the database takes no rows").await?;
+    assert_eq!((world.rows().await?, world.ready("dead").await?), (0, 0));
+    world.database.execute("ALTER TABLE fetches DROP CONSTRAINT mistake").await?;
+    let rows = async || world.rows().await;
+    fetchline_tests::wait::until("every row", rows, |rows| *rows == 40).await?;
+    assert_eq!(worker.terminate().await?.code, Some(0));
+    assert_eq!((world.shop.visits().repeats(), world.ready("dead").await?), (0, 0));
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_body_that_is_too_large_for_the_server_is_left_out_and_the_row_says_so() -> anyhow::Result<()> {
     let world = World::new().await?;
     world.produce("large", &[world.shop.url("/huge/20/1"), world.shop.url("/p/1")]).await?;

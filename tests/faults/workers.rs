@@ -2,6 +2,10 @@
 
 use fetchline_tests::fleet::Fleet;
 use fetchline_tests::trial::{Fate, Trial, seed};
+use fetchline_tests::wait;
+
+/// Deliveries after which a task is poison.
+const POISON_AFTER: u64 = 20;
 
 #[tokio::test]
 async fn killed_at_random_moments() -> anyhow::Result<()> {
@@ -26,5 +30,23 @@ async fn terminated_at_random_moments_they_repeat_nothing() -> anyhow::Result<()
         trial.reach(moment).await?;
         trial.terminate_worker(&mut fleet).await?;
     }
+    trial.finish(fleet).await
+}
+
+/// The broker charges each crash to everything that the worker held.
+#[tokio::test]
+async fn a_task_that_kills_its_worker_is_given_up_and_its_neighbours_are_not() -> anyhow::Result<()> {
+    let mut trial = Trial::new("crashing-task", seed()).await?;
+    let (crashing, neighbours) = (trial.urls("/hang/", 1), trial.urls("/slow/200/", 20));
+    trial.produce(&crashing, Fate::POISON).await?;
+    trial.produce(&neighbours, Fate::OK).await?;
+    for crash in 1..=POISON_AFTER {
+        let worker = trial.world.worker(&["--concurrency", "10", "--prefetch", "100"])?;
+        let visits = async || Ok(trial.world.shop.visits().of("/hang/0"));
+        wait::until("the worker fetches what kills it", visits, |visits| *visits == crash).await?;
+        trial.expose().await;
+        worker.kill().await?;
+    }
+    let fleet = Fleet::direct(&trial.world).await?;
     trial.finish(fleet).await
 }

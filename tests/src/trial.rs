@@ -49,6 +49,8 @@ impl Fate {
     pub const OK_AT_LAST: Self = Self { outcome: "ok", visits: 2, dead: false };
     /// A page that never is; the fleet gives up at the third try.
     pub const GIVEN_UP: Self = Self { outcome: "http_error", visits: 3, dead: true };
+    /// A page that kills its worker each time.
+    pub const POISON: Self = Self { outcome: "poison", visits: 1, dead: true };
     /// A page that the database refuses, see [`Trial::poison`].
     pub const REFUSED: Self = Self { outcome: "refused", visits: 1, dead: true };
 }
@@ -75,11 +77,16 @@ pub struct Trial {
 }
 
 /// The seed of this process: what `FAULT_SEED` says, else any.
+///
+/// # Panics
+/// Where `FAULT_SEED` is no number: a run under another seed would prove nothing about that one.
 pub fn seed() -> u64 {
     static SEED: OnceLock<u64> = OnceLock::new();
-    let given = || std::env::var("FAULT_SEED").ok()?.parse().ok();
-    // Short enough to be typed.
-    *SEED.get_or_init(|| given().unwrap_or_else(|| rand::random_range(0..1_000_000)))
+    *SEED.get_or_init(|| match std::env::var("FAULT_SEED") {
+        Ok(given) if !given.is_empty() => given.parse().unwrap_or_else(|_| panic!("FAULT_SEED is no number: {given}")),
+        // Short enough to be typed.
+        _ => rand::random_range(0..1_000_000),
+    })
 }
 
 impl Trial {

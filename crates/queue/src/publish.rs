@@ -180,6 +180,13 @@ impl<T> Confirmed<T> {
     }
 }
 
+impl<T> Confirmed<Option<T>> {
+    /// The proof of what is there.
+    pub fn transpose(self) -> Option<Confirmed<T>> {
+        self.0.map(Confirmed)
+    }
+}
+
 /// What became of a message.
 #[derive(Debug)]
 pub enum Verdict<T> {

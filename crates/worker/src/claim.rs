@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use fetchline_queue::{Key, Task};
 use time::OffsetDateTime;
+use tokio::sync::oneshot;
 
 /// The right to have a delivery settled. Dropping it means that the broker delivers the message again, when its channel
 /// has ended.
@@ -40,6 +41,8 @@ pub(crate) struct Claim {
     /// `None` for a message without an id: typed twice, it is fetched twice.
     this: Option<Try>,
     claims: Claims,
+    /// Dropped when the claim ends, for the one who waits for that.
+    ends: Option<oneshot::Sender<()>>,
 }
 
 impl Claims {
@@ -68,7 +71,7 @@ impl Claims {
     }
 
     fn claim(&self, receipt: Receipt, this: Option<Try>) -> Claim {
-        Claim { receipt: Some(receipt), this, claims: self.clone() }
+        Claim { receipt: Some(receipt), this, claims: self.clone(), ends: None }
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<Try, Vec<Receipt>>> {
@@ -77,6 +80,13 @@ impl Claims {
 }
 
 impl Claim {
+    /// Ends when the claim does, whether it is settled or dropped.
+    pub(crate) fn end_of(&mut self) -> oneshot::Receiver<()> {
+        let (sender, receiver) = oneshot::channel();
+        self.ends = Some(sender);
+        receiver
+    }
+
     /// Ends the claim: the receipts of the delivery and of the copies that joined it.
     pub(crate) fn into_receipts(mut self) -> impl Iterator<Item = Receipt> {
         self.receipt.take().into_iter().chain(self.end())

@@ -20,6 +20,7 @@ use crate::claim::{Claims, Receipt};
 use crate::failure::chain;
 use crate::hand_over::HandOver;
 use crate::job::Job;
+use crate::judge::is_suspect;
 use crate::services::Services;
 use crate::settle::{Session, Settle};
 use crate::summary::Tally;
@@ -37,6 +38,8 @@ pub(crate) struct Consume {
     pub(crate) admission: Arc<Admission>,
     /// Where deliveries go that can be copies.
     pub(crate) copies: mpsc::UnboundedSender<Job>,
+    /// Where deliveries go that may crash a worker.
+    pub(crate) suspects: mpsc::UnboundedSender<Job>,
     pub(crate) hand_over: HandOver,
     pub(crate) settle: Settle,
     pub(crate) tally: Arc<Tally>,
@@ -184,8 +187,10 @@ impl Consume {
         let can_be_copy = task.message_id.is_some() && (redelivered || task.attempt > 1);
         let job = Job { task, original, claim };
         if can_be_copy {
-            // The stage lives until this one has ended.
+            // The stage lives until this one has ended, and so does the other.
             _ = self.copies.send(job);
+        } else if is_suspect(&job.task) {
+            _ = self.suspects.send(job);
         } else if let Err(job) = self.admission.admit(job, &self.stop).await {
             self.settle.give_back(job.claim);
         }

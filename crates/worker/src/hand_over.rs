@@ -10,7 +10,7 @@ use std::time::Duration;
 use fetchline_queue::{Broker, Death, Draft, Error, Lane, Original, Round, Tier, Verdict};
 use lapin::Connection;
 use tokio::sync::mpsc;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 use tracing::{info, warn};
 
 use crate::backoff::Backoff;
@@ -34,6 +34,7 @@ pub(crate) struct HandOver {
 struct Letter {
     draft: Draft,
     claim: Claim,
+    since: Instant,
 }
 
 impl HandOver {
@@ -49,14 +50,14 @@ impl HandOver {
 
     fn send(&self, draft: Draft, claim: Claim) {
         // The publisher lives until nobody is left who could send.
-        _ = self.letters.send(Letter { draft, claim });
+        _ = self.letters.send(Letter { draft, claim, since: Instant::now() });
     }
 }
 
 /// The two ends of handing over. There are never more letters under way than deliveries that are out.
-pub(crate) fn channel(worker: Arc<str>, broker: Broker, settle: Settle) -> (HandOver, Publisher) {
+pub(crate) fn channel(worker: Arc<str>, broker: Broker, settle: Settle, hold: Duration) -> (HandOver, Publisher) {
     let (letters, inbox) = mpsc::unbounded_channel();
-    (HandOver { letters, worker }, Publisher { inbox, broker, settle, link: None })
+    (HandOver { letters, worker }, Publisher { inbox, broker, settle, hold, link: None })
 }
 
 /// Publishes.
@@ -64,12 +65,14 @@ pub(crate) struct Publisher {
     inbox: mpsc::UnboundedReceiver<Letter>,
     broker: Broker,
     settle: Settle,
+    /// How long a letter waits for the broker before its original is given back.
+    hold: Duration,
     link: Option<(Connection, Lane)>,
 }
 
 impl Publisher {
-    /// Publishes until nobody is left who could ask for it. What cannot be published is tried again for as long as it
-    /// takes: the original stays unacked, so nothing is lost should this worker end first.
+    /// Publishes until nobody is left who could ask for it. What cannot be published is tried again until the hold is
+    /// over; its original stays unacked, so nothing is lost should this worker end first.
     pub(crate) async fn run(mut self) {
         let mut waiting = VecDeque::new();
         let mut received = Vec::new();
@@ -89,72 +92,88 @@ impl Publisher {
             waiting.extend(received.drain(..));
             // After a failure one by one, in turn: the one that is the cause is not known.
             let round = if failing { 1 } else { ROUND.min(waiting.len()) };
-            let letters = waiting.drain(..round).collect();
-            match self.noticing(letters).await {
+            let mut letters = waiting.drain(..round).map(Some).collect::<Vec<_>>();
+            match self.noticing(&mut letters).await {
                 Ok(()) => {
                     backoff.reset();
                     if waiting.is_empty() && std::mem::take(&mut failing) {
                         info!("retries and dead letters are published again");
                     }
                 }
-                Err((letters, problem)) => {
-                    waiting.extend(letters);
+                Err(problem) => {
+                    waiting.extend(letters.into_iter().flatten());
                     if !std::mem::replace(&mut failing, true) {
                         let waiting = waiting.len();
                         warn!(problem, waiting, "cannot publish retries or dead letters; trying again until it works");
                     }
+                    waiting = self.give_back_old(waiting);
                     tokio::time::sleep(backoff.next_pause()).await;
                 }
             }
         }
     }
 
-    /// One round; says so when the broker lets us wait.
-    async fn noticing(&mut self, letters: Vec<Letter>) -> Result<(), (Vec<Letter>, String)> {
+    /// Gives back the originals of letters that have waited for the whole hold; the others go on waiting. The broker does
+    /// not like messages that are held for long. A copy that it took all the same is a copy like any other.
+    fn give_back_old(&self, waiting: VecDeque<Letter>) -> VecDeque<Letter> {
+        let (old, young): (VecDeque<_>, VecDeque<_>) =
+            waiting.into_iter().partition(|letter| letter.since.elapsed() >= self.hold);
+        if !old.is_empty() {
+            warn!(messages = old.len(), "retries or dead letters could not be published for too long: given back");
+        }
+        for letter in old {
+            self.settle.give_back(letter.claim);
+        }
+        young
+    }
+
+    /// One round; says so when the broker lets us wait. What was confirmed is taken out of the letters.
+    async fn noticing(&mut self, letters: &mut [Option<Letter>]) -> Result<(), String> {
+        let oldest = letters.iter().flatten().map(|letter| letter.since).min();
+        let hold_ends = oldest.map_or_else(Instant::now, |oldest| oldest + self.hold);
         let mut round = std::pin::pin!(self.publish(letters));
         if let Ok(result) = timeout(PATIENCE, &mut round).await {
             return result;
         }
         warn!("the broker does not confirm: is it under a memory or disk alarm?");
-        let result = round.await;
+        let result = timeout_at(hold_ends, &mut round).await.map_err(|_| "the broker does not confirm".to_owned())?;
         info!("the broker confirms again");
         result
     }
 
-    /// One round. What was not confirmed comes back.
-    async fn publish(&mut self, letters: Vec<Letter>) -> Result<(), (Vec<Letter>, String)> {
-        let link = match self.link.take().filter(|(_, lane)| lane.is_open()) {
+    /// One round. What was confirmed is taken out of the letters.
+    async fn publish(&mut self, letters: &mut [Option<Letter>]) -> Result<(), String> {
+        let (connection, lane) = match self.link.take().filter(|(_, lane)| lane.is_open()) {
             Some(link) => link,
-            None => match open(&self.broker).await {
-                Ok(link) => link,
-                Err(error) => return Err((letters, chain(&error))),
-            },
+            None => open(&self.broker).await.map_err(|error| chain(&error))?,
         };
-        let (_, lane) = self.link.insert(link);
         let mut round = Round::default();
-        for Letter { draft, claim } in letters {
-            lane.send(&mut round, draft.clone(), (draft, claim)).await;
+        for (index, letter) in letters.iter().enumerate() {
+            if let Some(letter) = letter {
+                lane.send(&mut round, letter.draft.clone(), index).await;
+            }
         }
         let mut problem = None;
-        let mut unconfirmed = Vec::new();
+        let mut deleted = false;
         for verdict in round.finish().await {
-            let ((draft, claim), why) = match verdict {
+            problem = Some(match verdict {
                 Verdict::Confirmed(proof) => {
-                    self.settle.confirmed(proof.map(|(_, claim)| claim));
+                    if let Some(proof) = proof.map(|index| letters[index].take()).transpose() {
+                        self.settle.confirmed(proof.map(|letter| letter.claim));
+                    }
                     continue;
                 }
-                Verdict::Returned(token) => {
-                    // The queue was deleted: opening anew makes it again.
-                    self.link = None;
-                    (token, "no queue is bound to the routing key".to_owned())
+                Verdict::Returned(_) => {
+                    deleted = true;
+                    "no queue is bound to the routing key".to_owned()
                 }
-                Verdict::Nacked(token) => (token, "the broker refused the message: the queue is full".to_owned()),
-                Verdict::Unknown(token, error) => (token, chain(&error)),
-            };
-            unconfirmed.push(Letter { draft, claim });
-            problem = Some(why);
+                Verdict::Nacked(_) => "the broker refused the message: the queue is full".to_owned(),
+                Verdict::Unknown(_, error) => chain(&error),
+            });
         }
-        problem.map_or(Ok(()), |problem| Err((unconfirmed, problem)))
+        // Where the queue was deleted, opening anew makes it again.
+        self.link = (!deleted).then_some((connection, lane));
+        problem.map_or(Ok(()), Err)
     }
 }
 

@@ -16,6 +16,8 @@ const NOT_ACTED_ON: [u16; 2] = [429, 503];
 const IDEMPOTENCY_KEY: &str = "idempotency-key";
 /// Deliveries that came back unsettled this often are poison: something about them may crash their workers.
 const POISON_AFTER: u64 = 20;
+/// From here on they are suspected of it.
+const SUSPECT_AFTER: u64 = POISON_AFTER / 2;
 
 /// How failures are tried again.
 #[derive(Clone, Debug)]
@@ -106,6 +108,11 @@ pub(crate) fn seen(task: &Task, known: &Known) -> Seen {
         Some(failed_at) if known.fetched_at <= failed_at => Seen::Outdated,
         _ => Seen::GivenUp,
     }
+}
+
+/// Whether a delivery has come back so often that it may be what crashes its worker.
+pub(crate) fn is_suspect(task: &Task) -> bool {
+    task.returned >= SUSPECT_AFTER && !is_poison(task)
 }
 
 /// Whether a delivery has come back too often.

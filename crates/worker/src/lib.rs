@@ -10,6 +10,7 @@ pub mod pipeline;
 // The road.
 mod consume;
 mod recognise;
+mod isolate;
 mod admit;
 mod fetch;
 mod judge;

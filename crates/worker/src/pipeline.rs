@@ -16,6 +16,7 @@ use crate::commit::{Commit, Commits};
 use crate::config::WorkConfig;
 use crate::consume::Consume;
 use crate::fetch::Fetcher;
+use crate::isolate::Isolate;
 use crate::judge::Policy;
 use crate::recognise::Recognise;
 use crate::resolver::Resolver;
@@ -107,7 +108,7 @@ pub async fn run(config: WorkConfig, deps: Deps, stop: Stop) -> Result<Summary, 
 
     // From the end of the road to its beginning: each stage is given the way to the next one.
     let (settle, settling) = settle::channel();
-    let (hand_over, publisher) = hand_over::channel(pod.clone(), broker.clone(), settle.clone());
+    let (hand_over, publisher) = hand_over::channel(pod.clone(), broker.clone(), settle.clone(), config.hold);
     let commits = Commits::new(Commit {
         store: store.clone(),
         settle: settle.clone(),
@@ -130,9 +131,12 @@ pub async fn run(config: WorkConfig, deps: Deps, stop: Stop) -> Result<Summary, 
     };
     let admission = Arc::new(Admission::new(config.concurrency, stage));
     let (copies, to_recognise) = mpsc::unbounded_channel();
+    let (suspects, to_isolate) = mpsc::unbounded_channel();
+    let isolate = Isolate { admission: admission.clone(), settle: settle.clone(), stop: stop.clone() };
     let recognise = Recognise {
         store,
         admission: admission.clone(),
+        suspects: suspects.clone(),
         hand_over: hand_over.clone(),
         settle: settle.clone(),
         services: services.clone(),
@@ -147,6 +151,7 @@ pub async fn run(config: WorkConfig, deps: Deps, stop: Stop) -> Result<Summary, 
         claims: Claims::default(),
         admission: admission.clone(),
         copies,
+        suspects,
         hand_over,
         settle,
         tally: tally.clone(),
@@ -161,11 +166,14 @@ pub async fn run(config: WorkConfig, deps: Deps, stop: Stop) -> Result<Summary, 
     let limits = Limits { rows: config.batch_rows, bytes: config.batch_bytes, age: config.batch_age };
     let batch = tokio::spawn(batch::run(collected, limits, commits));
     let recognise = tokio::spawn(recognise.run(to_recognise));
+    let isolate = tokio::spawn(isolate.run(to_isolate));
     let fetches = tokio::spawn(async move {
         consume.run().await;
         // Nothing comes in any more: what is under way is all there is.
-        if let Err(panic) = recognise.await {
-            std::panic::resume_unwind(panic.into_panic());
+        for before in [recognise, isolate] {
+            if let Err(panic) = before.await {
+                std::panic::resume_unwind(panic.into_panic());
+            }
         }
         admission.finish().await;
     });

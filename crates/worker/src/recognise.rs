@@ -17,7 +17,7 @@ use crate::backoff::Backoff;
 use crate::failure::chain;
 use crate::hand_over::HandOver;
 use crate::job::Job;
-use crate::judge::{Seen, seen};
+use crate::judge::{Seen, is_suspect, seen};
 use crate::services::Services;
 use crate::settle::Settle;
 
@@ -28,6 +28,8 @@ const AT_ONCE: usize = 500;
 pub(crate) struct Recognise {
     pub(crate) store: Arc<Store>,
     pub(crate) admission: Arc<Admission>,
+    /// Where goes what may crash a worker.
+    pub(crate) suspects: mpsc::UnboundedSender<Job>,
     pub(crate) hand_over: HandOver,
     pub(crate) settle: Settle,
     pub(crate) services: Services,
@@ -86,7 +88,10 @@ impl Recognise {
     }
 
     async fn admit(&self, job: Job) {
-        if let Err(job) = self.admission.admit(job, &self.stop).await {
+        if is_suspect(&job.task) {
+            // The stage lives until this one has ended.
+            _ = self.suspects.send(job);
+        } else if let Err(job) = self.admission.admit(job, &self.stop).await {
             self.settle.give_back(job.claim);
         }
     }
