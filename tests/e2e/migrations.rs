@@ -8,10 +8,15 @@ use sqlx::Executor;
 const NEWER_RELEASE: &str = "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) \
                              VALUES (9999, 'of a newer release', TRUE, 'x', 1)";
 
+/// What makes a database as good as new.
+const NO_SCHEMA: &str = "DROP TABLE fetches, hosts, robots, _sqlx_migrations";
+/// What takes a database back to the first release.
+const FIRST_RELEASE: [&str; 2] = ["DROP TABLE hosts, robots", "DELETE FROM _sqlx_migrations WHERE version > 1"];
+
 #[tokio::test]
 async fn two_releases_may_migrate_at_the_same_time() -> anyhow::Result<()> {
     let world = World::new().await?;
-    world.database.execute("DROP TABLE fetches, _sqlx_migrations").await?;
+    world.database.execute(NO_SCHEMA).await?;
     let many = futures_util::future::join_all((0..6).map(|_| world.run(&["migrate"], ""))).await;
     for ended in many {
         let ended = ended?;
@@ -39,10 +44,12 @@ async fn a_worker_goes_on_under_a_newer_schema() -> anyhow::Result<()> {
 #[tokio::test]
 async fn a_worker_refuses_an_older_schema_and_says_what_to_do() -> anyhow::Result<()> {
     let world = World::new().await?;
-    world.database.execute("UPDATE _sqlx_migrations SET version = 0 WHERE version = 1").await?;
+    for statement in FIRST_RELEASE {
+        world.database.execute(statement).await?;
+    }
     let ended = world.run(&["work", "--listen", "off"], "").await?;
     assert_eq!(ended.code, Some(1), "{ended:?}");
-    assert!(ended.stderr.contains("schema version 0") && ended.stderr.contains("fetchline migrate"), "{ended:?}");
+    assert!(ended.stderr.contains("schema version 1") && ended.stderr.contains("fetchline migrate"), "{ended:?}");
     assert!(ended.stderr.contains(&format!("needs {}", Store::schema_needed())), "{ended:?}");
     Ok(())
 }
@@ -50,8 +57,25 @@ async fn a_worker_refuses_an_older_schema_and_says_what_to_do() -> anyhow::Resul
 #[tokio::test]
 async fn a_worker_without_a_schema_says_what_to_do() -> anyhow::Result<()> {
     let world = World::new().await?;
-    world.database.execute("DROP TABLE fetches, _sqlx_migrations").await?;
+    world.database.execute(NO_SCHEMA).await?;
     let ended = world.run(&["work", "--listen", "off"], "").await?;
     assert!(ended.code == Some(1) && ended.stderr.contains("fetchline migrate"), "{ended:?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_database_that_holds_data_keeps_them_when_it_is_migrated() -> anyhow::Result<()> {
+    let world = World::new().await?;
+    world.produce("before", &world.pages(3)).await?;
+    world.work_until_empty(&[]).await?;
+    for statement in FIRST_RELEASE {
+        world.database.execute(statement).await?;
+    }
+    let ended = world.run(&["migrate"], "").await?;
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    world.produce("after", &world.pages(3)).await?;
+    world.work_until_empty(&[]).await?;
+    let rows = async |run| world.count(&format!("SELECT COUNT(*) FROM fetches WHERE run = '{run}'")).await;
+    assert_eq!((rows("before").await?, rows("after").await?), (3, 3));
     Ok(())
 }

@@ -26,6 +26,10 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N", env = "FETCHLINE_PREFETCH")]
     prefetch: Option<usize>,
 
+    /// Fetches at once at one host, in this worker. What all workers together may ask of a host: `fetchline hosts set`
+    #[arg(long, value_name = "N", env = "FETCHLINE_PER_HOST", default_value_t = 30)]
+    per_host: usize,
+
     /// A batch is written when it has this many rows
     #[arg(long, value_name = "N", env = "FETCHLINE_BATCH_ROWS", default_value_t = 500)]
     batch_rows: usize,
@@ -172,6 +176,7 @@ impl Args {
             pod,
             concurrency: self.concurrency,
             prefetch: self.prefetch.unwrap_or(default_prefetch).min(MAX_PREFETCH + 1),
+            per_host: self.per_host,
             batch_rows: self.batch_rows,
             batch_age: self.batch_age,
             batch_bytes: self.batch_bytes,

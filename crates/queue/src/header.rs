@@ -9,6 +9,8 @@ pub(crate) const RUN: &str = "x-run";
 pub(crate) const PART: &str = "x-part";
 /// 1 for the first try.
 pub(crate) const ATTEMPT: &str = "x-attempt";
+/// How often a task was put off without a try, since its host had no slot.
+pub(crate) const PARKED: &str = "x-parked";
 /// Why a message is dead, as one word.
 pub(crate) const REASON: &str = "x-reason";
 /// Why a message is dead, for people.

@@ -79,6 +79,14 @@ impl Draft {
         Self::stamped(tier.key().into(), properties.with_headers(headers), original.body)
     }
 
+    /// The copy of a message that waits for its host, without having been tried. `times` counts that, so that no copy is
+    /// taken for the message that it replaces.
+    pub fn parked(original: Original, tier: Tier, times: u32) -> Self {
+        let (properties, mut headers) = carried(&original.properties);
+        put_number(&mut headers, header::PARKED, times);
+        Self::stamped(tier.key().into(), properties.with_headers(headers), original.body)
+    }
+
     /// The copy of a message that is given up. Moved back by hand, it is a first try again.
     pub fn dead(original: Original, death: &Death, worker: &str) -> Self {
         let (properties, mut headers) = carried(&original.properties);

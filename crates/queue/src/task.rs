@@ -58,6 +58,8 @@ pub struct Task {
     pub message_id: Option<String>,
     /// 1 for the first try.
     pub attempt: u32,
+    /// How often the task was put off without a try.
+    pub parked: u32,
     /// How often the broker got the message back unsettled.
     pub returned: u64,
     /// When the message was given up before, where it was replayed or moved back since. What is known of its task from
@@ -254,7 +256,7 @@ impl Task {
     /// A task that has not been tried yet.
     pub fn new(order: Order, run: String, part: String, key: Key) -> Self {
         let (part, message_id) = (Some(part), Some(key.to_string()));
-        Self { order, run, part, key, message_id, attempt: 1, returned: 0, failed_at: None }
+        Self { order, run, part, key, message_id, attempt: 1, parked: 0, returned: 0, failed_at: None }
     }
 
     /// Reads what the broker delivered.
@@ -277,6 +279,8 @@ impl Task {
             key,
             message_id,
             attempt: u32::try_from(attempt).unwrap_or(u32::MAX).max(1),
+            parked: header::number(properties, header::PARKED)
+                .map_or(0, |times| u32::try_from(times).unwrap_or(u32::MAX)),
             returned: header::number(properties, header::DELIVERY_COUNT).unwrap_or(0),
             failed_at: header::text(properties, header::FAILED_AT)
                 .and_then(|text| OffsetDateTime::parse(&text, &Rfc3339).ok()),

@@ -7,6 +7,7 @@
 mod batch;
 mod error;
 mod fetch;
+mod hosts;
 mod known;
 mod migrate;
 mod pool;
@@ -15,6 +16,7 @@ mod runs;
 pub use batch::{Batch, Committed, MAX_BATCH_ROWS, Refusal, Unwritten, Written};
 pub use error::Error;
 pub use fetch::{Body, Fetch, Outcome};
+pub use hosts::{HostLimit, KnownHosts, Reserved};
 pub use known::{Known, LookedUp, NotLookedUp};
 pub use pool::{Store, StoreConfig};
 pub use runs::FetchTimes;

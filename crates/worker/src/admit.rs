@@ -1,14 +1,17 @@
-//! Bounds how many fetches run at once: the permit is taken before the work begins.
+//! Gives each task its turn, and then does the work: fetch, judge, and the way on.
+//!
+//! Every task that is admitted has a small future of its own, which waits; there are never more of them than the prefetch.
+//! What a fetch needs comes into being when its turn has come.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use fetchline_queue::{Death, Task};
 use fetchline_store::{Fetch, Outcome};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use crate::config::StoreBody;
 use crate::extract;
@@ -16,54 +19,48 @@ use crate::fetch::{Answer, Fetcher};
 use crate::hand_over::HandOver;
 use crate::job::{Finished, Job};
 use crate::judge::{self, Judgement, Policy};
+use crate::settle::Settle;
 use crate::summary::Tally;
+use crate::turn::{NoTurn, Turn, Turns};
 
 /// Starts fetches, and knows which are under way.
 pub(crate) struct Admission {
-    permits: Arc<Semaphore>,
     tasks: TaskTracker,
     stage: Arc<Stage>,
 }
 
 /// What every fetch needs.
 pub(crate) struct Stage {
+    pub(crate) turns: Arc<Turns>,
     pub(crate) fetcher: Fetcher,
     pub(crate) keep: StoreBody,
     pub(crate) worker: Arc<str>,
     pub(crate) policy: Policy,
     pub(crate) results: mpsc::UnboundedSender<(Fetch, Finished)>,
     pub(crate) hand_over: HandOver,
+    pub(crate) settle: Settle,
     pub(crate) tally: Arc<Tally>,
     /// When this is cancelled, fetches end where they are: their messages come back.
     pub(crate) grace_over: CancellationToken,
 }
 
 impl Admission {
-    pub(crate) fn new(concurrency: usize, stage: Stage) -> Self {
-        Self { permits: Arc::new(Semaphore::new(concurrency)), tasks: TaskTracker::new(), stage: Arc::new(stage) }
+    pub(crate) fn new(stage: Stage) -> Self {
+        Self { tasks: TaskTracker::new(), stage: Arc::new(stage) }
     }
 
-    /// Waits for a permit and starts the fetch. Gives the job back when `stop` comes first. Poison is recorded instead.
-    pub(crate) async fn admit(&self, job: Job, stop: &CancellationToken) -> Result<(), Job> {
+    /// Lets the task wait for its turn. Poison is recorded instead.
+    pub(crate) fn admit(&self, job: Job) {
         if judge::is_poison(&job.task) {
-            self.give_up_poison(job);
-            return Ok(());
+            return self.give_up_poison(job);
         }
-        let permit = tokio::select! {
-            biased;
-            () = stop.cancelled() => return Err(job),
-            permit = self.permits.clone().acquire_owned() => permit,
-        };
-        let Ok(permit) = permit else { return Err(job) };
         let stage = self.stage.clone();
         self.tasks.spawn(async move {
             tokio::select! {
-                () = stage.work(job) => {}
+                () = stage.run(job) => {}
                 () = stage.grace_over.cancelled() => {}
             }
-            drop(permit);
         });
-        Ok(())
     }
 
     /// Records a task as poison, without a fetch.
@@ -71,6 +68,11 @@ impl Admission {
         warn!(url = %job.task.order.address, run = job.task.run, "a task came back too often; it is given up");
         let error = format!("delivered {} times without being settled: does it crash its worker?", job.task.returned);
         self.stage.record(job, Answer::without(Outcome::Poison, error), Duration::ZERO, true);
+    }
+
+    /// Gives back what waits for its turn. What is being fetched goes on.
+    pub(crate) fn close(&self) {
+        self.stage.turns.close();
     }
 
     /// Waits for the fetches that are under way.
@@ -81,10 +83,25 @@ impl Admission {
 }
 
 impl Stage {
-    async fn work(&self, job: Job) {
+    async fn run(&self, job: Job) {
+        match self.turns.take(&job.task.order.address).await {
+            // Its channel was lost while it waited: it is delivered again, and may be with another worker already.
+            Ok(_) if !job.claim.is_live() => {}
+            // Boxed, so that a task that waits is small.
+            Ok(turn) => Box::pin(self.work(job, turn)).await,
+            Err(no_turn) => self.put_off(job, no_turn),
+        }
+    }
+
+    async fn work(&self, job: Job, mut turn: Turn) {
         let started = Instant::now();
-        let answer = self.fetcher.fetch(&job.task.order).await;
+        let answer = self.fetcher.fetch(&job.task.order, &mut turn).await;
+        drop(turn);
         let elapsed = started.elapsed();
+        let answer = match answer {
+            Ok(answer) => answer,
+            Err(no_turn) => return self.put_off(job, no_turn),
+        };
         let judgement = self.policy.judge(&job.task, &answer);
         if answer.outcome != Outcome::Ok {
             self.tell(&job.task, &answer, judgement);
@@ -97,6 +114,27 @@ impl Stage {
                 self.hand_over.retry(job.original, tier, job.task.attempt + 1, job.claim);
             }
         }
+    }
+
+    /// The task gets no turn here and now. That costs it no attempt.
+    fn put_off(&self, job: Job, no_turn: NoTurn) {
+        let Job { task, original, claim } = job;
+        let tier = match no_turn {
+            NoTurn::GiveBack => None,
+            NoTurn::Later(wait) => self.policy.nearest(wait),
+        };
+        let Some(tier) = tier else { return self.settle.give_back(claim) };
+        if !claim.is_live() {
+            return;
+        }
+        debug!(
+            host = task.order.address.host(),
+            url = %task.order.address,
+            seconds = tier.delay().as_secs(),
+            "the host has no slot for a while; the task waits for it in a delay queue"
+        );
+        self.tally.parked();
+        self.hand_over.park(original, tier, task.parked.saturating_add(1), claim);
     }
 
     /// Sends the row on its way.

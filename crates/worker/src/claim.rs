@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use fetchline_queue::{Key, Task};
@@ -21,18 +22,26 @@ pub(crate) struct Receipt {
     pub(crate) tag: u64,
 }
 
-/// One try of a task. Only a message of the same try is a copy: a retry, or a replay, *replaces* the message that it came
+/// One try of a task. Only a message of the same try is a copy: a retry, a replay, or one that was put off *replaces* the message that it came
 /// from, and may arrive while that one still waits for its confirm. Were it to join, both would be acked, and nothing left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Try {
     key: Key,
     attempt: u32,
+    parked: u32,
     failed_at: Option<OffsetDateTime>,
 }
 
 /// The tries that this worker is at work on, with the receipts of their copies; cheap to clone.
 #[derive(Clone, Default)]
-pub(crate) struct Claims(Arc<Mutex<HashMap<Try, Vec<Receipt>>>>);
+pub(crate) struct Claims(Arc<Inner>);
+
+#[derive(Default)]
+struct Inner {
+    tries: Mutex<HashMap<Try, Vec<Receipt>>>,
+    /// The number of the session whose receipts can be settled; 0 for none.
+    session: AtomicU64,
+}
 
 /// The right to settle every delivery of a task. Dropping it means that they all come back.
 #[must_use = "dropping a claim means that the message comes back"]
@@ -51,7 +60,8 @@ impl Claims {
         if task.message_id.is_none() {
             return Some(self.without_task(receipt));
         }
-        let this = Try { key: task.key, attempt: task.attempt, failed_at: task.failed_at };
+        let Task { key, attempt, parked, failed_at, .. } = *task;
+        let this = Try { key, attempt, parked, failed_at };
         match self.lock().entry(this) {
             Entry::Vacant(free) => {
                 // No allocation while there is no copy.
@@ -65,6 +75,16 @@ impl Claims {
         }
     }
 
+    /// From now on only receipts of this session can be settled.
+    pub(crate) fn session_begins(&self, number: u64) {
+        self.0.session.store(number, Ordering::Relaxed);
+    }
+
+    /// Whatever came in so far is delivered again, here or elsewhere.
+    pub(crate) fn session_is_lost(&self) {
+        self.session_begins(0);
+    }
+
     /// The claim on a message that is no task.
     pub(crate) fn without_task(&self, receipt: Receipt) -> Claim {
         self.claim(receipt, None)
@@ -75,11 +95,22 @@ impl Claims {
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<Try, Vec<Receipt>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.tries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Claim {
+    /// Whether the delivery or a copy of it can still be settled. Where none can, the message is delivered again, maybe to
+    /// another worker: what has not been begun is better left.
+    pub(crate) fn is_live(&self) -> bool {
+        let present = self.claims.0.session.load(Ordering::Relaxed);
+        let of_session = |receipt: &Receipt| receipt.channel == present;
+        self.receipt.as_ref().is_some_and(of_session)
+            || self
+                .this
+                .is_some_and(|this| self.claims.lock().get(&this).is_some_and(|copies| copies.iter().any(of_session)))
+    }
+
     /// Ends when the claim does, whether it is settled or dropped.
     pub(crate) fn end_of(&mut self) -> oneshot::Receiver<()> {
         let (sender, receiver) = oneshot::channel();
@@ -138,14 +169,30 @@ mod tests {
     }
 
     #[test]
+    fn a_claim_lives_with_the_session_of_its_receipt_or_of_a_copy() {
+        let claims = Claims::default();
+        claims.session_begins(1);
+        let claim = claims.take(&task("1"), receipt(1, 1)).unwrap();
+        assert!(claim.is_live());
+        claims.session_is_lost();
+        assert!(!claim.is_live());
+        claims.session_begins(2);
+        assert!(!claim.is_live());
+        assert!(claims.take(&task("1"), receipt(2, 1)).is_none());
+        assert!(claim.is_live());
+    }
+
+    #[test]
     fn what_replaces_a_message_does_not_join_it() {
         let claims = Claims::default();
         let first = claims.take(&task("1"), receipt(1, 1));
         let retry = Task { attempt: 2, ..task("1") };
         let replay = Task { failed_at: Some(OffsetDateTime::UNIX_EPOCH), ..task("1") };
+        let parked = Task { parked: 1, ..task("1") };
         assert!(first.is_some());
         assert!(claims.take(&retry, receipt(1, 2)).is_some_and(|claim| claim.into_receipts().count() == 1));
         assert!(claims.take(&replay, receipt(1, 3)).is_some());
+        assert!(claims.take(&parked, receipt(1, 4)).is_some());
     }
 
     #[test]

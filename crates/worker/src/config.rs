@@ -37,6 +37,8 @@ pub struct WorkConfig {
     pub concurrency: usize,
     /// Messages held unacked; never more.
     pub prefetch: usize,
+    /// Fetches at once at one host.
+    pub per_host: usize,
     /// A batch closes at this many rows,
     pub batch_rows: usize,
     /// or this long after its first row,
@@ -88,6 +90,7 @@ impl WorkConfig {
             }
         };
         refuse(self.concurrency == 0, "--concurrency is 0: nothing would ever be fetched".to_owned());
+        refuse(self.per_host == 0, "--per-host is 0: nothing would ever be fetched".to_owned());
         refuse(
             self.prefetch < self.concurrency || self.prefetch > MAX_PREFETCH,
             format!(
@@ -140,6 +143,7 @@ mod tests {
             pod: "pod-1".to_owned(),
             concurrency: 100,
             prefetch: WorkConfig::default_prefetch(100, 500, Duration::from_secs(30), Duration::from_secs(600)),
+            per_host: 30,
             batch_rows: 500,
             batch_age: Duration::from_millis(250),
             batch_bytes: 4 << 20,
@@ -174,6 +178,7 @@ mod tests {
     fn every_problem_is_reported_at_once() {
         let broken = WorkConfig {
             concurrency: 0,
+            per_host: 0,
             batch_rows: 100_000,
             batch_bytes: 0,
             grace: Duration::from_secs(30),
@@ -185,6 +190,7 @@ mod tests {
         let problems = broken.problems();
         for flag in [
             "--concurrency",
+            "--per-host",
             "--batch-rows",
             "--batch-bytes",
             "--grace",

@@ -82,6 +82,7 @@ impl Consume {
                             info!(seconds = since.elapsed().as_secs(), "the broker is back, consuming again");
                         }
                     }
+                    self.claims.session_begins(session.number());
                     self.settle.opened(session.clone());
                     self.session.send_replace(Some(session.clone()));
                     self.consume(&session, consumer).await
@@ -96,6 +97,7 @@ impl Consume {
                     continue;
                 }
                 End::Lost(cause) => {
+                    self.claims.session_is_lost();
                     self.services.broker_fails(&cause);
                     // Once per cause, not per try.
                     let since = lost.as_ref().map_or_else(Instant::now, |(since, _)| *since);
@@ -149,7 +151,7 @@ impl Consume {
             match next {
                 // What was delivered in advance on a channel that is lost comes again on the next one.
                 Some(Ok(_)) if !session.channel().status().connected() => {}
-                Some(Ok(delivery)) => self.take(session, delivery).await,
+                Some(Ok(delivery)) => self.take(session, delivery),
                 Some(Err(error)) => return End::Lost(describe(&error)),
                 None => return End::Lost("the broker cancelled the consumer: was the queue deleted?".to_owned()),
             }
@@ -166,13 +168,13 @@ impl Consume {
         consumer.next().await
     }
 
-    async fn take(&self, session: &Session, delivery: Delivery) {
+    fn take(&self, session: &Session, delivery: Delivery) {
         self.tally.begin();
         let receipt = self.settle.receipt(session, delivery.delivery_tag);
         let redelivered = delivery.redelivered;
         let original = Original { properties: delivery.properties, body: delivery.data };
         match Task::read(&original.properties, &original.body) {
-            Ok(task) => self.route(task, original, receipt, redelivered).await,
+            Ok(task) => self.route(task, original, receipt, redelivered),
             Err(reason) => {
                 warn!(%reason, pod = &*self.pod, "a message is no task; it goes to the dead letters");
                 self.tally.dead();
@@ -182,7 +184,7 @@ impl Consume {
     }
 
     /// A copy of what is under way joins it; what can be a copy of something older is looked up; the rest is fetched.
-    async fn route(&self, task: Task, original: Original, receipt: Receipt, redelivered: bool) {
+    fn route(&self, task: Task, original: Original, receipt: Receipt, redelivered: bool) {
         let Some(claim) = self.claims.take(&task, receipt) else { return };
         let can_be_copy = task.message_id.is_some() && (redelivered || task.attempt > 1);
         let job = Job { task, original, claim };
@@ -191,8 +193,8 @@ impl Consume {
             _ = self.copies.send(job);
         } else if is_suspect(&job.task) {
             _ = self.suspects.send(job);
-        } else if let Err(job) = self.admission.admit(job, &self.stop).await {
-            self.settle.give_back(job.claim);
+        } else {
+            self.admission.admit(job);
         }
     }
 

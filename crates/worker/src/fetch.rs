@@ -9,8 +9,10 @@ use http::{HeaderMap, Method, StatusCode};
 use reqwest::{Client, Response, redirect, retry};
 
 use crate::config::WorkConfig;
+use crate::deadline::{Deadline, Over};
 use crate::failure;
 use crate::resolver::Resolver;
+use crate::turn::{NoTurn, Turn};
 
 /// Redirects that are followed, as many as browsers' engines and curl's users expect at most in practice.
 const MAX_REDIRECTS: usize = 10;
@@ -79,21 +81,24 @@ impl Fetcher {
         Ok(Self { client, timeout: config.timeout, max_body: config.max_body })
     }
 
-    /// Sends the order and reads what comes back. A failure is an answer, too.
-    pub(crate) async fn fetch(&self, order: &Order) -> Answer {
+    /// Sends the order and reads what comes back. A failure is an answer, too; only where a redirect leads to a host that
+    /// gives no turn, there is none.
+    pub(crate) async fn fetch(&self, order: &Order, turn: &mut Turn) -> Result<Answer, NoTurn> {
         let mut progress = Progress::default();
-        let outcome = match tokio::time::timeout(self.timeout, self.follow(order, &mut progress)).await {
+        let deadline = Deadline::after(self.timeout);
+        let outcome = match deadline.bound(self.follow(order, &mut progress, turn, &deadline)).await {
             Ok(Ok(outcome)) => outcome,
-            Ok(Err(failure)) => {
+            Ok(Err(End::Failed(failure))) => {
                 progress.error = Some(failure.text);
                 failure.outcome
             }
-            Err(_) => {
+            Ok(Err(End::NoTurn(no_turn))) => return Err(no_turn),
+            Err(Over) => {
                 progress.error = Some(format!("not finished within {} s", self.timeout.as_secs_f64()));
                 Outcome::Timeout
             }
         };
-        Answer {
+        Ok(Answer {
             outcome,
             status: progress.status.map(|status| status.as_u16()),
             redirected_to: progress.redirected_to,
@@ -101,19 +106,29 @@ impl Fetcher {
             body: progress.body,
             error: progress.error,
             retry_after: progress.retry_after,
-        }
+        })
     }
 
-    async fn follow(&self, order: &Order, progress: &mut Progress) -> Result<Outcome, Failure> {
+    async fn follow(
+        &self,
+        order: &Order,
+        progress: &mut Progress,
+        turn: &mut Turn,
+        deadline: &Deadline,
+    ) -> Result<Outcome, End> {
         let mut hop = Hop::first(order);
         for _ in 0..=MAX_REDIRECTS {
+            if progress.redirected_to.is_some() {
+                deadline.stand_still(turn.next(&hop.address)).await.map_err(End::NoTurn)?;
+            }
             let mut response = hop.send(&self.client).await?;
             let status = response.status();
             progress.status = Some(status);
+            let asked = || text_of(response.headers(), RETRY_AFTER);
+            progress.retry_after = asked().and_then(|value| retry_after(&value, SystemTime::now()));
+            turn.answered(status.as_u16(), progress.retry_after);
             let Some(location) = redirect_location(&response) else {
                 progress.content_type = text_of(response.headers(), CONTENT_TYPE);
-                progress.retry_after =
-                    text_of(response.headers(), RETRY_AFTER).and_then(|value| retry_after(&value, SystemTime::now()));
                 progress.body = Some(self.read(&mut response).await?);
                 if status.is_success() {
                     return Ok(Outcome::Ok);
@@ -125,7 +140,7 @@ impl Fetcher {
             hop.redirect(status, &location)?;
             progress.redirected_to = Some(hop.address.clone());
         }
-        Err(Failure { outcome: Outcome::Redirect, text: format!("more than {MAX_REDIRECTS} redirects") })
+        Err(Failure { outcome: Outcome::Redirect, text: format!("more than {MAX_REDIRECTS} redirects") }.into())
     }
 
     /// Reads the body to its end, or drops the connection on purpose when it is too large.
@@ -164,6 +179,18 @@ struct Progress {
 struct Failure {
     outcome: Outcome,
     text: String,
+}
+
+/// Why a fetch ends without an answer.
+enum End {
+    Failed(Failure),
+    NoTurn(NoTurn),
+}
+
+impl<F: Into<Failure>> From<F> for End {
+    fn from(failure: F) -> Self {
+        Self::Failed(failure.into())
+    }
 }
 
 impl From<reqwest::Error> for Failure {

@@ -43,6 +43,11 @@ impl HandOver {
         self.send(Draft::retry(original, tier, attempt), claim);
     }
 
+    /// The task waits for its host, and that is no try.
+    pub(crate) fn park(&self, original: Original, tier: Tier, times: u32, claim: Claim) {
+        self.send(Draft::parked(original, tier, times), claim);
+    }
+
     /// The message is given up. Its row, where there is one, has to be durable.
     pub(crate) fn dead(&self, original: Original, death: &Death, claim: Claim) {
         self.send(Draft::dead(original, death, &self.worker), claim);

@@ -9,12 +9,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
-use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use crate::admit::Admission;
 use crate::job::Job;
-use crate::settle::Settle;
 
 /// After the first one it is waited for others, so that the order is random also when the guilty one comes first.
 const GATHER: Duration = Duration::from_secs(1);
@@ -22,8 +20,6 @@ const GATHER: Duration = Duration::from_secs(1);
 /// Fetches suspects one at a time.
 pub(crate) struct Isolate {
     pub(crate) admission: Arc<Admission>,
-    pub(crate) settle: Settle,
-    pub(crate) stop: CancellationToken,
 }
 
 impl Isolate {
@@ -46,9 +42,7 @@ impl Isolate {
             }
             let mut job = waiting.swap_remove(rand::random_range(0..waiting.len()));
             let settled = job.claim.end_of();
-            if let Err(job) = self.admission.admit(job, &self.stop).await {
-                self.settle.give_back(job.claim);
-            }
+            self.admission.admit(job);
             // An error says that the other end was dropped, which is how a claim ends.
             _ = settled.await;
         }

@@ -50,6 +50,16 @@ impl Policy {
         self.tier(task.attempt, answer.retry_after).map_or(Judgement::GivenUp, Judgement::Retry)
     }
 
+    /// Where a task waits that has no turn for about so long: in the tier that is nearest to it.
+    pub(crate) fn nearest(&self, wait: Duration) -> Option<Tier> {
+        self.delays.iter().min_by_key(|tier| tier.delay().abs_diff(wait)).copied()
+    }
+
+    /// The shortest delay.
+    pub(crate) fn shortest(&self) -> Option<Tier> {
+        self.delays.iter().min().copied()
+    }
+
     /// The later of the attempt's own tier and the first that is long enough; the longest where none is.
     fn tier(&self, attempt: u32, retry_after: Option<Duration>) -> Option<Tier> {
         let index = (attempt.max(1) as usize - 1).min(self.delays.len().checked_sub(1)?);
@@ -186,6 +196,13 @@ mod tests {
         assert_eq!(judge(1, 11), Judgement::Retry(tier(60)));
         assert_eq!(judge(1, 86_400), Judgement::Retry(tier(600)));
         assert_eq!(judge(2, 5), Judgement::Retry(tier(60)));
+    }
+
+    #[test]
+    fn what_waits_for_its_host_waits_in_the_nearest_tier_and_a_paused_hosts_in_the_longest() {
+        let nearest = |seconds| policy().nearest(Duration::from_secs(seconds));
+        assert_eq!((nearest(20), nearest(50)), (Some(tier(10)), Some(tier(60))));
+        assert_eq!((nearest(500), policy().nearest(Duration::MAX)), (Some(tier(600)), Some(tier(600))));
     }
 
     #[test]

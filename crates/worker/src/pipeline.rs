@@ -5,23 +5,26 @@ use std::time::Duration;
 
 use fetchline_queue::{Broker, Tier};
 use fetchline_store::Store;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::admit::{Admission, Stage};
-use crate::batch::Limits;
+use crate::batch::Limits as BatchLimits;
 use crate::claim::Claims;
 use crate::commit::{Commit, Commits};
 use crate::config::WorkConfig;
 use crate::consume::Consume;
 use crate::fetch::Fetcher;
+use crate::host::Hosts;
 use crate::isolate::Isolate;
 use crate::judge::Policy;
+use crate::limits::Limits;
 use crate::recognise::Recognise;
 use crate::resolver::Resolver;
 use crate::services::Services;
 use crate::summary::{Summary, Tally};
+use crate::turn::Turns;
 use crate::{batch, hand_over, health, idle, settle};
 
 /// How long the last writes may take when the grace is over.
@@ -119,20 +122,39 @@ pub async fn run(config: WorkConfig, deps: Deps, stop: Stop) -> Result<Summary, 
         grace_over: grace_over.clone(),
     });
     let (results, collected) = mpsc::unbounded_channel();
+    let policy = Policy { delays: tiers, max_attempts: config.max_attempts };
+    let limits = Arc::new(Limits::default());
+    tokio::spawn({
+        let (limits, store, end) = (limits.clone(), store.clone(), side_end.clone());
+        async move { limits.follow(&store, end).await }
+    });
+    let turns = Turns {
+        permits: Arc::new(Semaphore::new(config.concurrency)),
+        hosts: Arc::new(Hosts::new(config.per_host)),
+        limits,
+        store: store.clone(),
+        services: services.clone(),
+        // What would wait for longer is better kept by the broker, though that costs it more than waiting here.
+        patience: policy.shortest().map_or(Duration::ZERO, Tier::delay) * 2,
+        hold: config.hold,
+        stop: stop.clone(),
+    };
     let stage = Stage {
+        turns: Arc::new(turns),
         fetcher,
         keep: config.store_body,
         worker: pod.clone(),
-        policy: Policy { delays: tiers, max_attempts: config.max_attempts },
+        policy,
         results,
         hand_over: hand_over.clone(),
+        settle: settle.clone(),
         tally: tally.clone(),
         grace_over: grace_over.clone(),
     };
-    let admission = Arc::new(Admission::new(config.concurrency, stage));
+    let admission = Arc::new(Admission::new(stage));
     let (copies, to_recognise) = mpsc::unbounded_channel();
     let (suspects, to_isolate) = mpsc::unbounded_channel();
-    let isolate = Isolate { admission: admission.clone(), settle: settle.clone(), stop: stop.clone() };
+    let isolate = Isolate { admission: admission.clone() };
     let recognise = Recognise {
         store,
         admission: admission.clone(),
@@ -163,13 +185,14 @@ pub async fn run(config: WorkConfig, deps: Deps, stop: Stop) -> Result<Summary, 
     // A quarter of the prefetch may wait for a slow one: the rest keeps the fetches busy.
     let settling = tokio::spawn(settling.run(config.prefetch / 4));
     let publisher = tokio::spawn(publisher.run());
-    let limits = Limits { rows: config.batch_rows, bytes: config.batch_bytes, age: config.batch_age };
+    let limits = BatchLimits { rows: config.batch_rows, bytes: config.batch_bytes, age: config.batch_age };
     let batch = tokio::spawn(batch::run(collected, limits, commits));
     let recognise = tokio::spawn(recognise.run(to_recognise));
     let isolate = tokio::spawn(isolate.run(to_isolate));
     let fetches = tokio::spawn(async move {
         consume.run().await;
         // Nothing comes in any more: what is under way is all there is.
+        admission.close();
         for before in [recognise, isolate] {
             if let Err(panic) = before.await {
                 std::panic::resume_unwind(panic.into_panic());

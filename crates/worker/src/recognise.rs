@@ -78,21 +78,21 @@ impl Recognise {
             for job in proof.into_receipts() {
                 match judged {
                     Some(Seen::GivenUp) => self.hand_over.dead(job.original, &death(&known), job.claim),
-                    _ => self.admit(job).await,
+                    _ => self.admit(job),
                 }
             }
         }
         for job in found.missing {
-            self.admit(job).await;
+            self.admit(job);
         }
     }
 
-    async fn admit(&self, job: Job) {
+    fn admit(&self, job: Job) {
         if is_suspect(&job.task) {
             // The stage lives until this one has ended.
             _ = self.suspects.send(job);
-        } else if let Err(job) = self.admission.admit(job, &self.stop).await {
-            self.settle.give_back(job.claim);
+        } else {
+            self.admission.admit(job);
         }
     }
 }

@@ -44,6 +44,10 @@ impl Session {
         Self { number, channel, connection, held: Arc::default() }
     }
 
+    pub(crate) fn number(&self) -> u64 {
+        self.number
+    }
+
     pub(crate) fn connection(&self) -> &Connection {
         &self.connection
     }

@@ -18,6 +18,7 @@ struct Counts {
     times: Histogram<u64>,
     span: Option<(Instant, Instant)>,
     retried: u64,
+    parked: u64,
     dead: u64,
 }
 
@@ -34,6 +35,8 @@ pub struct Summary {
     pub rows: u64,
     /// Failed tries that were put off.
     pub retried: u64,
+    /// Tasks that were put off without a try, since their host had no slot.
+    pub parked: u64,
     /// Messages that were no tasks and went to the dead letters.
     pub dead: u64,
     /// From the first delivery to the last commit, in seconds.
@@ -52,7 +55,7 @@ impl Tally {
     pub(crate) fn new() -> Self {
         // From a microsecond to an hour, to two digits: a few kilobytes.
         let times = Histogram::new_with_bounds(1, 3_600_000_000, 2).unwrap_or_else(|_| unreachable!("fixed bounds"));
-        Self(Mutex::new(Counts { outcomes: BTreeMap::new(), times, span: None, retried: 0, dead: 0 }))
+        Self(Mutex::new(Counts { outcomes: BTreeMap::new(), times, span: None, retried: 0, parked: 0, dead: 0 }))
     }
 
     fn counts(&self) -> MutexGuard<'_, Counts> {
@@ -81,6 +84,11 @@ impl Tally {
         self.counts().retried += 1;
     }
 
+    /// A task waits for its host in a delay queue.
+    pub(crate) fn parked(&self) {
+        self.counts().parked += 1;
+    }
+
     /// A message was no task.
     pub(crate) fn dead(&self) {
         self.counts().dead += 1;
@@ -98,6 +106,7 @@ impl Tally {
             outcomes: counts.outcomes.iter().map(|(outcome, rows)| (outcome.as_str(), *rows)).collect(),
             rows,
             retried: counts.retried,
+            parked: counts.parked,
             dead: counts.dead,
             seconds,
             urls_per_second: if seconds > 0.0 { rows as f64 / seconds } else { 0.0 },
@@ -127,6 +136,9 @@ impl fmt::Display for Summary {
         writeln!(f, "rows        {}", self.rows)?;
         if self.retried > 0 {
             writeln!(f, "retried     {} (tries that were put off)", self.retried)?;
+        }
+        if self.parked > 0 {
+            writeln!(f, "put off     {} (times that a task waited for its host in a delay queue)", self.parked)?;
         }
         if self.dead > 0 {
             writeln!(f, "no task     {} (see the queue of dead letters)", self.dead)?;

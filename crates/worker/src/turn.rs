@@ -1,0 +1,276 @@
+//! A task's turn: no more than so many fetches at once in all and at one host, and the next slot of a host that is
+//! limited over all workers.
+//!
+//! Whoever waits for a host holds nothing that another host's tasks need: the worker's permit comes last. What would wait
+//! for its host for too long does not wait here at all, but in one of the broker's delay queues.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use fetchline_queue::Address;
+use fetchline_store::{Reserved, Store};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, timeout};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use crate::backoff::Backoff;
+use crate::failure::chain;
+use crate::host::{Host, Hosts, Visit, Waiting};
+use crate::limits::{Limit, Limits};
+use crate::pace::Pace;
+use crate::services::Services;
+
+/// A host that asks for more time than this gets no more: it might have said so by mistake.
+const LONGEST_COOL_DOWN: Duration = Duration::from_secs(3600);
+/// So many refusals in a row without a word about when to come back, and the host is slowed.
+const REFUSALS: u32 = 5;
+
+/// Gives turns.
+pub(crate) struct Turns {
+    pub(crate) permits: Arc<Semaphore>,
+    pub(crate) hosts: Arc<Hosts>,
+    pub(crate) limits: Arc<Limits>,
+    pub(crate) store: Arc<Store>,
+    pub(crate) services: Services,
+    /// What would wait for its host for longer waits elsewhere.
+    pub(crate) patience: Duration,
+    /// How long nothing is begun while the database is away, before messages are given back.
+    pub(crate) hold: Duration,
+    pub(crate) stop: CancellationToken,
+}
+
+/// Why there is no turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NoTurn {
+    /// The worker stops, or the database is away for too long: another worker may have the message.
+    GiveBack,
+    /// The host has no slot for about this long.
+    Later(Duration),
+}
+
+/// The right to send a request to a host. Dropping it lets the next one have its turn.
+pub(crate) struct Turn {
+    turns: Arc<Turns>,
+    visit: Visit,
+    /// The host's, and the worker's.
+    permits: Option<(OwnedSemaphorePermit, OwnedSemaphorePermit)>,
+}
+
+impl Turns {
+    /// From now on nobody gets a turn.
+    pub(crate) fn close(&self) {
+        self.permits.close();
+        self.hosts.close();
+    }
+
+    /// Waits for a turn at the host of an address.
+    pub(crate) async fn take(self: &Arc<Self>, address: &Address) -> Result<Turn, NoTurn> {
+        let mut turn = Turn { turns: self.clone(), visit: self.hosts.visit(address.host()), permits: None };
+        turn.wait().await?;
+        Ok(turn)
+    }
+
+    /// A place among those who are fetched from one host at once.
+    async fn place(&self, host: &Host) -> Result<OwnedSemaphorePermit, NoTurn> {
+        if let Ok(permit) = host.permits.clone().try_acquire_owned() {
+            return Ok(permit);
+        }
+        loop {
+            match timeout(self.patience, host.permits.clone().acquire_owned()).await {
+                Ok(permit) => return permit.map_err(|_| NoTurn::GiveBack),
+                // Nothing moves while the database is away.
+                Err(_) if !self.services.database_is_up() => self.database().await?,
+                Err(_) => return Err(NoTurn::Later(self.patience)),
+            }
+        }
+    }
+
+    /// One of the worker's permits. While the database is away nothing is begun: the result could only be held.
+    async fn permit(&self) -> Result<OwnedSemaphorePermit, NoTurn> {
+        let permit = self.permits.clone().acquire_owned().await.map_err(|_| NoTurn::GiveBack)?;
+        self.database().await?;
+        Ok(permit)
+    }
+
+    /// Waits until the database answers.
+    async fn database(&self) -> Result<(), NoTurn> {
+        if self.services.database_is_up() {
+            return Ok(());
+        }
+        tokio::select! {
+            () = self.services.database_up() => Ok(()),
+            () = self.services.database_down_for(self.hold) => Err(NoTurn::GiveBack),
+            () = self.stop.cancelled() => Err(NoTurn::GiveBack),
+        }
+    }
+
+    /// Waits for the next slot of a limited host, and then for a permit of the worker. Only the first of those who wait
+    /// for a host gets so far as to hold a permit while it waits for a slot, and only when it had a slot before and no
+    /// permit came in time.
+    async fn paced(&self, host: &Host) -> Result<OwnedSemaphorePermit, NoTurn> {
+        let mut changes = self.limits.changes();
+        let mut pace = host.pace.lock().await;
+        let mut permit = None;
+        loop {
+            if self.stop.is_cancelled() {
+                return Err(NoTurn::GiveBack);
+            }
+            changes.mark_unchanged();
+            let Some(Limit { interval, paused, cools_until }) = self.limits.of(&host.name) else {
+                break;
+            };
+            let now = Instant::now();
+            let slot = if paused {
+                return Err(NoTurn::Later(Duration::MAX));
+            } else if let Some(until) = cools_until.filter(|until| *until > now) {
+                if until - now > self.patience {
+                    return Err(NoTurn::Later(until - now));
+                }
+                until
+            } else if let Some(interval) = interval {
+                pace.keep(interval);
+                let slot = pace.next(now);
+                if slot.is_none() || (pace.runs_out() && host.waiting() > 1) {
+                    match self.reserve(host, &mut pace, interval).await {
+                        // There is one slot to be used yet.
+                        Err(NoTurn::Later(_)) if slot.is_some() => {}
+                        reserved => reserved?,
+                    }
+                }
+                let Some(slot) = pace.next(Instant::now()) else { continue };
+                slot
+            } else {
+                break;
+            };
+            if slot > Instant::now() {
+                tokio::select! {
+                    () = tokio::time::sleep_until(slot) => {}
+                    _ = changes.changed() => {}
+                    () = self.stop.cancelled() => {}
+                }
+            } else if let Some(permit) = permit.take() {
+                pace.take();
+                return Ok(permit);
+            } else {
+                permit = Some(self.permit().await?);
+            }
+        }
+        // No limit any more.
+        match permit {
+            Some(permit) => Ok(permit),
+            None => self.permit().await,
+        }
+    }
+
+    /// Reserves the next slots, through outages of the database.
+    async fn reserve(&self, host: &Host, pace: &mut Pace, interval: Duration) -> Result<(), NoTurn> {
+        let mut backoff = Backoff::default();
+        let slots = pace.wanted(host.waiting());
+        loop {
+            match self.store.reserve(&host.name, slots, interval, self.patience).await {
+                Ok(Reserved::After(wait)) => {
+                    // From now, not from when it was asked for: slots that come late keep their distance, those that come
+                    // early might not.
+                    pace.reserved(Instant::now() + wait, slots);
+                    host.spaced(wait + interval * slots, slots);
+                    return Ok(());
+                }
+                Ok(Reserved::Later(wait)) => return Err(NoTurn::Later(wait)),
+                Ok(Reserved::Paused) => return Err(NoTurn::Later(Duration::MAX)),
+                Ok(Reserved::Unlimited) => {
+                    self.limits.forget(&host.name);
+                    return Ok(());
+                }
+                Err(error) => self.services.database_fails(&chain(&error)),
+            }
+            self.database().await?;
+            tokio::select! {
+                () = tokio::time::sleep(backoff.next_pause()) => {}
+                () = self.stop.cancelled() => return Err(NoTurn::GiveBack),
+            }
+        }
+    }
+}
+
+impl Turn {
+    /// The turn for one more request, to wherever a redirect led. What is held is let go of first.
+    pub(crate) async fn next(&mut self, address: &Address) -> Result<(), NoTurn> {
+        if &*self.visit.name != address.host() {
+            self.permits = None;
+            self.visit = self.turns.hosts.visit(address.host());
+        } else if self.turns.limits.of(&self.visit.name).is_none() {
+            return Ok(());
+        }
+        self.wait().await
+    }
+
+    async fn wait(&mut self) -> Result<(), NoTurn> {
+        let (turns, host) = (&self.turns, &*self.visit);
+        self.permits = None;
+        if let Some(Limit { interval: Some(interval), .. }) = turns.limits.of(&host.name) {
+            let wait = host.wait(interval);
+            if wait > turns.patience {
+                return Err(NoTurn::Later(wait));
+            }
+        }
+        let waiting = Waiting::at(host);
+        let place = turns.place(host).await?;
+        let permit = match turns.limits.of(&host.name) {
+            None => turns.permit().await?,
+            Some(_) => turns.paced(host).await?,
+        };
+        drop(waiting);
+        host.sends();
+        self.permits = Some((place, permit));
+        Ok(())
+    }
+
+    /// The host has answered. What it says about coming back counts for all workers.
+    pub(crate) fn answered(&self, status: u16, retry_after: Option<Duration>) {
+        let host = &*self.visit;
+        if !matches!(status, 429 | 503) {
+            return host.answered();
+        }
+        let refusals = host.refused();
+        let limit = self.turns.limits.of(&host.name);
+        if let Some(asked) = retry_after {
+            let wait = asked.min(LONGEST_COOL_DOWN);
+            // Those that were under way when the first one was refused are refused as well, and tell nothing new.
+            let known = limit.and_then(|limit| limit.cools_until).map(|until| until.duration_since(Instant::now()));
+            if wait > known.unwrap_or_default() + Duration::from_secs(1) {
+                self.turns.limits.cool_down(&host.name, wait);
+                self.note(Wish::CoolDown(wait), format!("answered {status} and asked for {} s", asked.as_secs()));
+            }
+        } else if refusals.is_multiple_of(REFUSALS) {
+            let rate =
+                limit.and_then(|limit| limit.interval).map_or(host.rate(), |interval| interval.as_secs_f64().recip());
+            self.note(Wish::Slow(rate / 2.0), format!("slowed: answered {status} {refusals} times in a row"));
+        }
+    }
+
+    /// Writes down for all workers what the host wishes, beside the fetch. That it fails changes nothing for this worker.
+    fn note(&self, wish: Wish, why: String) {
+        let (store, host) = (self.turns.store.clone(), self.visit.name.clone());
+        tokio::spawn(async move {
+            let noted = match wish {
+                Wish::CoolDown(wait) => store.cool_down(&host, wait, &why).await,
+                Wish::Slow(rate) => store.slow(&host, rate, &why).await,
+            };
+            match noted {
+                Ok(()) => info!(host = &*host, why, "a host is treated with more care"),
+                Err(error) => {
+                    warn!(host = &*host, cause = chain(&error), "the other workers cannot be told what a host wishes");
+                }
+            }
+        });
+    }
+}
+
+/// What a host wishes.
+enum Wish {
+    /// Nothing for so long.
+    CoolDown(Duration),
+    /// So many requests per second.
+    Slow(f64),
+}
