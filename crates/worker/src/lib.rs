@@ -23,14 +23,17 @@ mod settle;
 mod backoff;
 mod claim;
 mod failure;
+mod guard;
 mod health;
 mod idle;
 mod job;
 mod ledger;
+mod proxy;
 mod resolver;
 mod services;
 mod summary;
 
 pub use config::{MAX_PREFETCH, StoreBody, WorkConfig};
 pub use pipeline::{Deps, Stop, run};
+pub use proxy::{Proxy, ProxyError};
 pub use summary::Summary;
