@@ -136,7 +136,7 @@ impl World {
         Ok(())
     }
 
-    /// Starts a worker, with health on a free port, logs and summary as JSON.
+    /// Starts a worker that may fetch from the shop, with health on a free port, logs and summary as JSON.
     pub fn worker(&self, flags: &[&str]) -> anyhow::Result<Running> {
         self.worker_on(&self.amqp_url, flags)
     }
@@ -153,6 +153,8 @@ impl World {
         let always = ["work", "--listen", "127.0.0.1:0", "--json", "--log", "json", "--pod", &pod];
         let mut command = self.command(&[&always, flags].concat())?;
         command.env("AMQP_URL", amqp_url).env("DATABASE_URL", database_url);
+        // As a variable, so that a test can open less with a flag.
+        command.env("FETCHLINE_ALLOW_NETWORK", shop::NETWORK);
         Running::start(&mut command, &self.folder.join(format!("{pod}.log")))
     }
 

@@ -1,5 +1,6 @@
 //! The flags that several commands share, and how values are written.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -7,6 +8,7 @@ use bytesize::ByteSize;
 use clap::{Args, ValueEnum};
 use fetchline_queue::{Broker, BrokerConfig, Role};
 use fetchline_store::{Store, StoreConfig};
+use ipnet::IpNet;
 
 use crate::exit::Failure;
 
@@ -96,6 +98,20 @@ pub(crate) fn size(text: &str) -> Result<usize, String> {
     usize::try_from(size.as_u64()).map_err(|_| "too large".to_owned())
 }
 
+/// `10.0.0.0/8`. One with host bits is refused: it may stand for a network or for an address, and one is far larger.
+pub(crate) fn network(text: &str) -> Result<IpNet, String> {
+    let text = text.trim();
+    if let Ok(address) = text.parse::<IpAddr>() {
+        return Err(format!("an address is no network: write {} to open it alone", IpNet::from(address)));
+    }
+    let network: IpNet = text.parse().map_err(|_| "write it like 10.0.0.0/8 or fd00::/8".to_owned())?;
+    if network != network.trunc() {
+        let (whole, alone) = (network.trunc(), IpNet::from(network.addr()));
+        return Err(format!("it has host bits: write {whole} for the network, {alone} for the address alone"));
+    }
+    Ok(network)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -107,5 +123,17 @@ mod tests {
         assert!(duration("soon").unwrap_err().contains("30s"));
         assert!(size("much").unwrap_err().contains("MiB"));
         assert!(prefix("team-a.prices").is_ok() && prefix("a b").is_err() && prefix("").is_err());
+    }
+
+    #[test]
+    fn a_network_is_named_exactly_and_the_error_says_how() {
+        assert_eq!(network(" 10.0.0.0/8 ").unwrap().to_string(), "10.0.0.0/8");
+        assert_eq!(network("64:ff9b::/96").unwrap().to_string(), "64:ff9b::/96");
+        let bits = network("10.1.2.3/8").unwrap_err();
+        assert!(bits.contains("10.0.0.0/8") && bits.contains("10.1.2.3/32"), "{bits}");
+        assert!(network("fd00::1").unwrap_err().contains("fd00::1/128"));
+        for wrong in ["", "10.0.0.0/33", "10.0.0/8", "intranet", "*"] {
+            assert!(network(wrong).unwrap_err().contains("10.0.0.0/8"), "{wrong}");
+        }
     }
 }

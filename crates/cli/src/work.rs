@@ -8,7 +8,8 @@ use anyhow::Context;
 use clap::ValueEnum;
 use fetchline_queue::Role;
 use fetchline_worker::pipeline::Error;
-use fetchline_worker::{Deps, MAX_PREFETCH, Stop, StoreBody, WorkConfig};
+use fetchline_worker::{Deps, MAX_PREFETCH, Proxy, Stop, StoreBody, WorkConfig};
+use ipnet::IpNet;
 
 use crate::args::{self, Everywhere};
 use crate::exit::{self, Done, Failure, Result};
@@ -69,6 +70,18 @@ pub(crate) struct Args {
     #[arg(long, value_name = "TEXT", env = "FETCHLINE_USER_AGENT")]
     #[arg(default_value = concat!("fetchline/", env!("CARGO_PKG_VERSION")))]
     user_agent: String,
+
+    /// Opens a network; by default only public addresses are fetched. Repeatable, or with commas. What is IPv4 in IPv6
+    /// disguise (such as `::ffff:10.0.0.1`) is opened only by an IPv6 network
+    #[arg(long, value_name = "CIDR", env = "FETCHLINE_ALLOW_NETWORK")]
+    #[arg(value_parser = args::network, value_delimiter = ',')]
+    allow_network: Vec<IpNet>,
+
+    /// Fetches everything through an HTTP proxy (`http://user:password@proxy.example:3128`). It resolves the names, so
+    /// it has to refuse what is not public: here, only URLs that hold an address are checked. Variables such as
+    /// `HTTPS_PROXY` are ignored
+    #[arg(long, value_name = "URL", env = "FETCHLINE_PROXY", hide_env_values = true)]
+    proxy: Option<String>,
 
     /// MySQL connections, at most
     #[arg(long, value_name = "N", env = "FETCHLINE_POOL", default_value_t = 4)]
@@ -150,8 +163,11 @@ pub(crate) async fn run(everywhere: Everywhere, args: Args) -> Result {
     let signalled = stop.clone();
     stop::on_signal(move || signalled.stop()).context("cannot listen for signals")?;
     let json = args.json;
-    let config = args.into_config(pod);
+    let config = args.into_config(pod)?;
     tracing::info!(?config, broker = broker.location(), database = store.location(), "starting");
+    if let Some(proxy) = &config.proxy {
+        tracing::warn!(%proxy, "fetching through a proxy: it resolves the names, and it has to refuse what is not public");
+    }
     let (summary, result) = match fetchline_worker::run(config, Deps { broker, store }, stop).await {
         Ok(summary) => (summary, Ok(Done::Whole)),
         Err(Error::GraceOver(summary)) => {
@@ -170,9 +186,12 @@ pub(crate) async fn run(everywhere: Everywhere, args: Args) -> Result {
 }
 
 impl Args {
-    fn into_config(self, pod: String) -> WorkConfig {
+    fn into_config(self, pod: String) -> std::result::Result<WorkConfig, Failure> {
+        // Not read by clap, which would repeat it, password and all, where it is wrong.
+        let proxy = self.proxy.as_deref().map(Proxy::parse).transpose();
+        let proxy = proxy.map_err(|error| Failure::usage(anyhow::anyhow!("--proxy: {error}")))?;
         let default_prefetch = WorkConfig::default_prefetch(self.concurrency, self.batch_rows, self.timeout, self.hold);
-        WorkConfig {
+        Ok(WorkConfig {
             pod,
             concurrency: self.concurrency,
             prefetch: self.prefetch.unwrap_or(default_prefetch).min(MAX_PREFETCH + 1),
@@ -191,12 +210,14 @@ impl Args {
                 Keep::None => StoreBody::None,
             },
             user_agent: self.user_agent,
+            allow_network: self.allow_network,
+            proxy,
             retry_delays: self.retry_delays,
             max_attempts: self.max_attempts,
             hold: self.hold,
             grace: self.grace,
             listen: self.listen.0,
             until_empty: self.until_empty,
-        }
+        })
     }
 }

@@ -1,8 +1,9 @@
 //! The URL of a task: checked, normalised, and safe to print.
 
 use std::fmt;
+use std::net::IpAddr;
 
-use url::{Position, Url};
+use url::{Host, Position, Url};
 
 /// The longest URL that is accepted, in bytes after normalisation.
 ///
@@ -15,7 +16,7 @@ pub const MAX_URL_BYTES: usize = 8 * 1024;
 /// case, an international host name as Punycode, a default port dropped, `.` and `..` resolved, characters that may not
 /// stand in a URL percent-encoded. On top of that the fragment is dropped, since it is never sent. What is equivalent
 /// only by custom is kept as given: an existing percent-encoding, the order of a query, a trailing slash.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Address(Url);
 
 /// Why a text is not the URL of a task.
@@ -85,6 +86,16 @@ impl Address {
         &self.0[Position::BeforeHost..Position::AfterPort]
     }
 
+    /// The host, where it is no name but an IP address. The standard reads an address in any spelling (decimal, octal,
+    /// hex, short), so this is what a client connects to.
+    pub fn ip(&self) -> Option<IpAddr> {
+        match self.0.host()? {
+            Host::Domain(_) => None,
+            Host::Ipv4(ip) => Some(ip.into()),
+            Host::Ipv6(ip) => Some(ip.into()),
+        }
+    }
+
     /// Whether both name the same scheme, host and port.
     pub fn same_origin(&self, other: &Self) -> bool {
         self.0.scheme() == other.0.scheme() && self.host() == other.host()
@@ -106,8 +117,17 @@ impl fmt::Display for Address {
     }
 }
 
+/// The same: whatever holds an address may be printed.
+impl fmt::Debug for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use std::net::{Ipv4Addr, Ipv6Addr};
+
     use super::*;
 
     fn normalised(text: &str) -> String {
@@ -157,8 +177,43 @@ mod tests {
         for text in ["https://user:secret@shop.example:8443/a?b", "https://secret@shop.example:8443/a?b"] {
             let address = Address::parse(text).unwrap();
             assert_eq!(address.to_string(), "https://***@shop.example:8443/a?b");
+            assert_eq!(format!("{address:?}"), address.to_string());
             assert_eq!(address.host(), "shop.example:8443");
             assert_eq!(address.as_str(), text);
+        }
+    }
+
+    #[test]
+    fn an_ip_address_is_read_in_every_spelling() {
+        let loopback = Some(IpAddr::V4(Ipv4Addr::LOCALHOST));
+        for host in
+            ["127.0.0.1", "127.0.0.1.", "2130706433", "0x7f.1", "0177.0.0.1", "127.1", "%31%32%37.0.0.1", "１２７。１"]
+        {
+            assert_eq!(Address::parse(&format!("http://{host}:8080/")).unwrap().ip(), loopback, "{host}");
+        }
+        assert_eq!(Address::parse("http://[::1]/").unwrap().ip(), Some(Ipv6Addr::LOCALHOST.into()));
+        assert_eq!(Address::parse("http://127.0.0.1.example/").unwrap().ip(), None);
+    }
+
+    #[test]
+    fn a_redirect_keeps_credentials_only_within_its_host() {
+        let page = Address::parse("https://user:secret@shop.example/a/b").unwrap();
+        for location in ["c", "/c", "?q", "./../c"] {
+            assert!(
+                page.join(location).unwrap().as_str().starts_with("https://user:secret@shop.example/"),
+                "{location}"
+            );
+        }
+        for location in [
+            "//other.example/",
+            "https://other.example/",
+            "http://shop.example/",
+            "https://shop.example:8443/",
+            r"\\other.example/",
+            "/\t/other.example/",
+        ] {
+            let next = page.join(location).unwrap();
+            assert!(!next.as_str().contains("secret") && !next.same_origin(&page), "{location}: {}", next.as_str());
         }
     }
 

@@ -25,6 +25,8 @@ pub enum Outcome {
     Protocol,
     /// Too many redirects, or one that leads nowhere.
     Redirect,
+    /// An address that is not fetched from: it lies inside some network.
+    Blocked,
     /// A body above `--max-body`.
     TooLarge,
     /// A body that cannot be decompressed.
@@ -37,7 +39,7 @@ pub enum Outcome {
 
 impl Outcome {
     /// Every outcome.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Ok,
         Self::HttpError,
         Self::Timeout,
@@ -46,6 +48,7 @@ impl Outcome {
         Self::Tls,
         Self::Protocol,
         Self::Redirect,
+        Self::Blocked,
         Self::TooLarge,
         Self::Decode,
         Self::Refused,
@@ -63,6 +66,7 @@ impl Outcome {
             Self::Tls => "tls",
             Self::Protocol => "protocol",
             Self::Redirect => "redirect",
+            Self::Blocked => "blocked",
             Self::TooLarge => "too_large",
             Self::Decode => "decode",
             Self::Refused => "refused",

@@ -5,6 +5,9 @@ use std::time::Duration;
 
 use fetchline_queue::Tier;
 use fetchline_store::MAX_BATCH_ROWS;
+use ipnet::IpNet;
+
+use crate::proxy::Proxy;
 
 /// AMQP counts the prefetch in 16 bits.
 pub const MAX_PREFETCH: usize = 65_535;
@@ -57,6 +60,10 @@ pub struct WorkConfig {
     pub store_body: StoreBody,
     /// The `User-Agent` header.
     pub user_agent: String,
+    /// Networks that are open though they are not public.
+    pub allow_network: Vec<IpNet>,
+    /// The proxy that everything is fetched through; `None` for the direct way. The environment's are ignored.
+    pub proxy: Option<Proxy>,
     /// Attempt n waits the n-th delay before the next; the last one repeats. Whole seconds.
     pub retry_delays: Vec<Duration>,
     /// Tries of a task, the first included.
@@ -135,10 +142,10 @@ impl WorkConfig {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
-    fn config() -> WorkConfig {
+    pub(crate) fn config() -> WorkConfig {
         WorkConfig {
             pod: "pod-1".to_owned(),
             concurrency: 100,
@@ -153,6 +160,8 @@ mod tests {
             max_body: 10 << 20,
             store_body: StoreBody::Text,
             user_agent: "fetchline/test".to_owned(),
+            allow_network: Vec::new(),
+            proxy: None,
             retry_delays: vec![Duration::from_secs(10), Duration::from_secs(60)],
             max_attempts: 4,
             hold: Duration::from_secs(600),

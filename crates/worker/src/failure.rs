@@ -4,9 +4,13 @@ use std::error::Error;
 
 use fetchline_store::Outcome;
 
+use crate::guard::Blocked;
+
 /// The outcome that an error of sending a request or reading its answer stands for.
 pub(crate) fn outcome_of(error: &reqwest::Error) -> Outcome {
-    if error.is_dns() {
+    if blocked(error).is_some() {
+        Outcome::Blocked
+    } else if error.is_dns() {
         Outcome::Dns
     } else if error.is_connect() {
         // Nothing was sent yet.
@@ -21,9 +25,15 @@ pub(crate) fn outcome_of(error: &reqwest::Error) -> Outcome {
     }
 }
 
-/// An error with its causes in one line. The URL is left out: it stands beside it, masked.
+/// An error with its causes in one line. The URL is left out: it stands beside it, masked. What the guard says needs no
+/// more words.
 pub(crate) fn describe(error: reqwest::Error) -> String {
-    chain(&error.without_url())
+    blocked(&error).map(Blocked::to_string).unwrap_or_else(|| chain(&error.without_url()))
+}
+
+/// What the guard says, where it was the guard: the client passes the resolver's error on.
+fn blocked(error: &reqwest::Error) -> Option<&Blocked> {
+    sources(error).find_map(|source| source.downcast_ref())
 }
 
 /// An error with its causes in one line.

@@ -1,17 +1,20 @@
 //! One request and its answer, redirects included, within one deadline.
 
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use fetchline_queue::{Address, Order};
 use fetchline_store::Outcome;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, LOCATION, RETRY_AFTER};
 use http::{HeaderMap, Method, StatusCode};
+use reqwest::dns::Resolve;
 use reqwest::{Client, Response, redirect, retry};
 
 use crate::config::WorkConfig;
 use crate::deadline::{Deadline, Over};
 use crate::failure;
-use crate::resolver::Resolver;
+use crate::guard::{Blocked, Guard};
+use crate::resolver::Guarded;
 use crate::turn::{NoTurn, Turn};
 
 /// Redirects that are followed, as many as browsers' engines and curl's users expect at most in practice.
@@ -57,28 +60,33 @@ impl Answer {
 #[derive(Clone)]
 pub(crate) struct Fetcher {
     client: Client,
+    guard: Guard,
     timeout: Duration,
     max_body: usize,
 }
 
 impl Fetcher {
-    pub(crate) fn new(config: &WorkConfig, resolver: Resolver) -> reqwest::Result<Self> {
-        let client = Client::builder()
+    pub(crate) fn new(config: &WorkConfig, resolver: Arc<dyn Resolve>) -> reqwest::Result<Self> {
+        let guard = Guard::new(&config.allow_network);
+        let proxy_host = config.proxy.as_ref().map(|proxy| proxy.host().to_owned());
+        let mut client = Client::builder()
             .user_agent(&config.user_agent)
             .connect_timeout(config.connect_timeout)
             .read_timeout(config.read_timeout)
             .pool_idle_timeout(IDLE)
             .pool_max_idle_per_host(config.concurrency)
-            .dns_resolver(resolver)
+            .dns_resolver(Guarded::new(resolver, guard.clone(), proxy_host))
             // Followed by our own loop, which records and bounds them.
             .redirect(redirect::Policy::none())
             .referer(false)
             // Tries are counted: one request is one try.
             .retry(retry::never())
             // A pod's environment says nothing about how the outside is reached.
-            .no_proxy()
-            .build()?;
-        Ok(Self { client, timeout: config.timeout, max_body: config.max_body })
+            .no_proxy();
+        if let Some(proxy) = &config.proxy {
+            client = client.proxy(proxy.for_client()?);
+        }
+        Ok(Self { client: client.build()?, guard, timeout: config.timeout, max_body: config.max_body })
     }
 
     /// Sends the order and reads what comes back. A failure is an answer, too; only where a redirect leads to a host that
@@ -118,6 +126,7 @@ impl Fetcher {
     ) -> Result<Outcome, End> {
         let mut hop = Hop::first(order);
         for _ in 0..=MAX_REDIRECTS {
+            self.guard.check_host(&hop.address)?;
             if progress.redirected_to.is_some() {
                 deadline.stand_still(turn.next(&hop.address)).await.map_err(End::NoTurn)?;
             }
@@ -196,6 +205,12 @@ impl<F: Into<Failure>> From<F> for End {
 impl From<reqwest::Error> for Failure {
     fn from(error: reqwest::Error) -> Self {
         Self { outcome: failure::outcome_of(&error), text: failure::describe(error) }
+    }
+}
+
+impl From<Blocked> for Failure {
+    fn from(blocked: Blocked) -> Self {
+        Self { outcome: Outcome::Blocked, text: blocked.to_string() }
     }
 }
 

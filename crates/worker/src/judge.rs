@@ -158,7 +158,7 @@ mod tests {
 
     #[test]
     fn what_may_pass_is_tried_again_and_all_else_is_a_result() {
-        use Outcome::{Connect, Decode, Dns, HttpError, Ok, Protocol, Redirect, Timeout, Tls, TooLarge};
+        use Outcome::{Blocked, Connect, Decode, Dns, HttpError, Ok, Protocol, Redirect, Timeout, Tls, TooLarge};
         let judge = |outcome, status| policy().judge(&task(Method::GET, 1), &answer(outcome, status, None));
         for status in [408, 425, 429, 500, 502, 503, 504] {
             assert_eq!(judge(HttpError, Some(status)), Judgement::Retry(tier(10)), "{status}");
@@ -169,7 +169,7 @@ mod tests {
         for outcome in [Timeout, Dns, Connect, Tls, Protocol] {
             assert_eq!(judge(outcome, None), Judgement::Retry(tier(10)), "{outcome}");
         }
-        for outcome in [Ok, Redirect, TooLarge, Decode] {
+        for outcome in [Ok, Redirect, Blocked, TooLarge, Decode] {
             assert_eq!(judge(outcome, Some(200)), Judgement::Result, "{outcome}");
         }
     }
@@ -240,6 +240,7 @@ mod tests {
         assert_eq!(seen(&copy, &known(Outcome::Ok, Some(200))), Seen::Done);
         assert_eq!(seen(&copy, &known(Outcome::HttpError, Some(404))), Seen::Done);
         assert_eq!(seen(&copy, &known(Outcome::TooLarge, Some(200))), Seen::Done);
+        assert_eq!(seen(&copy, &known(Outcome::Blocked, None)), Seen::Done);
         for (outcome, status) in [
             (Outcome::HttpError, Some(500)),
             (Outcome::Timeout, None),

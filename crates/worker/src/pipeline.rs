@@ -87,7 +87,7 @@ pub async fn run(config: WorkConfig, deps: Deps, stop: Stop) -> Result<Summary, 
     let Stop(stop) = stop;
     let pod: Arc<str> = config.pod.as_str().into();
     let resolver = Resolver::from_system().map_err(|error| Error::Resolver(error.to_string()))?;
-    let fetcher = Fetcher::new(&config, resolver).map_err(|error| Error::Client(failure_text(error)))?;
+    let fetcher = Fetcher::new(&config, Arc::new(resolver)).map_err(|error| Error::Client(failure_text(error)))?;
     let services = Services::new();
     let side_end = CancellationToken::new();
     let _end_sides = side_end.clone().drop_guard();

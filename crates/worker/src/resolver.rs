@@ -1,12 +1,15 @@
-//! Host names to addresses, with a cache.
+//! Host names to addresses, with a cache and past the guard.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use hickory_resolver::TokioResolver;
 use hickory_resolver::config::LookupIpStrategy;
 use hickory_resolver::net::NetError;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+
+use crate::guard::{Blocked, Guard};
 
 /// A record is asked for again after this long at the latest, whatever its own time to live says.
 const LONGEST_TTL: Duration = Duration::from_secs(300);
@@ -40,6 +43,48 @@ impl Resolve for Resolver {
             // The client puts in the port.
             let addresses: Vec<_> = found.iter().map(|ip| SocketAddr::new(ip, 0)).collect();
             Ok(Box::new(addresses.into_iter()) as Addrs)
+        })
+    }
+}
+
+/// Hands on only the open ones of another resolver's addresses.
+///
+/// What the client is given here is what it connects to. It does not ask again in between, so a name that changes its
+/// address gains nothing.
+pub(crate) struct Guarded {
+    resolver: Arc<dyn Resolve>,
+    guard: Guard,
+    /// The one host that is not checked: the proxy's.
+    proxy: Option<String>,
+}
+
+impl Guarded {
+    pub(crate) fn new(resolver: Arc<dyn Resolve>, guard: Guard, proxy: Option<String>) -> Self {
+        Self { resolver, guard, proxy }
+    }
+}
+
+impl Resolve for Guarded {
+    fn resolve(&self, name: Name) -> Resolving {
+        if self.proxy.as_deref() == Some(name.as_str()) {
+            return self.resolver.resolve(name);
+        }
+        let guard = self.guard.clone();
+        let host = name.as_str().to_owned();
+        let resolving = self.resolver.resolve(name);
+        Box::pin(async move {
+            let mut open = Vec::new();
+            let mut first_closed = None;
+            for address in resolving.await? {
+                match guard.check(address.ip()) {
+                    Ok(()) => open.push(address),
+                    Err(closed) => _ = first_closed.get_or_insert(closed),
+                }
+            }
+            match first_closed {
+                Some(closed) if open.is_empty() => Err(Blocked::Name { host, closed }.into()),
+                _ => Ok(Box::new(open.into_iter()) as Addrs),
+            }
         })
     }
 }

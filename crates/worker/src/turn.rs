@@ -274,3 +274,140 @@ enum Wish {
     /// So many requests per second.
     Slow(f64),
 }
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use fetchline_store::StoreConfig;
+
+    use super::*;
+
+    /// Turns at hosts that nothing limits. The database is not asked for them.
+    pub(crate) fn turns(concurrency: usize, per_host: usize) -> Arc<Turns> {
+        let config =
+            StoreConfig { url: "mysql://root@127.0.0.1:9/x".to_owned(), pool: 1, pool_timeout: Duration::ZERO };
+        let services = Services::new();
+        services.database_answers();
+        Arc::new(Turns {
+            permits: Arc::new(Semaphore::new(concurrency)),
+            hosts: Arc::new(Hosts::new(per_host)),
+            limits: Arc::new(Limits::default()),
+            store: Arc::new(Store::open(config).unwrap()),
+            services,
+            patience: Duration::from_secs(20),
+            hold: Duration::from_secs(600),
+            stop: CancellationToken::new(),
+        })
+    }
+
+    fn at(host: &str) -> Address {
+        Address::parse(&format!("http://{host}/")).unwrap()
+    }
+
+    /// Whether somebody who asks for a turn has to wait.
+    async fn waits(turns: &Arc<Turns>, host: &str) -> bool {
+        timeout(Duration::from_millis(1), turns.take(&at(host))).await.is_err()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn no_more_than_so_many_at_one_host_and_in_all() {
+        let turns = turns(3, 2);
+        let first = turns.take(&at("a.example")).await;
+        let second = turns.take(&at("a.example")).await;
+        assert!(first.is_ok() && second.is_ok() && waits(&turns, "a.example").await);
+        let other = turns.take(&at("b.example")).await;
+        assert!(other.is_ok() && waits(&turns, "c.example").await, "three in all");
+        drop(first);
+        assert!(!waits(&turns, "c.example").await);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_waits_for_one_host_holds_up_no_other() {
+        let turns = turns(2, 1);
+        let busy = turns.take(&at("a.example")).await;
+        let queue: Vec<_> = (0..100)
+            .map(|_| {
+                tokio::spawn({
+                    let turns = turns.clone();
+                    async move { turns.take(&at("a.example")).await.is_ok() }
+                })
+            })
+            .collect();
+        tokio::task::yield_now().await;
+        assert!(!waits(&turns, "b.example").await);
+        drop((busy, queue));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_would_wait_for_too_long_does_not_wait_here() {
+        let turns = turns(2, 1);
+        let _busy = turns.take(&at("a.example")).await;
+        assert_eq!(turns.take(&at("a.example")).await.err(), Some(NoTurn::Later(Duration::from_secs(20))));
+        turns.limits.cool_down("b.example", Duration::from_secs(90));
+        let Err(NoTurn::Later(wait)) = turns.take(&at("b.example")).await else { panic!("it cools down") };
+        assert_eq!(wait.as_secs_f64().round(), 90.0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_host_that_cools_down_for_a_moment_is_waited_for() {
+        let turns = turns(2, 1);
+        turns.limits.cool_down("a.example", Duration::from_secs(7));
+        let started = Instant::now();
+        assert!(turns.take(&at("a.example")).await.is_ok());
+        assert_eq!(started.elapsed().as_secs(), 7);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_that_asks_for_time_stops_the_host_and_its_neighbours_go_on() {
+        let turns = turns(2, 2);
+        let turn = turns.take(&at("a.example")).await.ok().unwrap();
+        turn.answered(429, Some(Duration::from_secs(90)));
+        drop(turn);
+        assert!(matches!(turns.take(&at("a.example")).await.err(), Some(NoTurn::Later(_))));
+        assert!(turns.take(&at("b.example")).await.is_ok());
+        let mistaken = turns.take(&at("b.example")).await.ok().unwrap();
+        mistaken.answered(503, Some(Duration::from_secs(86_400 * 365)));
+        let Err(NoTurn::Later(wait)) = turns.take(&at("b.example")).await else { panic!("it cools down") };
+        assert!(wait <= LONGEST_COOL_DOWN);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_redirect_to_a_host_that_is_busy_lets_go_of_what_it_holds() {
+        let turns = turns(2, 1);
+        let busy = turns.take(&at("b.example")).await;
+        let mut turn = turns.take(&at("a.example")).await.ok().unwrap();
+        let hopping = tokio::spawn(async move { turn.next(&at("b.example")).await.map(|()| turn.visit.name.clone()) });
+        tokio::task::yield_now().await;
+        assert!(!waits(&turns, "a.example").await, "its place and its permit are free");
+        drop(busy);
+        assert_eq!(hopping.await.unwrap().as_deref(), Ok("b.example"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_waits_when_the_worker_stops_gets_no_turn() {
+        let turns = turns(1, 2);
+        let _busy = turns.take(&at("a.example")).await;
+        let waiting = tokio::spawn({
+            let turns = turns.clone();
+            async move { turns.take(&at("b.example")).await.err() }
+        });
+        tokio::task::yield_now().await;
+        turns.close();
+        assert_eq!(waiting.await.unwrap(), Some(NoTurn::GiveBack));
+        assert_eq!(turns.take(&at("c.example")).await.err(), Some(NoTurn::GiveBack));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn while_the_database_is_away_nothing_is_begun_and_after_the_hold_it_is_given_back() {
+        let turns = turns(1, 1);
+        turns.services.database_fails("away");
+        let started = Instant::now();
+        assert_eq!(turns.take(&at("a.example")).await.err(), Some(NoTurn::GiveBack));
+        assert_eq!(started.elapsed().as_secs(), 600);
+        let waiting = tokio::spawn({
+            let turns = turns.clone();
+            async move { turns.take(&at("a.example")).await.is_ok() }
+        });
+        turns.services.database_answers();
+        assert!(waiting.await.unwrap());
+    }
+}

@@ -57,7 +57,7 @@ async fn run(args: Args) -> anyhow::Result<bool> {
     };
     let mut workers = Vec::new();
     for number in 1..=args.workers {
-        workers.push(demo.worker(number)?);
+        workers.push(demo.worker(number, shop.is_some())?);
     }
     for worker in &mut workers {
         worker.logs("consuming").await?;
@@ -119,9 +119,13 @@ impl Demo {
         Ok(Store::open(StoreConfig { url: self.services.database_url.clone(), pool: 1, pool_timeout })?)
     }
 
-    fn worker(&self, number: u64) -> anyhow::Result<Running> {
+    /// Starts a worker. Only for the shop is it let into a network that is closed otherwise.
+    fn worker(&self, number: u64, for_shop: bool) -> anyhow::Result<Running> {
         let pod = format!("worker-{number}");
         let mut command = self.fetchline(&["work", "--json", "--listen", "127.0.0.1:0", "--pod", &pod])?;
+        if for_shop {
+            command.args(["--allow-network", shop::NETWORK]);
+        }
         Running::start(&mut command, &self.logs.join(format!("{pod}.log")))
     }
 

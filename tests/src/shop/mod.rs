@@ -37,6 +37,9 @@ pub use self::{
     visits::{HostSummary, Summary, Visits},
 };
 
+/// Where shops are: workers have to be let in (`--allow-network`).
+pub const NETWORK: &str = "127.0.0.0/8";
+
 /// How to open a shop.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
