@@ -7,6 +7,7 @@ mod dead_letters;
 mod drains;
 mod fetching;
 mod guard;
+mod hosts;
 mod messages;
 mod migrations;
 mod outages;

@@ -92,6 +92,14 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     humantime::parse_duration(text).map_err(|error| format!("{error} (write it like 250ms, 30s, 10m)"))
 }
 
+/// `5/s`, `0.2/s`: how many per second.
+pub(crate) fn rate(text: &str) -> Result<f64, String> {
+    let number = text.strip_suffix("/s").and_then(|number| number.trim().parse().ok());
+    // Slower than once in ten days is a pause, and faster than this is no limit.
+    let sensible = number.filter(|rate| (1e-6..=1e6).contains(rate));
+    sensible.ok_or_else(|| "no number per second above 0 (write it like 5/s or 0.2/s)".to_owned())
+}
+
 /// `4MiB`.
 pub(crate) fn size(text: &str) -> Result<usize, String> {
     let size: ByteSize = text.parse().map_err(|error| format!("{error} (write it like 512KiB, 4MiB)"))?;

@@ -12,6 +12,7 @@ use time::format_description::well_known::Rfc3339;
 
 use crate::args::{self, Everywhere};
 use crate::exit::{self, Done, Result};
+use crate::table::{or_dash, span, table};
 
 /// Goes through the dead letters: lists, replays or purges those that fit every filter; all others stay in the queue
 #[derive(clap::Args)]
@@ -109,7 +110,8 @@ async fn list(broker: &Broker, flags: &Flags, now: OffsetDateTime, would: &str) 
         let letters: Vec<Value> = letters.iter().map(|letter| document(letter, now)).collect();
         json!({ "seen": tally.seen, "matched": tally.matched, "letters": letters }).to_string()
     } else {
-        format!("{}{would}{} of {} dead letters", table(&letters, now), tally.matched, tally.seen)
+        let headings = ["age", "reason", "status", "attempts", "run", "host", "URL"];
+        format!("{}{would}{} of {} dead letters", table(headings, rows(&letters, now)), tally.matched, tally.seen)
     };
     exit::print(text);
     Ok(Done::Whole)
@@ -150,50 +152,23 @@ fn document(letter: &Letter, now: OffsetDateTime) -> Value {
     })
 }
 
-/// One line a letter under a line of headings; nothing where there is none.
-fn table(letters: &[Letter], now: OffsetDateTime) -> String {
-    if letters.is_empty() {
-        return String::new();
-    }
-    let headings = ["age", "reason", "status", "attempts", "run", "host", "URL"].map(str::to_owned);
-    let rows: Vec<_> = std::iter::once(headings).chain(letters.iter().map(|letter| row(letter, now))).collect();
-    let widths: [usize; 7] =
-        std::array::from_fn(|column| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0));
-    let mut text = String::new();
-    for row in &rows {
-        let cells = row.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}"));
-        text.push_str(cells.collect::<Vec<_>>().join("  ").trim_end());
-        text.push('\n');
-    }
-    text
-}
-
-fn row(letter: &Letter, now: OffsetDateTime) -> [String; 7] {
-    // Whoever wrote a header may have written what a terminal would obey.
-    let shown = |text: &Option<String>| match text {
-        Some(text) => text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect(),
-        None => "-".to_owned(),
+fn rows(letters: &[Letter], now: OffsetDateTime) -> Vec<[String; 7]> {
+    let row = |letter: &Letter| {
+        [
+            or_dash(letter.failed_at.map(|at| span(Duration::try_from(now - at).unwrap_or_default()))),
+            or_dash(letter.reason.clone()),
+            or_dash(letter.status),
+            or_dash(letter.attempts),
+            or_dash(letter.run.clone()),
+            or_dash(letter.host.clone()),
+            name(letter),
+        ]
     };
-    [
-        letter.failed_at.map_or_else(|| "-".to_owned(), |at| age(now - at)),
-        shown(&letter.reason),
-        letter.status.map_or_else(|| "-".to_owned(), |status| status.to_string()),
-        letter.attempts.map_or_else(|| "-".to_owned(), |attempts| attempts.to_string()),
-        shown(&letter.run),
-        shown(&letter.host),
-        name(letter),
-    ]
+    letters.iter().map(row).collect()
 }
 
 fn name(letter: &Letter) -> String {
     letter.url.clone().or_else(|| letter.excerpt.clone()).unwrap_or_default()
-}
-
-/// The two largest units say enough: `3days 4h`.
-fn age(age: time::Duration) -> String {
-    let whole = Duration::from_secs(age.whole_seconds().try_into().unwrap_or(0));
-    let text = humantime::format_duration(whole).to_string();
-    text.split(' ').take(2).collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(test)]
@@ -203,27 +178,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_age_is_told_by_its_two_largest_units() {
-        for (seconds, told) in [(-5, "0s"), (0, "0s"), (59, "59s"), (7_384, "2h 3m"), (180_061, "2days 2h")] {
-            assert_eq!(age(time::Duration::seconds(seconds)), told);
-        }
-    }
-
-    #[test]
-    fn columns_are_aligned_and_obey_no_header() {
+    fn a_letter_of_which_nothing_is_known_is_a_row_as_well() {
         let letter = Letter {
             reason: Some("http_error".into()),
-            run: Some("\u{1b}[31m".into()),
             url: Some("https://a.example/".into()),
             status: Some(503),
             failed_at: Some(datetime!(2026-03-01 10:00 UTC)),
             ..Letter::default()
         };
+        let early = Letter { failed_at: Some(datetime!(2026-03-01 11:00 UTC)), ..Letter::default() };
         let unknown = Letter { excerpt: Some("nonsense".into()), ..Letter::default() };
-        let expected = "age  reason      status  attempts  run    host  URL\n\
-                        30m  http_error  503     -         \u{fffd}[31m  -     https://a.example/\n\
-                        -    -           -       -         -      -     nonsense\n";
-        assert_eq!(table(&[letter, unknown], datetime!(2026-03-01 10:30 UTC)), expected);
+        assert_eq!(
+            rows(&[letter, early, unknown], datetime!(2026-03-01 10:30 UTC)),
+            [
+                ["30m", "http_error", "503", "-", "-", "-", "https://a.example/"],
+                ["0s", "-", "-", "-", "-", "-", ""],
+                ["-", "-", "-", "-", "-", "-", "nonsense"],
+            ]
+        );
     }
 
     #[test]

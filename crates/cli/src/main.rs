@@ -3,12 +3,14 @@
 mod args;
 mod dead;
 mod exit;
+mod hosts;
 mod limits;
 mod log;
 mod migrate;
 mod produce;
 mod status;
 mod stop;
+mod table;
 mod work;
 
 use std::process::ExitCode;
@@ -41,6 +43,7 @@ enum Command {
     Work(Box<work::Args>),
     Status(status::Args),
     Dead(dead::Args),
+    Hosts(hosts::Args),
 }
 
 fn main() -> ExitCode {
@@ -64,5 +67,6 @@ async fn run(everywhere: Everywhere, command: Command) -> exit::Result {
         Command::Work(args) => work::run(everywhere, *args).await,
         Command::Status(args) => status::run(everywhere, args).await,
         Command::Dead(args) => dead::run(everywhere, args).await,
+        Command::Hosts(args) => hosts::run(everywhere, args).await,
     }
 }

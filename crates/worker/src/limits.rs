@@ -15,8 +15,8 @@ use crate::failure::chain;
 
 /// How often changes are asked for: what an operator changes is in force everywhere within two seconds.
 const ASK_EVERY: Duration = Duration::from_secs(1);
-/// How often slowed hosts are looked at for whether they may have more.
-const RECOVER_EVERY: u32 = 10;
+/// In how many of these rounds slowed hosts are looked at, for whether they may have more: one in so many.
+const RECOVER_EVERY: u32 = 5;
 
 /// What limits a host.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
