@@ -14,5 +14,6 @@ mod outages;
 mod producing;
 mod redirects;
 mod retries;
+mod robots;
 mod secrets;
 mod sharing;

@@ -31,6 +31,8 @@ pub enum Outcome {
     TooLarge,
     /// A body that cannot be decompressed.
     Decode,
+    /// The site's robots.txt forbids it.
+    Robots,
     /// The database refused the row; this one stands in for it, without the body.
     Refused,
     /// Delivered again and again without being settled: it may crash its worker.
@@ -39,7 +41,7 @@ pub enum Outcome {
 
 impl Outcome {
     /// Every outcome.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Ok,
         Self::HttpError,
         Self::Timeout,
@@ -51,6 +53,7 @@ impl Outcome {
         Self::Blocked,
         Self::TooLarge,
         Self::Decode,
+        Self::Robots,
         Self::Refused,
         Self::Poison,
     ];
@@ -69,6 +72,7 @@ impl Outcome {
             Self::Blocked => "blocked",
             Self::TooLarge => "too_large",
             Self::Decode => "decode",
+            Self::Robots => "robots",
             Self::Refused => "refused",
             Self::Poison => "poison",
         }

@@ -206,9 +206,20 @@ impl Store {
         .await
     }
 
-    /// The host's robots.txt asks for so much time between requests; `None` for no such wish.
+    /// The host's robots.txt asks for so much time between requests; `None` where it does not, or no more.
     pub async fn set_crawl_delay(&self, host: &str, delay: Option<Duration>) -> Result<(), Error> {
-        self.change_host(host, "crawl_delay = ?", Some(delay.map(|delay| delay.as_secs_f64()))).await
+        let Some(delay) = delay else {
+            // Most hosts have no row, and need none.
+            let lift = "UPDATE hosts SET crawl_delay = NULL, changed_at = UTC_TIMESTAMP(6) \
+                        WHERE host = ? AND crawl_delay IS NOT NULL";
+            return self
+                .with_connection("lifting a crawl-delay", async |connection| {
+                    let lifted = sqlx::query(lift).bind(host).execute(connection).await;
+                    lifted.map(drop).map_err(Error::database("cannot lift a crawl-delay"))
+                })
+                .await;
+        };
+        self.change_host(host, "crawl_delay = ?", Some(Some(delay.as_secs_f64()))).await
     }
 
     /// Sets the requests per second of a host; `None` lifts the limit. What was reserved far ahead is given up.

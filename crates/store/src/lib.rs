@@ -11,6 +11,7 @@ mod hosts;
 mod known;
 mod migrate;
 mod pool;
+mod robots;
 mod runs;
 
 pub use batch::{Batch, Committed, MAX_BATCH_ROWS, Refusal, Unwritten, Written};
@@ -19,4 +20,5 @@ pub use fetch::{Body, Fetch, Outcome};
 pub use hosts::{HostLimit, KnownHosts, Reserved};
 pub use known::{Known, LookedUp, NotLookedUp};
 pub use pool::{Store, StoreConfig};
+pub use robots::RobotsFile;
 pub use runs::FetchTimes;

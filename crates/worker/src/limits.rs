@@ -67,6 +67,14 @@ impl Limits {
         });
     }
 
+    /// The host wants so much time between requests.
+    pub(crate) fn space_out(&self, host: &str, delay: Duration) {
+        self.change(|known| {
+            let limit = known.entry(host.to_owned()).or_default();
+            limit.interval = limit.interval.max(Some(delay));
+        });
+    }
+
     /// The database knows nothing of the host.
     pub(crate) fn forget(&self, host: &str) {
         self.change(|known| _ = known.remove(host));

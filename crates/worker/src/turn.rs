@@ -94,7 +94,7 @@ impl Turns {
     }
 
     /// Waits until the database answers.
-    async fn database(&self) -> Result<(), NoTurn> {
+    pub(crate) async fn database(&self) -> Result<(), NoTurn> {
         if self.services.database_is_up() {
             return Ok(());
         }

@@ -3,7 +3,7 @@
 use std::{
     fmt::Write as _,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -24,6 +24,14 @@ use super::{Visits, visit::Visit};
 pub(super) struct Books {
     pub(super) visits: Visits,
     pub(super) revision: Arc<AtomicU64>,
+    /// Status and text of `/robots.txt`.
+    pub(super) robots: Arc<Mutex<(u16, String)>>,
+}
+
+/// What crawlers are asked to leave alone; as long as nobody has set it, there is none.
+pub(super) async fn robots(State(books): State<Books>) -> Response {
+    let (status, text) = books.robots.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    (StatusCode::from_u16(status).unwrap_or(StatusCode::NOT_FOUND), text).into_response()
 }
 
 #[derive(Deserialize)]

@@ -23,7 +23,7 @@ mod visits;
 use std::{
     net::{Ipv4Addr, SocketAddr},
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -61,6 +61,7 @@ pub struct Shop {
     addr: SocketAddr,
     visits: Visits,
     revision: Arc<AtomicU64>,
+    robots: Arc<Mutex<(u16, String)>>,
     /// Dropping it ends `serving`.
     stop: oneshot::Sender<()>,
     serving: JoinHandle<()>,
@@ -77,9 +78,11 @@ impl Shop {
         let visits = Visits::new();
         let revision = Arc::new(AtomicU64::new(options.revision));
         let (stop, stopped) = oneshot::channel();
-        let counter = server::Counter::new(visits.clone(), revision.clone());
+        let robots = Arc::new(Mutex::new((404, String::new())));
+        let books = admin::Books { visits: visits.clone(), revision: revision.clone(), robots: robots.clone() };
+        let counter = server::Counter::new(books);
         let serving = tokio::spawn(server::serve(listener, counter, stopped));
-        Ok(Self { addr, visits, revision, stop, serving })
+        Ok(Self { addr, visits, revision, robots, stop, serving })
     }
 
     /// Where it listens.
@@ -110,6 +113,11 @@ impl Shop {
     /// ([`Product::at_revision`]).
     pub fn set_revision(&self, revision: u64) {
         self.revision.store(revision, Ordering::Relaxed);
+    }
+
+    /// Sets what `/robots.txt` answers: its status and its text.
+    pub fn set_robots(&self, status: u16, text: &str) {
+        *self.robots.lock().unwrap_or_else(PoisonError::into_inner) = (status, text.to_owned());
     }
 
     /// Closes the shop, and returns when its port is free and its connections are closed.

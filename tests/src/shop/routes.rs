@@ -1,21 +1,20 @@
 //! The table of paths. `{id}` is the number of a product; `{*rest}` is anything, and the number that it ends in is the
 //! product that is served where one is.
 
-use std::sync::{Arc, atomic::AtomicU64};
-
 use axum::{
     Router,
     extract::DefaultBodyLimit,
     routing::{any, get, post},
 };
 
-use super::{Visits, admin, bodies, charsets, compression, failures, products, raw, redirects, timing};
+use super::{admin, bodies, charsets, compression, failures, products, raw, redirects, timing};
 
-pub(super) fn routes(visits: Visits, revision: Arc<AtomicU64>) -> Router {
+pub(super) fn routes(books: admin::Books) -> Router {
     Router::new()
         // What the shop is for.
         .route("/p/{id}", any(products::page)) // HTML with JSON-LD; JSON as /p/{id}.json
         .route("/big/{id}", any(products::big)) // the same page in some 40 kB
+        .route("/robots.txt", get(admin::robots)) // 404 until one is set
         // Late, or never.
         .route("/slow/{ms}/{*rest}", any(timing::slow)) // JSON after ms
         .route("/hang/{*rest}", any(timing::hang)) // no answer
@@ -63,5 +62,5 @@ pub(super) fn routes(visits: Visits, revision: Arc<AtomicU64>) -> Router {
         .route("/-/reset", post(admin::reset))
         .route("/-/revision/{revision}", post(admin::revise))
         .layer(DefaultBodyLimit::disable())
-        .with_state(admin::Books { visits, revision })
+        .with_state(books)
 }

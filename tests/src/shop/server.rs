@@ -22,7 +22,7 @@ use tokio::{
     task::JoinSet,
 };
 
-use super::{Visits, raw::RawAnswer, routes, visit::Visit};
+use super::{Visits, admin::Books, raw::RawAnswer, routes, visit::Visit};
 
 /// As many as may arrive at once; the kernel cuts it to its `somaxconn`, which is 4096 as well by default.
 const BACKLOG: u32 = 4096;
@@ -82,9 +82,9 @@ pub(super) struct Counter {
 }
 
 impl Counter {
-    pub(super) fn new(visits: Visits, revision: Arc<AtomicU64>) -> Self {
-        let routes = TowerToHyperService::new(routes::routes(visits.clone(), revision.clone()));
-        Self { visits, revision, routes }
+    pub(super) fn new(books: Books) -> Self {
+        let (visits, revision) = (books.visits.clone(), books.revision.clone());
+        Self { visits, revision, routes: TowerToHyperService::new(routes::routes(books)) }
     }
 
     fn visit(&self, request: &Request<Incoming>) -> Visit {

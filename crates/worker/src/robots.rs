@@ -1,0 +1,236 @@
+//! robots.txt (RFC 9309), for workers that obey it: asked for once a day by one worker for all.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use fetchline_queue::Address;
+use fetchline_store::{Outcome, RobotsFile, Store};
+use moka::Expiry;
+use moka::future::Cache;
+use reqwest::StatusCode;
+
+use crate::backoff::Backoff;
+use crate::failure::chain;
+use crate::fetch::Failure;
+use crate::turn::{NoTurn, Turns};
+
+/// How much of a robots.txt is read: what the standard asks for, and no more.
+pub(crate) const MOST_BYTES: usize = robotxt::BYTE_LIMIT;
+/// How long an answer counts. The standard asks not to use a copy for longer.
+const FRESH: Duration = Duration::from_secs(24 * 3600);
+/// How long a failure counts: until then nothing is fetched.
+const UNREACHABLE_FOR: Duration = Duration::from_secs(60);
+/// How often it is looked whether another worker has got it.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+/// Origins of which the rules are kept in memory.
+const ORIGINS: u64 = 10_000;
+
+/// What robots.txt says of addresses.
+#[derive(Clone)]
+pub(crate) struct Robots {
+    turns: Arc<Turns>,
+    /// The name that groups of rules are looked up by.
+    agent: Arc<str>,
+    known: Cache<String, Arc<Known>>,
+}
+
+/// The rules of one origin.
+struct Known {
+    says: Says,
+    fresh_for: Duration,
+}
+
+enum Says {
+    Rules(robotxt::Robots),
+    /// It could not be had, with this status: nothing may be fetched for the time being.
+    Unreachable(Option<u16>),
+}
+
+/// What came of asking a site.
+pub(crate) struct Asked {
+    /// The status of the last answer; `None` where there was none.
+    pub(crate) status: Option<u16>,
+    /// The beginning of its body.
+    pub(crate) body: Vec<u8>,
+}
+
+/// What is to be done.
+#[derive(Debug)]
+pub(crate) enum Verdict {
+    /// It may be fetched. `waited`: the rules had to be got first, and may have changed what the host allows per time.
+    Allowed { waited: bool },
+    /// It may not.
+    Forbidden(Failure),
+}
+
+impl Robots {
+    /// For a worker of this `User-Agent`, of which the product token counts: the letters, `-` and `_` that it begins with.
+    pub(crate) fn new(turns: Arc<Turns>, user_agent: &str) -> Self {
+        let token = |c: char| c.is_ascii_alphabetic() || matches!(c, '-' | '_');
+        let end = user_agent.find(|c| !token(c)).unwrap_or(user_agent.len());
+        let known = Cache::builder().max_capacity(ORIGINS).expire_after(AsLongAsItIsFresh).build();
+        Self { turns, agent: user_agent[..end].into(), known }
+    }
+
+    /// Whether an address may be fetched. `ask` asks the site for the robots.txt at an address.
+    pub(crate) async fn judge<F: Future<Output = Result<Asked, NoTurn>>>(
+        &self,
+        address: &Address,
+        ask: impl FnOnce(Address) -> F,
+    ) -> Result<Verdict, NoTurn> {
+        let origin = address.as_url().origin().ascii_serialization();
+        let (known, waited) = match self.known.get(&origin).await {
+            Some(known) => (known, false),
+            // Whoever comes meanwhile waits for the same answer.
+            None => {
+                let found = self.known.try_get_with_by_ref(&origin, self.find(&origin, address, ask)).await;
+                (found.map_err(|no_turn| *no_turn)?, true)
+            }
+        };
+        let path = &address.as_url()[url::Position::BeforePath..];
+        Ok(match &known.says {
+            Says::Rules(rules) if rules.is_allowed(path) => Verdict::Allowed { waited },
+            Says::Rules(_) => Verdict::Forbidden(Failure {
+                outcome: Outcome::Robots,
+                status: None,
+                text: format!("{origin}/robots.txt forbids it to `{}` (--robots obey)", self.agent),
+            }),
+            // Like the same failure of the page itself: it is tried again later.
+            Says::Unreachable(status) => Verdict::Forbidden(Failure {
+                outcome: if status.is_some() { Outcome::HttpError } else { Outcome::Connect },
+                status: *status,
+                text: match status {
+                    Some(status) => format!("{origin}/robots.txt answered {status}; nothing is fetched meanwhile"),
+                    None => format!("{origin}/robots.txt cannot be had; nothing is fetched meanwhile"),
+                },
+            }),
+        })
+    }
+
+    /// What the database knows, else what the site says: asked by this worker, or waited for while another one asks.
+    async fn find<F: Future<Output = Result<Asked, NoTurn>>>(
+        &self,
+        origin: &str,
+        address: &Address,
+        ask: impl FnOnce(Address) -> F,
+    ) -> Result<Arc<Known>, NoTurn> {
+        let store = &self.turns.store;
+        loop {
+            if let Some(known) = self.through_outages(async || store.robots(origin).await).await?.and_then(|file| self.read(&file)) {
+                return Ok(Arc::new(known));
+            }
+            if self.through_outages(async || store.lease_robots(origin).await).await? {
+                break;
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+        let Ok(robots_txt) = address.join("/robots.txt") else { return Err(NoTurn::GiveBack) };
+        let host = robots_txt.host().to_owned();
+        let Asked { status, body } = ask(robots_txt).await?;
+        self.through_outages(async || store.save_robots(origin, status, &body).await).await?;
+        let known = self.read(&RobotsFile { status, body, age: Duration::ZERO }).unwrap_or(Known {
+            says: Says::Unreachable(status),
+            fresh_for: UNREACHABLE_FOR,
+        });
+        if let Says::Rules(rules) = &known.says {
+            let delay = rules.crawl_delay();
+            self.through_outages(async || store.set_crawl_delay(&host, delay).await).await?;
+            if let Some(delay) = delay {
+                self.turns.limits.space_out(&host, delay);
+            }
+        }
+        Ok(Arc::new(known))
+    }
+
+    /// The rules in a file; `None` for one that is too old.
+    fn read(&self, file: &RobotsFile) -> Option<Known> {
+        let agent = robotxt::Agent::Exact(&self.agent);
+        let (says, fresh) = match file.status.map(StatusCode::from_u16) {
+            Some(Ok(status)) if status.is_success() => (Says::Rules(robotxt::Robots::parse(&file.body, agent)), FRESH),
+            // There is none, or a redirect that leads nowhere: no rules.
+            Some(Ok(status)) if status.is_client_error() || status.is_redirection() => {
+                (Says::Rules(robotxt::Robots::allow_all()), FRESH)
+            }
+            _ => (Says::Unreachable(file.status), UNREACHABLE_FOR),
+        };
+        let fresh_for = fresh.checked_sub(file.age).filter(|rest| !rest.is_zero())?;
+        Some(Known { says, fresh_for })
+    }
+
+    /// Asks the database until it answers; that costs no attempt.
+    async fn through_outages<T>(
+        &self,
+        mut ask: impl AsyncFnMut() -> Result<T, fetchline_store::Error>,
+    ) -> Result<T, NoTurn> {
+        let mut backoff = Backoff::default();
+        loop {
+            match ask().await {
+                Ok(answer) => return Ok(answer),
+                Err(error) => self.turns.services.database_fails(&chain(&error)),
+            }
+            self.turns.database().await?;
+            tokio::time::sleep(backoff.next_pause()).await;
+        }
+    }
+}
+
+struct AsLongAsItIsFresh;
+
+impl Expiry<String, Arc<Known>> for AsLongAsItIsFresh {
+    fn expire_after_create(&self, _: &String, known: &Arc<Known>, _: Instant) -> Option<Duration> {
+        Some(known.fresh_for)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::turn::tests::turns;
+
+    fn file(status: Option<u16>, body: &str, age: Duration) -> RobotsFile {
+        RobotsFile { status, body: body.as_bytes().to_vec(), age }
+    }
+
+    fn robots(user_agent: &str) -> Robots {
+        Robots::new(turns(1, 1), user_agent)
+    }
+
+    fn allows(robots: &Robots, file: &RobotsFile, path: &str) -> Option<bool> {
+        match robots.read(file)?.says {
+            Says::Rules(rules) => Some(rules.is_allowed(path)),
+            Says::Unreachable(_) => Some(false),
+        }
+    }
+
+    #[tokio::test]
+    async fn what_an_answer_means_is_what_the_standard_says() {
+        let robots = robots("fetchline/1.0");
+        let fresh = Duration::ZERO;
+        let rules = "User-agent: *\nDisallow: /private\n\nUser-agent: Fetchline\nDisallow: /ours\nCrawl-delay: 2";
+        assert_eq!(allows(&robots, &file(Some(200), rules, fresh), "/private"), Some(true));
+        assert_eq!(allows(&robots, &file(Some(200), rules, fresh), "/ours/1?q"), Some(false));
+        for none in [404, 403, 410, 301] {
+            assert_eq!(allows(&robots, &file(Some(none), rules, fresh), "/ours"), Some(true), "{none}");
+        }
+        for unreachable in [Some(500), Some(503), None] {
+            assert_eq!(allows(&robots, &file(unreachable, "", fresh), "/"), Some(false), "{unreachable:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn an_answer_counts_for_a_day_and_a_failure_for_a_minute() {
+        let robots = robots("fetchline/1.0");
+        let hours = |hours| Duration::from_secs(hours * 3600);
+        assert!(robots.read(&file(Some(200), "", hours(23))).is_some());
+        assert!(robots.read(&file(Some(200), "", hours(24))).is_none());
+        assert!(robots.read(&file(Some(503), "", Duration::from_secs(59))).is_some());
+        assert!(robots.read(&file(Some(503), "", Duration::from_secs(60))).is_none());
+    }
+
+    #[tokio::test]
+    async fn rules_are_looked_up_by_the_product_token() {
+        for (user_agent, token) in [("fetchline/1.0", "fetchline"), ("my-bot (+https://a.example)", "my-bot"), ("x", "x")] {
+            assert_eq!(&*robots(user_agent).agent, token);
+        }
+    }
+}
