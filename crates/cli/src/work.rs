@@ -57,6 +57,11 @@ pub(crate) struct Args {
     #[arg(long, value_name = "SIZE", env = "FETCHLINE_MAX_BODY", default_value = "10MiB", value_parser = args::size)]
     max_body: usize,
 
+    /// All bodies that are being read or wait for their commit, together; a fetch waits for room rather than exceed it
+    #[arg(long, value_name = "SIZE", env = "FETCHLINE_MEMORY_BUDGET", default_value = "256MiB")]
+    #[arg(value_parser = args::size)]
+    memory_budget: usize,
+
     /// Which bodies are stored; size and hash are kept always
     #[arg(long, value_name = "WHICH", env = "FETCHLINE_STORE_BODY", default_value = "text")]
     store_body: Keep,
@@ -179,6 +184,7 @@ impl Args {
             connect_timeout: self.connect_timeout,
             read_timeout: self.read_timeout.unwrap_or(self.timeout),
             max_body: self.max_body,
+            memory_budget: self.memory_budget,
             store_body: match self.store_body {
                 Keep::Text => StoreBody::Text,
                 Keep::Json => StoreBody::Json,

@@ -16,6 +16,7 @@ use crate::fetch::{Answer, Fetcher};
 use crate::hand_over::HandOver;
 use crate::job::{Finished, Job};
 use crate::judge::{self, Judgement, Policy};
+use crate::settle::Settle;
 use crate::summary::Tally;
 
 /// Starts fetches, and knows which are under way.
@@ -33,6 +34,7 @@ pub(crate) struct Stage {
     pub(crate) policy: Policy,
     pub(crate) results: mpsc::UnboundedSender<(Fetch, Finished)>,
     pub(crate) hand_over: HandOver,
+    pub(crate) settle: Settle,
     pub(crate) tally: Arc<Tally>,
     /// When this is cancelled, fetches end where they are: their messages come back.
     pub(crate) grace_over: CancellationToken,
@@ -96,11 +98,12 @@ impl Stage {
                 self.tally.retried();
                 self.hand_over.retry(job.original, tier, job.task.attempt + 1, job.claim);
             }
+            Judgement::GiveBack => self.settle.give_back(job.claim),
         }
     }
 
     /// Sends the row on its way.
-    fn record(&self, job: Job, answer: Answer, elapsed: Duration, given_up: bool) {
+    fn record(&self, job: Job, mut answer: Answer, elapsed: Duration, given_up: bool) {
         let Job { task, original, claim } = job;
         let (outcome, status, attempts) = (answer.outcome, answer.status, task.attempt);
         let death = given_up.then(|| Death {
@@ -109,8 +112,10 @@ impl Stage {
             status,
             attempts,
         });
+        let mut room = std::mem::take(&mut answer.room);
         let row = extract::row(&task, answer, elapsed, self.keep, &self.worker);
-        let finished = Finished { claim, original, outcome, elapsed, attempts, status, death };
+        room.shrink(row.weight());
+        let finished = Finished { claim, original, outcome, elapsed, attempts, status, death, _room: room };
         // The batcher lives until every fetch has ended.
         _ = self.results.send((row, finished));
     }
@@ -120,6 +125,7 @@ impl Stage {
             Judgement::Result => "recorded".to_owned(),
             Judgement::Retry(tier) => format!("tried again after {} s", tier.delay().as_secs()),
             Judgement::GivenUp => "given up".to_owned(),
+            Judgement::GiveBack => "given back: memory was short".to_owned(),
         };
         info!(
             run = task.run,

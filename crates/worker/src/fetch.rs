@@ -4,12 +4,17 @@ use std::time::{Duration, SystemTime};
 
 use fetchline_queue::{Address, Order};
 use fetchline_store::Outcome;
-use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, LOCATION, RETRY_AFTER};
-use http::{HeaderMap, Method, StatusCode};
+use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, LOCATION, RETRY_AFTER};
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use reqwest::{Client, Response, redirect, retry};
 
+use crate::body::{self, Intake};
+use crate::budget::{Budget, Room};
 use crate::config::WorkConfig;
+use crate::deadline::Deadline;
+use crate::decode;
 use crate::failure;
+use crate::head::{self, HeaderTooLarge, MAX_HEADER_BYTES};
 use crate::resolver::Resolver;
 
 /// Redirects that are followed, as many as browsers' engines and curl's users expect at most in practice.
@@ -20,6 +25,13 @@ const DRAINED: usize = 64 * 1024;
 const DRAINED_WITHIN: Duration = Duration::from_secs(1);
 /// Connections that are idle are kept this long. Some servers close them after 5 s; the client notices that.
 const IDLE: Duration = Duration::from_secs(15);
+
+/// What a site may send of an HTTP/2 stream before we have read it, in bytes.
+const HTTP2_WINDOW: u32 = 128 * 1024;
+/// The largest window that HTTP/2 knows.
+const HTTP2_MOST: u32 = (1 << 31) - 1;
+/// A fetch that had to wait for longer than this for room, and came to nothing then, may have failed for that.
+const NOTICEABLE: Duration = Duration::from_secs(1);
 
 /// What became of a request.
 #[derive(Debug)]
@@ -34,6 +46,10 @@ pub(crate) struct Answer {
     pub(crate) error: Option<String>,
     /// How long the site asks to wait.
     pub(crate) retry_after: Option<Duration>,
+    /// The memory of the body.
+    pub(crate) room: Room,
+    /// There is no answer, and it may have been us: the site had to wait until there was room for its body.
+    pub(crate) hindered: bool,
 }
 
 impl Answer {
@@ -47,6 +63,8 @@ impl Answer {
             body: None,
             error: Some(error),
             retry_after: None,
+            room: Room::default(),
+            hindered: false,
         }
     }
 }
@@ -56,18 +74,26 @@ impl Answer {
 pub(crate) struct Fetcher {
     client: Client,
     timeout: Duration,
+    read_timeout: Duration,
+    hold: Duration,
     max_body: usize,
+    budget: Budget,
 }
 
 impl Fetcher {
     pub(crate) fn new(config: &WorkConfig, resolver: Resolver) -> reqwest::Result<Self> {
+        // A body that waits for room holds its window. The others on its connection go on all the same.
+        let windows = u32::try_from(config.concurrency).unwrap_or(u32::MAX).saturating_mul(HTTP2_WINDOW);
         let client = Client::builder()
             .user_agent(&config.user_agent)
             .connect_timeout(config.connect_timeout)
-            .read_timeout(config.read_timeout)
             .pool_idle_timeout(IDLE)
             .pool_max_idle_per_host(config.concurrency)
             .dns_resolver(resolver)
+            .default_headers(HeaderMap::from_iter([(ACCEPT_ENCODING, HeaderValue::from_static(decode::ACCEPTED))]))
+            .http2_initial_stream_window_size(HTTP2_WINDOW)
+            .http2_initial_connection_window_size(windows.min(HTTP2_MOST))
+            .http2_max_header_list_size(MAX_HEADER_BYTES as u32)
             // Followed by our own loop, which records and bounds them.
             .redirect(redirect::Policy::none())
             .referer(false)
@@ -76,45 +102,57 @@ impl Fetcher {
             // A pod's environment says nothing about how the outside is reached.
             .no_proxy()
             .build()?;
-        Ok(Self { client, timeout: config.timeout, max_body: config.max_body })
+        let &WorkConfig { timeout, read_timeout, hold, max_body, memory_budget, .. } = config;
+        let budget = Budget::new(memory_budget, body::most_needed(max_body));
+        Ok(Self { client, timeout, read_timeout, hold, max_body, budget })
     }
 
     /// Sends the order and reads what comes back. A failure is an answer, too.
     pub(crate) async fn fetch(&self, order: &Order) -> Answer {
         let mut progress = Progress::default();
-        let outcome = match tokio::time::timeout(self.timeout, self.follow(order, &mut progress)).await {
-            Ok(Ok(outcome)) => outcome,
-            Ok(Err(failure)) => {
+        let deadline = Deadline::new(self.timeout, self.hold);
+        let outcome = match deadline.bound(self.follow(order, &deadline, &mut progress)).await {
+            Some(Ok(outcome)) => outcome,
+            Some(Err(failure)) => {
                 progress.error = Some(failure.text);
                 failure.outcome
             }
-            Err(_) => {
+            None => {
                 progress.error = Some(format!("not finished within {} s", self.timeout.as_secs_f64()));
                 Outcome::Timeout
             }
         };
         Answer {
             outcome,
+            hindered: progress.body.is_none() && deadline.stood_still() > NOTICEABLE,
             status: progress.status.map(|status| status.as_u16()),
             redirected_to: progress.redirected_to,
             content_type: progress.content_type,
             body: progress.body,
             error: progress.error,
             retry_after: progress.retry_after,
+            room: progress.room,
         }
     }
 
-    async fn follow(&self, order: &Order, progress: &mut Progress) -> Result<Outcome, Failure> {
+    async fn follow(
+        &self,
+        order: &Order,
+        deadline: &Deadline,
+        progress: &mut Progress,
+    ) -> Result<Outcome, Failure> {
         let mut hop = Hop::first(order);
         for _ in 0..=MAX_REDIRECTS {
-            let mut response = hop.send(&self.client).await?;
+            let mut response = self.within_silence(hop.send(&self.client)).await?;
             let status = response.status();
             progress.status = Some(status);
+            head::check(response.headers())?;
             let Some(location) = redirect_location(&response) else {
                 progress.content_type = text_of(response.headers(), CONTENT_TYPE);
                 progress.retry_after =
                     text_of(response.headers(), RETRY_AFTER).and_then(|value| retry_after(&value, SystemTime::now()));
-                progress.body = Some(self.read(&mut response).await?);
+                let (body, room) = self.read(&mut response, deadline).await?;
+                (progress.body, progress.room) = (Some(body), room);
                 if status.is_success() {
                     return Ok(Outcome::Ok);
                 }
@@ -129,23 +167,24 @@ impl Fetcher {
     }
 
     /// Reads the body to its end, or drops the connection on purpose when it is too large.
-    async fn read(&self, response: &mut Response) -> Result<Vec<u8>, Failure> {
-        let too_large = || Failure {
-            outcome: Outcome::TooLarge,
-            text: format!("the body is larger than {} bytes (--max-body)", self.max_body),
-        };
-        let announced = response.content_length().map_or(0, |length| usize::try_from(length).unwrap_or(usize::MAX));
-        if announced > self.max_body {
-            return Err(too_large());
+    async fn read(&self, response: &mut Response, deadline: &Deadline) -> Result<(Vec<u8>, Room), Failure> {
+        let (length, room) = (response.content_length(), self.budget.room());
+        let mut intake = Intake::begin(response.headers(), length, self.max_body, room, deadline).await?;
+        while let Some(chunk) = self.within_silence(response.chunk()).await? {
+            intake.take(&chunk).await?;
         }
-        let mut body = Vec::with_capacity(announced);
-        while let Some(chunk) = response.chunk().await? {
-            if body.len() + chunk.len() > self.max_body {
-                return Err(too_large());
-            }
-            body.extend_from_slice(&chunk);
+        Ok(intake.end().await?)
+    }
+
+    /// The client library has such a limit too, but counts the time in which nobody asks it for more.
+    async fn within_silence<T>(&self, read: impl Future<Output = reqwest::Result<T>>) -> Result<T, Failure> {
+        match tokio::time::timeout(self.read_timeout, read).await {
+            Ok(read) => Ok(read?),
+            Err(_) => Err(Failure {
+                outcome: Outcome::Timeout,
+                text: format!("nothing came within {} s (--read-timeout)", self.read_timeout.as_secs_f64()),
+            }),
         }
-        Ok(body)
     }
 }
 
@@ -156,6 +195,7 @@ struct Progress {
     redirected_to: Option<Address>,
     content_type: Option<String>,
     body: Option<Vec<u8>>,
+    room: Room,
     error: Option<String>,
     retry_after: Option<Duration>,
 }
@@ -169,6 +209,18 @@ struct Failure {
 impl From<reqwest::Error> for Failure {
     fn from(error: reqwest::Error) -> Self {
         Self { outcome: failure::outcome_of(&error), text: failure::describe(error) }
+    }
+}
+
+impl From<body::Error> for Failure {
+    fn from(error: body::Error) -> Self {
+        Self { outcome: error.outcome(), text: error.to_string() }
+    }
+}
+
+impl From<HeaderTooLarge> for Failure {
+    fn from(error: HeaderTooLarge) -> Self {
+        Self { outcome: Outcome::TooLarge, text: error.to_string() }
     }
 }
 

@@ -17,6 +17,9 @@ const IDEMPOTENCY_KEY: &str = "idempotency-key";
 /// Deliveries that came back unsettled this often are poison: something about them may crash their workers.
 const POISON_AFTER: u64 = 20;
 
+/// A message that has been given back this often is judged even if we have hindered it: it is not to become poison.
+const HINDERED_AT_MOST: u64 = POISON_AFTER / 2;
+
 /// How failures are tried again.
 #[derive(Clone, Debug)]
 pub(crate) struct Policy {
@@ -35,6 +38,8 @@ pub(crate) enum Judgement {
     Retry(Tier),
     /// The answer is recorded, and the message goes to the dead letters.
     GivenUp,
+    /// Nothing is recorded, and the broker delivers the message again: the try does not count.
+    GiveBack,
 }
 
 impl Policy {
@@ -42,7 +47,13 @@ impl Policy {
         if !may_pass(answer.outcome, answer.status) {
             return Judgement::Result;
         }
-        if task.attempt >= self.max_attempts || !may_repeat(&task.order, answer) {
+        if !may_repeat(&task.order, answer) {
+            return Judgement::GivenUp;
+        }
+        if answer.hindered && task.returned < HINDERED_AT_MOST {
+            return Judgement::GiveBack;
+        }
+        if task.attempt >= self.max_attempts {
             return Judgement::GivenUp;
         }
         self.tier(task.attempt, answer.retry_after).map_or(Judgement::GivenUp, Judgement::Retry)

@@ -21,8 +21,13 @@ mod settle;
 
 // What the stages lean on.
 mod backoff;
+mod body;
+mod budget;
 mod claim;
+mod deadline;
+mod decode;
 mod failure;
+mod head;
 mod health;
 mod idle;
 mod job;

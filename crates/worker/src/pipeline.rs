@@ -125,6 +125,7 @@ pub async fn run(config: WorkConfig, deps: Deps, stop: Stop) -> Result<Summary, 
         policy: Policy { delays: tiers, max_attempts: config.max_attempts },
         results,
         hand_over: hand_over.clone(),
+        settle: settle.clone(),
         tally: tally.clone(),
         grace_over: grace_over.clone(),
     };
