@@ -1,6 +1,7 @@
 //! End-to-end tests on a real broker and a real database, with real processes. Each is named after the promise that it
 //! checks, and has a world of its own.
 
+mod bounds;
 mod commits;
 mod crashes;
 mod dead_letters;

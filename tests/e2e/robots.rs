@@ -8,7 +8,9 @@ const OBEY: [&str; 4] = ["--robots", "obey", "--retry-delays", "1s,2s"];
 #[tokio::test]
 async fn what_it_forbids_is_not_fetched_and_the_row_says_so() -> anyhow::Result<()> {
     let world = World::new().await?;
-    world.shop.set_robots(200, "User-agent: *\nDisallow: /p/\n\nUser-agent: fetchline\nDisallow: /big/\nAllow: /big/7$");
+    world
+        .shop
+        .set_robots(200, "User-agent: *\nDisallow: /p/\n\nUser-agent: fetchline\nDisallow: /big/\nAllow: /big/7$");
     let paths = ["/p/1", "/big/1", "/big/7", "/redirect/1/5"];
     world.produce("obeyed", &paths.map(|path| world.shop.url(path))).await?;
     // The group for everybody does not count where there is one for us.
@@ -77,7 +79,8 @@ async fn its_crawl_delay_holds_over_all_workers() -> anyhow::Result<()> {
     world.shop.set_robots(200, "User-agent: *\nCrawl-delay: 0.5");
     world.produce("spaced", &world.pages(12)).await?;
     let small = ["--concurrency", "5", "--prefetch", "5", "--retry-delays", "10s"];
-    let workers: Vec<_> = (0..3).map(|_| world.worker(&[&OBEY[..2], &small].concat())).collect::<anyhow::Result<_>>()?;
+    let workers: Vec<_> =
+        (0..3).map(|_| world.worker(&[&OBEY[..2], &small].concat())).collect::<anyhow::Result<_>>()?;
     let rows = async || world.rows().await;
     wait::until("every row", rows, |rows| *rows == 12).await?;
     for worker in workers {

@@ -8,7 +8,7 @@ use anyhow::Context;
 use clap::ValueEnum;
 use fetchline_queue::Role;
 use fetchline_worker::pipeline::Error;
-use fetchline_worker::{Deps, MAX_PREFETCH, Proxy, Stop, StoreBody, WorkConfig};
+use fetchline_worker::{Deps, MAX_PREFETCH, Proxy, RobotsPolicy, Stop, StoreBody, WorkConfig};
 use ipnet::IpNet;
 
 use crate::args::{self, Everywhere};
@@ -62,6 +62,11 @@ pub(crate) struct Args {
     #[arg(long, value_name = "SIZE", env = "FETCHLINE_MAX_BODY", default_value = "10MiB", value_parser = args::size)]
     max_body: usize,
 
+    /// All bodies that are being read or wait for their commit, together; a fetch waits for room rather than exceed it
+    #[arg(long, value_name = "SIZE", env = "FETCHLINE_MEMORY_BUDGET", default_value = "256MiB")]
+    #[arg(value_parser = args::size)]
+    memory_budget: usize,
+
     /// Which bodies are stored; size and hash are kept always
     #[arg(long, value_name = "WHICH", env = "FETCHLINE_STORE_BODY", default_value = "text")]
     store_body: Keep,
@@ -82,6 +87,10 @@ pub(crate) struct Args {
     /// `HTTPS_PROXY` are ignored
     #[arg(long, value_name = "URL", env = "FETCHLINE_PROXY", hide_env_values = true)]
     proxy: Option<String>,
+
+    /// What is done about robots.txt
+    #[arg(long, value_name = "WHICH", env = "FETCHLINE_ROBOTS", default_value = "ignore")]
+    robots: AboutRobots,
 
     /// MySQL connections, at most
     #[arg(long, value_name = "N", env = "FETCHLINE_POOL", default_value_t = 4)]
@@ -126,6 +135,15 @@ pub(crate) struct Args {
     /// Print the summary as JSON
     #[arg(long, env = "FETCHLINE_JSON")]
     json: bool,
+}
+
+/// What is done about robots.txt.
+#[derive(Clone, Copy, ValueEnum)]
+enum AboutRobots {
+    /// Nothing: the list of URLs is your own
+    Ignore,
+    /// It is asked for once a day by one worker for all, and what it forbids is not fetched
+    Obey,
 }
 
 /// Which bodies are stored.
@@ -203,6 +221,7 @@ impl Args {
             connect_timeout: self.connect_timeout,
             read_timeout: self.read_timeout.unwrap_or(self.timeout),
             max_body: self.max_body,
+            memory_budget: self.memory_budget,
             store_body: match self.store_body {
                 Keep::Text => StoreBody::Text,
                 Keep::Json => StoreBody::Json,
@@ -210,6 +229,10 @@ impl Args {
                 Keep::None => StoreBody::None,
             },
             user_agent: self.user_agent,
+            robots: match self.robots {
+                AboutRobots::Ignore => RobotsPolicy::Ignore,
+                AboutRobots::Obey => RobotsPolicy::Obey,
+            },
             allow_network: self.allow_network,
             proxy,
             retry_delays: self.retry_delays,

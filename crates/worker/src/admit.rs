@@ -113,6 +113,7 @@ impl Stage {
                 self.tally.retried();
                 self.hand_over.retry(job.original, tier, job.task.attempt + 1, job.claim);
             }
+            Judgement::PutOff => self.put_off(job, NoTurn::Later(Duration::ZERO)),
         }
     }
 
@@ -138,7 +139,7 @@ impl Stage {
     }
 
     /// Sends the row on its way.
-    fn record(&self, job: Job, answer: Answer, elapsed: Duration, given_up: bool) {
+    fn record(&self, job: Job, mut answer: Answer, elapsed: Duration, given_up: bool) {
         let Job { task, original, claim } = job;
         let (outcome, status, attempts) = (answer.outcome, answer.status, task.attempt);
         let death = given_up.then(|| Death {
@@ -147,8 +148,10 @@ impl Stage {
             status,
             attempts,
         });
+        let mut room = std::mem::take(&mut answer.room);
         let row = extract::row(&task, answer, elapsed, self.keep, &self.worker);
-        let finished = Finished { claim, original, outcome, elapsed, attempts, status, death };
+        room.shrink(row.weight());
+        let finished = Finished { claim, original, outcome, elapsed, attempts, status, death, _room: room };
         // The batcher lives until every fetch has ended.
         _ = self.results.send((row, finished));
     }
@@ -158,6 +161,7 @@ impl Stage {
             Judgement::Result => "recorded".to_owned(),
             Judgement::Retry(tier) => format!("tried again after {} s", tier.delay().as_secs()),
             Judgement::GivenUp => "given up".to_owned(),
+            Judgement::PutOff => "put off: memory was short".to_owned(),
         };
         info!(
             run = task.run,

@@ -48,6 +48,7 @@ mod tests {
     use lapin::BasicProperties;
 
     use super::*;
+    use crate::budget::Room;
     use crate::claim::{Claims, Receipt};
     use crate::config::StoreBody;
     use crate::extract;
@@ -65,7 +66,19 @@ mod tests {
         let claim = Claims::default().without_task(Receipt { channel: 1, tag: 1 });
         let original = Original { properties: BasicProperties::default(), body: Vec::new() };
         let (outcome, elapsed) = (Outcome::Ok, Duration::ZERO);
-        (row, Finished { claim, original, outcome, elapsed, attempts: 1, status: None, death: None })
+        (
+            row,
+            Finished {
+                claim,
+                original,
+                outcome,
+                elapsed,
+                attempts: 1,
+                status: None,
+                death: None,
+                _room: Room::default(),
+            },
+        )
     }
 
     /// The sizes of the batches that come of these bodies, and how long each took to close.

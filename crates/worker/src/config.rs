@@ -9,6 +9,8 @@ use ipnet::IpNet;
 
 use crate::proxy::Proxy;
 
+use crate::body;
+
 /// AMQP counts the prefetch in 16 bits.
 pub const MAX_PREFETCH: usize = 65_535;
 
@@ -26,6 +28,15 @@ pub enum StoreBody {
     All,
     /// None.
     None,
+}
+
+/// What is done about robots.txt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RobotsPolicy {
+    /// Nothing: the list of URLs is the user's own.
+    Ignore,
+    /// It is asked for, and what it forbids is not fetched.
+    Obey,
 }
 
 /// A batch may not wait for longer than this.
@@ -56,10 +67,14 @@ pub struct WorkConfig {
     pub read_timeout: Duration,
     /// The largest body after decompression, in bytes.
     pub max_body: usize,
+    /// All bodies that are being read or wait for their commit, in bytes.
+    pub memory_budget: usize,
     /// Which bodies are stored.
     pub store_body: StoreBody,
     /// The `User-Agent` header.
     pub user_agent: String,
+    /// What is done about robots.txt.
+    pub robots: RobotsPolicy,
     /// Networks that are open though they are not public.
     pub allow_network: Vec<IpNet>,
     /// The proxy that everything is fetched through; `None` for the direct way. The environment's are ignored.
@@ -124,6 +139,17 @@ impl WorkConfig {
             self.grace <= self.timeout,
             "--grace has to be above --timeout, so that a stopping worker can finish what it has begun".to_owned(),
         );
+        // Below that a single large body could keep all others waiting.
+        let least = body::most_needed(self.max_body).saturating_mul(2);
+        refuse(
+            self.memory_budget < least,
+            format!(
+                "--memory-budget is {}: with a --max-body of {} it has to be {} at least, twice what one fetch can need",
+                in_mib(self.memory_budget),
+                in_mib(self.max_body),
+                in_mib(least)
+            ),
+        );
         let concurrency = u32::try_from(self.concurrency).unwrap_or(u32::MAX).max(1);
         let longest = self.timeout.saturating_mul(u32::try_from(self.prefetch).unwrap_or(u32::MAX)) / concurrency;
         refuse(
@@ -139,6 +165,11 @@ impl WorkConfig {
         refuse(self.max_attempts == 0, "--max-attempts is 0: nothing would ever be fetched".to_owned());
         problems
     }
+}
+
+/// A size, rounded up.
+fn in_mib(bytes: usize) -> String {
+    format!("{} MiB", bytes.div_ceil(1 << 20))
 }
 
 #[cfg(test)]
@@ -158,8 +189,10 @@ pub(crate) mod tests {
             connect_timeout: Duration::from_secs(5),
             read_timeout: Duration::from_secs(30),
             max_body: 10 << 20,
+            memory_budget: 256 << 20,
             store_body: StoreBody::Text,
             user_agent: "fetchline/test".to_owned(),
+            robots: RobotsPolicy::Ignore,
             allow_network: Vec::new(),
             proxy: None,
             retry_delays: vec![Duration::from_secs(10), Duration::from_secs(60)],
@@ -192,6 +225,7 @@ pub(crate) mod tests {
             batch_bytes: 0,
             grace: Duration::from_secs(30),
             read_timeout: Duration::from_secs(31),
+            memory_budget: 61 << 20,
             retry_delays: vec![Duration::from_millis(1500)],
             max_attempts: 0,
             ..config()
@@ -204,6 +238,7 @@ pub(crate) mod tests {
             "--batch-bytes",
             "--grace",
             "--read-timeout",
+            "--memory-budget is 61 MiB: with a --max-body of 10 MiB it has to be 62 MiB",
             "unacked",
             "--retry-delays",
             "--max-attempts",

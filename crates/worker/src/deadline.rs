@@ -1,62 +1,91 @@
-//! A deadline that stands still while a fetch waits for something of ours: that is not the site's fault.
+//! The time limit of a fetch. It stands still while we are the ones who let the site wait.
 
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::task::Poll;
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout};
 
-/// When a fetch has to be finished.
-pub(crate) struct Deadline(Mutex<State>);
-
-struct State {
-    ends: Instant,
-    /// Since when it stands still.
-    still_since: Option<Instant>,
+/// A time limit.
+#[derive(Debug)]
+pub(crate) struct Deadline {
+    clock: Mutex<Clock>,
+    /// How long it may stand still in all.
+    hold: Duration,
 }
 
-/// The time is up.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Over;
+#[derive(Debug)]
+struct Clock {
+    ends: Instant,
+    stopped: Option<Instant>,
+    stood_still: Duration,
+}
+
+/// The time limit stood still for too long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("waited for too long")]
+pub(crate) struct HeldTooLong;
 
 impl Deadline {
-    /// After so much time, not counting the time in which it stands still.
-    pub(crate) fn after(time: Duration) -> Self {
-        Self(Mutex::new(State { ends: Instant::now() + time, still_since: None }))
+    /// A limit that counts from now.
+    pub(crate) fn new(limit: Duration, hold: Duration) -> Self {
+        let clock = Clock { ends: Instant::now() + limit, stopped: None, stood_still: Duration::ZERO };
+        Self { clock: Mutex::new(clock), hold }
     }
 
-    /// Does the work, unless the time is up first.
-    pub(crate) async fn bound<T>(&self, work: impl Future<Output = T>) -> Result<T, Over> {
-        let mut work = std::pin::pin!(work);
-        loop {
-            let next_look = self.look(Instant::now()).ok_or(Over)?;
-            tokio::select! {
-                biased;
-                done = &mut work => return Ok(done),
-                () = sleep_until(next_look) => {}
+    /// Works within the limit; `None` when it is over. The work has to be one task: it is not looked at from outside
+    /// while the limit stands still.
+    pub(crate) async fn bound<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+        let mut work = pin!(work);
+        let mut over = pin!(sleep_until(self.clock().ends));
+        poll_fn(|cx| {
+            if let Poll::Ready(done) = work.as_mut().poll(cx) {
+                return Poll::Ready(Some(done));
             }
+            let Clock { ends, stopped, .. } = *self.clock();
+            if stopped.is_some() {
+                // What is waited for wakes this task.
+                return Poll::Pending;
+            }
+            if over.deadline() != ends {
+                over.as_mut().reset(ends);
+            }
+            over.as_mut().poll(cx).map(|()| None)
+        })
+        .await
+    }
+
+    /// Waits for what is our own affair; the limit stands still meanwhile. Not to be nested.
+    pub(crate) async fn stand_still<T>(&self, wait: impl Future<Output = T>) -> Result<T, HeldTooLong> {
+        let left = self.hold.saturating_sub(self.stood_still());
+        self.clock().stopped = Some(Instant::now());
+        let _going_on = GoesOn(self);
+        timeout(left, wait).await.map_err(|_| HeldTooLong)
+    }
+
+    /// For how long it stood still in all.
+    pub(crate) fn stood_still(&self) -> Duration {
+        self.clock().stood_still
+    }
+
+    fn clock(&self) -> MutexGuard<'_, Clock> {
+        self.clock.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Lets the clock go on when it is dropped.
+struct GoesOn<'a>(&'a Deadline);
+
+impl Drop for GoesOn<'_> {
+    fn drop(&mut self) {
+        let mut clock = self.0.clock();
+        if let Some(stopped) = clock.stopped.take() {
+            let stood_still = stopped.elapsed();
+            clock.ends += stood_still;
+            clock.stood_still += stood_still;
         }
-    }
-
-    /// Waits, and stands still meanwhile.
-    pub(crate) async fn stand_still<T>(&self, wait: impl Future<Output = T>) -> T {
-        self.state().still_since = Some(Instant::now());
-        let waited = wait.await;
-        let mut state = self.state();
-        if let Some(since) = state.still_since.take() {
-            state.ends += since.elapsed();
-        }
-        waited
-    }
-
-    /// The first moment at which the time can be up; `None` when it is.
-    fn look(&self, now: Instant) -> Option<Instant> {
-        let state = self.state();
-        let ends = state.ends + state.still_since.map_or(Duration::ZERO, |since| now - since);
-        (ends > now).then_some(ends)
-    }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -69,30 +98,37 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     #[tokio::test(start_paused = true)]
-    async fn the_time_is_up_when_the_work_takes_longer() {
-        assert_eq!(Deadline::after(2 * SECOND).bound(sleep(SECOND)).await, Ok(()));
-        let started = Instant::now();
-        assert_eq!(Deadline::after(2 * SECOND).bound(sleep(3 * SECOND)).await, Err(Over));
-        assert_eq!(started.elapsed().as_secs(), 2);
+    async fn work_ends_with_its_limit() {
+        let began = Instant::now();
+        let deadline = Deadline::new(3 * SECOND, 60 * SECOND);
+        assert_eq!(deadline.bound(sleep(2 * SECOND)).await, Some(()));
+        assert_eq!(deadline.bound(sleep(2 * SECOND)).await, None);
+        assert_eq!(began.elapsed().as_secs(), 3);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_is_waited_for_meanwhile_does_not_count() {
-        let deadline = Deadline::after(2 * SECOND);
+    async fn the_limit_stands_still_while_we_let_the_site_wait() {
+        let began = Instant::now();
+        let deadline = Deadline::new(3 * SECOND, 60 * SECOND);
         let work = async {
-            sleep(SECOND).await;
-            deadline.stand_still(sleep(60 * SECOND)).await;
-            sleep(SECOND / 2).await;
+            sleep(2 * SECOND).await;
+            assert_eq!(deadline.stand_still(sleep(10 * SECOND)).await, Ok(()));
+            assert_eq!(deadline.stand_still(sleep(20 * SECOND)).await, Ok(()));
+            sleep(2 * SECOND).await;
         };
-        assert_eq!(deadline.bound(work).await, Ok(()));
-        let deadline = Deadline::after(2 * SECOND);
-        let started = Instant::now();
+        assert_eq!(deadline.bound(work).await, None);
+        assert_eq!((began.elapsed().as_secs(), deadline.stood_still().as_secs()), (33, 30));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn it_does_not_stand_still_for_ever() {
+        let began = Instant::now();
+        let deadline = Deadline::new(3 * SECOND, 15 * SECOND);
         let work = async {
-            sleep(SECOND).await;
-            deadline.stand_still(sleep(60 * SECOND)).await;
-            sleep(3 * SECOND).await;
+            deadline.stand_still(sleep(10 * SECOND)).await?;
+            deadline.stand_still(sleep(10 * SECOND)).await
         };
-        assert_eq!(deadline.bound(work).await, Err(Over));
-        assert_eq!(started.elapsed().as_secs(), 62);
+        assert_eq!(deadline.bound(work).await, Some(Err(HeldTooLong)));
+        assert_eq!(began.elapsed().as_secs(), 15);
     }
 }

@@ -5,6 +5,7 @@ use std::error::Error;
 use fetchline_store::Outcome;
 
 use crate::guard::Blocked;
+use crate::head::HeaderTooLarge;
 
 /// The outcome that an error of sending a request or reading its answer stands for.
 pub(crate) fn outcome_of(error: &reqwest::Error) -> Outcome {
@@ -17,9 +18,8 @@ pub(crate) fn outcome_of(error: &reqwest::Error) -> Outcome {
         if sources(error).any(is_tls) { Outcome::Tls } else { Outcome::Connect }
     } else if error.is_timeout() {
         Outcome::Timeout
-    } else if error.is_decode() && !sources(error).any(|source| source.is::<hyper::Error>()) {
-        // The transfer was sound, what was transferred was not. (Reading a body reports every failure as one to decode.)
-        Outcome::Decode
+    } else if head_is_too_large(error) {
+        Outcome::TooLarge
     } else {
         Outcome::Protocol
     }
@@ -28,12 +28,19 @@ pub(crate) fn outcome_of(error: &reqwest::Error) -> Outcome {
 /// An error with its causes in one line. The URL is left out: it stands beside it, masked. What the guard says needs no
 /// more words.
 pub(crate) fn describe(error: reqwest::Error) -> String {
+    if head_is_too_large(&error) {
+        return HeaderTooLarge.to_string();
+    }
     blocked(&error).map(Blocked::to_string).unwrap_or_else(|| chain(&error.without_url()))
 }
 
 /// What the guard says, where it was the guard: the client passes the resolver's error on.
 fn blocked(error: &reqwest::Error) -> Option<&Blocked> {
     sources(error).find_map(|source| source.downcast_ref())
+}
+
+fn head_is_too_large(error: &reqwest::Error) -> bool {
+    sources(error).filter_map(|source| source.downcast_ref::<hyper::Error>()).any(hyper::Error::is_parse_too_large)
 }
 
 /// An error with its causes in one line.

@@ -1,30 +1,40 @@
 //! One request and its answer, redirects included, within one deadline.
 
+use std::pin::Pin;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant};
 
-use fetchline_queue::{Address, Order};
+use fetchline_queue::{Address, AddressError, Order};
 use fetchline_store::Outcome;
-use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, LOCATION, RETRY_AFTER};
-use http::{HeaderMap, Method, StatusCode};
+use http::header::{ACCEPT_ENCODING, CONTENT_TYPE};
+use http::{HeaderMap, HeaderValue, StatusCode};
 use reqwest::dns::Resolve;
 use reqwest::{Client, Response, redirect, retry};
 
+use crate::body::{self, Intake};
+use crate::budget::{Budget, Room};
 use crate::config::WorkConfig;
-use crate::deadline::{Deadline, Over};
+use crate::deadline::{Deadline, HeldTooLong};
+use crate::decode;
 use crate::failure;
 use crate::guard::{Blocked, Guard};
+use crate::head::{self, HeaderTooLarge, MAX_HEADER_BYTES};
+use crate::hop::{self, Hop};
+use crate::judge;
 use crate::resolver::Guarded;
+use crate::robots::{self, Asked, Robots, Verdict};
 use crate::turn::{NoTurn, Turn};
 
 /// Redirects that are followed, as many as browsers' engines and curl's users expect at most in practice.
 const MAX_REDIRECTS: usize = 10;
-/// What is read of a redirect's body so that its connection can be used again; a longer one costs the connection.
-const DRAINED: usize = 64 * 1024;
-/// How long that may take.
-const DRAINED_WITHIN: Duration = Duration::from_secs(1);
 /// Connections that are idle are kept this long. Some servers close them after 5 s; the client notices that.
 const IDLE: Duration = Duration::from_secs(15);
+/// What a site may send of an HTTP/2 stream before we have read it, in bytes.
+const HTTP2_WINDOW: u32 = 128 * 1024;
+/// The largest window that HTTP/2 knows.
+const HTTP2_MOST: u32 = (1 << 31) - 1;
+/// A fetch that had to wait for longer than this for room, and came to nothing then, may have failed for that.
+const NOTICEABLE: Duration = Duration::from_secs(1);
 
 /// What became of a request.
 #[derive(Debug)]
@@ -39,6 +49,10 @@ pub(crate) struct Answer {
     pub(crate) error: Option<String>,
     /// How long the site asks to wait.
     pub(crate) retry_after: Option<Duration>,
+    /// The memory of the body.
+    pub(crate) room: Room,
+    /// There is no answer, and it may have been us: the site had to wait until there was room for its body.
+    pub(crate) hindered: bool,
 }
 
 impl Answer {
@@ -52,6 +66,8 @@ impl Answer {
             body: None,
             error: Some(error),
             retry_after: None,
+            room: Room::default(),
+            hindered: false,
         }
     }
 }
@@ -61,21 +77,35 @@ impl Answer {
 pub(crate) struct Fetcher {
     client: Client,
     guard: Guard,
+    /// Absent where they are ignored.
+    robots: Option<Robots>,
     timeout: Duration,
+    read_timeout: Duration,
+    hold: Duration,
     max_body: usize,
+    budget: Budget,
 }
 
 impl Fetcher {
-    pub(crate) fn new(config: &WorkConfig, resolver: Arc<dyn Resolve>) -> reqwest::Result<Self> {
+    pub(crate) fn new(
+        config: &WorkConfig,
+        resolver: Arc<dyn Resolve>,
+        robots: Option<Robots>,
+    ) -> reqwest::Result<Self> {
         let guard = Guard::new(&config.allow_network);
         let proxy_host = config.proxy.as_ref().map(|proxy| proxy.host().to_owned());
+        // A body that waits for room holds its window. The others on its connection go on all the same.
+        let windows = u32::try_from(config.concurrency).unwrap_or(u32::MAX).saturating_mul(HTTP2_WINDOW);
         let mut client = Client::builder()
             .user_agent(&config.user_agent)
             .connect_timeout(config.connect_timeout)
-            .read_timeout(config.read_timeout)
             .pool_idle_timeout(IDLE)
             .pool_max_idle_per_host(config.concurrency)
             .dns_resolver(Guarded::new(resolver, guard.clone(), proxy_host))
+            .default_headers(HeaderMap::from_iter([(ACCEPT_ENCODING, HeaderValue::from_static(decode::ACCEPTED))]))
+            .http2_initial_stream_window_size(HTTP2_WINDOW)
+            .http2_initial_connection_window_size(windows.min(HTTP2_MOST))
+            .http2_max_header_list_size(MAX_HEADER_BYTES as u32)
             // Followed by our own loop, which records and bounds them.
             .redirect(redirect::Policy::none())
             .referer(false)
@@ -86,37 +116,48 @@ impl Fetcher {
         if let Some(proxy) = &config.proxy {
             client = client.proxy(proxy.for_client()?);
         }
-        Ok(Self { client: client.build()?, guard, timeout: config.timeout, max_body: config.max_body })
+        let &WorkConfig { timeout, read_timeout, hold, max_body, memory_budget, .. } = config;
+        let budget = Budget::new(memory_budget, body::most_needed(max_body));
+        Ok(Self { client: client.build()?, guard, robots, timeout, read_timeout, hold, max_body, budget })
     }
 
     /// Sends the order and reads what comes back. A failure is an answer, too; only where a redirect leads to a host that
     /// gives no turn, there is none.
     pub(crate) async fn fetch(&self, order: &Order, turn: &mut Turn) -> Result<Answer, NoTurn> {
         let mut progress = Progress::default();
-        let deadline = Deadline::after(self.timeout);
+        let deadline = Deadline::new(self.timeout, self.hold);
         let outcome = match deadline.bound(self.follow(order, &mut progress, turn, &deadline)).await {
-            Ok(Ok(outcome)) => outcome,
-            Ok(Err(End::Failed(failure))) => {
+            Some(Ok(outcome)) => outcome,
+            Some(Err(End::Failed(failure))) => {
                 progress.error = Some(failure.text);
                 failure.outcome
             }
-            Ok(Err(End::NoTurn(no_turn))) => return Err(no_turn),
-            Err(Over) => {
+            Some(Err(End::NoTurn(_))) if progress.redirected_to.is_some() && !judge::is_safe_to_repeat(order) => {
+                progress.error =
+                    Some("the redirect leads to a host that gives no turn, and the site has acted".to_owned());
+                Outcome::Redirect
+            }
+            Some(Err(End::NoTurn(no_turn))) => return Err(no_turn),
+            None => {
                 progress.error = Some(format!("not finished within {} s", self.timeout.as_secs_f64()));
                 Outcome::Timeout
             }
         };
+        let waited_for_room = deadline.stood_still().saturating_sub(progress.waited_for_turns);
         Ok(Answer {
             outcome,
+            hindered: progress.body.is_none() && waited_for_room > NOTICEABLE,
             status: progress.status.map(|status| status.as_u16()),
             redirected_to: progress.redirected_to,
             content_type: progress.content_type,
             body: progress.body,
             error: progress.error,
             retry_after: progress.retry_after,
+            room: progress.room,
         })
     }
 
+    /// Asks, follows redirects, and reads the body.
     async fn follow(
         &self,
         order: &Order,
@@ -124,54 +165,125 @@ impl Fetcher {
         turn: &mut Turn,
         deadline: &Deadline,
     ) -> Result<Outcome, End> {
+        let mut response = self.ask(order, progress, turn, deadline, self.robots.as_ref()).await?;
+        progress.content_type = hop::text_of(response.headers(), CONTENT_TYPE);
+        let (body, room) = self.read(&mut response, deadline).await?;
+        (progress.body, progress.room) = (Some(body), room);
+        if response.status().is_success() {
+            return Ok(Outcome::Ok);
+        }
+        progress.error = Some(describe_status(response.status()));
+        Ok(Outcome::HttpError)
+    }
+
+    /// The answer at the end of the redirects, its body still to be read.
+    async fn ask(
+        &self,
+        order: &Order,
+        progress: &mut Progress,
+        turn: &mut Turn,
+        deadline: &Deadline,
+        robots: Option<&Robots>,
+    ) -> Result<Response, End> {
         let mut hop = Hop::first(order);
         for _ in 0..=MAX_REDIRECTS {
             self.guard.check_host(&hop.address)?;
             if progress.redirected_to.is_some() {
-                deadline.stand_still(turn.next(&hop.address)).await.map_err(End::NoTurn)?;
+                progress.wait(deadline, turn.next(&hop.address)).await?;
             }
-            let mut response = hop.send(&self.client).await?;
+            if let Some(robots) = robots {
+                self.obey(robots, &hop.address, progress, turn, deadline).await?;
+            }
+            let mut response = self.within_silence(hop.send(&self.client)).await?;
             let status = response.status();
             progress.status = Some(status);
-            let asked = || text_of(response.headers(), RETRY_AFTER);
-            progress.retry_after = asked().and_then(|value| retry_after(&value, SystemTime::now()));
+            head::check(response.headers())?;
+            progress.retry_after = hop::retry_after(response.headers());
             turn.answered(status.as_u16(), progress.retry_after);
-            let Some(location) = redirect_location(&response) else {
-                progress.content_type = text_of(response.headers(), CONTENT_TYPE);
-                progress.body = Some(self.read(&mut response).await?);
-                if status.is_success() {
-                    return Ok(Outcome::Ok);
-                }
-                progress.error = Some(describe_status(status));
-                return Ok(Outcome::HttpError);
-            };
-            drain(&mut response).await;
+            let Some(location) = hop::location(&response) else { return Ok(response) };
+            hop::drain(&mut response).await;
             hop.redirect(status, &location)?;
             progress.redirected_to = Some(hop.address.clone());
         }
         Err(Failure { outcome: Outcome::Redirect, text: format!("more than {MAX_REDIRECTS} redirects") }.into())
     }
 
-    /// Reads the body to its end, or drops the connection on purpose when it is too large.
-    async fn read(&self, response: &mut Response) -> Result<Vec<u8>, Failure> {
-        let too_large = || Failure {
-            outcome: Outcome::TooLarge,
-            text: format!("the body is larger than {} bytes (--max-body)", self.max_body),
-        };
-        let announced = response.content_length().map_or(0, |length| usize::try_from(length).unwrap_or(usize::MAX));
-        if announced > self.max_body {
-            return Err(too_large());
-        }
-        let mut body = Vec::with_capacity(announced);
-        while let Some(chunk) = response.chunk().await? {
-            if body.len() + chunk.len() > self.max_body {
-                return Err(too_large());
+    /// Fails where robots.txt forbids the address. Getting the rules takes a turn of its own.
+    async fn obey(
+        &self,
+        robots: &Robots,
+        address: &Address,
+        progress: &mut Progress,
+        turn: &mut Turn,
+        deadline: &Deadline,
+    ) -> Result<(), End> {
+        let robots_txt = address.join("/robots.txt")?;
+        match progress.wait(deadline, robots.judge(address, self.ask_for_robots(robots_txt, turn))).await? {
+            Verdict::Allowed { waited: false } => Ok(()),
+            Verdict::Allowed { waited: true } => progress.wait(deadline, turn.next(address)).await,
+            Verdict::Forbidden { outcome, status, text } => {
+                progress.status = status.and_then(|status| StatusCode::from_u16(status).ok()).or(progress.status);
+                Err(Failure { outcome, text }.into())
             }
-            body.extend_from_slice(&chunk);
         }
-        Ok(body)
+    }
+
+    /// Asks a site for its robots.txt, within a deadline of its own. Boxed, since it is a part of asking for a page.
+    fn ask_for_robots<'a>(&'a self, robots_txt: Address, turn: &'a mut Turn) -> Asking<'a> {
+        Box::pin(async move {
+            let order = Order::get(robots_txt);
+            let mut progress = Progress::default();
+            let deadline = Deadline::new(self.timeout, self.hold);
+            let asking = async {
+                let mut response = self.ask(&order, &mut progress, turn, &deadline, None).await?;
+                let room = self.budget.room();
+                let mut intake = Intake::begin(response.headers(), None, robots::MOST_BYTES, room, &deadline).await?;
+                while let Some(chunk) = self.within_silence(response.chunk()).await? {
+                    match intake.take(&chunk).await {
+                        // What is beyond the limit does not count.
+                        Err(body::Error::TooLarge(_)) => break,
+                        taken => taken?,
+                    }
+                }
+                Ok((response.status(), intake.so_far()))
+            };
+            let nothing = |status: Option<StatusCode>| Asked { status: status.map(|it| it.as_u16()), body: Vec::new() };
+            match deadline.bound(asking).await {
+                Some(Ok((status, body))) => Ok(Asked { body, ..nothing(Some(status)) }),
+                Some(Err(End::NoTurn(no_turn))) => Err(no_turn),
+                // A redirect that leads nowhere, or to where nothing is fetched: there are no rules.
+                Some(Err(End::Failed(failure))) if matches!(failure.outcome, Outcome::Redirect | Outcome::Blocked) => {
+                    Ok(nothing(progress.status.or(Some(StatusCode::NOT_FOUND))))
+                }
+                Some(Err(End::Failed(_))) | None => Ok(nothing(None)),
+            }
+        })
+    }
+
+    /// Reads the body to its end, or drops the connection on purpose when it is too large.
+    async fn read(&self, response: &mut Response, deadline: &Deadline) -> Result<(Vec<u8>, Room), Failure> {
+        let (length, room) = (response.content_length(), self.budget.room());
+        let mut intake = Intake::begin(response.headers(), length, self.max_body, room, deadline).await?;
+        while let Some(chunk) = self.within_silence(response.chunk()).await? {
+            intake.take(&chunk).await?;
+        }
+        Ok(intake.end().await?)
+    }
+
+    /// The client library has such a limit too, but counts the time in which nobody asks it for more.
+    async fn within_silence<T>(&self, read: impl Future<Output = reqwest::Result<T>>) -> Result<T, Failure> {
+        match tokio::time::timeout(self.read_timeout, read).await {
+            Ok(read) => Ok(read?),
+            Err(_) => Err(Failure {
+                outcome: Outcome::Timeout,
+                text: format!("nothing came within {} s (--read-timeout)", self.read_timeout.as_secs_f64()),
+            }),
+        }
     }
 }
+
+/// The answer to come to a request for a robots.txt.
+type Asking<'a> = Pin<Box<dyn Future<Output = Result<Asked, NoTurn>> + Send + 'a>>;
 
 /// What is known when the deadline strikes.
 #[derive(Default)]
@@ -180,8 +292,20 @@ struct Progress {
     redirected_to: Option<Address>,
     content_type: Option<String>,
     body: Option<Vec<u8>>,
+    room: Room,
     error: Option<String>,
     retry_after: Option<Duration>,
+    waited_for_turns: Duration,
+}
+
+impl Progress {
+    /// Waits for what is our own affair, not the site's.
+    async fn wait<T>(&mut self, deadline: &Deadline, wait: impl Future<Output = Result<T, NoTurn>>) -> Result<T, End> {
+        let began = Instant::now();
+        let waited = deadline.stand_still(wait).await;
+        self.waited_for_turns += began.elapsed();
+        waited.unwrap_or_else(|HeldTooLong| Err(NoTurn::GiveBack)).map_err(End::NoTurn)
+    }
 }
 
 /// Why there is no answer.
@@ -214,111 +338,27 @@ impl From<Blocked> for Failure {
     }
 }
 
-/// One request of a chain of redirects.
-struct Hop<'a> {
-    order: &'a Order,
-    address: Address,
-    method: Method,
-    with_body: bool,
-    with_headers: bool,
-}
-
-impl<'a> Hop<'a> {
-    fn first(order: &'a Order) -> Self {
-        let (address, method) = (order.address.clone(), order.method.clone());
-        Self { order, address, method, with_body: true, with_headers: true }
-    }
-
-    async fn send(&self, client: &Client) -> reqwest::Result<Response> {
-        let mut request = client.request(self.method.clone(), self.address.as_url().clone());
-        if self.with_headers && !self.order.headers.is_empty() {
-            let mut headers = self.order.headers.clone();
-            if !self.with_body {
-                // They describe a body that is not sent any more.
-                headers.remove(CONTENT_TYPE);
-                headers.remove(CONTENT_ENCODING);
-                headers.remove(CONTENT_LENGTH);
-            }
-            request = request.headers(headers);
-        }
-        if let (true, Some(body)) = (self.with_body, &self.order.body) {
-            request = request.body(body.clone());
-        }
-        request.send().await
-    }
-
-    /// The next hop (RFC 9110, 15.4). Headers of the task are for the origin that it named, and for no other.
-    fn redirect(&mut self, status: StatusCode, location: &str) -> Result<(), Failure> {
-        let next = self.address.join(location).map_err(|error| Failure {
-            outcome: Outcome::Redirect,
-            text: format!("the redirect leads nowhere: {error}"),
-        })?;
-        self.with_headers &= next.same_origin(&self.address);
-        self.address = next;
-        let becomes_get = match status {
-            StatusCode::SEE_OTHER => self.method != Method::HEAD,
-            StatusCode::MOVED_PERMANENTLY | StatusCode::FOUND => self.method == Method::POST,
-            _ => false,
-        };
-        if becomes_get {
-            self.method = Method::GET;
-            self.with_body = false;
-        }
-        Ok(())
+impl From<AddressError> for Failure {
+    fn from(error: AddressError) -> Self {
+        Self { outcome: Outcome::Redirect, text: format!("the redirect leads nowhere: {error}") }
     }
 }
 
-/// Where a redirect leads; `None` for an answer that is none.
-fn redirect_location(response: &Response) -> Option<String> {
-    let redirects = matches!(response.status().as_u16(), 301 | 302 | 303 | 307 | 308);
-    redirects.then(|| text_of(response.headers(), LOCATION)).flatten()
+impl From<body::Error> for Failure {
+    fn from(error: body::Error) -> Self {
+        Self { outcome: error.outcome(), text: error.to_string() }
+    }
 }
 
-/// Headers may hold any bytes; those that are no UTF-8 are replaced.
-fn text_of(headers: &HeaderMap, name: http::HeaderName) -> Option<String> {
-    headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
-}
-
-/// Reads a short body to its end, so that the connection can be used again. A failure is the next hop's to notice.
-async fn drain(response: &mut Response) {
-    let read = async {
-        let mut read = 0;
-        while let Ok(Some(chunk)) = response.chunk().await {
-            read += chunk.len();
-            if read > DRAINED {
-                return;
-            }
-        }
-    };
-    _ = tokio::time::timeout(DRAINED_WITHIN, read).await;
+impl From<HeaderTooLarge> for Failure {
+    fn from(error: HeaderTooLarge) -> Self {
+        Self { outcome: Outcome::TooLarge, text: error.to_string() }
+    }
 }
 
 fn describe_status(status: StatusCode) -> String {
     match status.canonical_reason() {
         Some(reason) => format!("{} {reason}", status.as_u16()),
         None => status.as_u16().to_string(),
-    }
-}
-
-/// How long a site asks to wait (RFC 9110, 10.2.3): seconds, or a date.
-fn retry_after(value: &str, now: SystemTime) -> Option<Duration> {
-    let value = value.trim();
-    if let Ok(seconds) = value.parse() {
-        return Some(Duration::from_secs(seconds));
-    }
-    httpdate::parse_http_date(value).ok().map(|date| date.duration_since(now).unwrap_or_default())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn both_forms_of_retry_after_are_read() {
-        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_777);
-        assert_eq!(retry_after(" 120 ", now), Some(Duration::from_secs(120)));
-        assert_eq!(retry_after("Sun, 06 Nov 1994 08:50:37 GMT", now), Some(Duration::from_secs(60)));
-        assert_eq!(retry_after("Sun, 06 Nov 1994 08:00:00 GMT", now), Some(Duration::ZERO));
-        assert_eq!(retry_after("soon", now), None);
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use fetchline_queue::{Death, Original, Task};
 use fetchline_store::Outcome;
 
+use crate::budget::Room;
 use crate::claim::Claim;
 
 /// A task, the message that it came in, and the right to have that settled.
@@ -27,4 +28,6 @@ pub(crate) struct Finished {
     pub(crate) status: Option<u16>,
     /// Where the task is given up, what its dead letter says.
     pub(crate) death: Option<Death>,
+    /// The memory of the row's body: it is given back when the row is written, or given up.
+    pub(crate) _room: Room,
 }

@@ -37,6 +37,8 @@ pub(crate) enum Judgement {
     Retry(Tier),
     /// The answer is recorded, and the message goes to the dead letters.
     GivenUp,
+    /// Nothing is recorded, the message waits for a while, and the try does not count: it may have failed for us.
+    PutOff,
 }
 
 impl Policy {
@@ -44,7 +46,13 @@ impl Policy {
         if !may_pass(answer.outcome, answer.status) {
             return Judgement::Result;
         }
-        if task.attempt >= self.max_attempts || !may_repeat(&task.order, answer) {
+        if !may_repeat(&task.order, answer) {
+            return Judgement::GivenUp;
+        }
+        if answer.hindered {
+            return Judgement::PutOff;
+        }
+        if task.attempt >= self.max_attempts {
             return Judgement::GivenUp;
         }
         self.tier(task.attempt, answer.retry_after).map_or(Judgement::GivenUp, Judgement::Retry)
@@ -80,11 +88,14 @@ fn may_pass(outcome: Outcome, status: Option<u16>) -> bool {
     }
 }
 
+/// Whether the request may be sent any number of times.
+pub(crate) fn is_safe_to_repeat(order: &Order) -> bool {
+    matches!(order.method, Method::GET | Method::HEAD | Method::OPTIONS) || order.headers.contains_key(IDEMPOTENCY_KEY)
+}
+
 /// Whether the request may be sent again: it is safe to repeat, or the site has not acted on it.
 fn may_repeat(order: &Order, answer: &Answer) -> bool {
-    if matches!(order.method, Method::GET | Method::HEAD | Method::OPTIONS)
-        || order.headers.contains_key(IDEMPOTENCY_KEY)
-    {
+    if is_safe_to_repeat(order) {
         return true;
     }
     // A site that redirects has acted on the request, whatever comes after.

@@ -23,11 +23,16 @@ mod settle;
 
 // What the stages lean on.
 mod backoff;
+mod body;
+mod budget;
 mod claim;
 mod deadline;
+mod decode;
 mod failure;
 mod guard;
+mod head;
 mod health;
+mod hop;
 mod host;
 mod idle;
 mod job;
@@ -36,10 +41,11 @@ mod limits;
 mod pace;
 mod proxy;
 mod resolver;
+mod robots;
 mod services;
 mod summary;
 
-pub use config::{MAX_PREFETCH, StoreBody, WorkConfig};
+pub use config::{MAX_PREFETCH, RobotsPolicy, StoreBody, WorkConfig};
 pub use pipeline::{Deps, Stop, run};
 pub use proxy::{Proxy, ProxyError};
 pub use summary::Summary;

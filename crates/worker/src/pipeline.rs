@@ -13,15 +13,15 @@ use crate::admit::{Admission, Stage};
 use crate::batch::Limits as BatchLimits;
 use crate::claim::Claims;
 use crate::commit::{Commit, Commits};
-use crate::config::WorkConfig;
+use crate::config::{RobotsPolicy, WorkConfig};
 use crate::consume::Consume;
 use crate::fetch::Fetcher;
 use crate::host::Hosts;
 use crate::isolate::Isolate;
 use crate::judge::Policy;
-use crate::limits::Limits;
 use crate::recognise::Recognise;
 use crate::resolver::Resolver;
+use crate::robots::Robots;
 use crate::services::Services;
 use crate::summary::{Summary, Tally};
 use crate::turn::Turns;
@@ -87,8 +87,22 @@ pub async fn run(config: WorkConfig, deps: Deps, stop: Stop) -> Result<Summary, 
     let Stop(stop) = stop;
     let pod: Arc<str> = config.pod.as_str().into();
     let resolver = Resolver::from_system().map_err(|error| Error::Resolver(error.to_string()))?;
-    let fetcher = Fetcher::new(&config, Arc::new(resolver)).map_err(|error| Error::Client(failure_text(error)))?;
+    let policy = Policy { delays: tiers.clone(), max_attempts: config.max_attempts };
     let services = Services::new();
+    let turns = Arc::new(Turns {
+        permits: Arc::new(Semaphore::new(config.concurrency)),
+        hosts: Arc::new(Hosts::new(config.per_host)),
+        limits: Arc::default(),
+        store: store.clone(),
+        services: services.clone(),
+        // What would wait for longer is better kept by the broker, though that costs it more than waiting here.
+        patience: policy.shortest().map_or(Duration::ZERO, Tier::delay) * 2,
+        hold: config.hold,
+        stop: stop.clone(),
+    });
+    let robots = (config.robots == RobotsPolicy::Obey).then(|| Robots::new(turns.clone(), &config.user_agent));
+    let fetcher = Fetcher::new(&config, Arc::new(resolver), robots);
+    let fetcher = fetcher.map_err(|error| Error::Client(failure_text(error)))?;
     let side_end = CancellationToken::new();
     let _end_sides = side_end.clone().drop_guard();
     if let Some(address) = config.listen {
@@ -122,25 +136,12 @@ pub async fn run(config: WorkConfig, deps: Deps, stop: Stop) -> Result<Summary, 
         grace_over: grace_over.clone(),
     });
     let (results, collected) = mpsc::unbounded_channel();
-    let policy = Policy { delays: tiers, max_attempts: config.max_attempts };
-    let limits = Arc::new(Limits::default());
     tokio::spawn({
-        let (limits, store, end) = (limits.clone(), store.clone(), side_end.clone());
+        let (limits, store, end) = (turns.limits.clone(), store.clone(), side_end.clone());
         async move { limits.follow(&store, end).await }
     });
-    let turns = Turns {
-        permits: Arc::new(Semaphore::new(config.concurrency)),
-        hosts: Arc::new(Hosts::new(config.per_host)),
-        limits,
-        store: store.clone(),
-        services: services.clone(),
-        // What would wait for longer is better kept by the broker, though that costs it more than waiting here.
-        patience: policy.shortest().map_or(Duration::ZERO, Tier::delay) * 2,
-        hold: config.hold,
-        stop: stop.clone(),
-    };
     let stage = Stage {
-        turns: Arc::new(turns),
+        turns,
         fetcher,
         keep: config.store_body,
         worker: pod.clone(),

@@ -4,14 +4,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use fetchline_queue::Address;
-use fetchline_store::{Outcome, RobotsFile, Store};
+use fetchline_store::{Outcome, RobotsFile};
 use moka::Expiry;
 use moka::future::Cache;
 use reqwest::StatusCode;
 
 use crate::backoff::Backoff;
 use crate::failure::chain;
-use crate::fetch::Failure;
 use crate::turn::{NoTurn, Turns};
 
 /// How much of a robots.txt is read: what the standard asks for, and no more.
@@ -59,8 +58,8 @@ pub(crate) struct Asked {
 pub(crate) enum Verdict {
     /// It may be fetched. `waited`: the rules had to be got first, and may have changed what the host allows per time.
     Allowed { waited: bool },
-    /// It may not.
-    Forbidden(Failure),
+    /// It may not, and that is what its row says.
+    Forbidden { outcome: Outcome, status: Option<u16>, text: String },
 }
 
 impl Robots {
@@ -72,71 +71,69 @@ impl Robots {
         Self { turns, agent: user_agent[..end].into(), known }
     }
 
-    /// Whether an address may be fetched. `ask` asks the site for the robots.txt at an address.
-    pub(crate) async fn judge<F: Future<Output = Result<Asked, NoTurn>>>(
+    /// Whether an address may be fetched. `asking` asks its site, if nobody has.
+    pub(crate) async fn judge(
         &self,
         address: &Address,
-        ask: impl FnOnce(Address) -> F,
+        asking: impl Future<Output = Result<Asked, NoTurn>>,
     ) -> Result<Verdict, NoTurn> {
         let origin = address.as_url().origin().ascii_serialization();
         let (known, waited) = match self.known.get(&origin).await {
             Some(known) => (known, false),
             // Whoever comes meanwhile waits for the same answer.
             None => {
-                let found = self.known.try_get_with_by_ref(&origin, self.find(&origin, address, ask)).await;
+                let found = self.known.try_get_with_by_ref(&origin, self.find(&origin, address.host(), asking)).await;
                 (found.map_err(|no_turn| *no_turn)?, true)
             }
         };
         let path = &address.as_url()[url::Position::BeforePath..];
         Ok(match &known.says {
             Says::Rules(rules) if rules.is_allowed(path) => Verdict::Allowed { waited },
-            Says::Rules(_) => Verdict::Forbidden(Failure {
+            Says::Rules(_) => Verdict::Forbidden {
                 outcome: Outcome::Robots,
                 status: None,
                 text: format!("{origin}/robots.txt forbids it to `{}` (--robots obey)", self.agent),
-            }),
+            },
             // Like the same failure of the page itself: it is tried again later.
-            Says::Unreachable(status) => Verdict::Forbidden(Failure {
+            Says::Unreachable(status) => Verdict::Forbidden {
                 outcome: if status.is_some() { Outcome::HttpError } else { Outcome::Connect },
                 status: *status,
                 text: match status {
                     Some(status) => format!("{origin}/robots.txt answered {status}; nothing is fetched meanwhile"),
                     None => format!("{origin}/robots.txt cannot be had; nothing is fetched meanwhile"),
                 },
-            }),
+            },
         })
     }
 
     /// What the database knows, else what the site says: asked by this worker, or waited for while another one asks.
-    async fn find<F: Future<Output = Result<Asked, NoTurn>>>(
+    async fn find(
         &self,
         origin: &str,
-        address: &Address,
-        ask: impl FnOnce(Address) -> F,
+        host: &str,
+        asking: impl Future<Output = Result<Asked, NoTurn>>,
     ) -> Result<Arc<Known>, NoTurn> {
         let store = &self.turns.store;
         loop {
-            if let Some(known) = self.through_outages(async || store.robots(origin).await).await?.and_then(|file| self.read(&file)) {
+            if let Some(known) = self.through_outages(|| store.robots(origin)).await?.and_then(|file| self.read(&file))
+            {
                 return Ok(Arc::new(known));
             }
-            if self.through_outages(async || store.lease_robots(origin).await).await? {
+            if self.through_outages(|| store.lease_robots(origin)).await? {
                 break;
             }
             tokio::time::sleep(LOOK_EVERY).await;
         }
-        let Ok(robots_txt) = address.join("/robots.txt") else { return Err(NoTurn::GiveBack) };
-        let host = robots_txt.host().to_owned();
-        let Asked { status, body } = ask(robots_txt).await?;
-        self.through_outages(async || store.save_robots(origin, status, &body).await).await?;
-        let known = self.read(&RobotsFile { status, body, age: Duration::ZERO }).unwrap_or(Known {
-            says: Says::Unreachable(status),
-            fresh_for: UNREACHABLE_FOR,
-        });
+        let Asked { status, body } = asking.await?;
+        self.through_outages(|| store.save_robots(origin, status, &body)).await?;
+        let known = self
+            .read(&RobotsFile { status, body, age: Duration::ZERO })
+            .unwrap_or(Known { says: Says::Unreachable(status), fresh_for: UNREACHABLE_FOR });
         if let Says::Rules(rules) = &known.says {
             let delay = rules.crawl_delay();
-            self.through_outages(async || store.set_crawl_delay(&host, delay).await).await?;
+            self.through_outages(|| store.set_crawl_delay(host, delay)).await?;
             if let Some(delay) = delay {
-                self.turns.limits.space_out(&host, delay);
+                self.turns.limits.space_out(host, delay);
             }
         }
         Ok(Arc::new(known))
@@ -158,9 +155,9 @@ impl Robots {
     }
 
     /// Asks the database until it answers; that costs no attempt.
-    async fn through_outages<T>(
+    async fn through_outages<T, F: Future<Output = Result<T, fetchline_store::Error>>>(
         &self,
-        mut ask: impl AsyncFnMut() -> Result<T, fetchline_store::Error>,
+        mut ask: impl FnMut() -> F,
     ) -> Result<T, NoTurn> {
         let mut backoff = Backoff::default();
         loop {
@@ -220,7 +217,7 @@ mod tests {
     #[tokio::test]
     async fn an_answer_counts_for_a_day_and_a_failure_for_a_minute() {
         let robots = robots("fetchline/1.0");
-        let hours = |hours| Duration::from_secs(hours * 3600);
+        let hours = |hours: u64| Duration::from_secs(hours * 3600);
         assert!(robots.read(&file(Some(200), "", hours(23))).is_some());
         assert!(robots.read(&file(Some(200), "", hours(24))).is_none());
         assert!(robots.read(&file(Some(503), "", Duration::from_secs(59))).is_some());
@@ -229,7 +226,9 @@ mod tests {
 
     #[tokio::test]
     async fn rules_are_looked_up_by_the_product_token() {
-        for (user_agent, token) in [("fetchline/1.0", "fetchline"), ("my-bot (+https://a.example)", "my-bot"), ("x", "x")] {
+        for (user_agent, token) in
+            [("fetchline/1.0", "fetchline"), ("my-bot (+https://a.example)", "my-bot"), ("x", "x")]
+        {
             assert_eq!(&*robots(user_agent).agent, token);
         }
     }

@@ -1,7 +1,7 @@
-//! Pages under a Content-Encoding, and one that means harm.
+//! Pages under a Content-Encoding, and some that mean harm.
 
 use std::{
-    io::{self, Read as _},
+    io::{self, Read as _, Write as _},
     sync::LazyLock,
 };
 
@@ -21,8 +21,10 @@ use flate2::{
 
 use super::{page, visit::Visit};
 
-/// What `/bomb/gzip/…` inflates to: 1 GiB, of spaces. On the wire it is about a thousandth of that.
+/// What `/bomb/gzip/…` and `/bomb/zstd/…` inflate to: 1 GiB, of spaces. On the wire it is a thousandth of that, or less.
 pub const BOMB_BYTES: u64 = 1 << 30;
+/// What `/bomb/br/…` inflates to: 32 MiB, which brotli says in some 50 bytes.
+const BROTLI_BOMB_BYTES: u64 = 32 << 20;
 
 /// The page of a product under one of the codings gzip, br, zstd and deflate, without asking what the request accepts.
 pub(super) async fn page(visit: Visit, Path((coding, rest)): Path<(String, String)>) -> Result<Response, StatusCode> {
@@ -31,6 +33,65 @@ pub(super) async fn page(visit: Visit, Path((coding, rest)): Path<(String, Strin
         .map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)?
         .ok_or(StatusCode::NOT_FOUND)?;
     Ok(html(&coding, body.into()))
+}
+
+/// The same page from an encoder with a window of 2^`log` bytes: br up to 24, zstd up to 27.
+pub(super) async fn window(
+    visit: Visit,
+    Path((coding, log, rest)): Path<(String, u32, String)>,
+) -> Result<Response, StatusCode> {
+    let text = page::markup(&visit.product(&rest), &visit.origin(), Some("utf-8"), 0);
+    let body = match (coding.as_str(), log) {
+        ("br", 10..=24) => brotli_with_window(text.as_bytes(), 4, log),
+        ("zstd", 10..=27) => zstd_with_window(text.as_bytes(), log),
+        _ => return Err(StatusCode::NOT_FOUND),
+    };
+    let body = body.map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)?;
+    Ok(html(&coding, body.into()))
+}
+
+fn brotli_with_window(text: impl io::Read, quality: u32, log: u32) -> io::Result<Vec<u8>> {
+    let mut packed = Vec::new();
+    brotli::CompressorReader::new(text, 1 << 16, quality, log).read_to_end(&mut packed)?;
+    Ok(packed)
+}
+
+/// The length is not told to the encoder: it would choose a window as small as that.
+fn zstd_with_window(text: &[u8], log: u32) -> io::Result<Vec<u8>> {
+    let mut encoder = zstd::stream::write::Encoder::new(Vec::new(), 1)?;
+    encoder.window_log(log)?;
+    encoder.write_all(text)?;
+    encoder.finish()
+}
+
+/// The page without the last bytes of its coding; the transfer is whole.
+pub(super) async fn cut(visit: Visit, Path((coding, rest)): Path<(String, String)>) -> Result<Response, StatusCode> {
+    let text = page::markup(&visit.product(&rest), &visit.origin(), Some("utf-8"), 0);
+    let mut body = compress(&coding, text.as_bytes())
+        .map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)?
+        .ok_or(StatusCode::NOT_FOUND)?;
+    body.truncate(body.len() * 9 / 10);
+    Ok(html(&coding, body.into()))
+}
+
+/// Under gzip, and that under brotli.
+pub(super) async fn twice(visit: Visit, Path(rest): Path<String>) -> Result<Response, StatusCode> {
+    let text = page::markup(&visit.product(&rest), &visit.origin(), Some("utf-8"), 0);
+    let packed = compress("gzip", text.as_bytes()).and_then(|once| compress("br", &once.unwrap_or_default()));
+    let body = packed.map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)?.ok_or(StatusCode::NOT_FOUND)?;
+    Ok(html("gzip, br", body.into()))
+}
+
+/// The page as it is, under a coding that nobody knows.
+pub(super) async fn unknown(visit: Visit, Path(rest): Path<String>) -> Response {
+    html("x-nothing", page::markup(&visit.product(&rest), &visit.origin(), Some("utf-8"), 0).into())
+}
+
+/// The page under gzip, and something behind it.
+pub(super) async fn followed(visit: Visit, Path(rest): Path<String>) -> Result<Response, StatusCode> {
+    let text = page::markup(&visit.product(&rest), &visit.origin(), Some("utf-8"), 0);
+    let body = compress("gzip", text.as_bytes()).map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)?.unwrap_or_default();
+    Ok(html("gzip", [&body, &b"\0\0<!-- from the cache -->"[..]].concat().into()))
 }
 
 /// Declared as gzip, whole by its length, and no gzip.
@@ -52,9 +113,15 @@ fn compress(coding: &str, text: &[u8]) -> io::Result<Option<Vec<u8>>> {
     Ok(Some(body))
 }
 
-pub(super) async fn bomb() -> Result<Response, StatusCode> {
-    match &*BOMB {
-        Some(bomb) => Ok(html("gzip", bomb.clone())),
+pub(super) async fn bomb(Path((coding, _)): Path<(String, String)>) -> Result<Response, StatusCode> {
+    let bomb = match coding.as_str() {
+        "gzip" => &GZIP_BOMB,
+        "zstd" => &ZSTD_BOMB,
+        "br" => &BROTLI_BOMB,
+        _ => return Err(StatusCode::NOT_FOUND),
+    };
+    match &**bomb {
+        Some(bomb) => Ok(html(&coding, bomb.clone())),
         None => Err(StatusCode::INTERNAL_SERVER_ERROR),
     }
 }
@@ -66,7 +133,7 @@ fn html(coding: &str, body: Bytes) -> Response {
 
 /// Made when it is first asked for, in a moment: a MiB is compressed once, and since a full flush ends it at a byte and
 /// forgets what came before, it can be repeated. Checksums can be combined likewise.
-static BOMB: LazyLock<Option<Bytes>> = LazyLock::new(|| {
+static GZIP_BOMB: LazyLock<Option<Bytes>> = LazyLock::new(|| {
     let mebibyte = vec![b' '; 1 << 20];
     let mut piece = Vec::with_capacity(1 << 14);
     let mut deflate = Compress::new(Compression::best(), false);
@@ -86,24 +153,45 @@ static BOMB: LazyLock<Option<Bytes>> = LazyLock::new(|| {
     Some(gzip.into())
 });
 
+/// Likewise; zstd's frames can be repeated as they are. Each declares a window of 8 MiB.
+static ZSTD_BOMB: LazyLock<Option<Bytes>> = LazyLock::new(|| {
+    let frame = zstd_with_window(&vec![b' '; 32 << 20], 23).ok()?;
+    Some(frame.repeat((BOMB_BYTES >> 25) as usize).into())
+});
+
+static BROTLI_BOMB: LazyLock<Option<Bytes>> = LazyLock::new(|| {
+    let bomb = brotli_with_window(io::repeat(b' ').take(BROTLI_BOMB_BYTES), 0, 24).ok()?;
+    Some(bomb.into())
+});
+
 #[cfg(test)]
 mod tests {
-    use flate2::read::GzDecoder;
+    use flate2::read::{GzDecoder, ZlibDecoder};
 
     use super::*;
     use crate::shop::{Options, Product, Shop};
 
+    fn unpack<'a>(coding: &str, packed: &'a [u8]) -> Box<dyn io::Read + 'a> {
+        match coding {
+            "gzip" => Box::new(GzDecoder::new(packed)),
+            "deflate" => Box::new(ZlibDecoder::new(packed)),
+            "br" => Box::new(brotli::Decompressor::new(packed, 1 << 16)),
+            "zstd" => Box::new(zstd::stream::read::Decoder::new(packed).unwrap()),
+            other => panic!("{other} is no coding"),
+        }
+    }
+
     #[tokio::test]
     async fn a_page_comes_in_every_coding() {
         let shop = Shop::start(Options::default()).await.unwrap();
-        let plain = reqwest::Client::builder().no_gzip().no_brotli().no_zstd().no_deflate();
-        let plain = plain.build().unwrap();
-        for coding in ["gzip", "br", "zstd", "deflate"] {
-            let url = shop.url(&format!("/compressed/{coding}/17"));
-            let packed = plain.get(&url).send().await.unwrap();
+        let paths = ["gzip", "br", "zstd", "deflate"].map(|coding| (coding, format!("/compressed/{coding}/17")));
+        let windows = ["br", "zstd"].map(|coding| (coding, format!("/window/{coding}/24/17")));
+        for (coding, path) in paths.into_iter().chain(windows) {
+            let packed = reqwest::get(shop.url(&path)).await.unwrap();
             assert_eq!(packed.headers()[CONTENT_ENCODING], coding);
-            assert!(packed.bytes().await.unwrap().len() < 3_000);
-            let page = reqwest::get(&url).await.unwrap().text().await.unwrap();
+            let packed = packed.bytes().await.unwrap();
+            assert!(packed.len() < 3_000, "{path}");
+            let page = io::read_to_string(unpack(coding, &packed)).unwrap();
             assert!(page.contains(&Product::nth(17).sku));
             assert!(page.ends_with("</html>\n"));
         }
@@ -112,11 +200,15 @@ mod tests {
     }
 
     #[test]
-    fn the_bomb_is_small_and_inflates_to_what_it_says() {
-        let bomb = BOMB.as_ref().unwrap();
-        assert!(bomb.len() < 2 << 20, "{} bytes", bomb.len());
-        let mut inflated = GzDecoder::new(bomb.as_ref());
-        let bytes = io::copy(&mut inflated, &mut io::sink()).unwrap();
-        assert_eq!(bytes, BOMB_BYTES);
+    fn bombs_are_small_and_inflate_to_what_they_say() {
+        for (coding, bomb, bytes) in [
+            ("gzip", &GZIP_BOMB, BOMB_BYTES),
+            ("zstd", &ZSTD_BOMB, BOMB_BYTES),
+            ("br", &BROTLI_BOMB, BROTLI_BOMB_BYTES),
+        ] {
+            let bomb = bomb.as_ref().unwrap();
+            assert!(bomb.len() < 2 << 20, "{coding}: {} bytes", bomb.len());
+            assert_eq!(io::copy(&mut unpack(coding, bomb), &mut io::sink()).unwrap(), bytes, "{coding}");
+        }
     }
 }

@@ -29,6 +29,10 @@ pub(super) async fn ever_on(Path((n, rest)): Path<(u64, String)>) -> Response {
     found(&format!("/redirect-endless/{}/{rest}", n.wrapping_add(1)))
 }
 
+pub(super) async fn to_long(Path((bytes, _)): Path<(usize, String)>) -> Response {
+    found(&format!("/p/{}", "1".repeat(bytes.min(1 << 20))))
+}
+
 #[derive(Deserialize)]
 pub(super) struct Target {
     url: String,

@@ -30,6 +30,7 @@ pub(super) fn routes(books: admin::Books) -> Router {
         .route("/redirect-loop/{*rest}", any(redirects::to_itself))
         .route("/redirect-endless/{n}/{*rest}", any(redirects::ever_on)) // never the same path twice
         .route("/redirect-to", any(redirects::to)) // ?url=…&status=302
+        .route("/redirect-long/{bytes}/{*rest}", any(redirects::to_long)) // to a URL of so many bytes
         // Sound answers that are hard to take.
         .route("/huge/{mib}/{*rest}", any(bodies::huge)) // with its Content-Length
         .route("/endless/{*rest}", any(bodies::endless)) // chunked, as fast as it is read
@@ -49,7 +50,12 @@ pub(super) fn routes(books: admin::Books) -> Router {
         // Compressed: gzip, br, zstd or deflate, whatever the request accepts.
         .route("/compressed/{coding}/{*rest}", any(compression::page))
         .route("/compressed-broken/{*rest}", any(compression::broken))
-        .route("/bomb/gzip/{*rest}", any(compression::bomb)) // 1 MiB that inflates to 1 GiB
+        .route("/compressed-cut/{coding}/{*rest}", any(compression::cut)) // the end is missing
+        .route("/compressed-twice/{*rest}", any(compression::twice)) // gzip in br
+        .route("/compressed-unknown/{*rest}", any(compression::unknown)) // claims a coding that there is not
+        .route("/compressed-followed/{*rest}", any(compression::followed)) // gzip with rubbish behind it
+        .route("/window/{coding}/{log}/{*rest}", any(compression::window)) // br or zstd with a window of 2^log bytes
+        .route("/bomb/{coding}/{*rest}", any(compression::bomb)) // gzip, zstd: to 1 GiB; br: to 32 MiB
         // What is no HTTP.
         .route("/truncated/{*rest}", any(raw::truncated)) // Content-Length promises more
         .route("/truncated-chunked/{*rest}", any(raw::truncated_chunked)) // no last chunk

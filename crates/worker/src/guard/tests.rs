@@ -278,7 +278,7 @@ fn networks(opened: &[&str]) -> Vec<IpNet> {
 }
 
 fn fetcher(opened: &[&str], resolver: Arc<dyn Resolve>) -> Fetcher {
-    Fetcher::new(&WorkConfig { allow_network: networks(opened), ..config() }, resolver).unwrap()
+    Fetcher::new(&WorkConfig { allow_network: networks(opened), ..config() }, resolver, None).unwrap()
 }
 
 async fn fetch(fetcher: &Fetcher, url: &str) -> Answer {
@@ -420,7 +420,7 @@ async fn through_a_proxy_names_go_unresolved_and_closed_addresses_go_nowhere() {
     let url = format!("http://user:hunter2@proxy.example:{}", proxy.port());
     let through_proxy = WorkConfig { proxy: Some(Proxy::parse(&url).unwrap()), ..config() };
     assert!(!format!("{through_proxy:?}").contains("hunter2"), "{through_proxy:?}");
-    let fetcher = Fetcher::new(&through_proxy, resolver.clone()).unwrap();
+    let fetcher = Fetcher::new(&through_proxy, resolver.clone(), None).unwrap();
 
     let answer = fetch(&fetcher, "http://shop.example/p/1").await;
     assert_eq!(answer.outcome, Outcome::Ok, "{:?}", answer.error);
