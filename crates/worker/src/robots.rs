@@ -39,6 +39,15 @@ struct Known {
     fresh_for: Duration,
 }
 
+impl Known {
+    fn crawl_delay(&self) -> Option<Duration> {
+        match &self.says {
+            Says::Rules(rules) => rules.crawl_delay(),
+            Says::Unreachable(_) => None,
+        }
+    }
+}
+
 enum Says {
     Rules(robotxt::Robots),
     /// It could not be had, with this status: nothing may be fetched for the time being.
@@ -114,27 +123,27 @@ impl Robots {
         asking: impl Future<Output = Result<Asked, NoTurn>>,
     ) -> Result<Arc<Known>, NoTurn> {
         let store = &self.turns.store;
-        loop {
-            if let Some(known) = self.through_outages(|| store.robots(origin)).await?.and_then(|file| self.read(&file))
-            {
-                return Ok(Arc::new(known));
+        let known = loop {
+            let file = self.through_outages(|| store.robots(origin)).await?;
+            if let Some(known) = file.and_then(|file| self.read(&file)) {
+                break known;
             }
             if self.through_outages(|| store.lease_robots(origin)).await? {
-                break;
+                let Asked { status, body } = asking.await?;
+                let file = RobotsFile { status, body, age: Duration::ZERO };
+                let unreachable = Known { says: Says::Unreachable(status), fresh_for: UNREACHABLE_FOR };
+                let known = self.read(&file).unwrap_or(unreachable);
+                // First: whoever reads the file paces itself by the host's row.
+                if !matches!(known.says, Says::Unreachable(_)) {
+                    self.through_outages(|| store.set_crawl_delay(host, known.crawl_delay())).await?;
+                }
+                self.through_outages(|| store.save_robots(origin, file.status, &file.body)).await?;
+                break known;
             }
             tokio::time::sleep(LOOK_EVERY).await;
-        }
-        let Asked { status, body } = asking.await?;
-        self.through_outages(|| store.save_robots(origin, status, &body)).await?;
-        let known = self
-            .read(&RobotsFile { status, body, age: Duration::ZERO })
-            .unwrap_or(Known { says: Says::Unreachable(status), fresh_for: UNREACHABLE_FOR });
-        if let Says::Rules(rules) = &known.says {
-            let delay = rules.crawl_delay();
-            self.through_outages(|| store.set_crawl_delay(host, delay)).await?;
-            if let Some(delay) = delay {
-                self.turns.limits.space_out(host, delay);
-            }
+        };
+        if let Some(delay) = known.crawl_delay() {
+            self.turns.limits.space_out(host, delay);
         }
         Ok(Arc::new(known))
     }
