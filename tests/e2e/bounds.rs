@@ -1,19 +1,85 @@
 //! What a worker holds stays within bounds, whatever sites send.
 
+use fetchline_tests::wait;
 use fetchline_tests::world::World;
+use sqlx::Connection;
+
+const MIB: u64 = 1 << 20;
+/// What a worker may hold besides bodies.
+const BESIDES: u64 = 100 * MIB;
+
+/// The most memory that the worker has held, in bytes.
+fn peak(summary: &serde_json::Value) -> u64 {
+    summary["peak_memory_bytes"].as_u64().unwrap_or(u64::MAX)
+}
+
+/// Asks for 300 pages of a path at once, each of which is too large; returns the most memory that this took.
+async fn three_hundred_at_once(path: &str) -> anyhow::Result<u64> {
+    let world = World::new().await?;
+    let urls: Vec<String> = (0..300).map(|id| world.shop.url(&format!("{path}{id}"))).collect();
+    world.produce("bounds", &urls).await?;
+    // A slow machine may take its time.
+    let at_once = ["--concurrency", "300", "--per-host", "300", "--timeout", "120s", "--grace", "121s"];
+    let summary = world.work_until_empty(&[&at_once[..], &["--memory-budget", "128MiB"]].concat()).await?;
+    assert_eq!((&summary["outcomes"]["too_large"], &summary["rows"]), (&300.into(), &300.into()), "{summary}");
+    Ok(peak(&summary))
+}
 
 #[tokio::test]
-async fn endless_bodies_and_bombs_by_the_hundred_stay_within_the_budget() -> anyhow::Result<()> {
+async fn endless_bodies_by_the_hundred_stay_within_the_budget() -> anyhow::Result<()> {
+    let peak = three_hundred_at_once("/endless/").await?;
+    assert!(peak < 128 * MIB + BESIDES, "{} MiB", peak / MIB);
+    Ok(())
+}
+
+#[tokio::test]
+async fn bombs_by_the_hundred_stay_within_the_budget() -> anyhow::Result<()> {
+    let peak = three_hundred_at_once("/bomb/gzip/").await?;
+    assert!(peak < 128 * MIB + BESIDES, "{} MiB", peak / MIB);
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_finds_no_room_waits_for_a_commit_and_comes_through() -> anyhow::Result<()> {
     let world = World::new().await?;
-    let endless = (0..300).map(|id| world.shop.url(&format!("/endless/{id}")));
-    let bombs = (0..300).map(|id| world.shop.url(&format!("/bomb/gzip/{id}")));
-    let urls: Vec<String> = endless.chain(bombs).collect();
-    world.produce("bounds", &urls).await?;
-    let flags: Vec<String> =
-        std::env::var("BFLAGS").unwrap_or_default().split_whitespace().map(str::to_owned).collect();
-    let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
-    let start = std::time::Instant::now();
-    let summary = world.work_until_empty(&flags).await?;
-    eprintln!("{:?} {summary:#}", start.elapsed());
+    let urls: Vec<String> = (0..80).map(|id| world.shop.url(&format!("/huge/4/{id}"))).collect();
+    world.produce("roomy", &urls).await?;
+    let holder = world.hold_table().await?;
+    let bounds = ["--memory-budget", "64MiB", "--max-body", "5MiB", "--store-body", "all", "--per-host", "80"];
+    let worker = world.worker(&[&bounds[..], &["--until-empty"]].concat())?;
+    let visits = async || Ok(world.shop.visits().total());
+    wait::until("every page is asked for", visits, |visits| *visits == 80).await?;
+    assert_eq!(world.rows().await?, 0);
+    holder.close().await?;
+    let summary = worker.end().await?.json()?;
+    // Together they have five times what there is room for; none was asked for twice, and none has failed.
+    assert_eq!((&summary["ok"], &summary["retried"], world.shop.visits().repeats()), (&80.into(), &0.into(), 0));
+    // The statements that are being sent hold some of the bodies once more.
+    assert!(peak(&summary) < 64 * MIB + BESIDES + 64 * MIB, "{summary}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_cannot_be_decompressed_within_bounds_is_refused_with_its_reason() -> anyhow::Result<()> {
+    let world = World::new().await?;
+    let paths =
+        ["/window/zstd/23/1", "/window/zstd/27/2", "/window/br/22/3", "/headers/30/4", "/headers/200/5", "/bomb/br/6"];
+    world.produce("refused", &paths.map(|path| world.shop.url(path))).await?;
+    world.work_until_empty(&["--max-attempts", "1"]).await?;
+    let row = async |path: &str| -> anyhow::Result<(String, String)> {
+        let query = sqlx::query_as("SELECT outcome, COALESCE(error, '') FROM fetches WHERE url = ?");
+        Ok(query.bind(world.shop.url(path)).fetch_one(&world.database).await?)
+    };
+    for path in [paths[0], paths[2], paths[3]] {
+        assert_eq!(row(path).await?, ("ok".to_owned(), String::new()), "{path}");
+    }
+    for (path, outcome, reason) in [
+        (paths[1], "decode", "zstd"),
+        (paths[4], "too_large", "header has more than"),
+        (paths[5], "too_large", "--max-body"),
+    ] {
+        let (found, error) = row(path).await?;
+        assert!(found == outcome && error.contains(reason), "{path}: {found} {error}");
+    }
     Ok(())
 }
