@@ -28,14 +28,14 @@ async fn three_hundred_at_once(path: &str) -> anyhow::Result<u64> {
 #[tokio::test]
 async fn endless_bodies_by_the_hundred_stay_within_the_budget() -> anyhow::Result<()> {
     let peak = three_hundred_at_once("/endless/").await?;
-    assert!(peak < 128 * MIB + BESIDES, "{} MiB", peak / MIB);
+    eprintln!("{} MiB", peak / MIB); assert!(peak < 128 * MIB + BESIDES, "{} MiB", peak / MIB);
     Ok(())
 }
 
 #[tokio::test]
 async fn bombs_by_the_hundred_stay_within_the_budget() -> anyhow::Result<()> {
     let peak = three_hundred_at_once("/bomb/gzip/").await?;
-    assert!(peak < 128 * MIB + BESIDES, "{} MiB", peak / MIB);
+    eprintln!("{} MiB", peak / MIB); assert!(peak < 128 * MIB + BESIDES, "{} MiB", peak / MIB);
     Ok(())
 }
 

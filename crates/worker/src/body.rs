@@ -38,8 +38,8 @@ pub(crate) struct Intake<'a> {
     decoder: Option<Decoder>,
     /// The length of the body, where it is known; else 0.
     announced: usize,
-    read_ahead: usize,
-    received: bool,
+    /// What has come in so far, encoded, in bytes.
+    received: usize,
     max_body: usize,
     deadline: &'a Deadline,
 }
@@ -85,17 +85,14 @@ impl<'a> Intake<'a> {
         if announced > max_body {
             return Err(Error::TooLarge(max_body));
         }
-        let (bytes, read_ahead) = (Vec::new(), READ_AHEAD);
-        let mut intake = Self { bytes, room, decoder, announced, read_ahead, received: false, max_body, deadline };
+        let mut intake = Self { bytes: Vec::new(), room, decoder, announced, received: 0, max_body, deadline };
         intake.cover(0).await?;
         Ok(intake)
     }
 
     /// Takes the next piece.
     pub(crate) async fn take(&mut self, chunk: &[u8]) -> Result<(), Error> {
-        self.received |= !chunk.is_empty();
-        // The next one may be twice as large, and the one after it four times.
-        self.read_ahead = self.read_ahead.max(chunk.len().saturating_mul(6)).min(MOST_READ_AHEAD);
+        self.received = self.received.saturating_add(chunk.len());
         if self.decoder.is_some() {
             return self.decode(chunk).await;
         }
@@ -104,7 +101,8 @@ impl<'a> Intake<'a> {
         }
         self.make_room(chunk.len()).await?;
         self.bytes.extend_from_slice(chunk);
-        Ok(())
+        // Before more is asked for: what comes next may be larger.
+        self.cover(self.bytes.capacity()).await
     }
 
     async fn decode(&mut self, mut input: &[u8]) -> Result<(), Error> {
@@ -145,7 +143,10 @@ impl<'a> Intake<'a> {
     /// Waits until there is room for a body of this capacity, and all that belongs to it.
     async fn cover(&mut self, capacity: usize) -> Result<(), Error> {
         let decoder = self.decoder.as_ref().map_or(0, Decoder::held);
-        self.grow(capacity + decoder + self.read_ahead).await
+        // A connection doubles its buffer each time that it was filled, so its size is known by what has come in. One
+        // buffer may wait to be taken while the next one is filled.
+        let read_ahead = self.received.saturating_mul(3).saturating_add(READ_AHEAD).min(MOST_READ_AHEAD);
+        self.grow(capacity + decoder + read_ahead).await
     }
 
     async fn grow(&mut self, to: usize) -> Result<(), Error> {
@@ -163,7 +164,7 @@ impl<'a> Intake<'a> {
     /// The whole body and the room that belongs to it, once there is nothing more to come.
     pub(crate) async fn end(mut self) -> Result<(Vec<u8>, Room), Error> {
         if let Some(decoder) = self.decoder.take()
-            && self.received
+            && self.received > 0
         {
             decoder.end()?;
         }
