@@ -19,10 +19,6 @@ use clap::{Parser, Subcommand};
 
 use crate::args::Everywhere;
 
-/// The allocator matters where bodies come and go by the thousand.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 /// A message-queue worker: URLs from RabbitMQ, fetched over HTTP, outcomes in MySQL, nothing lost.
 ///
 /// Every flag can also be given as `FETCHLINE_<FLAG>` in the environment (upper case, _ for -); the flag wins.

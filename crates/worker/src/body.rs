@@ -7,7 +7,7 @@ use fetchline_store::Outcome;
 use http::HeaderMap;
 use tokio::task::coop::consume_budget;
 
-use crate::budget::Room;
+use crate::budget::{Budget, Room};
 use crate::deadline::{Deadline, HeldTooLong};
 use crate::decode::{self, Decoder, Undecodable};
 
@@ -23,8 +23,22 @@ const DECODED_AT_ONCE: usize = 16 * 1024;
 /// is three.
 const TEXT_GROWTH: usize = 3;
 
+/// Memory is charged so many times: an allocator keeps about as much again of what was given back to it, for a while, when
+/// large pieces come and go by the hundred (seen with three of them).
+const ALLOCATORS_SHARE: usize = 2;
+
+/// The budget for bodies, out of the memory that all of them may take.
+pub(crate) fn budget(memory: usize, max_body: usize) -> Budget {
+    Budget::new(memory / ALLOCATORS_SHARE, most_needed(max_body))
+}
+
+/// The least memory with which a body does not wait for ever: twice what one fetch can need.
+pub(crate) fn least_memory(max_body: usize) -> usize {
+    most_needed(max_body).saturating_mul(2 * ALLOCATORS_SHARE)
+}
+
 /// The most that a single fetch can need, in bytes.
-pub(crate) fn most_needed(max_body: usize) -> usize {
+fn most_needed(max_body: usize) -> usize {
     let reading = max_body.saturating_add(decode::MOST_HELD);
     let waiting = max_body.saturating_mul(TEXT_GROWTH);
     // What the connection holds, and the one byte that shows that a body is too large, are less than this.
@@ -189,7 +203,6 @@ mod tests {
     use http::header::CONTENT_ENCODING;
 
     use super::*;
-    use crate::budget::Budget;
 
     const MAX_BODY: usize = 1 << 20;
 
@@ -245,7 +258,8 @@ mod tests {
             .await
             .unwrap();
         intake.take(b"x").await.unwrap();
-        assert!(intake.room.bytes() <= READ_AHEAD + FIRST_CAPACITY && intake.bytes.capacity() <= FIRST_CAPACITY);
+        // And three times the one byte.
+        assert!(intake.room.bytes() <= READ_AHEAD + FIRST_CAPACITY + 3 && intake.bytes.capacity() <= FIRST_CAPACITY);
     }
 
     #[tokio::test]

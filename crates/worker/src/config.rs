@@ -140,11 +140,11 @@ impl WorkConfig {
             "--grace has to be above --timeout, so that a stopping worker can finish what it has begun".to_owned(),
         );
         // Below that a single large body could keep all others waiting.
-        let least = body::most_needed(self.max_body).saturating_mul(2);
+        let least = body::least_memory(self.max_body);
         refuse(
             self.memory_budget < least,
             format!(
-                "--memory-budget is {}: with a --max-body of {} it has to be {} at least, twice what one fetch can need",
+                "--memory-budget is {}: with a --max-body of {} it has to be {} at least",
                 in_mib(self.memory_budget),
                 in_mib(self.max_body),
                 in_mib(least)
@@ -238,7 +238,7 @@ pub(crate) mod tests {
             "--batch-bytes",
             "--grace",
             "--read-timeout",
-            "--memory-budget is 61 MiB: with a --max-body of 10 MiB it has to be 62 MiB",
+            "--memory-budget is 61 MiB: with a --max-body of 10 MiB it has to be 124 MiB",
             "unacked",
             "--retry-delays",
             "--max-attempts",

@@ -117,7 +117,7 @@ impl Fetcher {
             client = client.proxy(proxy.for_client()?);
         }
         let &WorkConfig { timeout, read_timeout, hold, max_body, memory_budget, .. } = config;
-        let budget = Budget::new(memory_budget, body::most_needed(max_body));
+        let budget = body::budget(memory_budget, max_body);
         Ok(Self { client: client.build()?, guard, robots, timeout, read_timeout, hold, max_body, budget })
     }
 
@@ -165,14 +165,15 @@ impl Fetcher {
         turn: &mut Turn,
         deadline: &Deadline,
     ) -> Result<Outcome, End> {
-        let mut response = self.ask(order, progress, turn, deadline, self.robots.as_ref()).await?;
+        let response = self.ask(order, progress, turn, deadline, self.robots.as_ref()).await?;
+        let status = response.status();
         progress.content_type = hop::text_of(response.headers(), CONTENT_TYPE);
-        let (body, room) = self.read(&mut response, deadline).await?;
+        let (body, room) = self.read(response, deadline).await?;
         (progress.body, progress.room) = (Some(body), room);
-        if response.status().is_success() {
+        if status.is_success() {
             return Ok(Outcome::Ok);
         }
-        progress.error = Some(describe_status(response.status()));
+        progress.error = Some(describe_status(status));
         Ok(Outcome::HttpError)
     }
 
@@ -261,13 +262,23 @@ impl Fetcher {
     }
 
     /// Reads the body to its end, or drops the connection on purpose when it is too large.
-    async fn read(&self, response: &mut Response, deadline: &Deadline) -> Result<(Vec<u8>, Room), Failure> {
+    async fn read(&self, mut response: Response, deadline: &Deadline) -> Result<(Vec<u8>, Room), Failure> {
         let (length, room) = (response.content_length(), self.budget.room());
         let mut intake = Intake::begin(response.headers(), length, self.max_body, room, deadline).await?;
-        while let Some(chunk) = self.within_silence(response.chunk()).await? {
-            intake.take(&chunk).await?;
-        }
-        Ok(intake.end().await?)
+        let problem: Failure = loop {
+            match self.within_silence(response.chunk()).await {
+                Ok(Some(chunk)) => match intake.take(&chunk).await {
+                    Ok(()) => {}
+                    Err(error) => break error.into(),
+                },
+                Ok(None) => return Ok(intake.end().await?),
+                Err(failure) => break failure,
+            }
+        };
+        // The connection first, and its own task a moment to close it: what it has read ahead is charged to this room.
+        drop(response);
+        tokio::task::yield_now().await;
+        Err(problem)
     }
 
     /// The client library has such a limit too, but counts the time in which nobody asks it for more.
