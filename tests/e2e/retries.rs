@@ -161,7 +161,7 @@ async fn a_table_that_takes_nothing_is_an_outage_and_makes_no_dead_letters() -> 
 async fn a_body_that_is_too_large_for_the_server_is_left_out_and_the_row_says_so() -> anyhow::Result<()> {
     let world = World::new().await?;
     world.produce("large", &[world.shop.url("/huge/20/1"), world.shop.url("/p/1")]).await?;
-    let summary = world.work_until_empty(&["--max-body", "64MiB", "--store-body", "all"]).await?;
+    let summary = world.work_until_empty(&["--max-body", "20MiB", "--store-body", "all"]).await?;
     assert_eq!(summary["ok"], 2);
     let packet = world.count("SELECT CAST(@@max_allowed_packet AS SIGNED)").await?;
     let left_out = "SELECT COUNT(*) FROM fetches WHERE body_bytes = 20 << 20 AND body IS NULL AND body_text IS NULL \
