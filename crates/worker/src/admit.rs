@@ -13,9 +13,10 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, info, warn};
 
+use crate::answer::Answer;
 use crate::config::StoreBody;
 use crate::extract;
-use crate::fetch::{Answer, Fetcher};
+use crate::fetch::Fetcher;
 use crate::hand_over::HandOver;
 use crate::job::{Finished, Job};
 use crate::judge::{self, Judgement, Policy};

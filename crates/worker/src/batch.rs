@@ -48,11 +48,11 @@ mod tests {
     use lapin::BasicProperties;
 
     use super::*;
+    use crate::answer::Answer;
     use crate::budget::Room;
     use crate::claim::{Claims, Receipt};
     use crate::config::StoreBody;
     use crate::extract;
-    use crate::fetch::Answer;
 
     const LIMITS: Limits = Limits { rows: 3, bytes: 10_000, age: Duration::from_millis(250) };
 

@@ -9,8 +9,8 @@ use fetchline_store::{Body, Fetch};
 use sha2::{Digest, Sha256};
 use time::OffsetDateTime;
 
+use crate::answer::Answer;
 use crate::config::StoreBody;
-use crate::fetch::Answer;
 
 /// The row of a task that was answered, or not.
 pub(crate) fn row(task: &Task, answer: Answer, elapsed: Duration, keep: StoreBody, worker: &Arc<str>) -> Fetch {

@@ -11,6 +11,7 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 use reqwest::dns::Resolve;
 use reqwest::{Client, Response, redirect, retry};
 
+use crate::answer::Answer;
 use crate::body::{self, Intake};
 use crate::budget::{Budget, Room};
 use crate::config::WorkConfig;
@@ -35,42 +36,6 @@ const HTTP2_WINDOW: u32 = 128 * 1024;
 const HTTP2_MOST: u32 = (1 << 31) - 1;
 /// A fetch that had to wait for longer than this for room, and came to nothing then, may have failed for that.
 const NOTICEABLE: Duration = Duration::from_secs(1);
-
-/// What became of a request.
-#[derive(Debug)]
-pub(crate) struct Answer {
-    pub(crate) outcome: Outcome,
-    pub(crate) status: Option<u16>,
-    /// The last address, where it is not the first one.
-    pub(crate) redirected_to: Option<Address>,
-    pub(crate) content_type: Option<String>,
-    /// The whole body after decompression; `None` where it was not received whole.
-    pub(crate) body: Option<Vec<u8>>,
-    pub(crate) error: Option<String>,
-    /// How long the site asks to wait.
-    pub(crate) retry_after: Option<Duration>,
-    /// The memory of the body.
-    pub(crate) room: Room,
-    /// There is no answer, and it may have been us: the site had to wait until there was room for its body.
-    pub(crate) hindered: bool,
-}
-
-impl Answer {
-    /// No answer at all.
-    pub(crate) fn without(outcome: Outcome, error: String) -> Self {
-        Self {
-            outcome,
-            status: None,
-            redirected_to: None,
-            content_type: None,
-            body: None,
-            error: Some(error),
-            retry_after: None,
-            room: Room::default(),
-            hindered: false,
-        }
-    }
-}
 
 /// The one client of a worker; cheap to clone.
 #[derive(Clone)]

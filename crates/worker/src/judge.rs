@@ -6,7 +6,7 @@ use fetchline_queue::{Order, Task, Tier};
 use fetchline_store::{Known, Outcome};
 use http::Method;
 
-use crate::fetch::Answer;
+use crate::answer::Answer;
 
 /// Statuses that may be another one later. All others are results.
 const PASSING: [u16; 7] = [408, 425, 429, 500, 502, 503, 504];

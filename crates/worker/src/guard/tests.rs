@@ -12,8 +12,9 @@ use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
 use super::*;
+use crate::answer::Answer;
 use crate::config::{WorkConfig, tests::config};
-use crate::fetch::{Answer, Fetcher};
+use crate::fetch::Fetcher;
 use crate::proxy::Proxy;
 use crate::resolver::Guarded;
 use crate::turn::tests::turns;
