@@ -123,12 +123,14 @@ impl Robots {
         asking: impl Future<Output = Result<Asked, NoTurn>>,
     ) -> Result<Arc<Known>, NoTurn> {
         let store = &self.turns.store;
+        let mut leased = false;
         let known = loop {
+            // Once more when it is leased: another worker may have got it, and ended its lease, since the last look.
             let file = self.through_outages(|| store.robots(origin)).await?;
             if let Some(known) = file.and_then(|file| self.read(&file)) {
                 break known;
             }
-            if self.through_outages(|| store.lease_robots(origin)).await? {
+            if leased {
                 let Asked { status, body } = asking.await?;
                 let file = RobotsFile { status, body, age: Duration::ZERO };
                 let unreachable = Known { says: Says::Unreachable(status), fresh_for: UNREACHABLE_FOR };
@@ -140,7 +142,10 @@ impl Robots {
                 self.through_outages(|| store.save_robots(origin, file.status, &file.body)).await?;
                 break known;
             }
-            tokio::time::sleep(LOOK_EVERY).await;
+            leased = self.through_outages(|| store.lease_robots(origin)).await?;
+            if !leased {
+                tokio::time::sleep(LOOK_EVERY).await;
+            }
         };
         if let Some(delay) = known.crawl_delay() {
             self.turns.limits.space_out(host, delay);
