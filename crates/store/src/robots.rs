@@ -55,6 +55,15 @@ impl Store {
         .await
     }
 
+    /// It has turned out that there is nothing to ask for.
+    pub async fn end_robots_lease(&self, origin: &str) -> Result<(), Error> {
+        self.with_connection("giving up a robots.txt", async |connection| {
+            let ended = sqlx::query("UPDATE robots SET lease_until = NULL WHERE origin = ?").bind(origin);
+            ended.execute(connection).await.map(drop).map_err(Error::database("cannot give up a robots.txt"))
+        })
+        .await
+    }
+
     /// What came of asking for it. That ends the lease.
     pub async fn save_robots(&self, origin: &str, status: Option<u16>, body: &[u8]) -> Result<(), Error> {
         self.with_connection("writing a robots.txt", async |connection| {

@@ -128,6 +128,9 @@ impl Robots {
             // Once more when it is leased: another worker may have got it, and ended its lease, since the last look.
             let file = self.through_outages(|| store.robots(origin)).await?;
             if let Some(known) = file.and_then(|file| self.read(&file)) {
+                if leased {
+                    self.through_outages(|| store.end_robots_lease(origin)).await?;
+                }
                 break known;
             }
             if leased {
