@@ -69,8 +69,8 @@ async fn a_site_that_cannot_tell_is_left_alone_and_asked_again_later() -> anyhow
     world.shop.set_robots(503, "");
     world.produce("unreachable", &[world.shop.url("/p/1")]).await?;
     let summary = world.work_until_empty(&[&OBEY[..], &["--max-attempts", "2"]].concat()).await?;
-    assert_eq!((&summary["retried"], &summary["outcomes"]["http_error"]), (&1.into(), &1.into()));
-    assert_eq!(world.count("SELECT COUNT(*) FROM fetches WHERE status = 503 AND error LIKE '%robots.txt%'").await?, 1);
+    assert_eq!((&summary["retried"], &summary["outcomes"]["connect"]), (&1.into(), &1.into()));
+    assert_eq!(world.count("SELECT COUNT(*) FROM fetches WHERE error LIKE '%robots.txt answered 503%'").await?, 1);
     assert_eq!((world.shop.visits().of("/p/1"), world.ready("dead").await?), (0, 1));
     Ok(())
 }
@@ -92,5 +92,21 @@ async fn its_crawl_delay_holds_over_all_workers() -> anyhow::Result<()> {
     // Two a second; a second by the clock may hold the ends of two intervals, and the file itself is asked for at once.
     assert!(seconds.iter().all(|visits| *visits <= 4) && seconds.len() >= 5, "{seconds:?}");
     assert_eq!(world.count("SELECT COUNT(*) FROM hosts WHERE crawl_delay = 0.5").await?, 1);
+    Ok(())
+}
+
+#[tokio::test]
+async fn whoever_waits_for_the_rules_does_not_hold_what_is_needed_to_get_them() -> anyhow::Result<()> {
+    let world = World::new().await?;
+    world.shop.set_robots(200, "User-agent: *\nDisallow: /private/");
+    let host = world.shop.addr().to_string();
+    let limited = world.run(&["hosts", "set", &host, "--rate", "50/s"], "").await?;
+    assert_eq!(limited.code, Some(0), "{limited:?}");
+    world.produce("crowded", &world.pages(60)).await?;
+    // More who wait than may work at once.
+    let worker = world.worker(&[&OBEY[..2], &["--concurrency", "2", "--prefetch", "60"]].concat())?;
+    let rows = async || world.rows().await;
+    wait::until("every row", rows, |rows| *rows == 60).await?;
+    assert_eq!((worker.terminate().await?.code, world.shop.visits().of("/robots.txt")), (Some(0), 1));
     Ok(())
 }

@@ -10,6 +10,9 @@ use url::{Host, Position, Url};
 /// Servers commonly refuse request lines above 8 KiB (nginx `large_client_header_buffers`, Apache `LimitRequestLine`).
 pub const MAX_URL_BYTES: usize = 8 * 1024;
 
+/// The longest name of a host, in bytes (RFC 1035, 2.3.4, as text).
+const MAX_HOST_BYTES: usize = 253;
+
 /// A URL that a worker may be asked to fetch.
 ///
 /// It is `http` or `https`, names a host, and is normalised as the WHATWG URL standard says: scheme and host in lower
@@ -31,6 +34,9 @@ pub enum AddressError {
     /// A URL of another scheme.
     #[error("its scheme is `{0}`, and only http and https are fetched")]
     Scheme(String),
+    /// A host's name that no resolver takes.
+    #[error("its host is {0} bytes long, and {MAX_HOST_BYTES} are allowed")]
+    HostTooLong(usize),
     /// Longer than [`MAX_URL_BYTES`].
     #[error("it is {0} bytes long, and {MAX_URL_BYTES} are allowed")]
     TooLong(usize),
@@ -63,6 +69,10 @@ impl Address {
     fn of(mut url: Url) -> Result<Self, AddressError> {
         if !matches!(url.scheme(), "http" | "https") {
             return Err(AddressError::Scheme(url.scheme().to_owned()));
+        }
+        let host = url.host_str().map_or(0, str::len);
+        if host > MAX_HOST_BYTES {
+            return Err(AddressError::HostTooLong(host));
         }
         url.set_fragment(None);
         if url.as_str().len() > MAX_URL_BYTES {
@@ -163,6 +173,7 @@ mod tests {
             ("ftp://shop.example/a", "`ftp`"),
             ("javascript:alert(1)", "`javascript`"),
             ("http://", "absolute"),
+            (&format!("http://{}example/", "a.".repeat(130)), "host is"),
             ("http://a.example/\u{0}", "control"),
             ("http://a.exa\nmple/", "control"),
             (&format!("http://a.example/{}", "x".repeat(MAX_URL_BYTES)), "bytes long"),

@@ -11,6 +11,8 @@ pub(crate) const PART: &str = "x-part";
 pub(crate) const ATTEMPT: &str = "x-attempt";
 /// How often a task was put off without a try, since its host had no slot.
 pub(crate) const PARKED: &str = "x-parked";
+/// How often the broker had delivered a message and got it back before it was put off: its own count begins anew then.
+pub(crate) const RETURNED: &str = "x-returned";
 /// Why a message is dead, as one word.
 pub(crate) const REASON: &str = "x-reason";
 /// Why a message is dead, for people.

@@ -80,16 +80,18 @@ impl Draft {
     }
 
     /// The copy of a message that waits for its host, without having been tried. `times` counts that, so that no copy is
-    /// taken for the message that it replaces.
-    pub fn parked(original: Original, tier: Tier, times: u32) -> Self {
+    /// taken for the message that it replaces; `returned` goes on counting where the broker begins anew.
+    pub fn parked(original: Original, tier: Tier, times: u32, returned: u64) -> Self {
         let (properties, mut headers) = carried(&original.properties);
         put_number(&mut headers, header::PARKED, times);
+        put_number(&mut headers, header::RETURNED, u32::try_from(returned).unwrap_or(u32::MAX));
         Self::stamped(tier.key().into(), properties.with_headers(headers), original.body)
     }
 
     /// The copy of a message that is given up. Moved back by hand, it is a first try again.
     pub fn dead(original: Original, death: &Death, worker: &str) -> Self {
         let (properties, mut headers) = carried(&original.properties);
+        strip(&mut headers, |name| [header::PARKED, header::RETURNED].contains(&name));
         put(&mut headers, header::REASON, death.reason);
         put(&mut headers, header::ERROR, death.error.chars().take(MAX_ERROR_CHARS).collect::<String>());
         if let Some(status) = death.status {
@@ -105,7 +107,15 @@ impl Draft {
     /// A dead letter as a first try. When it was given up stays with it: that tells a replay from a redelivery.
     pub(crate) fn replay(original: Original) -> Self {
         let (properties, mut headers) = carried(&original.properties);
-        let told = [header::REASON, header::ERROR, header::STATUS, header::ATTEMPTS, header::WORKER];
+        let told = [
+            header::REASON,
+            header::ERROR,
+            header::STATUS,
+            header::ATTEMPTS,
+            header::WORKER,
+            header::PARKED,
+            header::RETURNED,
+        ];
         strip(&mut headers, |name| told.contains(&name));
         put_number(&mut headers, header::ATTEMPT, 1);
         Self::stamped(Topology::URLS.into(), properties.with_headers(headers), original.body)

@@ -281,7 +281,10 @@ impl Task {
             attempt: u32::try_from(attempt).unwrap_or(u32::MAX).max(1),
             parked: header::number(properties, header::PARKED)
                 .map_or(0, |times| u32::try_from(times).unwrap_or(u32::MAX)),
-            returned: header::number(properties, header::DELIVERY_COUNT).unwrap_or(0),
+            returned: [header::DELIVERY_COUNT, header::RETURNED]
+                .into_iter()
+                .filter_map(|name| header::number(properties, name))
+                .fold(0, u64::saturating_add),
             failed_at: header::text(properties, header::FAILED_AT)
                 .and_then(|text| OffsetDateTime::parse(&text, &Rfc3339).ok()),
         })

@@ -81,7 +81,7 @@ impl Error {
     }
 
     /// Whether the transaction lost against another one, and may just be tried again: 1205 lock wait, 1213 deadlock.
-    pub(crate) fn is_contention(&self) -> bool {
+    pub fn is_contention(&self) -> bool {
         self.number().is_some_and(|number| matches!(number, 1205 | 1213))
     }
 

@@ -136,7 +136,7 @@ impl Stage {
             "the host has no slot for a while; the task waits for it in a delay queue"
         );
         self.tally.parked();
-        self.hand_over.park(original, tier, task.parked.saturating_add(1), claim);
+        self.hand_over.park(&task, original, tier, claim);
     }
 
     /// Sends the row on its way.

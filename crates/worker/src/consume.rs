@@ -186,7 +186,7 @@ impl Consume {
     /// A copy of what is under way joins it; what can be a copy of something older is looked up; the rest is fetched.
     fn route(&self, task: Task, original: Original, receipt: Receipt, redelivered: bool) {
         let Some(claim) = self.claims.take(&task, receipt) else { return };
-        let can_be_copy = task.message_id.is_some() && (redelivered || task.attempt > 1);
+        let can_be_copy = task.message_id.is_some() && (redelivered || task.attempt > 1 || task.parked > 0);
         let job = Job { task, original, claim };
         if can_be_copy {
             // The stage lives until this one has ended, and so does the other.

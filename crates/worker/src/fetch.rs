@@ -98,9 +98,9 @@ impl Fetcher {
                 failure.outcome
             }
             Some(Err(End::NoTurn(_))) if progress.redirected_to.is_some() && !judge::is_safe_to_repeat(order) => {
-                progress.error =
-                    Some("the redirect leads to a host that gives no turn, and the site has acted".to_owned());
-                Outcome::Redirect
+                // It cannot be begun anew, since the site has acted; and it did not get to where it was sent.
+                progress.error = Some("the redirect leads to a host that gives no turn".to_owned());
+                Outcome::Connect
             }
             Some(Err(End::NoTurn(no_turn))) => return Err(no_turn),
             None => {
@@ -184,13 +184,15 @@ impl Fetcher {
         deadline: &Deadline,
     ) -> Result<(), End> {
         let robots_txt = address.join("/robots.txt")?;
+        let known = robots.knows(address).await;
+        if !known {
+            // One asks and the others wait: were they to hold what the one needs, all would stand still.
+            turn.let_go();
+        }
         match progress.wait(deadline, robots.judge(address, self.ask_for_robots(robots_txt, turn))).await? {
-            Verdict::Allowed { waited: false } => Ok(()),
-            Verdict::Allowed { waited: true } => progress.wait(deadline, turn.next(address)).await,
-            Verdict::Forbidden { outcome, status, text } => {
-                progress.status = status.and_then(|status| StatusCode::from_u16(status).ok()).or(progress.status);
-                Err(Failure { outcome, text }.into())
-            }
+            Verdict::Allowed { waited: false } if known => Ok(()),
+            Verdict::Allowed { .. } => progress.wait(deadline, turn.next(address)).await,
+            Verdict::Forbidden { outcome, text } => Err(Failure { outcome, text }.into()),
         }
     }
 
@@ -201,6 +203,7 @@ impl Fetcher {
             let mut progress = Progress::default();
             let deadline = Deadline::new(self.timeout, self.hold);
             let asking = async {
+                progress.wait(&deadline, turn.next(&order.address)).await?;
                 let mut response = self.ask(&order, &mut progress, turn, &deadline, None).await?;
                 let room = self.budget.room();
                 let mut intake = Intake::begin(response.headers(), None, robots::MOST_BYTES, room, &deadline).await?;

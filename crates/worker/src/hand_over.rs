@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use fetchline_queue::{Broker, Death, Draft, Error, Lane, Original, Round, Tier, Verdict};
+use fetchline_queue::{Broker, Death, Draft, Error, Lane, Original, Round, Task, Tier, Verdict};
 use lapin::Connection;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout, timeout_at};
@@ -44,8 +44,8 @@ impl HandOver {
     }
 
     /// The task waits for its host, and that is no try.
-    pub(crate) fn park(&self, original: Original, tier: Tier, times: u32, claim: Claim) {
-        self.send(Draft::parked(original, tier, times), claim);
+    pub(crate) fn park(&self, task: &Task, original: Original, tier: Tier, claim: Claim) {
+        self.send(Draft::parked(original, tier, task.parked.saturating_add(1), task.returned), claim);
     }
 
     /// The message is given up. Its row, where there is one, has to be durable.

@@ -19,6 +19,9 @@ const POISON_AFTER: u64 = 20;
 /// From here on they are suspected of it.
 const SUSPECT_AFTER: u64 = POISON_AFTER / 2;
 
+/// A task that was put off this often is judged even if we have hindered it: it might be put off for ever.
+const HINDERED_AT_MOST: u32 = 10;
+
 /// How failures are tried again.
 #[derive(Clone, Debug)]
 pub(crate) struct Policy {
@@ -49,7 +52,7 @@ impl Policy {
         if !may_repeat(&task.order, answer) {
             return Judgement::GivenUp;
         }
-        if answer.hindered {
+        if answer.hindered && task.parked < HINDERED_AT_MOST {
             return Judgement::PutOff;
         }
         if task.attempt >= self.max_attempts {

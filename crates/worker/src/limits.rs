@@ -5,11 +5,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
 
-use fetchline_store::{HostLimit, Store};
+use fetchline_store::{HostLimit, KnownHosts, Store};
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, info};
+use tracing::{debug, info, warn};
 
 use crate::failure::chain;
 
@@ -21,6 +21,8 @@ const RECOVER_EVERY: u32 = 5;
 /// Requests are sent a twentieth further apart than a host's limit asks: a slot that was reserved is used some milliseconds
 /// late where a machine is busy, and a host counts what arrives.
 const MARGIN: f64 = 1.05;
+/// What is slower than this is a pause.
+const LONGEST_INTERVAL: Duration = Duration::from_secs(86_400);
 
 /// What limits a host.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -33,6 +35,12 @@ pub(crate) struct Limit {
 }
 
 impl Limit {
+    /// For how long nothing at all is sent; a pause has no end that is known.
+    pub(crate) fn stands_still(&self, now: Instant) -> Option<Duration> {
+        let cools_for = self.cools_until.map(|until| until.duration_since(now));
+        if self.paused { Some(Duration::MAX) } else { cools_for }
+    }
+
     fn holds(&self, now: Instant) -> bool {
         self.interval.is_some() || self.paused || self.cools_until.is_some_and(|until| until > now)
     }
@@ -111,6 +119,15 @@ impl Limits {
         });
     }
 
+    /// Forgets what is over.
+    fn sweep(&self) {
+        let now = Instant::now();
+        let over = |known: &HashMap<String, Limit>| known.values().any(|limit| !limit.holds(now));
+        if over(&self.known.read().unwrap_or_else(PoisonError::into_inner)) {
+            self.change(|known| known.retain(|_, limit| limit.holds(now)));
+        }
+    }
+
     fn change(&self, change: impl FnOnce(&mut HashMap<String, Limit>)) {
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
         change(&mut known);
@@ -119,16 +136,34 @@ impl Limits {
         self.changed.send_replace(());
     }
 
+    /// Asks for what holds, until the database tells. Nothing may be fetched before.
+    pub(crate) async fn begin(&self, store: &Store) -> KnownHosts {
+        loop {
+            match store.host_changes(None).await {
+                Ok((limits, known)) => {
+                    self.take_over(limits);
+                    return known;
+                }
+                Err(error) => {
+                    warn!(cause = chain(&error), "the limits of hosts cannot be read; nothing is fetched before")
+                }
+            }
+            tokio::time::sleep(ASK_EVERY).await;
+        }
+    }
+
     /// Asks for changes until `stop`. While the database is away what is known stays in force.
-    pub(crate) async fn follow(&self, store: &Store, stop: CancellationToken) {
-        let mut known = None;
+    pub(crate) async fn follow(&self, store: &Store, mut known: KnownHosts, stop: CancellationToken) {
         for round in 1_u32.. {
-            match store.host_changes(known).await {
+            match store.host_changes(Some(known)).await {
                 Ok((limits, now)) => {
                     self.take_over(limits);
-                    known = Some(now);
+                    known = now;
                 }
                 Err(error) => debug!(cause = chain(&error), "the limits of hosts cannot be read"),
+            }
+            if round.is_multiple_of(RECOVER_EVERY) {
+                self.sweep();
             }
             if round.is_multiple_of(RECOVER_EVERY)
                 && self.any.load(Ordering::Relaxed)
@@ -145,7 +180,7 @@ impl Limits {
 }
 
 fn with_margin(interval: Duration) -> Duration {
-    Duration::try_from_secs_f64(interval.as_secs_f64() * MARGIN).unwrap_or(Duration::MAX)
+    interval.min(LONGEST_INTERVAL).mul_f64(MARGIN)
 }
 
 #[cfg(test)]

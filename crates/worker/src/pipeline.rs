@@ -136,9 +136,13 @@ pub async fn run(config: WorkConfig, deps: Deps, stop: Stop) -> Result<Summary, 
         grace_over: grace_over.clone(),
     });
     let (results, collected) = mpsc::unbounded_channel();
+    let known = tokio::select! {
+        known = turns.limits.begin(&store) => known,
+        () = stop.cancelled() => return Ok(tally.summary()),
+    };
     tokio::spawn({
         let (limits, store, end) = (turns.limits.clone(), store.clone(), side_end.clone());
-        async move { limits.follow(&store, end).await }
+        async move { limits.follow(&store, known, end).await }
     });
     let stage = Stage {
         turns,

@@ -21,8 +21,12 @@ const FRESH: Duration = Duration::from_secs(24 * 3600);
 const UNREACHABLE_FOR: Duration = Duration::from_secs(60);
 /// How often it is looked whether another worker has got it.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
-/// Origins of which the rules are kept in memory.
-const ORIGINS: u64 = 10_000;
+/// A site that asks for more between requests gets no more: it may be a mistake.
+const LONGEST_CRAWL_DELAY: Duration = Duration::from_secs(3600);
+/// Rules are kept in memory up to so many bytes of the files that they come from.
+const CACHED_BYTES: u64 = 32 << 20;
+/// What an entry takes besides, about.
+const ENTRY_BYTES: u32 = 512;
 
 /// What robots.txt says of addresses.
 #[derive(Clone)]
@@ -37,12 +41,14 @@ pub(crate) struct Robots {
 struct Known {
     says: Says,
     fresh_for: Duration,
+    /// Of the file.
+    bytes: u32,
 }
 
 impl Known {
     fn crawl_delay(&self) -> Option<Duration> {
         match &self.says {
-            Says::Rules(rules) => rules.crawl_delay(),
+            Says::Rules(rules) => rules.crawl_delay().map(|delay| delay.min(LONGEST_CRAWL_DELAY)),
             Says::Unreachable(_) => None,
         }
     }
@@ -68,7 +74,7 @@ pub(crate) enum Verdict {
     /// It may be fetched. `waited`: the rules had to be got first, and may have changed what the host allows per time.
     Allowed { waited: bool },
     /// It may not, and that is what its row says.
-    Forbidden { outcome: Outcome, status: Option<u16>, text: String },
+    Forbidden { outcome: Outcome, text: String },
 }
 
 impl Robots {
@@ -76,8 +82,17 @@ impl Robots {
     pub(crate) fn new(turns: Arc<Turns>, user_agent: &str) -> Self {
         let token = |c: char| c.is_ascii_alphabetic() || matches!(c, '-' | '_');
         let end = user_agent.find(|c| !token(c)).unwrap_or(user_agent.len());
-        let known = Cache::builder().max_capacity(ORIGINS).expire_after(AsLongAsItIsFresh).build();
+        let known = Cache::builder()
+            .max_capacity(CACHED_BYTES)
+            .weigher(|_, known: &Arc<Known>| known.bytes.saturating_add(ENTRY_BYTES))
+            .expire_after(AsLongAsItIsFresh)
+            .build();
         Self { turns, agent: user_agent[..end].into(), known }
+    }
+
+    /// Whether the rules are there, so that nobody has to be asked for them.
+    pub(crate) async fn knows(&self, address: &Address) -> bool {
+        self.known.get(&origin(address)).await.is_some()
     }
 
     /// Whether an address may be fetched. `asking` asks its site, if nobody has.
@@ -86,7 +101,7 @@ impl Robots {
         address: &Address,
         asking: impl Future<Output = Result<Asked, NoTurn>>,
     ) -> Result<Verdict, NoTurn> {
-        let origin = address.as_url().origin().ascii_serialization();
+        let origin = origin(address);
         let (known, waited) = match self.known.get(&origin).await {
             Some(known) => (known, false),
             // Whoever comes meanwhile waits for the same answer.
@@ -100,13 +115,11 @@ impl Robots {
             Says::Rules(rules) if rules.is_allowed(path) => Verdict::Allowed { waited },
             Says::Rules(_) => Verdict::Forbidden {
                 outcome: Outcome::Robots,
-                status: None,
                 text: format!("{origin}/robots.txt forbids it to `{}` (--robots obey)", self.agent),
             },
-            // Like the same failure of the page itself: it is tried again later.
+            // Nothing was sent to the page: like one that cannot be connected to, it is tried again later.
             Says::Unreachable(status) => Verdict::Forbidden {
-                outcome: if status.is_some() { Outcome::HttpError } else { Outcome::Connect },
-                status: *status,
+                outcome: Outcome::Connect,
                 text: match status {
                     Some(status) => format!("{origin}/robots.txt answered {status}; nothing is fetched meanwhile"),
                     None => format!("{origin}/robots.txt cannot be had; nothing is fetched meanwhile"),
@@ -134,9 +147,15 @@ impl Robots {
                 break known;
             }
             if leased {
-                let Asked { status, body } = asking.await?;
+                let Asked { status, body } = match asking.await {
+                    Ok(asked) => asked,
+                    Err(no_turn) => {
+                        self.through_outages(|| store.end_robots_lease(origin)).await?;
+                        return Err(no_turn);
+                    }
+                };
                 let file = RobotsFile { status, body, age: Duration::ZERO };
-                let unreachable = Known { says: Says::Unreachable(status), fresh_for: UNREACHABLE_FOR };
+                let unreachable = Known { says: Says::Unreachable(status), fresh_for: UNREACHABLE_FOR, bytes: 0 };
                 let known = self.read(&file).unwrap_or(unreachable);
                 // First: whoever reads the file paces itself by the host's row.
                 if !matches!(known.says, Says::Unreachable(_)) {
@@ -168,7 +187,7 @@ impl Robots {
             _ => (Says::Unreachable(file.status), UNREACHABLE_FOR),
         };
         let fresh_for = fresh.checked_sub(file.age).filter(|rest| !rest.is_zero())?;
-        Some(Known { says, fresh_for })
+        Some(Known { says, fresh_for, bytes: u32::try_from(file.body.len()).unwrap_or(u32::MAX) })
     }
 
     /// Asks the database until it answers; that costs no attempt.
@@ -186,6 +205,10 @@ impl Robots {
             tokio::time::sleep(backoff.next_pause()).await;
         }
     }
+}
+
+fn origin(address: &Address) -> String {
+    address.as_url().origin().ascii_serialization()
 }
 
 struct AsLongAsItIsFresh;

@@ -10,7 +10,7 @@ use std::time::Duration;
 use fetchline_queue::Address;
 use fetchline_store::{Reserved, Store};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -76,13 +76,37 @@ impl Turns {
         if let Ok(permit) = host.permits.clone().try_acquire_owned() {
             return Ok(permit);
         }
+        let mut changes = self.limits.changes();
+        let mut free = std::pin::pin!(host.permits.clone().acquire_owned());
+        let mut patience_ends = Instant::now() + self.patience;
         loop {
-            match timeout(self.patience, host.permits.clone().acquire_owned()).await {
-                Ok(permit) => return permit.map_err(|_| NoTurn::GiveBack),
-                // Nothing moves while the database is away.
-                Err(_) if !self.services.database_is_up() => self.database().await?,
-                Err(_) => return Err(NoTurn::Later(self.patience)),
+            tokio::select! {
+                permit = &mut free => return permit.map_err(|_| NoTurn::GiveBack),
+                _ = changes.changed() => {
+                    let wait = self.limits.of(&host.name).and_then(|limit| limit.stands_still(Instant::now()));
+                    if let Some(wait) = wait.filter(|wait| *wait > self.patience) {
+                        return Err(NoTurn::Later(wait));
+                    }
+                }
+                () = tokio::time::sleep_until(patience_ends) => {
+                    if self.services.database_is_up() {
+                        return Err(NoTurn::Later(self.patience));
+                    }
+                    // Nothing moves while the database is away.
+                    self.database().await?;
+                    patience_ends = Instant::now() + self.patience;
+                }
             }
+        }
+    }
+
+    /// Fails where it is known already that the host has no slot for too long.
+    fn look_ahead(&self, host: &Host) -> Result<(), NoTurn> {
+        let Some(limit) = self.limits.of(&host.name) else { return Ok(()) };
+        let queue = limit.interval.map(|interval| host.wait(interval));
+        match limit.stands_still(Instant::now()).max(queue) {
+            Some(wait) if wait > self.patience => Err(NoTurn::Later(wait)),
+            _ => Ok(()),
         }
     }
 
@@ -174,6 +198,7 @@ impl Turns {
                     // early might not.
                     pace.reserved(Instant::now() + wait, slots);
                     host.spaced(wait + interval * slots, slots);
+                    self.services.database_pings();
                     return Ok(());
                 }
                 Ok(Reserved::Later(wait)) => return Err(NoTurn::Later(wait)),
@@ -182,6 +207,8 @@ impl Turns {
                     self.limits.forget(&host.name);
                     return Ok(());
                 }
+                // Others are at work on the same rows, or have all the connections: that is no outage.
+                Err(error) if error.is_contention() || self.store.is_busy() => {}
                 Err(error) => self.services.database_fails(&chain(&error)),
             }
             self.database().await?;
@@ -196,29 +223,40 @@ impl Turns {
 impl Turn {
     /// The turn for one more request, to wherever a redirect led. What is held is let go of first.
     pub(crate) async fn next(&mut self, address: &Address) -> Result<(), NoTurn> {
+        let limited = self.turns.limits.of(address.host()).is_some();
+        if self.turns.stop.is_cancelled() && !limited {
+            // Nothing new is begun any more, and what was begun is to be finished.
+            return Ok(());
+        }
         if &*self.visit.name != address.host() {
-            self.permits = None;
+            self.let_go();
             self.visit = self.turns.hosts.visit(address.host());
-        } else if self.turns.limits.of(&self.visit.name).is_none() {
+        } else if self.permits.is_some() && !limited {
             return Ok(());
         }
         self.wait().await
     }
 
-    async fn wait(&mut self) -> Result<(), NoTurn> {
-        let (turns, host) = (&self.turns, &*self.visit);
+    /// Lets others have their turns, while this one waits for something else. [`Self::next`] takes it again.
+    pub(crate) fn let_go(&mut self) {
         self.permits = None;
-        if let Some(Limit { interval: Some(interval), .. }) = turns.limits.of(&host.name) {
-            let wait = host.wait(interval);
-            if wait > turns.patience {
-                return Err(NoTurn::Later(wait));
-            }
-        }
+    }
+
+    async fn wait(&mut self) -> Result<(), NoTurn> {
+        self.let_go();
+        let (turns, host) = (&self.turns, &*self.visit);
+        turns.look_ahead(host)?;
         let waiting = Waiting::at(host);
         let place = turns.place(host).await?;
-        let permit = match turns.limits.of(&host.name) {
-            None => turns.permit().await?,
-            Some(_) => turns.paced(host).await?,
+        let permit = loop {
+            if turns.limits.of(&host.name).is_some() {
+                break turns.paced(host).await?;
+            }
+            let permit = turns.permit().await?;
+            // It may have been limited while this one waited.
+            if turns.limits.of(&host.name).is_none() {
+                break permit;
+            }
         };
         drop(waiting);
         host.sends();
@@ -234,11 +272,11 @@ impl Turn {
         }
         let refusals = host.refused();
         let limit = self.turns.limits.of(&host.name);
-        if let Some(asked) = retry_after {
+        if let Some(asked) = retry_after.filter(|asked| !asked.is_zero()) {
             let wait = asked.min(LONGEST_COOL_DOWN);
             // Those that were under way when the first one was refused are refused as well, and tell nothing new.
             let known = limit.and_then(|limit| limit.cools_until).map(|until| until.duration_since(Instant::now()));
-            if wait > known.unwrap_or_default() + Duration::from_secs(1) {
+            if known.is_none_or(|known| wait > known + Duration::from_secs(1)) {
                 self.turns.limits.cool_down(&host.name, wait);
                 self.note(Wish::CoolDown(wait), format!("answered {status} and asked for {} s", asked.as_secs()));
             }
@@ -278,6 +316,7 @@ enum Wish {
 #[cfg(test)]
 pub(crate) mod tests {
     use fetchline_store::StoreConfig;
+    use tokio::time::timeout;
 
     use super::*;
 
@@ -380,6 +419,31 @@ pub(crate) mod tests {
         assert!(!waits(&turns, "a.example").await, "its place and its permit are free");
         drop(busy);
         assert_eq!(hopping.await.unwrap().as_deref(), Ok("b.example"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_begun_when_the_worker_stops_may_follow_its_redirects() {
+        let turns = turns(1, 1);
+        let mut turn = turns.take(&at("a.example")).await.ok().unwrap();
+        turns.stop.cancel();
+        turns.close();
+        assert_eq!(turn.next(&at("b.example")).await, Ok(()));
+        assert_eq!(turns.take(&at("b.example")).await.err(), Some(NoTurn::GiveBack));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_pause_is_seen_by_those_who_wait_for_a_place() {
+        let turns = turns(2, 1);
+        let _busy = turns.take(&at("a.example")).await;
+        let waiting = tokio::spawn({
+            let turns = turns.clone();
+            async move { turns.take(&at("a.example")).await.err() }
+        });
+        tokio::task::yield_now().await;
+        let started = Instant::now();
+        turns.limits.cool_down("a.example", Duration::from_secs(600));
+        assert!(matches!(waiting.await.unwrap(), Some(NoTurn::Later(wait)) if wait > Duration::from_secs(590)));
+        assert!(started.elapsed() < Duration::from_secs(1));
     }
 
     #[tokio::test(start_paused = true)]
