@@ -149,19 +149,9 @@ impl Store {
              cool_down_until = GREATEST(COALESCE(cool_down_until, '1970-01-01'), VALUES(cool_down_until)), \
              next_us = GREATEST(next_us, VALUES(next_us)), changed_at = VALUES(changed_at)"
         );
-        self.with_connection("cooling a host down", async |connection| {
-            let wait = micros(wait);
-            sqlx::query(AssertSqlSafe(statement))
-                .bind(host)
-                .bind(wait)
-                .bind(wait)
-                .bind(why)
-                .execute(connection)
-                .await
-                .map(drop)
-                .map_err(Error::database("cannot cool a host down"))
-        })
-        .await
+        let wait = micros(wait);
+        let statement = sqlx::query(AssertSqlSafe(statement)).bind(host).bind(wait).bind(wait).bind(why);
+        self.change("cooling a host down", "cannot cool a host down", statement).await.map(drop)
     }
 
     /// The host refuses too many requests: from now on it gets so many per second, or half of what it was slowed to
@@ -177,17 +167,8 @@ impl Store {
              slowed = IF({due}, GREATEST(LEAST(COALESCE(slowed / 2, VALUES(slowed)), VALUES(slowed)), {SLOWEST}), slowed), \
              slowed_at = IF({due}, VALUES(slowed_at), slowed_at)"
         );
-        self.with_connection("slowing a host", async |connection| {
-            sqlx::query(AssertSqlSafe(statement))
-                .bind(host)
-                .bind(rate)
-                .bind(why)
-                .execute(connection)
-                .await
-                .map(drop)
-                .map_err(Error::database("cannot slow a host"))
-        })
-        .await
+        let statement = sqlx::query(AssertSqlSafe(statement)).bind(host).bind(rate).bind(why);
+        self.change("slowing a host", "cannot slow a host", statement).await.map(drop)
     }
 
     /// Hosts that were slowed a while ago and have not refused since get twice as much, and in the end what they had.
@@ -199,11 +180,8 @@ impl Store {
              slowed_at = UTC_TIMESTAMP(6), changed_at = UTC_TIMESTAMP(6) \
              WHERE slowed IS NOT NULL AND slowed_at <= UTC_TIMESTAMP(6) - {RECOVERS_AFTER}"
         );
-        self.with_connection("letting hosts recover", async |connection| {
-            let recovered = sqlx::query(AssertSqlSafe(statement)).execute(connection).await;
-            recovered.map(drop).map_err(Error::database("cannot let hosts recover"))
-        })
-        .await
+        let statement = sqlx::query(AssertSqlSafe(statement));
+        self.change("letting hosts recover", "cannot let hosts recover", statement).await.map(drop)
     }
 
     /// The host's robots.txt asks for so much time between requests; `None` where it does not, or no more.
@@ -212,12 +190,8 @@ impl Store {
             // Most hosts have no row, and need none.
             let lift = "UPDATE hosts SET crawl_delay = NULL, changed_at = UTC_TIMESTAMP(6) \
                         WHERE host = ? AND crawl_delay IS NOT NULL";
-            return self
-                .with_connection("lifting a crawl-delay", async |connection| {
-                    let lifted = sqlx::query(lift).bind(host).execute(connection).await;
-                    lifted.map(drop).map_err(Error::database("cannot lift a crawl-delay"))
-                })
-                .await;
+            let lift = sqlx::query(lift).bind(host);
+            return self.change("lifting a crawl-delay", "cannot lift a crawl-delay", lift).await.map(drop);
         };
         self.change_host(host, "crawl_delay = ?", Some(Some(delay.as_secs_f64()))).await
     }

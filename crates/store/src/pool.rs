@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use sqlx::mysql::{MySqlConnectOptions, MySqlConnection, MySqlPool, MySqlPoolOptions};
-use sqlx::{ConnectOptions, Executor};
+use sqlx::mysql::{MySqlArguments, MySqlConnectOptions, MySqlConnection, MySqlPool, MySqlPoolOptions};
+use sqlx::query::Query;
+use sqlx::{ConnectOptions, Executor, MySql};
 
 use crate::Error;
 use crate::batch::Statements;
@@ -127,6 +128,20 @@ impl Store {
             drop(connection.detach());
         }
         result
+    }
+
+    /// Runs one statement that changes rows; how many it did.
+    pub(crate) async fn change(
+        &self,
+        what: &'static str,
+        failed: &'static str,
+        statement: Query<'_, MySql, MySqlArguments>,
+    ) -> Result<u64, Error> {
+        self.with_connection(what, async |connection| {
+            let changed = statement.execute(connection).await.map_err(Error::database(failed))?;
+            Ok(changed.rows_affected())
+        })
+        .await
     }
 
     /// Closes the connections.

@@ -41,43 +41,29 @@ impl Store {
 
     /// Whether it is for this worker to ask for it. If so, nobody else does for a minute, or until the answer is there.
     pub async fn lease_robots(&self, origin: &str) -> Result<bool, Error> {
-        let failed = Error::database("cannot take on a robots.txt");
         let make = "INSERT INTO robots (origin) VALUES (?) ON DUPLICATE KEY UPDATE origin = origin";
         let lease = format!(
             "UPDATE robots SET lease_until = UTC_TIMESTAMP(6) + {LEASE} \
              WHERE origin = ? AND (lease_until IS NULL OR lease_until <= UTC_TIMESTAMP(6))"
         );
-        self.with_connection("taking on a robots.txt", async |connection| {
-            sqlx::query(make).bind(origin).execute(&mut *connection).await.map_err(&failed)?;
-            let leased = sqlx::query(sqlx::AssertSqlSafe(lease)).bind(origin).execute(connection).await;
-            Ok(leased.map_err(&failed)?.rows_affected() > 0)
-        })
-        .await
+        let (what, failed) = ("taking on a robots.txt", "cannot take on a robots.txt");
+        self.change(what, failed, sqlx::query(make).bind(origin)).await?;
+        let leased = self.change(what, failed, sqlx::query(sqlx::AssertSqlSafe(lease)).bind(origin)).await?;
+        Ok(leased > 0)
     }
 
     /// It has turned out that there is nothing to ask for.
     pub async fn end_robots_lease(&self, origin: &str) -> Result<(), Error> {
-        self.with_connection("giving up a robots.txt", async |connection| {
-            let ended = sqlx::query("UPDATE robots SET lease_until = NULL WHERE origin = ?").bind(origin);
-            ended.execute(connection).await.map(drop).map_err(Error::database("cannot give up a robots.txt"))
-        })
-        .await
+        let end = sqlx::query("UPDATE robots SET lease_until = NULL WHERE origin = ?").bind(origin);
+        self.change("giving up a robots.txt", "cannot give up a robots.txt", end).await.map(drop)
     }
 
     /// What came of asking for it. That ends the lease.
     pub async fn save_robots(&self, origin: &str, status: Option<u16>, body: &[u8]) -> Result<(), Error> {
-        self.with_connection("writing a robots.txt", async |connection| {
-            sqlx::query(
-                "UPDATE robots SET fetched_at = UTC_TIMESTAMP(6), status = ?, body = ?, lease_until = NULL WHERE origin = ?",
-            )
-            .bind(status)
-            .bind(body)
-            .bind(origin)
-            .execute(connection)
-            .await
-            .map(drop)
-            .map_err(Error::database("cannot write a robots.txt"))
-        })
-        .await
+        let save = sqlx::query(
+            "UPDATE robots SET fetched_at = UTC_TIMESTAMP(6), status = ?, body = ?, lease_until = NULL WHERE origin = ?",
+        );
+        let save = save.bind(status).bind(body).bind(origin);
+        self.change("writing a robots.txt", "cannot write a robots.txt", save).await.map(drop)
     }
 }

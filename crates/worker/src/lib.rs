@@ -41,6 +41,7 @@ mod ledger;
 mod limits;
 mod pace;
 mod proxy;
+mod refusals;
 mod resolver;
 mod robots;
 mod services;

@@ -12,7 +12,6 @@ use fetchline_store::{Reserved, Store};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
 
 use crate::backoff::Backoff;
 use crate::failure::chain;
@@ -20,11 +19,6 @@ use crate::host::{Host, Hosts, Visit, Waiting};
 use crate::limits::{Limit, Limits};
 use crate::pace::Pace;
 use crate::services::Services;
-
-/// A host that asks for more time than this gets no more: it might have said so by mistake.
-const LONGEST_COOL_DOWN: Duration = Duration::from_secs(3600);
-/// So many refusals in a row without a word about when to come back, and the host is slowed.
-const REFUSALS: u32 = 5;
 
 /// Gives turns.
 pub(crate) struct Turns {
@@ -51,8 +45,9 @@ pub(crate) enum NoTurn {
 
 /// The right to send a request to a host. Dropping it lets the next one have its turn.
 pub(crate) struct Turn {
-    turns: Arc<Turns>,
-    visit: Visit,
+    pub(crate) turns: Arc<Turns>,
+    /// Where the next request goes.
+    pub(crate) visit: Visit,
     /// The host's, and the worker's.
     permits: Option<(OwnedSemaphorePermit, OwnedSemaphorePermit)>,
 }
@@ -223,15 +218,14 @@ impl Turns {
 impl Turn {
     /// The turn for one more request, to wherever a redirect led. What is held is let go of first.
     pub(crate) async fn next(&mut self, address: &Address) -> Result<(), NoTurn> {
-        let limited = self.turns.limits.of(address.host()).is_some();
-        if self.turns.stop.is_cancelled() && !limited {
-            // Nothing new is begun any more, and what was begun is to be finished.
-            return Ok(());
-        }
-        if &*self.visit.name != address.host() {
-            self.let_go();
+        let elsewhere = &*self.visit.name != address.host();
+        if elsewhere {
             self.visit = self.turns.hosts.visit(address.host());
-        } else if self.permits.is_some() && !limited {
+        }
+        let limited = self.turns.limits.of(address.host()).is_some();
+        // When the worker stops, nothing new is begun, and what was begun is finished with what it has.
+        let has_it = self.permits.is_some() && !elsewhere;
+        if !limited && (has_it || self.turns.stop.is_cancelled()) {
             return Ok(());
         }
         self.wait().await
@@ -263,59 +257,12 @@ impl Turn {
         self.permits = Some((place, permit));
         Ok(())
     }
-
-    /// The host has answered. What it says about coming back counts for all workers.
-    pub(crate) fn answered(&self, status: u16, retry_after: Option<Duration>) {
-        let host = &*self.visit;
-        if !matches!(status, 429 | 503) {
-            return host.answered();
-        }
-        let refusals = host.refused();
-        let limit = self.turns.limits.of(&host.name);
-        if let Some(asked) = retry_after.filter(|asked| !asked.is_zero()) {
-            let wait = asked.min(LONGEST_COOL_DOWN);
-            // Those that were under way when the first one was refused are refused as well, and tell nothing new.
-            let known = limit.and_then(|limit| limit.cools_until).map(|until| until.duration_since(Instant::now()));
-            if known.is_none_or(|known| wait > known + Duration::from_secs(1)) {
-                self.turns.limits.cool_down(&host.name, wait);
-                self.note(Wish::CoolDown(wait), format!("answered {status} and asked for {} s", asked.as_secs()));
-            }
-        } else if refusals.is_multiple_of(REFUSALS) {
-            let rate =
-                limit.and_then(|limit| limit.interval).map_or(host.rate(), |interval| interval.as_secs_f64().recip());
-            self.note(Wish::Slow(rate / 2.0), format!("slowed: answered {status} {refusals} times in a row"));
-        }
-    }
-
-    /// Writes down for all workers what the host wishes, beside the fetch. That it fails changes nothing for this worker.
-    fn note(&self, wish: Wish, why: String) {
-        let (store, host) = (self.turns.store.clone(), self.visit.name.clone());
-        tokio::spawn(async move {
-            let noted = match wish {
-                Wish::CoolDown(wait) => store.cool_down(&host, wait, &why).await,
-                Wish::Slow(rate) => store.slow(&host, rate, &why).await,
-            };
-            match noted {
-                Ok(()) => info!(host = &*host, why, "a host is treated with more care"),
-                Err(error) => {
-                    warn!(host = &*host, cause = chain(&error), "the other workers cannot be told what a host wishes");
-                }
-            }
-        });
-    }
-}
-
-/// What a host wishes.
-enum Wish {
-    /// Nothing for so long.
-    CoolDown(Duration),
-    /// So many requests per second.
-    Slow(f64),
 }
 
 #[cfg(test)]
 pub(crate) mod tests {
     use fetchline_store::StoreConfig;
+    use tokio::task::JoinHandle;
     use tokio::time::timeout;
 
     use super::*;
@@ -338,8 +285,14 @@ pub(crate) mod tests {
         })
     }
 
-    fn at(host: &str) -> Address {
+    pub(crate) fn at(host: &str) -> Address {
         Address::parse(&format!("http://{host}/")).unwrap()
+    }
+
+    /// Somebody who waits for a turn, and says what came of it.
+    fn waiting(turns: &Arc<Turns>, host: &'static str) -> JoinHandle<Option<NoTurn>> {
+        let turns = turns.clone();
+        tokio::spawn(async move { turns.take(&at(host)).await.err() })
     }
 
     /// Whether somebody who asks for a turn has to wait.
@@ -396,20 +349,6 @@ pub(crate) mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_answer_that_asks_for_time_stops_the_host_and_its_neighbours_go_on() {
-        let turns = turns(2, 2);
-        let turn = turns.take(&at("a.example")).await.ok().unwrap();
-        turn.answered(429, Some(Duration::from_secs(90)));
-        drop(turn);
-        assert!(matches!(turns.take(&at("a.example")).await.err(), Some(NoTurn::Later(_))));
-        assert!(turns.take(&at("b.example")).await.is_ok());
-        let mistaken = turns.take(&at("b.example")).await.ok().unwrap();
-        mistaken.answered(503, Some(Duration::from_secs(86_400 * 365)));
-        let Err(NoTurn::Later(wait)) = turns.take(&at("b.example")).await else { panic!("it cools down") };
-        assert!(wait <= LONGEST_COOL_DOWN);
-    }
-
-    #[tokio::test(start_paused = true)]
     async fn a_redirect_to_a_host_that_is_busy_lets_go_of_what_it_holds() {
         let turns = turns(2, 1);
         let busy = turns.take(&at("b.example")).await;
@@ -435,10 +374,7 @@ pub(crate) mod tests {
     async fn a_pause_is_seen_by_those_who_wait_for_a_place() {
         let turns = turns(2, 1);
         let _busy = turns.take(&at("a.example")).await;
-        let waiting = tokio::spawn({
-            let turns = turns.clone();
-            async move { turns.take(&at("a.example")).await.err() }
-        });
+        let waiting = waiting(&turns, "a.example");
         tokio::task::yield_now().await;
         let started = Instant::now();
         turns.limits.cool_down("a.example", Duration::from_secs(600));
@@ -450,10 +386,7 @@ pub(crate) mod tests {
     async fn whoever_waits_when_the_worker_stops_gets_no_turn() {
         let turns = turns(1, 2);
         let _busy = turns.take(&at("a.example")).await;
-        let waiting = tokio::spawn({
-            let turns = turns.clone();
-            async move { turns.take(&at("b.example")).await.err() }
-        });
+        let waiting = waiting(&turns, "b.example");
         tokio::task::yield_now().await;
         turns.close();
         assert_eq!(waiting.await.unwrap(), Some(NoTurn::GiveBack));
