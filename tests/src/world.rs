@@ -12,6 +12,7 @@ use lapin::{BasicProperties, Connection, ConnectionProperties};
 use sqlx::mysql::{MySqlConnection, MySqlPool};
 use sqlx::{AssertSqlSafe, Connection as _, Executor};
 use tokio::process::Command;
+use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use crate::binary;
 use crate::process::{self, Ended, Running};
@@ -20,6 +21,15 @@ use crate::shop::{self, Shop};
 
 /// The retry queues that a test may make: of the default delays, and of shorter ones.
 const RETRY_KEYS: [&str; 5] = ["retry.1s", "retry.2s", "retry.10s", "retry.60s", "retry.600s"];
+
+/// Worlds there may be beside each other, or one alone.
+static WORLDS: RwLock<()> = RwLock::const_new(());
+
+/// Whether there may be other worlds at the same time.
+enum Place {
+    Shared { _until_dropped: RwLockReadGuard<'static, ()> },
+    Alone { _until_dropped: RwLockWriteGuard<'static, ()> },
+}
 
 /// The world.
 pub struct World {
@@ -40,6 +50,13 @@ pub struct World {
     folder: PathBuf,
     started: AtomicU32,
     keep_logs: AtomicBool,
+    _place: Place,
+}
+
+impl Place {
+    async fn shared() -> Self {
+        Self::Shared { _until_dropped: WORLDS.read().await }
+    }
 }
 
 impl World {
@@ -48,16 +65,22 @@ impl World {
         Self::bare().await?.furnished().await
     }
 
+    /// Makes a world that has the machine to itself, as far as this process is concerned: for what is told by the clock.
+    pub async fn alone() -> anyhow::Result<Self> {
+        let place = Place::Alone { _until_dropped: WORLDS.write().await };
+        Self::bare_on(Services::find()?, place).await?.furnished().await
+    }
+
     /// Makes a world on services that are thrown away at the end, and may be down when the world is dropped.
     pub async fn on(services: Services) -> anyhow::Result<Self> {
-        let mut world = Self::bare_on(services).await?;
+        let mut world = Self::bare_on(services, Place::shared().await).await?;
         world.taken_down_at = None;
         world.furnished().await
     }
 
     /// A world with a shop, and nothing on broker and database yet.
     pub async fn bare() -> anyhow::Result<Self> {
-        Self::bare_on(Services::find()?).await
+        Self::bare_on(Services::find()?, Place::shared().await).await
     }
 
     async fn furnished(self) -> anyhow::Result<Self> {
@@ -67,7 +90,7 @@ impl World {
         Ok(self)
     }
 
-    async fn bare_on(services: Services) -> anyhow::Result<Self> {
+    async fn bare_on(services: Services, place: Place) -> anyhow::Result<Self> {
         // First, and beside the runtime: it may have to be built, and a connection would miss its heartbeats meanwhile.
         tokio::task::spawn_blocking(binary::fetchline).await??;
         let name = format!("test-{:08x}", rand::random::<u32>());
@@ -86,6 +109,7 @@ impl World {
             folder,
             started: AtomicU32::new(0),
             keep_logs: AtomicBool::new(false),
+            _place: place,
         })
     }
 

@@ -1,10 +1,10 @@
 //! The limits of hosts, which all workers share.
 //!
-//! The database's clock is the only clock: what is stored are its times, and what is told to a worker are spans from now.
+//! The database's clock is the only clock: what is stored are its times, and a worker is told what they are by its own.
 //! A slot is a moment at which one request may be sent. Slots are reserved by moving a host's next free moment on (the
 //! generic cell rate algorithm); a slot that nobody uses is lost, and nothing else.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sqlx::AssertSqlSafe;
 use sqlx::mysql::MySqlConnection;
@@ -59,8 +59,8 @@ pub struct KnownHosts(PrimitiveDateTime);
 /// What came of a reservation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reserved {
-    /// The slots are ours; the first is after this time.
-    After(Duration),
+    /// The slots are ours; this is the first.
+    From(Instant),
     /// There is none within the time that the caller has; the next one is after this time.
     Later(Duration),
     /// The host is paused.
@@ -73,15 +73,21 @@ type Row = (String, Option<f64>, bool, Option<i64>, Option<f64>, Option<f64>, Op
 
 impl Store {
     /// The limits that were changed since then, or all that hold. A limit that was lifted is among the changes, as one
-    /// that limits nothing.
+    /// that limits nothing. By the way the database's clock is read, which [`Self::reserve`] needs.
     pub async fn host_changes(&self, since: Option<KnownHosts>) -> Result<(Vec<HostLimit>, KnownHosts), Error> {
         const HOLDS: &str = "rate IS NOT NULL OR paused OR slowed IS NOT NULL OR crawl_delay IS NOT NULL \
                              OR cool_down_until > UTC_TIMESTAMP(6)";
         self.with_connection("reading the limits of hosts", async |connection| {
+            let asked = Instant::now();
+            let now: (PrimitiveDateTime, i64) =
+                sqlx::query_as(AssertSqlSafe(format!("SELECT UTC_TIMESTAMP(6), {NOW_US}")))
+                    .fetch_one(&mut *connection)
+                    .await
+                    .map_err(Error::database("cannot ask for the time"))?;
+            self.clock.read(now.1, asked, Instant::now());
             let Some(KnownHosts(since)) = since else {
-                // Before they are read: what is changed meanwhile is read again.
-                let now = sqlx::query_scalar("SELECT UTC_TIMESTAMP(6)").fetch_one(&mut *connection).await;
-                let now = now.map_err(Error::database("cannot ask for the time"))?;
+                // The time from before they are read: what is changed meanwhile is read again.
+                let now = now.0;
                 let held = read(connection, HOLDS, None).await?;
                 return Ok((held.into_iter().map(|(limit, _)| limit).collect(), KnownHosts(now)));
             };
@@ -109,11 +115,12 @@ impl Store {
         patience: Duration,
     ) -> Result<Reserved, Error> {
         let statement = format!(
-            "UPDATE hosts SET next_us = {NOW_US} + LAST_INSERT_ID(GREATEST(next_us - {NOW_US}, 0)) + ? \
+            "UPDATE hosts SET next_us = LAST_INSERT_ID(GREATEST(next_us, {NOW_US})) + ? \
              WHERE host = ? AND NOT paused AND next_us <= {NOW_US} + ?"
         );
         self.with_connection("reserving slots of a host", async |connection| {
             let failed = Error::database("cannot reserve slots of a host");
+            let asked = Instant::now();
             let moved = sqlx::query(AssertSqlSafe(statement))
                 .bind(micros(interval.saturating_mul(slots)))
                 .bind(host)
@@ -122,7 +129,10 @@ impl Store {
                 .await
                 .map_err(&failed)?;
             if moved.rows_affected() > 0 {
-                return Ok(Reserved::After(Duration::from_micros(moved.last_insert_id())));
+                let first = self.clock.at(i64::try_from(moved.last_insert_id()).unwrap_or(i64::MAX));
+                let answered = Instant::now();
+                // What the database has told, even where its clock was set since it was read.
+                return Ok(Reserved::From(first.unwrap_or(answered).clamp(asked, answered + patience)));
             }
             let found: Option<(i64, bool)> =
                 sqlx::query_as(AssertSqlSafe(format!("SELECT next_us - {NOW_US}, paused FROM hosts WHERE host = ?")))

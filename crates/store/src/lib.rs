@@ -5,6 +5,7 @@
 //! and no code path holds one connection and asks for another.
 
 mod batch;
+mod clock;
 mod error;
 mod fetch;
 mod hosts;

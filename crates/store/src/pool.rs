@@ -11,6 +11,7 @@ use sqlx::{ConnectOptions, Executor, MySql};
 
 use crate::Error;
 use crate::batch::Statements;
+use crate::clock::Clock;
 
 /// How long one use of a connection may take, whatever is done with it: a server that has gone silent is noticed.
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -34,6 +35,7 @@ pub struct StoreConfig {
 pub struct Store {
     pub(crate) options: MySqlConnectOptions,
     pub(crate) statements: Statements,
+    pub(crate) clock: Clock,
     pool: MySqlPool,
     config: StoreConfig,
     /// Connections that are lent.
@@ -77,7 +79,15 @@ impl Store {
                 })
             })
             .connect_lazy_with(options.clone());
-        Ok(Self { options, statements: Statements::default(), pool, config, lent: AtomicUsize::new(0), max_packet })
+        Ok(Self {
+            options,
+            statements: Statements::default(),
+            clock: Clock::new(),
+            pool,
+            config,
+            lent: AtomicUsize::new(0),
+            max_packet,
+        })
     }
 
     /// Host, port and database, without user and password: what a log line may say.

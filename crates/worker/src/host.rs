@@ -42,9 +42,25 @@ pub(crate) struct Host {
     sent: Mutex<Sent>,
 }
 
+/// What was sent lately.
 struct Sent {
     since: Instant,
     requests: u32,
+    /// Requests per second in the time before.
+    before: f64,
+}
+
+impl Sent {
+    fn new(before: f64) -> Self {
+        Self { since: Instant::now(), requests: 0, before }
+    }
+
+    /// Requests per second.
+    fn rate(&self) -> f64 {
+        let seconds = self.since.elapsed().as_secs_f64();
+        // Too little of the present says nothing.
+        if seconds < 1.0 && self.before > 0.0 { self.before } else { f64::from(self.requests) / seconds.max(1.0) }
+    }
 }
 
 impl Hosts {
@@ -93,7 +109,7 @@ impl Host {
             waiting: AtomicUsize::new(0),
             spacing_us: AtomicU64::new(0),
             refusals: AtomicU32::new(0),
-            sent: Mutex::new(Sent { since: Instant::now(), requests: 0 }),
+            sent: Mutex::new(Sent::new(0.0)),
         }
     }
 
@@ -118,15 +134,14 @@ impl Host {
     pub(crate) fn sends(&self) {
         let mut sent = self.sent.lock().unwrap_or_else(PoisonError::into_inner);
         if sent.since.elapsed() > MEASURED {
-            *sent = Sent { since: Instant::now(), requests: 0 };
+            *sent = Sent::new(sent.rate());
         }
         sent.requests += 1;
     }
 
     /// Requests per second that this worker has sent lately.
     pub(crate) fn rate(&self) -> f64 {
-        let sent = self.sent.lock().unwrap_or_else(PoisonError::into_inner);
-        f64::from(sent.requests) / sent.since.elapsed().as_secs_f64().max(1.0)
+        self.sent.lock().unwrap_or_else(PoisonError::into_inner).rate()
     }
 
     /// The host has refused a request; returns how many in a row.
@@ -206,6 +221,18 @@ mod tests {
         let before = hosts.visit("a.example");
         hosts.close();
         assert!(before.permits.acquire().await.is_err() && hosts.visit("b.example").permits.acquire().await.is_err());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_sent_is_measured_over_some_seconds_also_when_they_have_just_begun() {
+        let host = Host::new("a.example", 1);
+        for _ in 0..88 {
+            host.sends();
+            tokio::time::advance(Duration::from_millis(125)).await;
+        }
+        assert!((host.rate() - 8.0).abs() < 0.5, "{}", host.rate());
+        tokio::time::advance(Duration::from_secs(7)).await;
+        assert!(host.rate() < 2.0, "{}", host.rate());
     }
 
     #[tokio::test]

@@ -70,9 +70,8 @@ impl Limits {
         self.changed.subscribe()
     }
 
-    /// The host wants nothing for so long; what is known of it besides stays.
-    pub(crate) fn cool_down(&self, host: &str, wait: Duration) {
-        let until = Instant::now() + wait;
+    /// The host wants nothing until then; what is known of it besides stays.
+    pub(crate) fn cool_down(&self, host: &str, until: Instant) {
         self.change(|known| {
             let limit = known.entry(host.to_owned()).or_default();
             limit.cools_until = limit.cools_until.max(Some(until));
@@ -213,8 +212,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_longer_cool_down_is_not_shortened_by_another_answer() {
         let limits = Limits::default();
-        limits.cool_down("a.example", Duration::from_secs(60));
-        limits.cool_down("a.example", Duration::from_secs(5));
+        limits.cool_down("a.example", Instant::now() + Duration::from_secs(60));
+        limits.cool_down("a.example", Instant::now() + Duration::from_secs(5));
         tokio::time::advance(Duration::from_secs(30)).await;
         assert!(limits.of("a.example").is_some());
     }

@@ -35,7 +35,6 @@ impl Turn {
             // Those that were under way when the first one was refused are refused as well, and tell nothing new.
             let known = limit.and_then(|limit| limit.cools_until).map(|until| until.duration_since(Instant::now()));
             if known.is_none_or(|known| wait > known + Duration::from_secs(1)) {
-                self.turns.limits.cool_down(&host.name, wait);
                 self.note(Wish::CoolDown(wait), format!("answered {status} and asked for {} s", asked.as_secs()));
             }
         } else if refusals.is_multiple_of(IN_A_ROW) {
@@ -47,11 +46,20 @@ impl Turn {
 
     /// Writes a wish down for all workers, beside the fetch. That it fails changes nothing for this worker.
     fn note(&self, wish: Wish, why: String) {
-        let (store, host) = (self.turns.store.clone(), self.visit.name.clone());
+        let (turns, host) = (self.turns.clone(), self.visit.name.clone());
+        let now = Instant::now();
+        if let Wish::CoolDown(wait) = wish {
+            turns.limits.cool_down(&host, now + wait);
+        }
         tokio::spawn(async move {
             let noted = match wish {
-                Wish::CoolDown(wait) => store.cool_down(&host, wait, &why).await,
-                Wish::Slow(rate) => store.slow(&host, rate, &why).await,
+                Wish::CoolDown(wait) => {
+                    let noted = turns.store.cool_down(&host, wait, &why).await;
+                    // What was read of the host meanwhile did not have it yet.
+                    turns.limits.cool_down(&host, now + wait);
+                    noted
+                }
+                Wish::Slow(rate) => turns.store.slow(&host, rate, &why).await,
             };
             match noted {
                 Ok(()) => info!(host = &*host, why, "a host is treated with more care"),

@@ -84,10 +84,14 @@ impl Turns {
                     }
                 }
                 () = tokio::time::sleep_until(patience_ends) => {
-                    if self.services.database_is_up() {
-                        return Err(NoTurn::Later(self.patience));
-                    }
                     // Nothing moves while the database is away.
+                    if self.services.database_is_up() {
+                        // How fast a limited host moves is known, and that those who came first are first.
+                        if self.limits.of(&host.name).and_then(|limit| limit.interval).is_none() {
+                            return Err(NoTurn::Later(self.patience));
+                        }
+                        self.look_ahead(host)?;
+                    }
                     self.database().await?;
                     patience_ends = Instant::now() + self.patience;
                 }
@@ -188,11 +192,10 @@ impl Turns {
         let slots = pace.wanted(host.waiting());
         loop {
             match self.store.reserve(&host.name, slots, interval, self.patience).await {
-                Ok(Reserved::After(wait)) => {
-                    // From now, not from when it was asked for: slots that come late keep their distance, those that come
-                    // early might not.
-                    pace.reserved(Instant::now() + wait, slots);
-                    host.spaced(wait + interval * slots, slots);
+                Ok(Reserved::From(first)) => {
+                    let first = Instant::from_std(first);
+                    pace.reserved(first, slots);
+                    host.spaced(first.duration_since(Instant::now()) + interval * slots, slots);
                     self.services.database_pings();
                     return Ok(());
                 }
@@ -334,7 +337,7 @@ pub(crate) mod tests {
         let turns = turns(2, 1);
         let _busy = turns.take(&at("a.example")).await;
         assert_eq!(turns.take(&at("a.example")).await.err(), Some(NoTurn::Later(Duration::from_secs(20))));
-        turns.limits.cool_down("b.example", Duration::from_secs(90));
+        turns.limits.cool_down("b.example", Instant::now() + Duration::from_secs(90));
         let Err(NoTurn::Later(wait)) = turns.take(&at("b.example")).await else { panic!("it cools down") };
         assert_eq!(wait.as_secs_f64().round(), 90.0);
     }
@@ -342,7 +345,7 @@ pub(crate) mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_host_that_cools_down_for_a_moment_is_waited_for() {
         let turns = turns(2, 1);
-        turns.limits.cool_down("a.example", Duration::from_secs(7));
+        turns.limits.cool_down("a.example", Instant::now() + Duration::from_secs(7));
         let started = Instant::now();
         assert!(turns.take(&at("a.example")).await.is_ok());
         assert_eq!(started.elapsed().as_secs(), 7);
@@ -377,7 +380,7 @@ pub(crate) mod tests {
         let waiting = waiting(&turns, "a.example");
         tokio::task::yield_now().await;
         let started = Instant::now();
-        turns.limits.cool_down("a.example", Duration::from_secs(600));
+        turns.limits.cool_down("a.example", Instant::now() + Duration::from_secs(600));
         assert!(matches!(waiting.await.unwrap(), Some(NoTurn::Later(wait)) if wait > Duration::from_secs(590)));
         assert!(started.elapsed() < Duration::from_secs(1));
     }
