@@ -3,6 +3,14 @@
 mod charset;
 mod content;
 mod json;
+mod product;
+mod text;
+mod number;
+mod currency;
+mod price;
 
 pub use content::{Content, read};
 pub use json::{JsonError, MAX_JSON_DEPTH, check};
+pub use product::{
+    Extraction, Field, MAX_AVAILABILITY, MAX_BRAND, MAX_CATEGORY, MAX_NAME, MAX_SKU, MAX_URL, Method, Product,
+};
