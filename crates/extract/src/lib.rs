@@ -4,6 +4,9 @@ mod charset;
 mod content;
 mod json;
 mod product;
+mod rules;
+mod rule_file;
+mod host_pattern;
 mod text;
 mod number;
 mod currency;
@@ -14,3 +17,4 @@ pub use json::{JsonError, MAX_JSON_DEPTH, check};
 pub use product::{
     Extraction, Field, MAX_AVAILABILITY, MAX_BRAND, MAX_CATEGORY, MAX_NAME, MAX_SKU, MAX_URL, Method, Product,
 };
+pub use rules::{Rules, RulesError};
