@@ -1,0 +1,292 @@
+//! From the text of a file of rules to rules that hold, or to all that is wrong with it.
+
+use std::{collections::HashMap, ops::Range};
+
+use lol_html::Selector;
+use toml::{
+    Spanned,
+    de::{DeTable, DeValue},
+};
+
+use crate::{
+    currency, host_pattern,
+    product::MAX_CATEGORY,
+    rules::{Fault, Place, Rule, Rules, RulesError, Target},
+    text,
+};
+
+type Value<'a> = Spanned<DeValue<'a>>;
+
+impl Rules {
+    /// Reads and checks the text of a file of rules. The file's name is for errors alone.
+    pub fn parse(file_name: &str, text: &str) -> Result<Self, RulesError> {
+        let (document, errors) = DeTable::parse_recoverable(text);
+        let mut reader = Reader { text, rule: None, faults: Vec::new() };
+        for error in &errors {
+            reader.fault(error.span().unwrap_or(0..0), error.message().to_owned());
+        }
+        // What was not read well would only look wrong in more ways.
+        if errors.is_empty() {
+            let by_host = reader.rules(document.get_ref());
+            if reader.faults.is_empty() {
+                return Ok(Self { by_host });
+            }
+        }
+        let mut faults = reader.faults;
+        faults.sort_by_key(|fault| fault.line);
+        Err(RulesError { file: file_name.to_owned(), faults })
+    }
+}
+
+struct Reader<'t> {
+    text: &'t str,
+    /// The host pattern of the rule that is being read.
+    rule: Option<String>,
+    faults: Vec<Fault>,
+}
+
+impl Reader<'_> {
+    fn fault(&mut self, at: Range<usize>, what: String) {
+        let before = self.text.get(..at.start).unwrap_or(self.text);
+        let line = before.bytes().filter(|&byte| byte == b'\n').count() + 1;
+        self.faults.push(Fault { line, rule: self.rule.clone(), what });
+    }
+
+    fn rules(&mut self, document: &DeTable<'_>) -> HashMap<String, Rule> {
+        let mut by_host = HashMap::new();
+        for (key, value) in document {
+            self.rule = Some(key.get_ref().to_string());
+            let host = host_pattern::read(key.get_ref());
+            if host.is_none() {
+                let what = "not a host: write [\"shop.example\"], or [\"*.shop.example\"] for the hosts below it";
+                self.fault(key.span(), what.to_owned());
+            }
+            let Some(table) = self.table(value) else { continue };
+            let rule = self.rule(key.span(), table);
+            if host.is_some_and(|host| by_host.insert(host, rule).is_some()) {
+                self.fault(key.span(), "the host has a rule already".to_owned());
+            }
+        }
+        by_host
+    }
+
+    fn rule(&mut self, at: Range<usize>, table: &DeTable<'_>) -> Rule {
+        let mut rule = Rule::default();
+        for (key, value) in table {
+            match key.get_ref().as_ref() {
+                "category" => rule.category = self.category(value),
+                "currency" => rule.currency = self.currency(value),
+                "html" => rule.html = self.fields(value, "html", Self::place),
+                "json" => rule.json = self.fields(value, "json", Self::pointer),
+                other => {
+                    let what = format!("unknown key `{other}`; there are category, currency, html and json");
+                    self.fault(key.span(), what);
+                }
+            }
+        }
+        if table.is_empty() {
+            self.fault(at, "says nothing".to_owned());
+        }
+        rule
+    }
+
+    fn category(&mut self, value: &Value<'_>) -> Option<String> {
+        let category = text::line(self.string(value)?, MAX_CATEGORY);
+        if category.is_none() {
+            self.fault(value.span(), "`category` is empty".to_owned());
+        }
+        category
+    }
+
+    fn currency(&mut self, value: &Value<'_>) -> Option<&'static str> {
+        let text = self.string(value)?;
+        let currency = currency::of_field(text);
+        if currency.is_none() {
+            self.fault(value.span(), format!("`{text}` is no currency; write its ISO 4217 code, such as EUR"));
+        }
+        currency
+    }
+
+    /// Fields of a page or of a JSON body, each with one place or several.
+    fn fields<T>(
+        &mut self,
+        value: &Value<'_>,
+        kind: &str,
+        place: impl Fn(&mut Self, &Value<'_>) -> Option<T>,
+    ) -> Vec<(Target, T)> {
+        let mut fields = Vec::new();
+        let Some(table) = self.table(value) else { return fields };
+        for (key, value) in table {
+            let name = key.get_ref().as_ref();
+            let Some(&(_, target)) = Target::NAMES.iter().find(|(known, _)| *known == name) else {
+                let known = Target::NAMES.map(|(name, _)| name).join(", ");
+                self.fault(key.span(), format!("unknown key `{kind}.{name}`; there are {known}"));
+                continue;
+            };
+            match value.get_ref() {
+                DeValue::Array(values) if values.is_empty() => {
+                    self.fault(value.span(), format!("`{kind}.{name}` is empty"));
+                }
+                DeValue::Array(values) => {
+                    fields.extend(values.iter().filter_map(|value| Some((target, place(self, value)?))));
+                }
+                _ => fields.extend(place(self, value).map(|place| (target, place))),
+            }
+        }
+        fields
+    }
+
+    fn place(&mut self, value: &Value<'_>) -> Option<Place> {
+        let DeValue::Table(table) = value.get_ref() else {
+            let selector = self.selector(value)?;
+            return Some(Place { selector, attribute: None });
+        };
+        let (mut selector, mut attribute) = (None, None);
+        for (key, value) in table {
+            match key.get_ref().as_ref() {
+                "selector" => selector = self.selector(value),
+                "attribute" => attribute = self.string(value).map(str::to_ascii_lowercase),
+                other => {
+                    self.fault(key.span(), format!("unknown key `{other}`; there are selector and attribute"));
+                }
+            }
+        }
+        if !table.keys().any(|key| key.get_ref() == "selector") {
+            self.fault(value.span(), "`selector` is missing".to_owned());
+        }
+        Some(Place { selector: selector?, attribute })
+    }
+
+    fn selector(&mut self, value: &Value<'_>) -> Option<Selector> {
+        let text = self.string(value)?;
+        match text.parse() {
+            Ok(selector) => Some(selector),
+            Err(error) => {
+                self.fault(value.span(), format!("`{text}` is no selector that is supported: {error}"));
+                None
+            }
+        }
+    }
+
+    fn pointer(&mut self, value: &Value<'_>) -> Option<String> {
+        let text = self.string(value)?;
+        let escapes_hold = text.split('~').skip(1).all(|rest| rest.starts_with(['0', '1']));
+        if !(text.starts_with('/') && escapes_hold) {
+            self.fault(value.span(), format!("`{text}` is no JSON pointer, such as /product/price"));
+            return None;
+        }
+        Some(text.to_owned())
+    }
+
+    fn table<'v, 'a>(&mut self, value: &'v Value<'a>) -> Option<&'v DeTable<'a>> {
+        let table = value.get_ref().as_table();
+        if table.is_none() {
+            self.fault(value.span(), format!("expected a table, found {}", value.get_ref().type_str()));
+        }
+        table
+    }
+
+    fn string<'v>(&mut self, value: &'v Value<'_>) -> Option<&'v str> {
+        let text = value.get_ref().as_str();
+        if text.is_none() {
+            self.fault(value.span(), format!("expected a string, found {}", value.get_ref().type_str()));
+        }
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn faults(text: &str) -> Vec<String> {
+        let error = Rules::parse("r.toml", text).err().map(|error| error.to_string()).unwrap_or_default();
+        error.lines().map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn a_sound_file_is_read() {
+        let rules = Rules::parse(
+            "r.toml",
+            r##"
+            ["shop.example"]
+            category = " Green  tea "
+            currency = "eur"
+            html.name = "h1.title"
+            html.price = [".sale", { selector = "#price", attribute = "DATA-price" }]
+
+            ["*.api.example"]
+            json.price = ["/a/0/b~1c", "/d"]
+            "##,
+        )
+        .unwrap();
+        let shop = &rules.by_host["shop.example"];
+        assert_eq!((shop.category.as_deref(), shop.currency), (Some("Green tea"), Some("EUR")));
+        let html: Vec<_> = shop.html.iter().map(|(target, place)| (*target, place.attribute.as_deref())).collect();
+        assert_eq!(html, [(Target::Name, None), (Target::Price, None), (Target::Price, Some("data-price"))]);
+        let api = &rules.by_host["*.api.example"];
+        assert_eq!(api.json, [(Target::Price, "/a/0/b~1c".to_owned()), (Target::Price, "/d".to_owned())]);
+        assert!(Rules::parse("r.toml", "").unwrap().by_host.is_empty());
+    }
+
+    #[test]
+    fn every_fault_is_told_with_its_line_and_its_rule() {
+        let text = r#"
+top = "level"
+["shop.example"]
+colour = "red"
+category = " "
+currency = "EURO5"
+html.name = "h1 +"
+html.size = ".size"
+html.price = { selector = "h1", attr = "x" }
+html.sku = { attribute = "x" }
+html.brand = []
+json.name = "name"
+json.price = ["/a~2", 5]
+json.sku = { pointer = "/sku" }
+["*shop.example"]
+currency = "EUR"
+["a.example"]
+html = "h1"
+[b]
+["SHOP.example"]
+currency = "EUR"
+["a.example".json]
+cost = "/cost"
+"#;
+        let faults = faults(text);
+        for (line, (rule, what)) in [
+            (2, ("top", "expected a table, found string")),
+            (4, ("shop.example", "unknown key `colour`; there are category, currency, html and json")),
+            (5, ("shop.example", "`category` is empty")),
+            (6, ("shop.example", "`EURO5` is no currency; write its ISO 4217 code, such as EUR")),
+            (7, ("shop.example", "`h1 +` is no selector that is supported: ")),
+            (8, ("shop.example", "unknown key `html.size`; there are name, price, currency, ")),
+            (9, ("shop.example", "unknown key `attr`; there are selector and attribute")),
+            (10, ("shop.example", "`selector` is missing")),
+            (11, ("shop.example", "`html.brand` is empty")),
+            (12, ("shop.example", "`name` is no JSON pointer, such as /product/price")),
+            (13, ("shop.example", "`/a~2` is no JSON pointer, such as /product/price")),
+            (13, ("shop.example", "expected a string, found integer")),
+            (14, ("shop.example", "expected a string, found table")),
+            (15, ("*shop.example", "not a host: ")),
+            (18, ("a.example", "expected a table, found string")),
+            (19, ("b", "says nothing")),
+            (20, ("SHOP.example", "the host has a rule already")),
+            (23, ("a.example", "unknown key `json.cost`")),
+        ] {
+            let expected = format!("r.toml:{line}: rule \"{rule}\": {what}");
+            assert!(faults.iter().any(|fault| fault.starts_with(&expected)), "{expected}\nin {faults:#?}");
+        }
+        let lines: Vec<usize> = faults.iter().map(|fault| fault.split(':').nth(1).unwrap().parse().unwrap()).collect();
+        assert!(lines.is_sorted(), "{faults:#?}");
+    }
+
+    #[test]
+    fn every_error_of_syntax_is_told_with_its_line() {
+        let faults = faults("[\"a.example\"]\ncurrency = EUR\n[\"b.example\"]\nhtml.name = \"h1\nhtml.price = \"b\"\n");
+        assert!(faults.len() >= 2, "{faults:#?}");
+        assert!(faults[0].starts_with("r.toml:2: ") && faults[1].starts_with("r.toml:4: "), "{faults:#?}");
+    }
+}

@@ -1,0 +1,164 @@
+//! Pages that nobody writes by mistake: none makes the extraction panic, or exceed a thread's stack or a column's limit.
+
+use std::thread;
+
+use anyhow::{Result, anyhow};
+use fetchline_extract::{
+    Content, Extraction, MAX_AVAILABILITY, MAX_BRAND, MAX_CATEGORY, MAX_NAME, MAX_SKU, MAX_URL, Product, Rules, product,
+};
+use proptest::prelude::*;
+use rust_decimal::Decimal;
+
+const RULES: &str = r#"
+["shop.example"]
+html.name = ["h1", "title"]
+html.price = [".price", { selector = "[data-price]", attribute = "data-price" }]
+json.name = "/name"
+json.price = ["/a/0/price", "/price"]
+"#;
+
+/// What pages are made of.
+const PIECES: [&str; 45] = [
+    "<div itemscope itemtype='https://schema.org/Product'>",
+    "<div itemprop=offers itemscope itemtype=schema.org/Offer>",
+    "<p itemprop=name>",
+    "<span itemprop='price'>",
+    "<meta itemprop=price content='",
+    "<link itemprop=availability href=https://schema.org/InStock>",
+    "<div vocab=https://schema.org/ typeof=Product>",
+    "<b property=name>",
+    "<i property=price content=5>",
+    "<meta property=og:type content=product>",
+    "<meta property='product:price:amount' content='1.299,00 €'>",
+    "<title>",
+    "</title>",
+    "<h1>",
+    "</h1>",
+    "<p class=price>",
+    "<a data-price='",
+    "</p>",
+    "</div>",
+    "</span>",
+    "<script type='application/ld+json'>",
+    "</script>",
+    "<!--",
+    "-->",
+    "<![CDATA[",
+    "]]>",
+    "{\"@type\":\"Product\",",
+    "{\"@type\":[\"ProductGroup\"],\"@id\":\"#a\",",
+    "\"name\":\"Tea\",",
+    "\"offers\":",
+    "\"hasVariant\":[",
+    "\"isVariantOf\":{\"@id\":\"#a\"},",
+    "{\"price\":\"9,99 €\",\"priceCurrency\":\"EUR\"}",
+    "\"price\":1e5,",
+    "\"@graph\":[",
+    "[",
+    "]",
+    "{",
+    "}",
+    ",",
+    "\"",
+    "'>",
+    "\\u00e9\\ud83c",
+    "&euro;&#x110000;&#0;&amp",
+    "\u{202f}\u{0}ﬁ\u{1f375}",
+];
+
+fn extract(content: &Content) -> Result<()> {
+    let address = "https://shop.example/p/1".parse()?;
+    let rules = Rules::parse("rules.toml", RULES)?;
+    check(&product(content, &address, &rules, Some("Tea")));
+    check(&product(content, &address, &Rules::default(), None));
+    Ok(())
+}
+
+fn check(extraction: &Extraction) {
+    let Some(product) = extraction.product() else { return };
+    let Product { name, price, currency, category, sku, brand, availability, image, canonical_url, variants } = product;
+    let texts = [(name, MAX_NAME), (category, MAX_CATEGORY), (sku, MAX_SKU), (brand, MAX_BRAND)];
+    let more = [(availability, MAX_AVAILABILITY), (image, MAX_URL), (canonical_url, MAX_URL)];
+    for (text, max) in texts.into_iter().chain(more).filter_map(|(field, max)| Some((&field.as_ref()?.value, max))) {
+        assert!(!text.is_empty() && text.trim() == text && text.chars().count() <= max, "{text:?}");
+        assert!(!text.contains(|c: char| c.is_control()), "{text:?}");
+    }
+    assert_eq!(price.is_some(), matches!(extraction, Extraction::Found(_)));
+    assert_eq!(price.is_some(), *variants > 0);
+    assert!(price.is_some() || currency.is_none());
+    if let Some(price) = price {
+        assert!(
+            price.value >= Decimal::ZERO && price.value.scale() <= 4 && price.value < Decimal::from(10_i64.pow(15))
+        );
+    }
+}
+
+proptest! {
+    #[test]
+    fn any_text_is_read(text in r"\PC{0,200}|(<[a-z]{1,8} ?[a-z=' ]{0,20}>?|&[a-z#0-9]{0,6};?|[{}\[\],:\x22]|\PC){0,60}") {
+        prop_assert!(extract(&Content::Text(text.clone())).is_ok());
+        prop_assert!(extract(&Content::Json(text)).is_ok());
+    }
+
+    #[test]
+    fn any_heap_of_pieces_is_read(pieces in prop::collection::vec(prop::sample::select(&PIECES[..]), 0..60)) {
+        let text = pieces.concat();
+        prop_assert!(extract(&Content::Text(text.clone())).is_ok());
+        prop_assert!(extract(&Content::Json(text)).is_ok());
+    }
+
+    #[test]
+    fn any_file_of_rules_is_read_or_refused(text in r#"([\["a.=*\]{}#,/h1 \n]|html|json|name|price|currency|\PC){0,80}"#) {
+        let refused = Rules::parse("rules.toml", &text).is_err_and(|error| !error.to_string().starts_with("rules.toml:"));
+        prop_assert!(!refused);
+    }
+
+    #[test]
+    fn any_json_is_read(
+        name in r#"[^"\\]{0,20}"#,
+        price in r#"[-+0-9.eE]{1,12}|"[^"\\]{0,12}"|null|true|\{"amount":[0-9.]{1,5}\}|\[\]"#,
+    ) {
+        let body = format!(r#"{{"name":"{name}","price":{price},"currency":"EUR"}}"#);
+        prop_assert!(extract(&Content::Json(body)).is_ok());
+    }
+}
+
+#[test]
+fn no_page_is_too_deep_or_too_wide() -> Result<()> {
+    let block = |json: &str| format!("<script type='application/ld+json'>{json}</script>");
+    let nested = |open: &str, inner: &str, close: &str, n: usize| open.repeat(n) + inner + &close.repeat(n);
+    let thing = "<div itemprop=offers itemscope itemtype=https://schema.org/Product>";
+    let pages = [
+        nested(thing, "<b itemprop=price>5", "</div>", 10_000),
+        nested(thing, "<b itemprop=price>5</b>", "", 10_000),
+        nested("<div property=offers typeof=Product>text", "", "</div>", 10_000),
+        nested("<p itemprop=name>text", "", "", 10_000).replacen("<p", "<p itemscope itemtype=Product", 1),
+        nested("<h1><b class=price>5", "", "</b></h1>", 10_000),
+        "</div>".repeat(500_000),
+        format!("<div itemscope {}=product>", "a".repeat(3_000_000)),
+        format!("<div itemscope itemtype=Product {}>", "a='b' ".repeat(100_000)),
+        format!("<title>{}", "product &amp; ".repeat(100_000)),
+        "<meta property=og:type content=product>".repeat(10_000),
+        block(r#"{"@type":"Product","name":"Tea"}"#).repeat(5_000),
+        block(&nested("[", r#"{"@type":"Product"}"#, "]", 400_000)),
+        block(&nested(r#"{"@type":"Product","offers":"#, "1", "}", 30_000)),
+        block(&nested(r#"{"@type":"Product","offers":["#, "", "]}", 250)),
+        block(&format!(r#"{{"@type":"Product","offers":[{}]}}"#, r#"{"@type":"Offer","price":1},"#.repeat(30_000))),
+        block(&format!(
+            "[{}]",
+            r##"{"@type":"Product","@id":"#a","offers":{"@id":"#a"},"isVariantOf":{"@id":"#a"}},"##.repeat(10_000)
+        )),
+        block(&format!(r#"{{"@type":"Product",{}"name":"Tea"}}"#, r#""a":1,"#.repeat(10_000))),
+        nested("[", "{\"name\":\"product\",\"price\":1}", "]", 400),
+        format!("{{\"name\":\"product\",\"price\":\"{}\"}}", "1".repeat(900_000)),
+        format!("{{\"name\":\"product\",\"variants\":[{}]}}", "{\"price\":1},".repeat(70_000)),
+        "&".repeat(2_000_000) + "product",
+    ];
+    for (at, page) in pages.into_iter().enumerate() {
+        // The stack of a thread of the worker.
+        let thread = thread::Builder::new().stack_size(2 * 1024 * 1024);
+        let read = thread.spawn(move || extract(&Content::Text(page)))?.join();
+        read.map_err(|_| anyhow!("page {at} panicked"))??;
+    }
+    Ok(())
+}
