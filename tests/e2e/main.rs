@@ -9,6 +9,7 @@ mod drains;
 mod fetching;
 mod guard;
 mod hosts;
+mod items;
 mod messages;
 mod migrations;
 mod outages;

@@ -9,9 +9,13 @@ const NEWER_RELEASE: &str = "INSERT INTO _sqlx_migrations (version, description,
                              VALUES (9999, 'of a newer release', TRUE, 'x', 1)";
 
 /// What makes a database as good as new.
-const NO_SCHEMA: &str = "DROP TABLE fetches, hosts, robots, _sqlx_migrations";
+const NO_SCHEMA: &str = "DROP TABLE fetches, hosts, robots, items, price_history, _sqlx_migrations";
 /// What takes a database back to the first release.
-const FIRST_RELEASE: [&str; 2] = ["DROP TABLE hosts, robots", "DELETE FROM _sqlx_migrations WHERE version > 1"];
+const FIRST_RELEASE: [&str; 3] = [
+    "DROP TABLE hosts, robots, items, price_history",
+    "ALTER TABLE fetches DROP COLUMN product",
+    "DELETE FROM _sqlx_migrations WHERE version > 1",
+];
 
 #[tokio::test]
 async fn two_releases_may_migrate_at_the_same_time() -> anyhow::Result<()> {

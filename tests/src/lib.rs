@@ -5,6 +5,7 @@ pub mod binary;
 pub mod count;
 pub mod dead;
 pub mod fleet;
+pub mod items;
 pub mod process;
 pub mod proxy;
 pub mod services;

@@ -1,11 +1,13 @@
 //! The flags that several commands share, and how values are written.
 
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use anyhow::Context as _;
 use bytesize::ByteSize;
 use clap::{Args, ValueEnum};
+use fetchline_extract::Rules;
 use fetchline_queue::{Broker, BrokerConfig, Role};
 use fetchline_store::{Store, StoreConfig};
 use ipnet::IpNet;
@@ -104,6 +106,14 @@ pub(crate) fn rate(text: &str) -> Result<f64, String> {
 pub(crate) fn size(text: &str) -> Result<usize, String> {
     let size: ByteSize = text.parse().map_err(|error| format!("{error} (write it like 512KiB, 4MiB)"))?;
     usize::try_from(size.as_u64()).map_err(|_| "too large".to_owned())
+}
+
+/// The extraction rules of a file; none without a file.
+pub(crate) fn rules(file: Option<&Path>) -> Result<Rules, Failure> {
+    let Some(file) = file else { return Ok(Rules::default()) };
+    let name = file.display().to_string();
+    let text = std::fs::read_to_string(file).with_context(|| format!("cannot read --rules {name}"));
+    Rules::parse(&name, &text.map_err(Failure::usage)?).map_err(Failure::usage)
 }
 
 /// `10.0.0.0/8`. One with host bits is refused: it may stand for a network or for an address, and one is far larger.

@@ -3,11 +3,15 @@
 mod args;
 mod dead;
 mod exit;
+mod extract;
 mod hosts;
+mod items;
 mod limits;
 mod log;
 mod migrate;
+mod money;
 mod produce;
+mod sparkline;
 mod status;
 mod stop;
 mod table;
@@ -40,6 +44,8 @@ enum Command {
     Status(status::Args),
     Dead(dead::Args),
     Hosts(hosts::Args),
+    Items(items::Args),
+    Extract(extract::Args),
 }
 
 fn main() -> ExitCode {
@@ -64,5 +70,7 @@ async fn run(everywhere: Everywhere, command: Command) -> exit::Result {
         Command::Status(args) => status::run(everywhere, args).await,
         Command::Dead(args) => dead::run(everywhere, args).await,
         Command::Hosts(args) => hosts::run(everywhere, args).await,
+        Command::Items(args) => items::run(everywhere, args).await,
+        Command::Extract(args) => extract::run(args).await,
     }
 }

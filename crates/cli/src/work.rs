@@ -1,6 +1,7 @@
 //! `fetchline work`.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -70,6 +71,10 @@ pub(crate) struct Args {
     /// Which bodies are stored; size and hash are kept always
     #[arg(long, value_name = "WHICH", env = "FETCHLINE_STORE_BODY", default_value = "text")]
     store_body: Keep,
+
+    /// A TOML file that says, by host, where products are found in pages that do not tell them in a form of their own
+    #[arg(long, value_name = "FILE", env = "FETCHLINE_RULES")]
+    rules: Option<PathBuf>,
 
     /// The User-Agent header
     #[arg(long, value_name = "TEXT", env = "FETCHLINE_USER_AGENT")]
@@ -208,6 +213,7 @@ impl Args {
         // Not read by clap, which would repeat it, password and all, where it is wrong.
         let proxy = self.proxy.as_deref().map(Proxy::parse).transpose();
         let proxy = proxy.map_err(|error| Failure::usage(anyhow::anyhow!("--proxy: {error}")))?;
+        let rules = args::rules(self.rules.as_deref())?;
         let default_prefetch = WorkConfig::default_prefetch(self.concurrency, self.batch_rows, self.timeout, self.hold);
         Ok(WorkConfig {
             pod,
@@ -228,6 +234,7 @@ impl Args {
                 Keep::All => StoreBody::All,
                 Keep::None => StoreBody::None,
             },
+            rules: Arc::new(rules),
             user_agent: self.user_agent,
             robots: match self.robots {
                 AboutRobots::Ignore => RobotsPolicy::Ignore,

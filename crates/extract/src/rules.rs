@@ -28,10 +28,17 @@ use url::Url;
 use crate::host_pattern;
 
 /// Extraction rules by host. Without any, pages are taken by what they tell themselves.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Rules {
     /// By host name, or by `*.` and a host name.
     pub(crate) by_host: HashMap<String, Rule>,
+}
+
+/// Shows how many there are: each may be long.
+impl fmt::Debug for Rules {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} rules", self.by_host.len())
+    }
 }
 
 /// How products of a host are found.

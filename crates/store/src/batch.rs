@@ -1,17 +1,18 @@
 //! The batch write: many rows, one transaction, and the proof that it was committed.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
 
 use sqlx::mysql::{MySqlArguments, MySqlConnection};
 use sqlx::{Arguments, AssertSqlSafe, Connection};
-use time::PrimitiveDateTime;
 
 use crate::fetch::{Body, Fetch};
+use crate::items;
+use crate::product::ProductTold;
+use crate::upsert::{self, Upsert};
 use crate::{Error, Store};
 
-/// The columns of `fetches` in the order in which they are bound. `fetched_at` is assigned last: the others compare it.
-const COLUMNS: [&str; 19] = [
+/// The columns of `fetches` in the order in which they are bound.
+const COLUMNS: [&str; 20] = [
     "id",
     "run",
     "url",
@@ -25,6 +26,7 @@ const COLUMNS: [&str; 19] = [
     "body_json",
     "body_text",
     "body",
+    "product",
     "error",
     "attempts",
     "elapsed_ms",
@@ -35,6 +37,11 @@ const COLUMNS: [&str; 19] = [
 
 /// Rows that one batch may have: a statement may bind 65,535 values.
 pub const MAX_BATCH_ROWS: usize = 65_535 / COLUMNS.len();
+
+/// The statement that writes them.
+pub(crate) fn upsert() -> Upsert {
+    Upsert::new("fetches", &COLUMNS)
+}
 
 /// Lengths of the columns that hold what sites and clients wrote, in characters.
 const CONTENT_TYPE_CHARS: usize = 255;
@@ -208,7 +215,15 @@ impl Store {
         let rows: Vec<&Fetch> = entries.iter().map(|(row, _)| row).collect();
         match self.write_rows(&rows).await {
             Err(error) if error.is_refusal() && entries.len() == 1 => {
-                refused.insert(first, error.reason());
+                // A refused item never costs the row of its fetch.
+                let alone = match entries[0].0.without_item(&error.reason()) {
+                    Some(row) => self.write_rows(&[&row]).await,
+                    None => Err(error),
+                };
+                match alone {
+                    Err(error) if error.is_refusal() => _ = refused.insert(first, error.reason()),
+                    result => result?,
+                }
                 Ok(())
             }
             Err(error) if error.is_refusal() => {
@@ -241,7 +256,7 @@ impl Store {
         let mut transaction = connection.begin().await.map_err(&failed)?;
         let mut rest = rows;
         while !rest.is_empty() {
-            let (chunk, after) = rest.split_at(statement_rows(rest, packet));
+            let (chunk, after) = rest.split_at(upsert::rows_that_fit(rest, packet, |row| row.weight()));
             let mut arguments = MySqlArguments::default();
             arguments.reserve(chunk.len() * COLUMNS.len(), chunk.iter().map(|row| row.weight()).sum());
             for row in chunk {
@@ -251,10 +266,11 @@ impl Store {
                 };
                 bound.map_err(sqlx::Error::Encode).map_err(&failed)?;
             }
-            let statement = AssertSqlSafe(self.statements.upsert(chunk.len()));
+            let statement = AssertSqlSafe(self.upsert_fetches.text(chunk.len()));
             sqlx::query_with(statement, arguments).execute(&mut *transaction).await.map_err(&failed)?;
             rest = after;
         }
+        items::write(&mut transaction, &self.upsert_items, rows, packet).await?;
         transaction.commit().await.map_err(&failed)
     }
 }
@@ -267,7 +283,6 @@ fn bind(arguments: &mut MySqlArguments, row: &Fetch) -> Result<(), sqlx::error::
         Body::Text(body) => text = Some(body.as_str()),
         Body::Bytes(body) => bytes = Some(body.as_slice()),
     }
-    let fetched_at = PrimitiveDateTime::new(row.fetched_at.date(), row.fetched_at.time());
     arguments.add(row.id.as_slice())?;
     arguments.add(row.run.as_str())?;
     arguments.add(row.url.as_str())?;
@@ -281,12 +296,13 @@ fn bind(arguments: &mut MySqlArguments, row: &Fetch) -> Result<(), sqlx::error::
     arguments.add(json)?;
     arguments.add(text)?;
     arguments.add(bytes)?;
+    arguments.add(row.product.map(ProductTold::as_str))?;
     arguments.add(row.error.as_deref().map(|text| cut(text, ERROR_CHARS)))?;
     arguments.add(row.attempts)?;
     arguments.add(u32::try_from(row.elapsed.as_millis()).unwrap_or(u32::MAX))?;
     arguments.add(&*row.worker)?;
     arguments.add(row.message_id.as_deref())?;
-    arguments.add(fetched_at)
+    arguments.add(row.fetched_at_utc())
 }
 
 /// The first `chars` characters: these columns are for people, and a long one is no reason to refuse a row.
@@ -294,97 +310,13 @@ fn cut(text: &str, chars: usize) -> &str {
     text.char_indices().nth(chars).map_or(text, |(end, _)| &text[..end])
 }
 
-/// How many of the rows go into the next statement: as many as fit into a packet. Powers of two keep the number of
-/// statement texts small, so that the database has prepared each of them already, whatever size a batch happens to have.
-fn statement_rows(rows: &[&Fetch], packet: usize) -> usize {
-    let mut weight = 0;
-    let fitting = rows.iter().take_while(|row| {
-        weight += row.weight();
-        weight <= packet
-    });
-    1 << fitting.count().max(1).ilog2()
-}
-
-/// The texts of the upsert, by number of rows.
-#[derive(Default)]
-pub(crate) struct Statements(Mutex<HashMap<usize, Arc<str>>>);
-
-impl Statements {
-    fn upsert(&self, rows: usize) -> Arc<str> {
-        let mut texts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        texts.entry(rows).or_insert_with(|| upsert(rows).into()).clone()
-    }
-}
-
-/// `VALUES(…)` is deprecated on MySQL, and all that MariaDB knows.
-fn upsert(rows: usize) -> String {
-    let placeholders = format!("({})", ["?"; COLUMNS.len()].join(","));
-    let values = vec![placeholders.as_str(); rows].join(",");
-    let newer = COLUMNS[1..]
-        .iter()
-        .map(|column| format!("{column} = IF(VALUES(fetched_at) >= fetched_at, VALUES({column}), {column})"));
-    let newer: Vec<_> = newer.collect();
-    let columns = COLUMNS.join(", ");
-    format!("INSERT INTO fetches ({columns}) VALUES {values} ON DUPLICATE KEY UPDATE {}", newer.join(", "))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn row(body: usize) -> Fetch {
-        Fetch {
-            id: [0; 32],
-            run: String::new(),
-            url: String::new(),
-            final_url: None,
-            method: String::new(),
-            outcome: crate::Outcome::Ok,
-            status: None,
-            content_type: None,
-            body_bytes: None,
-            body_sha256: None,
-            body: Body::Bytes(vec![0; body]),
-            error: None,
-            attempts: 1,
-            elapsed: std::time::Duration::ZERO,
-            fetched_at: time::OffsetDateTime::UNIX_EPOCH,
-            worker: "".into(),
-            message_id: None,
-        }
-    }
-
-    #[test]
-    fn a_batch_is_written_by_few_statement_texts() {
-        let row = row(0);
-        let mut texts = std::collections::HashSet::new();
-        for rows in 1..=1000 {
-            let mut rest = &vec![&row; rows][..];
-            while !rest.is_empty() {
-                let rows = statement_rows(rest, usize::MAX);
-                texts.insert(rows);
-                rest = &rest[rows..];
-            }
-        }
-        assert_eq!(texts.len(), 10);
-    }
-
-    #[test]
-    fn a_statement_fits_into_a_packet() {
-        let (small, large) = (row(100), row(10_000));
-        assert_eq!(statement_rows(&[&small, &small, &large], 2_000), 2);
-        // It goes alone; what is too large for the packet by itself has lost its body before.
-        assert_eq!(statement_rows(&[&large, &small], 2_000), 1);
-    }
 
     #[test]
     fn long_texts_are_cut_between_characters() {
         assert_eq!(cut("äöü", 2), "äö");
         assert_eq!(cut("äöü", 3), "äöü");
-    }
-
-    #[test]
-    fn the_time_that_the_others_compare_is_assigned_last() {
-        assert_eq!(COLUMNS.last(), Some(&"fetched_at"));
     }
 }

@@ -4,7 +4,9 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use time::OffsetDateTime;
+use time::{OffsetDateTime, PrimitiveDateTime, UtcOffset};
+
+use crate::product::{Product, ProductTold};
 
 /// What became of a task, in the word that stands in the database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -129,6 +131,10 @@ pub struct Fetch {
     pub body_sha256: Option<[u8; 32]>,
     /// What is kept of the body.
     pub body: Body,
+    /// Whether the page tells a product; `None` where no page was read.
+    pub product: Option<ProductTold>,
+    /// The product, which becomes the item of this page.
+    pub item: Option<Box<Product>>,
     /// For people.
     pub error: Option<String>,
     /// Tries, this one included.
@@ -151,6 +157,8 @@ impl Fetch {
             final_url: None,
             content_type: None,
             body: Body::None,
+            product: None,
+            item: None,
             error: Some(reason.to_owned()),
             ..self.clone()
         }
@@ -159,8 +167,27 @@ impl Fetch {
     /// The row without the body that the server would not take, and with a word about that.
     pub(crate) fn without_body(&self, limit: usize) -> Self {
         let said = format!("the body was left out: the server's max_allowed_packet takes {limit} bytes");
-        let error = self.error.as_ref().map_or(said.clone(), |error| format!("{error}; {said}"));
-        Self { body: Body::None, error: Some(error), ..self.clone() }
+        Self { body: Body::None, error: Some(self.error_and(said)), ..self.clone() }
+    }
+
+    /// The row without its item, and with a word about that; `None` where it has none.
+    pub(crate) fn without_item(&self, reason: &str) -> Option<Self> {
+        self.item.as_ref()?;
+        let said = format!("the item was left out: {reason}");
+        Some(Self { item: None, error: Some(self.error_and(said)), ..self.clone() })
+    }
+
+    fn error_and(&self, said: String) -> String {
+        match &self.error {
+            Some(error) => format!("{error}; {said}"),
+            None => said,
+        }
+    }
+
+    /// When the last try ended, as the database has it.
+    pub(crate) fn fetched_at_utc(&self) -> PrimitiveDateTime {
+        let utc = self.fetched_at.to_offset(UtcOffset::UTC);
+        PrimitiveDateTime::new(utc.date(), utc.time())
     }
 
     /// About how many bytes the row adds to the statement that writes it.
@@ -174,6 +201,7 @@ impl Fetch {
         const FIXED: usize = 300;
         let long =
             [Some(&self.url), Some(&self.run), self.final_url.as_ref(), self.error.as_ref(), self.message_id.as_ref()];
-        FIXED + body + long.into_iter().flatten().map(String::len).sum::<usize>()
+        let item = self.item.as_ref().map_or(0, |item| self.url.len() + item.weight());
+        FIXED + body + item + long.into_iter().flatten().map(String::len).sum::<usize>()
     }
 }

@@ -1,4 +1,4 @@
-//! Everything in SQL: the schema, the batch write, and what is asked about runs.
+//! Everything in SQL: the schema, the batch write, items with their prices, limits of hosts, and what is asked about runs.
 //!
 //! Works on MySQL 8 and MariaDB 10.11 and later. This crate knows neither RabbitMQ nor HTTP. What it promises: a
 //! [`Committed`] exists only after the transaction that holds its rows has been committed, every call has a deadline,
@@ -9,17 +9,22 @@ mod clock;
 mod error;
 mod fetch;
 mod hosts;
+mod items;
 mod known;
 mod migrate;
 mod pool;
+mod product;
 mod robots;
 mod runs;
+mod upsert;
 
 pub use batch::{Batch, Committed, MAX_BATCH_ROWS, Refusal, Unwritten, Written};
 pub use error::Error;
 pub use fetch::{Body, Fetch, Outcome};
 pub use hosts::{HostLimit, KnownHosts, Reserved};
+pub use items::{ITEM_OF_PAGE, ITEMS, ITEMS_OF_CATEGORY, Item, ItemKey, PRICES_OF_ITEM, PriceSeen};
 pub use known::{Known, LookedUp, NotLookedUp};
 pub use pool::{Store, StoreConfig};
+pub use product::{Product, ProductTold};
 pub use robots::RobotsFile;
 pub use runs::FetchTimes;

@@ -9,9 +9,9 @@ use sqlx::mysql::{MySqlArguments, MySqlConnectOptions, MySqlConnection, MySqlPoo
 use sqlx::query::Query;
 use sqlx::{ConnectOptions, Executor, MySql};
 
-use crate::Error;
-use crate::batch::Statements;
 use crate::clock::Clock;
+use crate::upsert::Upsert;
+use crate::{Error, batch, items};
 
 /// How long one use of a connection may take, whatever is done with it: a server that has gone silent is noticed.
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -34,7 +34,8 @@ pub struct StoreConfig {
 /// The database. Opening it connects to nothing yet.
 pub struct Store {
     pub(crate) options: MySqlConnectOptions,
-    pub(crate) statements: Statements,
+    pub(crate) upsert_fetches: Upsert,
+    pub(crate) upsert_items: Upsert,
     pub(crate) clock: Clock,
     pool: MySqlPool,
     config: StoreConfig,
@@ -81,7 +82,8 @@ impl Store {
             .connect_lazy_with(options.clone());
         Ok(Self {
             options,
-            statements: Statements::default(),
+            upsert_fetches: batch::upsert(),
+            upsert_items: items::upsert(),
             clock: Clock::new(),
             pool,
             config,

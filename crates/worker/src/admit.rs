@@ -14,8 +14,7 @@ use tokio_util::task::TaskTracker;
 use tracing::{debug, info, warn};
 
 use crate::answer::Answer;
-use crate::config::StoreBody;
-use crate::extract;
+use crate::extract::Extract;
 use crate::fetch::Fetcher;
 use crate::hand_over::HandOver;
 use crate::job::{Finished, Job};
@@ -34,8 +33,7 @@ pub(crate) struct Admission {
 pub(crate) struct Stage {
     pub(crate) turns: Arc<Turns>,
     pub(crate) fetcher: Fetcher,
-    pub(crate) keep: StoreBody,
-    pub(crate) worker: Arc<str>,
+    pub(crate) extract: Extract,
     pub(crate) policy: Policy,
     pub(crate) results: mpsc::UnboundedSender<(Fetch, Finished)>,
     pub(crate) hand_over: HandOver,
@@ -150,7 +148,7 @@ impl Stage {
             attempts,
         });
         let mut room = std::mem::take(&mut answer.room);
-        let row = extract::row(&task, answer, elapsed, self.keep, &self.worker);
+        let row = self.extract.row(&task, answer, elapsed);
         room.shrink(row.weight());
         let finished = Finished { claim, original, outcome, elapsed, attempts, status, death, _room: room };
         // The batcher lives until every fetch has ended.
@@ -168,7 +166,7 @@ impl Stage {
             run = task.run,
             host = task.order.address.host(),
             url = %task.order.address,
-            pod = &*self.worker,
+            pod = &*self.extract.worker,
             attempt = task.attempt,
             outcome = answer.outcome.as_str(),
             error = answer.error,

@@ -43,6 +43,8 @@ async fn collect(results: &mut mpsc::UnboundedReceiver<(Fetch, Finished)>, limit
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use fetchline_queue::{Address, Order, Original, Task};
     use fetchline_store::Outcome;
     use lapin::BasicProperties;
@@ -52,7 +54,7 @@ mod tests {
     use crate::budget::Room;
     use crate::claim::{Claims, Receipt};
     use crate::config::StoreBody;
-    use crate::extract;
+    use crate::extract::Extract;
 
     const LIMITS: Limits = Limits { rows: 3, bytes: 10_000, age: Duration::from_millis(250) };
 
@@ -62,7 +64,8 @@ mod tests {
         let task = Task::new(order, "run".to_owned(), "part".to_owned(), key);
         let mut answer = Answer::without(Outcome::Ok, String::new());
         answer.body = Some(vec![b'x'; body]);
-        let row = extract::row(&task, answer, Duration::ZERO, StoreBody::All, &"pod".into());
+        let extract = Extract { keep: StoreBody::All, rules: Arc::default(), worker: "pod".into() };
+        let row = extract.row(&task, answer, Duration::ZERO);
         let claim = Claims::default().without_task(Receipt { channel: 1, tag: 1 });
         let original = Original { properties: BasicProperties::default(), body: Vec::new() };
         let (outcome, elapsed) = (Outcome::Ok, Duration::ZERO);

@@ -1,8 +1,10 @@
 //! The settings of a worker, and whether they fit together.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
+use fetchline_extract::Rules;
 use fetchline_queue::Tier;
 use fetchline_store::MAX_BATCH_ROWS;
 use ipnet::IpNet;
@@ -71,6 +73,8 @@ pub struct WorkConfig {
     pub memory_budget: usize,
     /// Which bodies are stored.
     pub store_body: StoreBody,
+    /// How products are found on sites that do not tell them in a form of their own.
+    pub rules: Arc<Rules>,
     /// The `User-Agent` header.
     pub user_agent: String,
     /// What is done about robots.txt.
@@ -191,6 +195,7 @@ pub(crate) mod tests {
             max_body: 10 << 20,
             memory_budget: 256 << 20,
             store_body: StoreBody::Text,
+            rules: Arc::default(),
             user_agent: "fetchline/test".to_owned(),
             robots: RobotsPolicy::Ignore,
             allow_network: Vec::new(),

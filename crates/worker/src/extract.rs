@@ -1,51 +1,123 @@
-//! From an answer to the row that is stored.
+//! From an answer to the row that is stored, and to the product that its page tells.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use fetchline_extract::Content;
+use fetchline_extract::{Content, Extraction, Field, Rules};
 use fetchline_queue::Task;
-use fetchline_store::{Body, Fetch};
+use fetchline_store::{Body, Fetch, Outcome, Product, ProductTold};
+use http::Method;
 use sha2::{Digest, Sha256};
 use time::OffsetDateTime;
+use url::Url;
 
 use crate::answer::Answer;
 use crate::config::StoreBody;
 
-/// The row of a task that was answered, or not.
-pub(crate) fn row(task: &Task, answer: Answer, elapsed: Duration, keep: StoreBody, worker: &Arc<str>) -> Fetch {
-    let (body_bytes, body_sha256) = match &answer.body {
-        Some(body) => (Some(body.len() as u64), Some(Sha256::digest(body).into())),
-        None => (None, None),
-    };
-    let body = answer.body.map_or(Body::None, |body| kept(answer.content_type.as_deref(), body, keep));
-    Fetch {
-        id: *task.key.as_bytes(),
-        run: task.run.clone(),
-        url: task.order.address.masked(),
-        final_url: answer.redirected_to.map(|address| address.masked()),
-        method: task.order.method.to_string(),
-        outcome: answer.outcome,
-        status: answer.status,
-        content_type: answer.content_type,
-        body_bytes,
-        body_sha256,
-        body,
-        error: answer.error,
-        attempts: task.attempt,
-        elapsed,
-        fetched_at: OffsetDateTime::now_utc(),
-        worker: worker.clone(),
-        message_id: task.message_id.clone(),
+/// Reading a larger body takes so long that other fetches are moved to another thread before.
+const LONG_READING: usize = 256 * 1024;
+
+/// What becomes of answers.
+pub(crate) struct Extract {
+    pub(crate) keep: StoreBody,
+    pub(crate) rules: Arc<Rules>,
+    pub(crate) worker: Arc<str>,
+}
+
+/// What is in a body.
+#[derive(Debug, Default)]
+struct Read {
+    bytes: Option<u64>,
+    sha256: Option<[u8; 32]>,
+    kept: Body,
+    product: Option<ProductTold>,
+    item: Option<Box<Product>>,
+}
+
+impl Extract {
+    /// The row of a task that was answered, or not.
+    pub(crate) fn row(&self, task: &Task, mut answer: Answer, elapsed: Duration) -> Fetch {
+        let read = match answer.body.take() {
+            Some(body) if body.len() > LONG_READING => tokio::task::block_in_place(|| self.read(task, &answer, body)),
+            Some(body) => self.read(task, &answer, body),
+            None => Read::default(),
+        };
+        Fetch {
+            id: *task.key.as_bytes(),
+            run: task.run.clone(),
+            url: task.order.address.masked(),
+            final_url: answer.redirected_to.map(|address| address.masked()),
+            method: task.order.method.to_string(),
+            outcome: answer.outcome,
+            status: answer.status,
+            content_type: answer.content_type,
+            body_bytes: read.bytes,
+            body_sha256: read.sha256,
+            body: read.kept,
+            product: read.product,
+            item: read.item,
+            error: answer.error,
+            attempts: task.attempt,
+            elapsed,
+            fetched_at: OffsetDateTime::now_utc(),
+            worker: self.worker.clone(),
+            message_id: task.message_id.clone(),
+        }
+    }
+
+    fn read(&self, task: &Task, answer: &Answer, body: Vec<u8>) -> Read {
+        let (bytes, sha256) = (Some(body.len() as u64), Some(Sha256::digest(&body).into()));
+        let content = fetchline_extract::read(answer.content_type.as_deref(), body);
+        let (mut product, mut item) = (None, None);
+        // The answer to another method is no page: what was sent along decides on it.
+        if answer.outcome == Outcome::Ok && task.order.method == Method::GET {
+            let page = answer.redirected_to.as_ref().unwrap_or(&task.order.address);
+            let category = task.order.category.as_deref();
+            let found = fetchline_extract::product(&content, &public(page.as_url()), &self.rules, category);
+            product = Some(match found {
+                Extraction::Found(_) => ProductTold::Found,
+                Extraction::NoPrice(_) => ProductTold::NoPrice,
+                Extraction::None => ProductTold::None,
+            });
+            item = found.product().map(|found| Box::new(stored(found.clone())));
+        }
+        Read { bytes, sha256, kept: kept(content, self.keep), product, item }
+    }
+}
+
+/// The address without credentials: links that are made absolute by it are stored.
+fn public(address: &Url) -> Url {
+    let mut address = address.clone();
+    // These fail for URLs without a host alone.
+    _ = address.set_username("");
+    _ = address.set_password(None);
+    address
+}
+
+fn stored(found: fetchline_extract::Product) -> Product {
+    fn value<T>(field: Option<Field<T>>) -> Option<T> {
+        field.map(|field| field.value)
+    }
+    Product {
+        name: value(found.name),
+        price: value(found.price),
+        currency: value(found.currency).map(str::to_owned),
+        category: value(found.category),
+        sku: value(found.sku),
+        brand: value(found.brand),
+        availability: value(found.availability),
+        image_url: value(found.image),
+        canonical_url: value(found.canonical_url),
+        variants: found.variants,
     }
 }
 
 /// An empty body is stored as nothing: its size says so.
-fn kept(content_type: Option<&str>, body: Vec<u8>, keep: StoreBody) -> Body {
-    if body.is_empty() || keep == StoreBody::None {
-        return Body::None;
-    }
-    match (fetchline_extract::read(content_type, body), keep) {
+fn kept(content: Content, keep: StoreBody) -> Body {
+    match (content, keep) {
+        (_, StoreBody::None) => Body::None,
+        (Content::Text(text), _) if text.is_empty() => Body::None,
+        (Content::Binary(bytes), _) if bytes.is_empty() => Body::None,
         (Content::Json(text), _) => Body::Json(text),
         (Content::Text(text), StoreBody::Text | StoreBody::All) => Body::Text(text),
         (Content::Binary(bytes), StoreBody::All) => Body::Bytes(bytes),
@@ -68,10 +140,20 @@ mod tests {
             (StoreBody::All, json(), text(), bytes()),
             (StoreBody::None, Body::None, Body::None, Body::None),
         ] {
-            assert_eq!(kept(Some("application/json"), b"{}".to_vec(), keep), of_json, "{keep:?}");
-            assert_eq!(kept(Some("text/html"), b"page".to_vec(), keep), of_text, "{keep:?}");
-            assert_eq!(kept(Some("image/png"), vec![0, 1], keep), of_bytes, "{keep:?}");
+            let kept =
+                |content_type, body: &[u8]| kept(fetchline_extract::read(Some(content_type), body.to_vec()), keep);
+            assert_eq!(kept("application/json", b"{}"), of_json, "{keep:?}");
+            assert_eq!(kept("text/html", b"page"), of_text, "{keep:?}");
+            assert_eq!(kept("image/png", &[0, 1]), of_bytes, "{keep:?}");
+            for content_type in ["text/html", "application/json", "image/png"] {
+                assert_eq!(kept(content_type, b""), Body::None, "{keep:?}");
+            }
         }
-        assert_eq!(kept(Some("text/html"), Vec::new(), StoreBody::All), Body::None);
+    }
+
+    #[test]
+    fn what_is_stored_of_a_page_does_not_repeat_the_credentials_that_it_was_fetched_with() {
+        let page = public(&"http://user:hunter2@a.example/p/1".parse().unwrap());
+        assert_eq!(page.as_str(), "http://a.example/p/1");
     }
 }

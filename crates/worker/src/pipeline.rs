@@ -15,6 +15,7 @@ use crate::claim::Claims;
 use crate::commit::{Commit, Commits};
 use crate::config::{RobotsPolicy, WorkConfig};
 use crate::consume::Consume;
+use crate::extract::Extract;
 use crate::fetch::Fetcher;
 use crate::host::Hosts;
 use crate::isolate::Isolate;
@@ -147,8 +148,7 @@ pub async fn run(config: WorkConfig, deps: Deps, stop: Stop) -> Result<Summary, 
     let stage = Stage {
         turns,
         fetcher,
-        keep: config.store_body,
-        worker: pod.clone(),
+        extract: Extract { keep: config.store_body, rules: config.rules, worker: pod.clone() },
         policy,
         results,
         hand_over: hand_over.clone(),

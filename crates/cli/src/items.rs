@@ -1,0 +1,235 @@
+//! `fetchline items`.
+
+use std::time::Duration;
+
+use anyhow::anyhow;
+use clap::{Subcommand, ValueEnum};
+use fetchline_queue::Address;
+use fetchline_store::{Item, ItemKey, PriceSeen, Store};
+use rust_decimal::Decimal;
+use serde_json::{Value, json};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use crate::exit::{self, Done, Failure, Result};
+use crate::table::{or_dash, table};
+use crate::{args::Everywhere, money, sparkline};
+
+/// The products that were found, each by its page, with their prices
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    action: Action,
+
+    /// Print JSON
+    #[arg(long, global = true, env = "FETCHLINE_JSON")]
+    json: bool,
+}
+
+#[derive(Subcommand)]
+enum Action {
+    /// Shows the latest ones, the newest first
+    List {
+        /// Only those of this category
+        #[arg(long, value_name = "NAME", env = "FETCHLINE_CATEGORY")]
+        category: Option<String>,
+
+        /// At most this many
+        #[arg(long, value_name = "N", env = "FETCHLINE_LIMIT", default_value_t = 50)]
+        #[arg(value_parser = clap::value_parser!(u32).range(1..))]
+        limit: u32,
+
+        /// How they are written; --json is short for `json`
+        #[arg(long, value_name = "FORMAT", env = "FETCHLINE_FORMAT", default_value = "table")]
+        format: Format,
+    },
+    /// Shows one, with every price that it had
+    Show {
+        /// Its number, or the URL of its page
+        #[arg(value_name = "ID|URL", value_parser = key)]
+        item: ItemKey,
+    },
+    /// Sets a price by hand. The history tells it as `manual`, and a newer fetch of the page replaces it
+    SetPrice {
+        /// Its number, or the URL of its page
+        #[arg(value_name = "ID|URL", value_parser = key)]
+        item: ItemKey,
+
+        /// Like 19.99
+        #[arg(value_parser = money::price)]
+        price: Decimal,
+
+        /// Like EUR (default: the one that the item has)
+        #[arg(long, value_name = "CODE", env = "FETCHLINE_CURRENCY", value_parser = money::currency)]
+        currency: Option<String>,
+    },
+}
+
+/// How items are written.
+#[derive(Clone, Copy, PartialEq, ValueEnum)]
+enum Format {
+    Table,
+    Csv,
+    Json,
+}
+
+fn key(text: &str) -> std::result::Result<ItemKey, String> {
+    if let Ok(id) = text.parse() {
+        return Ok(ItemKey::Id(id));
+    }
+    let address = Address::parse(text).map_err(|error| format!("neither a number nor a URL: {error}"))?;
+    Ok(ItemKey::SourceUrl(address.masked()))
+}
+
+pub(crate) async fn run(everywhere: Everywhere, args: Args) -> Result {
+    let store = everywhere.store(1, Duration::from_secs(5))?;
+    store.check_schema().await.map_err(|error| match error.is_configuration() {
+        true => Failure::usage(error),
+        false => error.into(),
+    })?;
+    match args.action {
+        Action::List { category, limit, format } => {
+            let format = if args.json { Format::Json } else { format };
+            list(&store.items(category.as_deref(), limit).await?, format)
+        }
+        Action::Show { item } => show(&store, &item, args.json).await,
+        Action::SetPrice { item, price, currency } => {
+            store.set_price(&item, price, currency.as_deref()).await?;
+            show(&store, &item, args.json).await
+        }
+    }
+}
+
+fn list(items: &[Item], format: Format) -> Result {
+    match format {
+        Format::Json => exit::print(Value::from(items.iter().map(document).collect::<Vec<_>>())),
+        Format::Csv => exit::print(csv(items)?.trim_end()),
+        Format::Table if items.is_empty() => exit::print("no items"),
+        Format::Table => exit::print(listed(items).trim_end()),
+    }
+    Ok(Done::Whole)
+}
+
+async fn show(store: &Store, key: &ItemKey, json: bool) -> Result {
+    let Some((item, history)) = store.item(key).await? else {
+        return Err(anyhow!("there is no such item; `fetchline items list` shows those that there are").into());
+    };
+    if json {
+        let mut document = document(&item);
+        document["history"] = history
+            .iter()
+            .map(|seen| {
+                json!({
+                    "price": money::shown(seen.price, seen.currency.as_deref()),
+                    "currency": seen.currency,
+                    "seen_at": rfc3339(seen.seen_at),
+                    "source": seen.source,
+                })
+            })
+            .collect();
+        exit::print(document);
+    } else {
+        exit::print(shown(&item, &history).trim_end());
+    }
+    Ok(Done::Whole)
+}
+
+fn document(item: &Item) -> Value {
+    let product = &item.product;
+    json!({
+        "id": item.id,
+        "name": product.name,
+        "price": price(item),
+        "currency": product.currency,
+        "category": product.category,
+        "sku": product.sku,
+        "brand": product.brand,
+        "availability": product.availability,
+        "image_url": product.image_url,
+        "canonical_url": product.canonical_url,
+        "variants": product.variants,
+        "source_url": item.source_url,
+        "updated_at": rfc3339(item.updated_at),
+    })
+}
+
+/// The price as a decimal, without its currency.
+fn price(item: &Item) -> Option<String> {
+    item.product.price.map(|price| money::shown(price, item.product.currency.as_deref()))
+}
+
+fn csv(items: &[Item]) -> anyhow::Result<String> {
+    const HEADINGS: [&str; 10] =
+        ["id", "name", "price", "currency", "category", "sku", "brand", "availability", "source_url", "updated_at"];
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    writer.write_record(HEADINGS)?;
+    for item in items {
+        let document = document(item);
+        writer.write_record(HEADINGS.map(|heading| match &document[heading] {
+            Value::Null => String::new(),
+            Value::String(text) => text.clone(),
+            other => other.to_string(),
+        }))?;
+    }
+    Ok(String::from_utf8(writer.into_inner()?)?)
+}
+
+fn listed(items: &[Item]) -> String {
+    let row = |item: &Item| {
+        [
+            item.id.to_string(),
+            or_dash(item.product.name.clone()),
+            or_dash(price(item)),
+            or_dash(item.product.currency.clone()),
+            or_dash(item.product.category.clone()),
+            moment(item.updated_at),
+            item.source_url.clone(),
+        ]
+    };
+    let headings = ["id", "name", "price", "currency", "category", "updated at (UTC)", "page"];
+    table(headings, items.iter().map(row).collect())
+}
+
+fn shown(item: &Item, history: &[PriceSeen]) -> String {
+    let product = &item.product;
+    let mut price = product.price.map(|price| money::with_currency(price, product.currency.as_deref()));
+    if let Some(price) = &mut price
+        && product.variants > 1
+    {
+        price.push_str(&format!(", the lowest of {}", product.variants));
+    }
+    let facts = [
+        ("id", Some(item.id.to_string())),
+        ("name", product.name.clone()),
+        ("price", price),
+        ("category", product.category.clone()),
+        ("sku", product.sku.clone()),
+        ("brand", product.brand.clone()),
+        ("availability", product.availability.clone()),
+        ("image", product.image_url.clone()),
+        ("page", Some(item.source_url.clone())),
+        ("updated at", Some(format!("{} UTC", moment(item.updated_at)))),
+    ];
+    let facts = facts.into_iter().map(|(name, fact)| [name.to_owned(), or_dash(fact)]).collect();
+    let prices = history.iter().rev().map(|seen| {
+        let price = money::with_currency(seen.price, seen.currency.as_deref());
+        [moment(seen.seen_at), price, seen.source.clone()]
+    });
+    let mut text = table(["", ""], facts).trim_start().to_owned();
+    if let Some(chart) = sparkline::of(history, item.updated_at) {
+        text.push_str(&format!("\n{chart}\n"));
+    }
+    text.push('\n');
+    text.push_str(&table(["seen at (UTC)", "price", "source"], prices.collect()));
+    text
+}
+
+/// A moment for people, to the second.
+fn moment(at: OffsetDateTime) -> String {
+    let (date, time) = (at.date(), at.time());
+    format!("{date} {:02}:{:02}:{:02}", time.hour(), time.minute(), time.second())
+}
+
+fn rfc3339(at: OffsetDateTime) -> Option<String> {
+    at.format(&Rfc3339).ok()
+}

@@ -1,0 +1,93 @@
+//! Many rows in one statement, of which each replaces an older one.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// The texts of a statement that writes rows, by their number.
+#[derive(Debug)]
+pub(crate) struct Upsert {
+    table: &'static str,
+    columns: &'static [&'static str],
+    texts: Mutex<HashMap<usize, Arc<str>>>,
+}
+
+impl Upsert {
+    /// The first of the columns is the key, and the last one is the time: a row that is older than what is there changes
+    /// nothing.
+    pub(crate) fn new(table: &'static str, columns: &'static [&'static str]) -> Self {
+        Self { table, columns, texts: Mutex::default() }
+    }
+
+    /// The statement for so many rows. Values are bound row by row, in the order of the columns.
+    pub(crate) fn text(&self, rows: usize) -> Arc<str> {
+        let mut texts = self.texts.lock().unwrap_or_else(PoisonError::into_inner);
+        texts.entry(rows).or_insert_with(|| self.write(rows).into()).clone()
+    }
+
+    /// `VALUES(…)` is deprecated on MySQL, and all that MariaDB knows.
+    fn write(&self, rows: usize) -> String {
+        let Self { table, columns, .. } = self;
+        let placeholders = format!("({})", list("?", columns.len()));
+        let values = list(&placeholders, rows);
+        let time = columns.last().copied().unwrap_or_default();
+        // Assigned in order: the time, which the others compare, comes last.
+        let newer = columns[1..]
+            .iter()
+            .map(|column| format!("{column} = IF(VALUES({time}) >= {time}, VALUES({column}), {column})"));
+        let newer: Vec<_> = newer.collect();
+        let columns = columns.join(", ");
+        format!("INSERT INTO {table} ({columns}) VALUES {values} ON DUPLICATE KEY UPDATE {}", newer.join(", "))
+    }
+}
+
+/// So many times the same, with commas.
+pub(crate) fn list(element: &str, count: usize) -> String {
+    vec![element; count].join(",")
+}
+
+/// How many of the rows go into the next statement: as many as fit into a packet. Powers of two keep the number of
+/// statement texts small, so that the database has prepared each of them already, whatever size a batch happens to have.
+pub(crate) fn rows_that_fit<T>(rows: &[T], packet: usize, weight: impl Fn(&T) -> usize) -> usize {
+    let mut sum = 0;
+    let fitting = rows.iter().take_while(|row| {
+        sum += weight(row);
+        sum <= packet
+    });
+    1 << fitting.count().max(1).ilog2()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_batch_is_written_by_few_statement_texts() {
+        let mut texts = std::collections::HashSet::new();
+        for rows in 1..=1000 {
+            let mut rest = &vec![(); rows][..];
+            while !rest.is_empty() {
+                let rows = rows_that_fit(rest, usize::MAX, |()| 300);
+                texts.insert(rows);
+                rest = &rest[rows..];
+            }
+        }
+        assert_eq!(texts.len(), 10);
+    }
+
+    #[test]
+    fn a_statement_fits_into_a_packet() {
+        let fitting = |weights: &[usize]| rows_that_fit(weights, 2_000, |weight| *weight);
+        assert_eq!(fitting(&[400, 400, 10_300]), 2);
+        // It goes alone; what is too large for the packet by itself has lost its body before.
+        assert_eq!(fitting(&[10_300, 400]), 1);
+    }
+
+    #[test]
+    fn the_time_that_the_others_compare_is_assigned_last() {
+        assert_eq!(
+            &*Upsert::new("t", &["id", "a", "at"]).text(2),
+            "INSERT INTO t (id, a, at) VALUES (?,?,?),(?,?,?) ON DUPLICATE KEY UPDATE \
+             a = IF(VALUES(at) >= at, VALUES(a), a), at = IF(VALUES(at) >= at, VALUES(at), at)"
+        );
+    }
+}
