@@ -13,7 +13,7 @@ async fn blocked_worker(world: &World, amqp_url: &str) -> anyhow::Result<Running
     let fetched = async || Ok(world.shop.visits().total());
     wait::until("every page is fetched", fetched, |visits| *visits == 50).await?;
     let blocked = async || {
-        world.count("SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE INFO LIKE 'INSERT INTO fetches%' AND DB = DATABASE()").await
+        world.count("SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE STATE LIKE 'Waiting for table%' AND DB = DATABASE()").await
     };
     wait::until("two batches wait for the table", blocked, |blocked| *blocked == 2).await?;
     Ok(worker)

@@ -310,7 +310,7 @@ async fn lists_of_items_are_read_from_an_index() -> anyhow::Result<()> {
         (ITEM_OF_PAGE.replace('?', page), "items_by_source"),
         (PRICES_OF_ITEM.replace('?', "17"), "PRIMARY"),
     ] {
-        let plan = sqlx::query(AssertSqlSafe(format!("EXPLAIN {query}"))).fetch_all(&world.database).await?;
+        let plan = sqlx::query(AssertSqlSafe(format!("EXPLAIN FORMAT = TRADITIONAL {query}"))).fetch_all(&world.database).await?;
         assert_eq!(plan.len(), 1, "{query}");
         let text = |column: &str| -> anyhow::Result<String> {
             let text: Option<Vec<u8>> = plan[0].try_get_unchecked(column)?;

@@ -14,7 +14,7 @@ static MIGRATIONS: Migrator = sqlx::migrate!();
 /// How long to wait while another process migrates.
 const LOCK_WAIT_S: u64 = 120;
 /// A lock belongs to the whole server, so its name holds the database's; a name may have 64 characters.
-const LOCK_NAME: &str = "CONCAT('fetchline.', SHA1(DATABASE()))";
+const LOCK_NAME: &str = "CONCAT('fetchline.', LEFT(SHA2(DATABASE(), 256), 40))";
 
 /// The server's error numbers that mean something here.
 const UNKNOWN_DATABASE: u16 = 1049;

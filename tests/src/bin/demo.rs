@@ -8,10 +8,12 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail, ensure};
 use clap::Parser;
 use fetchline_store::{Store, StoreConfig};
+use fetchline_tests::items;
 use fetchline_tests::process::Running;
 use fetchline_tests::services::{Services, project};
 use fetchline_tests::shop::{self, Shop};
 use indicatif::{HumanCount, ProgressBar, ProgressStyle};
+use sqlx::mysql::MySqlPool;
 use tokio::process::Command;
 
 /// How often the rows are counted.
@@ -53,8 +55,10 @@ async fn run(args: Args) -> anyhow::Result<bool> {
 
     let shop = match &args.urls {
         Some(_) => None,
-        None => Some(Shop::start(shop::Options::default()).await?),
+        None => Some(demo.shop().await?),
     };
+    let database = MySqlPool::connect_lazy(&demo.services.database_url)?;
+    let prices_before = count(&database, PRICES).await?;
     let mut workers = Vec::new();
     for number in 1..=args.workers {
         workers.push(demo.worker(number, shop.is_some())?);
@@ -64,7 +68,7 @@ async fn run(args: Args) -> anyhow::Result<bool> {
     }
     let store = Arc::new(demo.store()?);
     let started = Instant::now();
-    let produced = demo.produce(&args, shop.as_ref()).await?;
+    let produced = demo.produce(&args, shop.as_ref().map(|(shop, _)| shop)).await?;
     let run = produced["run"].as_str().context("produce names no run")?.to_owned();
     let published = produced["published"].as_u64().context("produce counts nothing")?;
     let rows = demo.watch(&store, &run, published, started, &mut workers).await?;
@@ -88,6 +92,23 @@ async fn run(args: Args) -> anyhow::Result<bool> {
     println!("ok              {} of {}", HumanCount(ok), HumanCount(published));
     println!("failed          {}  {}", HumanCount(rows - ok), others.join(", "));
     println!("rows            {} in the database", HumanCount(rows));
+    let wrong = match &shop {
+        Some((shop, revision)) => items::wrong(&database, shop, args.count, *revision).await?,
+        None => Vec::new(),
+    };
+    match shop {
+        Some(_) => {
+            let right = args.count - wrong.len() as u64;
+            println!("items           {} of {} as the shop sells them", HumanCount(right), HumanCount(args.count));
+        }
+        None => {
+            let found = sqlx::query_scalar("SELECT COUNT(*) FROM fetches WHERE run = ? AND product = 'found'");
+            let found: i64 = found.bind(&run).fetch_one(&database).await?;
+            println!("products        {} with a price", HumanCount(found.unsigned_abs()));
+        }
+    }
+    let new_prices = count(&database, PRICES).await?.saturating_sub(prices_before);
+    println!("prices          {} new ones in the history", HumanCount(new_prices));
     println!("total time      {:.1} s, from the first line read to the last row", elapsed.as_secs_f64());
     println!("rate            {:.0} URLs/s", rows as f64 / elapsed.as_secs_f64());
     if let Some(times) = store.fetch_times(&run).await? {
@@ -96,7 +117,10 @@ async fn run(args: Args) -> anyhow::Result<bool> {
     println!("peak memory     {:.0} MiB, the larger of {} workers", peak as f64 / f64::from(1 << 20), args.workers);
     println!();
     demo.say_where(&run)?;
-    Ok(rows == published)
+    for wrong in wrong.iter().take(10) {
+        eprintln!("demo: wrong item: {wrong}");
+    }
+    Ok(rows == published && wrong.is_empty())
 }
 
 struct Demo {
@@ -112,6 +136,25 @@ impl Demo {
         command.env("AMQP_URL", &self.services.amqp_url).env("DATABASE_URL", &self.services.database_url);
         command.args(arguments);
         Ok(command)
+    }
+
+    /// Opens the shop where it was the last time, with other prices for a tenth of its products: so there is a history.
+    async fn shop(&self) -> anyhow::Result<(Shop, u64)> {
+        let file = self.logs.join("shop");
+        let last = std::fs::read_to_string(&file).unwrap_or_default();
+        let last = last.trim().split_once(' ').and_then(|(listen, revision)| {
+            Some(shop::Options { listen: listen.parse().ok()?, revision: revision.parse::<u64>().ok()? + 1 })
+        });
+        let (shop, revision) = match last {
+            Some(options) => match Shop::start(options).await {
+                Ok(shop) => (shop, options.revision),
+                // The port is somebody else's by now.
+                Err(_) => (Shop::start(shop::Options::default()).await?, 0),
+            },
+            None => (Shop::start(shop::Options::default()).await?, 0),
+        };
+        std::fs::write(file, format!("{} {revision}\n", shop.addr()))?;
+        Ok((shop, revision))
     }
 
     fn store(&self) -> anyhow::Result<Store> {
@@ -192,9 +235,19 @@ impl Demo {
         println!(
             "the result        {client} -e \"SELECT url, status, body_bytes, elapsed_ms FROM fetches WHERE run = '{run}' LIMIT 10\""
         );
+        println!(
+            "the prices        {client} -e \"SELECT name, price, currency, category FROM items ORDER BY updated_at DESC LIMIT 10\""
+        );
         println!("the logs          {}", self.logs.display());
         Ok(())
     }
+}
+
+/// Every price that was ever new.
+const PRICES: &str = "SELECT COUNT(*) FROM price_history";
+
+async fn count(database: &MySqlPool, query: &'static str) -> anyhow::Result<u64> {
+    Ok(sqlx::query_scalar::<_, i64>(query).fetch_one(database).await?.unsigned_abs())
 }
 
 /// The end of a log.

@@ -1,0 +1,84 @@
+//! What it costs to find the product of a page, beside what it costs to fetch that page: processor time of this process,
+//! both in one run, alternating. The shop runs in a process of its own, so that serving the page does not count; and
+//! what is fetched is only received, so that a worker's own work around a fetch does not count either.
+//!
+//!     cargo bench --package fetchline-tests --bench extraction
+
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, ensure};
+use cpu_time::ProcessTime;
+use fetchline_extract::{Extraction, Rules};
+use fetchline_tests::services::project;
+use futures_util::StreamExt;
+use futures_util::stream;
+
+const ROUNDS: usize = 10;
+const PAGES: u64 = 1_000;
+const AT_ONCE: usize = 30;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> anyhow::Result<()> {
+    let folder = project().join(".local/run");
+    std::fs::create_dir_all(&folder)?;
+    let port_file = folder.join("bench-shop");
+    _ = std::fs::remove_file(&port_file);
+    let shop = std::env::current_exe()?.ancestors().nth(2).context("no target folder")?.join("shop");
+    ensure!(shop.exists(), "{} is missing: cargo build --release --package fetchline-tests --bin shop", shop.display());
+    let mut shop = Command::new(shop).arg("--port-file").arg(&port_file).stdout(Stdio::null()).spawn()?;
+    let measured = measure(&port_file).await;
+    shop.kill()?;
+    shop.wait()?;
+    measured
+}
+
+async fn measure(port_file: &std::path::Path) -> anyhow::Result<()> {
+    let address = loop {
+        match std::fs::read_to_string(port_file) {
+            Ok(address) => break address,
+            Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
+        }
+    };
+    let client = reqwest::Client::builder().no_proxy().build()?;
+    let fetch = async |path: &str| -> anyhow::Result<Vec<Vec<u8>>> {
+        let pages = stream::iter(0..PAGES).map(|id| {
+            let request = client.get(format!("http://{address}/{path}/{id}")).send();
+            async move { anyhow::Ok(request.await?.bytes().await?.to_vec()) }
+        });
+        pages.buffer_unordered(AT_ONCE).collect::<Vec<_>>().await.into_iter().collect()
+    };
+    println!("processor time a page, {PAGES} pages a round, the median of {ROUNDS} rounds");
+    for path in ["p", "big"] {
+        let (mut fetching, mut extracting, mut size) = (Vec::new(), Vec::new(), 0);
+        for _ in 0..ROUNDS {
+            let began = ProcessTime::now();
+            let pages = fetch(path).await?;
+            fetching.push(began.elapsed());
+            size = pages.iter().map(Vec::len).sum::<usize>() / pages.len();
+            let url = format!("http://{address}/{path}/1").parse()?;
+            let began = ProcessTime::now();
+            for page in pages {
+                let content = fetchline_extract::read(Some("text/html; charset=utf-8"), page);
+                let found = fetchline_extract::product(&content, &url, &Rules::default(), None);
+                ensure!(matches!(found, Extraction::Found(_)), "a page without a product");
+            }
+            extracting.push(began.elapsed());
+        }
+        let (fetching, extracting) = (median(fetching), median(extracting));
+        println!(
+            "{:>6.1} kB   fetch {:>6.1} us   extract {:>6.1} us   extract / fetch {:.2}",
+            size as f64 / 1000.0,
+            fetching * 1e6 / PAGES as f64,
+            extracting * 1e6 / PAGES as f64,
+            extracting / fetching
+        );
+    }
+    Ok(())
+}
+
+/// In seconds.
+fn median(mut times: Vec<Duration>) -> f64 {
+    times.sort_unstable();
+    times[times.len() / 2].as_secs_f64()
+}
