@@ -39,7 +39,8 @@ enum Action {
         #[arg(value_parser = clap::value_parser!(u32).range(1..))]
         limit: u32,
 
-        /// How they are written; --json is short for `json`
+        /// How they are written; --json is short for `json`. In CSV, what a spreadsheet would take for a formula begins
+        /// with an apostrophe
         #[arg(long, value_name = "FORMAT", env = "FETCHLINE_FORMAT", default_value = "table")]
         format: Format,
     },
@@ -94,6 +95,7 @@ pub(crate) async fn run(everywhere: Everywhere, args: Args) -> Result {
         }
         Action::Show { item } => show(&store, &item, args.json).await,
         Action::SetPrice { item, price, currency } => {
+            // `false` where there is none, which is told next.
             store.set_price(&item, price, currency.as_deref()).await?;
             show(&store, &item, args.json).await
         }
@@ -159,14 +161,29 @@ fn price(item: &Item) -> Option<String> {
 }
 
 fn csv(items: &[Item]) -> anyhow::Result<String> {
-    const HEADINGS: [&str; 10] =
-        ["id", "name", "price", "currency", "category", "sku", "brand", "availability", "source_url", "updated_at"];
+    const HEADINGS: [&str; 13] = [
+        "id",
+        "name",
+        "price",
+        "currency",
+        "category",
+        "sku",
+        "brand",
+        "availability",
+        "variants",
+        "image_url",
+        "canonical_url",
+        "source_url",
+        "updated_at",
+    ];
     let mut writer = csv::Writer::from_writer(Vec::new());
     writer.write_record(HEADINGS)?;
     for item in items {
         let document = document(item);
         writer.write_record(HEADINGS.map(|heading| match &document[heading] {
             Value::Null => String::new(),
+            // A spreadsheet would take it for a formula, and it is a site that wrote it.
+            Value::String(text) if text.starts_with(['=', '+', '-', '@', '\t', '\r']) => format!("'{text}"),
             Value::String(text) => text.clone(),
             other => other.to_string(),
         }))?;

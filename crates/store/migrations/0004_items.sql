@@ -1,11 +1,8 @@
--- Products, by their pages, and the prices that they had.
-ALTER TABLE fetches ADD COLUMN product VARCHAR(10) NULL COMMENT 'found, no_price or none; NULL where no page was read';
-
 -- One row is the newest that is known of a product. The key of its page is the hash of `source_url`, which is too long
 -- for an index.
 CREATE TABLE items (
     id            BIGINT UNSIGNED NOT NULL AUTO_INCREMENT PRIMARY KEY,
-    source        BINARY(32)      NOT NULL COMMENT 'SHA-256 of source_url',
+    source_sha256 BINARY(32)      NOT NULL COMMENT 'of source_url',
     source_url    TEXT            NOT NULL,
     name          VARCHAR(500)    NULL,
     price         DECIMAL(19,4)   NULL COMMENT 'NULL where the page tells none',
@@ -18,17 +15,7 @@ CREATE TABLE items (
     canonical_url TEXT            NULL COMMENT 'what the page gives as its own address',
     variants      INT UNSIGNED    NOT NULL DEFAULT 0 COMMENT 'how many prices of the page this one is the lowest of',
     updated_at    DATETIME(6)     NOT NULL COMMENT 'UTC; the fetch, or the change by hand, that this row is from',
-    UNIQUE KEY items_by_source (source),
+    UNIQUE KEY items_by_source (source_sha256),
     KEY items_by_category (category, updated_at),
     KEY items_by_time (updated_at)
-) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin ROW_FORMAT = DYNAMIC;
-
--- The last one of an item is its price, where it has one.
-CREATE TABLE price_history (
-    item_id  BIGINT UNSIGNED NOT NULL,
-    seen_at  DATETIME(6)     NOT NULL COMMENT 'UTC',
-    price    DECIMAL(19,4)   NOT NULL,
-    currency CHAR(3) CHARACTER SET ascii COLLATE ascii_bin NULL COMMENT 'ISO 4217',
-    source   VARCHAR(10)     NOT NULL COMMENT 'page or manual',
-    PRIMARY KEY (item_id, seen_at)
 ) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin ROW_FORMAT = DYNAMIC;

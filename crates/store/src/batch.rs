@@ -135,6 +135,8 @@ pub struct Written<R> {
     pub taken: Committed<R>,
     /// The rows that it refused while it takes others.
     pub refused: Vec<Refusal<R>>,
+    /// How many of the rows it took without their items, and what it said of one of these.
+    pub items_left_out: Option<(usize, String)>,
 }
 
 /// A row that the database refused.
@@ -148,27 +150,50 @@ pub struct Refusal<R> {
     pub reason: String,
 }
 
-/// So many rows, every one of them refused, are no accident: somebody has changed the table, and can change it back.
+/// So many rows or items, every one of them refused, are no accident: somebody has changed the table, and can change it
+/// back.
 const NO_ACCIDENT: usize = 10;
 
 /// How often a transaction that lost against another one is tried again at once.
 const CONTENTION_TRIES: u32 = 5;
 
+/// What is known of a batch while it is halved.
+#[derive(Default)]
+struct Halving {
+    /// Rows that the database refuses without an item, by their index, and what it said.
+    refused: HashMap<usize, String>,
+    items_taken: usize,
+    /// How many, and what the database said last.
+    items_left_out: Option<(usize, String)>,
+}
+
+impl Halving {
+    /// The database takes a row without its item alone.
+    fn item_is_left_out(&mut self, reason: String) -> Result<(), Error> {
+        let count = self.items_left_out.take().map_or(0, |(count, _)| count) + 1;
+        if count >= NO_ACCIDENT && self.items_taken == 0 {
+            return Err(Error::EveryRowRefused(reason));
+        }
+        self.items_left_out = Some((count, reason));
+        Ok(())
+    }
+}
+
 impl Store {
     /// Writes a batch, in one transaction unless the database refuses a row of it. A row that is already there is
     /// replaced, unless what is there was fetched later. It is safe to write a batch again.
     ///
-    /// A refused row is found by halving, and a bare row is written in its place. That every one of many rows is refused,
-    /// or that the database takes nothing at all, not even a bare row, is not about the rows: it is an outage, like a
-    /// database that does not answer.
+    /// A refused row is found by halving. Where it has an item it is written without it, else a bare row is written in its
+    /// place. That every one of many rows or items is refused, or that the database takes nothing at all, not even a bare
+    /// row, is not about the rows: it is an outage, like a database that does not answer.
     pub async fn write<R>(&self, mut batch: Batch<R>) -> Result<Written<R>, Unwritten<R>> {
         // In key order: transactions that lock rows in one order do not dead-lock each other.
         batch.entries.sort_unstable_by_key(|(row, _)| row.id);
-        let mut refused = match self.write_or_refuse(&batch.entries).await {
+        let (mut refused, items_left_out) = match self.write_or_refuse(&batch.entries).await {
             Ok(refused) => refused,
             Err(error) => return Err(Unwritten { batch, error }),
         };
-        let mut written = Written { taken: Committed { receipts: Vec::new() }, refused: Vec::new() };
+        let mut written = Written { taken: Committed { receipts: Vec::new() }, refused: Vec::new(), items_left_out };
         written.taken.receipts.reserve(batch.entries.len());
         for (index, (_, receipt)) in batch.entries.into_iter().enumerate() {
             match refused.remove(&index) {
@@ -180,10 +205,14 @@ impl Store {
     }
 
     /// Writes rows, and bare ones for those that are refused. Returns the refused ones by their index: why, and whether
-    /// the bare row was taken.
-    async fn write_or_refuse<R>(&self, entries: &[(Fetch, R)]) -> Result<HashMap<usize, (String, bool)>, Error> {
-        let mut refused = HashMap::new();
-        self.write_halves(entries, 0, &mut refused).await?;
+    /// the bare row was taken; and how many items were left out, and why.
+    async fn write_or_refuse<R>(
+        &self,
+        entries: &[(Fetch, R)],
+    ) -> Result<(HashMap<usize, (String, bool)>, Option<(usize, String)>), Error> {
+        let mut halving = Halving::default();
+        self.write_halves(entries, 0, &mut halving).await?;
+        let Halving { refused, items_left_out, .. } = halving;
         if refused.len() == entries.len() && refused.len() >= NO_ACCIDENT {
             return Err(Error::EveryRowRefused(refused.into_values().next().unwrap_or_default()));
         }
@@ -200,38 +229,38 @@ impl Store {
         }
         match judged.values().next() {
             Some((reason, _)) if taken == 0 => Err(Error::EveryRowRefused(reason.clone())),
-            _ => Ok(judged),
+            _ => Ok((judged, items_left_out)),
         }
     }
 
     /// Writes rows in one transaction; where the database refuses one, in two halves. `first` is the index of the first
     /// row in the batch.
-    async fn write_halves<R>(
-        &self,
-        entries: &[(Fetch, R)],
-        first: usize,
-        refused: &mut HashMap<usize, String>,
-    ) -> Result<(), Error> {
+    async fn write_halves<R>(&self, entries: &[(Fetch, R)], first: usize, halving: &mut Halving) -> Result<(), Error> {
         let rows: Vec<&Fetch> = entries.iter().map(|(row, _)| row).collect();
         match self.write_rows(&rows).await {
             Err(error) if error.is_refusal() && entries.len() == 1 => {
-                // A refused item never costs the row of its fetch.
-                let alone = match entries[0].0.without_item(&error.reason()) {
-                    Some(row) => self.write_rows(&[&row]).await,
-                    None => Err(error),
+                let Some(without_item) = rows[0].without_item(&error.reason()) else {
+                    halving.refused.insert(first, error.reason());
+                    return Ok(());
                 };
-                match alone {
-                    Err(error) if error.is_refusal() => _ = refused.insert(first, error.reason()),
-                    result => result?,
+                match self.write_rows(&[&without_item]).await {
+                    Ok(()) => halving.item_is_left_out(error.reason()),
+                    Err(error) if error.is_refusal() => {
+                        halving.refused.insert(first, error.reason());
+                        Ok(())
+                    }
+                    Err(error) => Err(error),
                 }
-                Ok(())
             }
             Err(error) if error.is_refusal() => {
                 let (left, right) = entries.split_at(entries.len() / 2);
-                Box::pin(self.write_halves(left, first, refused)).await?;
-                Box::pin(self.write_halves(right, first + left.len(), refused)).await
+                Box::pin(self.write_halves(left, first, halving)).await?;
+                Box::pin(self.write_halves(right, first + left.len(), halving)).await
             }
-            result => result,
+            result => {
+                halving.items_taken += rows.iter().filter(|row| row.item.is_some()).count();
+                result
+            }
         }
     }
 
@@ -256,11 +285,11 @@ impl Store {
         let mut transaction = connection.begin().await.map_err(&failed)?;
         let mut rest = rows;
         while !rest.is_empty() {
-            let (chunk, after) = rest.split_at(upsert::rows_that_fit(rest, packet, |row| row.weight()));
+            let (chunk, after) = rest.split_at(upsert::rows_that_fit(rest, packet, |row| row.row_weight()));
             let mut arguments = MySqlArguments::default();
             arguments.reserve(chunk.len() * COLUMNS.len(), chunk.iter().map(|row| row.weight()).sum());
             for row in chunk {
-                let bound = match row.weight() > packet {
+                let bound = match row.row_weight() > packet {
                     true => bind(&mut arguments, &row.without_body(packet)),
                     false => bind(&mut arguments, row),
                 };

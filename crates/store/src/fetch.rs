@@ -190,8 +190,13 @@ impl Fetch {
         PrimitiveDateTime::new(utc.date(), utc.time())
     }
 
-    /// About how many bytes the row adds to the statement that writes it.
+    /// About how many bytes are sent for the row, its item included.
     pub fn weight(&self) -> usize {
+        self.row_weight() + self.item_weight()
+    }
+
+    /// About how many bytes the row adds to the statement that writes it.
+    pub(crate) fn row_weight(&self) -> usize {
         let body = match &self.body {
             Body::None => 0,
             Body::Json(text) | Body::Text(text) => text.len(),
@@ -201,7 +206,11 @@ impl Fetch {
         const FIXED: usize = 300;
         let long =
             [Some(&self.url), Some(&self.run), self.final_url.as_ref(), self.error.as_ref(), self.message_id.as_ref()];
-        let item = self.item.as_ref().map_or(0, |item| self.url.len() + item.weight());
-        FIXED + body + item + long.into_iter().flatten().map(String::len).sum::<usize>()
+        FIXED + body + long.into_iter().flatten().map(String::len).sum::<usize>()
+    }
+
+    /// About how many bytes its item adds to the statement that writes items.
+    pub(crate) fn item_weight(&self) -> usize {
+        self.item.as_ref().map_or(0, |item| self.url.len() + item.weight())
     }
 }

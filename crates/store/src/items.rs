@@ -16,7 +16,7 @@ use crate::{Error, Store};
 
 /// The columns of `items` in the order in which they are bound.
 const COLUMNS: [&str; 13] = [
-    "source",
+    "source_sha256",
     "source_url",
     "name",
     "price",
@@ -37,7 +37,7 @@ pub const ITEMS: &str = "SELECT * FROM items ORDER BY updated_at DESC, id DESC L
 pub const ITEMS_OF_CATEGORY: &str = "SELECT * FROM items WHERE category = ? ORDER BY updated_at DESC, id DESC LIMIT ?";
 
 /// The item of a page; binds the SHA-256 of its source URL.
-pub const ITEM_OF_PAGE: &str = "SELECT * FROM items WHERE source = ?";
+pub const ITEM_OF_PAGE: &str = "SELECT * FROM items WHERE source_sha256 = ?";
 /// Every price that an item had, the oldest first; binds its id.
 pub const PRICES_OF_ITEM: &str =
     "SELECT price, currency, seen_at, source FROM price_history WHERE item_id = ? ORDER BY seen_at";
@@ -89,19 +89,30 @@ pub(crate) async fn write(
     rows: &[&Fetch],
     packet: usize,
 ) -> Result<(), Error> {
-    let mut items: Vec<Sighting> = rows.iter().filter_map(|row| Sighting::of(row)).collect();
-    // In one order in every transaction, so that they do not dead-lock each other; of one page the older fetch first.
-    items.sort_unstable_by_key(|item| (item.source, item.fetch.fetched_at));
-    while !items.is_empty() {
-        // One fetch of each page at a time: what was its price in between is not left out of the history.
-        let (round, later) = once_each(items);
+    let failed = Error::database("cannot write items");
+    let mut sightings = Sighting::telling(rows);
+    while !sightings.is_empty() {
+        // One of each page at a time: what was its price in between is not left out of the history.
+        let (round, later) = once_each(sightings);
         let mut rest = &round[..];
         while !rest.is_empty() {
-            let (chunk, after) = rest.split_at(upsert::rows_that_fit(rest, packet, |item| item.fetch.weight()));
-            write_chunk(connection, statement, chunk).await?;
+            let (chunk, after) = rest.split_at(upsert::rows_that_fit(rest, packet, |item| item.fetch.item_weight()));
+            let mut values = MySqlArguments::default();
+            chunk.iter().try_for_each(|item| item.bind(&mut values)).map_err(sqlx::Error::Encode).map_err(&failed)?;
+            let statement = AssertSqlSafe(statement.text(chunk.len()));
+            sqlx::query_with(statement, values).execute(&mut *connection).await.map_err(&failed)?;
             rest = after;
         }
-        items = later;
+        let mut sources = MySqlArguments::default();
+        sources.add("page").map_err(sqlx::Error::Encode).map_err(&failed)?;
+        // Padded with the last one: few statement texts.
+        let padded = round.len().next_power_of_two();
+        for item in round.iter().chain(std::iter::repeat_n(&round[round.len() - 1], padded - round.len())) {
+            sources.add(item.source.as_slice()).map_err(sqlx::Error::Encode).map_err(&failed)?;
+        }
+        let record = record_prices(&format!("items.source_sha256 IN ({})", upsert::list("?", padded)));
+        sqlx::query_with(AssertSqlSafe(record), sources).execute(&mut *connection).await.map_err(&failed)?;
+        sightings = later;
     }
     Ok(())
 }
@@ -114,8 +125,29 @@ struct Sighting<'a> {
 }
 
 impl<'a> Sighting<'a> {
+    /// The sightings that tell something new: of each page the newest one, and those before which another price was seen.
+    /// They come in one order in every transaction, so that these do not dead-lock each other; of a page the oldest first.
+    fn telling(rows: &[&'a Fetch]) -> Vec<Self> {
+        let mut all: Vec<Self> = rows.iter().filter_map(|row| Self::of(row)).collect();
+        all.sort_unstable_by_key(|item| (item.source, item.fetch.fetched_at));
+        let mut telling: Vec<Self> = Vec::with_capacity(all.len());
+        let mut all = all.into_iter().peekable();
+        while let Some(item) = all.next() {
+            let known = telling.last().is_some_and(|last| last.source == item.source && last.price() == item.price());
+            let newest = all.peek().is_none_or(|next| next.source != item.source);
+            if newest || !known {
+                telling.push(item);
+            }
+        }
+        telling
+    }
+
     fn of(fetch: &'a Fetch) -> Option<Self> {
         Some(Self { source: key(&fetch.url), fetch, product: fetch.item.as_deref()? })
+    }
+
+    fn price(&self) -> (Option<Decimal>, Option<&str>) {
+        (self.product.price, self.product.currency.as_deref())
     }
 
     fn bind(&self, arguments: &mut MySqlArguments) -> Result<(), sqlx::error::BoxDynError> {
@@ -147,25 +179,6 @@ fn once_each(items: Vec<Sighting>) -> (Vec<Sighting>, Vec<Sighting>) {
     items.into_iter().partition(|item| last.replace(item.source) != Some(item.source))
 }
 
-async fn write_chunk(
-    connection: &mut MySqlConnection,
-    statement: &Upsert,
-    chunk: &[Sighting<'_>],
-) -> Result<(), Error> {
-    let failed = Error::database("cannot write items");
-    let (mut values, mut sources) = (MySqlArguments::default(), MySqlArguments::default());
-    sources.add("page").map_err(sqlx::Error::Encode).map_err(&failed)?;
-    for item in chunk {
-        let bound = item.bind(&mut values).and_then(|()| sources.add(item.source.as_slice()));
-        bound.map_err(sqlx::Error::Encode).map_err(&failed)?;
-    }
-    let statement = AssertSqlSafe(statement.text(chunk.len()));
-    sqlx::query_with(statement, values).execute(&mut *connection).await.map_err(&failed)?;
-    let condition = format!("items.source IN ({})", upsert::list("?", chunk.len()));
-    let statement = AssertSqlSafe(record_prices(&condition));
-    sqlx::query_with(statement, sources).execute(connection).await.map(drop).map_err(&failed)
-}
-
 /// The statement that adds the prices of items to their histories, where they are not the last ones there. Binds where
 /// the prices are from, and what the condition needs.
 fn record_prices(condition: &str) -> String {
@@ -175,7 +188,8 @@ fn record_prices(condition: &str) -> String {
          WHERE {condition} AND items.price IS NOT NULL AND NOT EXISTS ( \
              SELECT 1 FROM price_history AS known \
              WHERE known.item_id = items.id AND known.price = items.price AND known.currency <=> items.currency \
-             AND known.seen_at = (SELECT MAX(seen_at) FROM price_history AS latest WHERE latest.item_id = items.id)) \
+             AND known.seen_at = (SELECT latest.seen_at FROM price_history AS latest WHERE latest.item_id = items.id \
+                              ORDER BY latest.seen_at DESC LIMIT 1)) \
          ON DUPLICATE KEY UPDATE price = VALUES(price), currency = VALUES(currency), source = VALUES(source)"
     )
 }
@@ -205,27 +219,21 @@ impl Store {
     }
 
     /// Sets the price of an item by hand, until a newer fetch replaces it. Without a currency the item keeps its own.
-    /// Returns what is stored then; `None` where there is no such item.
-    pub async fn set_price(
-        &self,
-        key: &ItemKey,
-        price: Decimal,
-        currency: Option<&str>,
-    ) -> Result<Option<Item>, Error> {
+    /// `false` where there is no such item.
+    pub async fn set_price(&self, key: &ItemKey, price: Decimal, currency: Option<&str>) -> Result<bool, Error> {
         // The time is the newest, also where a worker's clock is ahead of the database's.
         const SET: &str = "UPDATE items SET price = ?, currency = COALESCE(?, currency), variants = 1, \
                            updated_at = GREATEST(UTC_TIMESTAMP(6), updated_at + INTERVAL 1 MICROSECOND) WHERE id = ?";
         self.with_connection("setting a price", async |connection| {
             let failed = Error::database("cannot set a price");
             let mut transaction = connection.begin().await.map_err(&failed)?;
-            let Some(Item { id, .. }) = find(&mut transaction, key).await? else { return Ok(None) };
+            let Some(Item { id, .. }) = find(&mut transaction, key).await? else { return Ok(false) };
             let set = sqlx::query(SET).bind(price).bind(currency).bind(id);
             set.execute(&mut *transaction).await.map_err(&failed)?;
             let record = sqlx::query(AssertSqlSafe(record_prices("items.id = ?"))).bind("manual").bind(id);
             record.execute(&mut *transaction).await.map_err(&failed)?;
-            let item = find(&mut transaction, &ItemKey::Id(id)).await?;
             transaction.commit().await.map_err(&failed)?;
-            Ok(item)
+            Ok(true)
         })
         .await
     }

@@ -14,7 +14,7 @@ use tokio_util::task::TaskTracker;
 use tracing::{debug, info, warn};
 
 use crate::answer::Answer;
-use crate::extract::Extract;
+use crate::extract::{Extract, Read, Took};
 use crate::fetch::Fetcher;
 use crate::hand_over::HandOver;
 use crate::job::{Finished, Job};
@@ -66,7 +66,8 @@ impl Admission {
     fn give_up_poison(&self, job: Job) {
         warn!(url = %job.task.order.address, run = job.task.run, "a task came back too often; it is given up");
         let error = format!("delivered {} times without being settled: does it crash its worker?", job.task.returned);
-        self.stage.record(job, Answer::without(Outcome::Poison, error), Duration::ZERO, true);
+        let (answer, took) = (Answer::without(Outcome::Poison, error), Took::until_now(Duration::ZERO));
+        self.stage.record(job, answer, Read::default(), took, true);
     }
 
     /// Gives back what waits for its turn. What is being fetched goes on.
@@ -96,8 +97,8 @@ impl Stage {
         let started = Instant::now();
         let answer = self.fetcher.fetch(&job.task.order, &mut turn).await;
         drop(turn);
-        let elapsed = started.elapsed();
-        let answer = match answer {
+        let took = Took::until_now(started.elapsed());
+        let mut answer = match answer {
             Ok(answer) => answer,
             Err(no_turn) => return self.put_off(job, no_turn),
         };
@@ -106,8 +107,10 @@ impl Stage {
             self.tell(&job.task, &answer, judgement);
         }
         match judgement {
-            Judgement::Result => self.record(job, answer, elapsed, false),
-            Judgement::GivenUp => self.record(job, answer, elapsed, true),
+            Judgement::Result | Judgement::GivenUp => {
+                let read = self.extract.read(&job.task, &mut answer).await;
+                self.record(job, answer, read, took, judgement == Judgement::GivenUp);
+            }
             Judgement::Retry(tier) => {
                 self.tally.retried();
                 self.hand_over.retry(job.original, tier, job.task.attempt + 1, job.claim);
@@ -138,7 +141,7 @@ impl Stage {
     }
 
     /// Sends the row on its way.
-    fn record(&self, job: Job, mut answer: Answer, elapsed: Duration, given_up: bool) {
+    fn record(&self, job: Job, mut answer: Answer, read: Read, took: Took, given_up: bool) {
         let Job { task, original, claim } = job;
         let (outcome, status, attempts) = (answer.outcome, answer.status, task.attempt);
         let death = given_up.then(|| Death {
@@ -148,9 +151,10 @@ impl Stage {
             attempts,
         });
         let mut room = std::mem::take(&mut answer.room);
-        let row = self.extract.row(&task, answer, elapsed);
+        let row = self.extract.row(&task, answer, read, took);
         room.shrink(row.weight());
-        let finished = Finished { claim, original, outcome, elapsed, attempts, status, death, _room: room };
+        let finished =
+            Finished { claim, original, outcome, elapsed: took.elapsed, attempts, status, death, _room: room };
         // The batcher lives until every fetch has ended.
         _ = self.results.send((row, finished));
     }

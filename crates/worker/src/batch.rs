@@ -54,18 +54,19 @@ mod tests {
     use crate::budget::Room;
     use crate::claim::{Claims, Receipt};
     use crate::config::StoreBody;
-    use crate::extract::Extract;
+    use crate::extract::{Extract, Took};
 
     const LIMITS: Limits = Limits { rows: 3, bytes: 10_000, age: Duration::from_millis(250) };
 
-    fn result(body: usize) -> (Fetch, Finished) {
+    async fn result(body: usize) -> (Fetch, Finished) {
         let order = Order::get(Address::parse("http://a.example/").unwrap());
         let key = fetchline_queue::Key::of("run", "part", &order, 0);
         let task = Task::new(order, "run".to_owned(), "part".to_owned(), key);
         let mut answer = Answer::without(Outcome::Ok, String::new());
         answer.body = Some(vec![b'x'; body]);
-        let extract = Extract { keep: StoreBody::All, rules: Arc::default(), worker: "pod".into() };
-        let row = extract.row(&task, answer, Duration::ZERO);
+        let extract = Extract::new(StoreBody::All, Arc::default(), "pod".into());
+        let read = extract.read(&task, &mut answer).await;
+        let row = extract.row(&task, answer, read, Took::until_now(Duration::ZERO));
         let claim = Claims::default().without_task(Receipt { channel: 1, tag: 1 });
         let original = Original { properties: BasicProperties::default(), body: Vec::new() };
         let (outcome, elapsed) = (Outcome::Ok, Duration::ZERO);
@@ -88,7 +89,7 @@ mod tests {
     async fn batches(bodies: &[usize], ends: bool) -> Vec<(usize, Duration)> {
         let (sender, mut results) = mpsc::unbounded_channel();
         for body in bodies {
-            sender.send(result(*body)).unwrap();
+            sender.send(result(*body).await).unwrap();
         }
         let kept = (!ends).then_some(sender);
         let mut sizes = Vec::new();

@@ -99,7 +99,10 @@ impl Commit {
 
     fn written(&self, written: Written<Finished>) {
         self.services.database_answers();
-        let Written { taken, refused } = written;
+        let Written { taken, refused, items_left_out } = written;
+        if let Some((items, reason)) = items_left_out {
+            error!(items, reason, "the database refuses items; the rows of their fetches say so");
+        }
         self.tally.committed(taken.receipts().map(|finished| (finished.outcome, finished.elapsed)));
         let (given_up, done) = taken.partition(|finished| finished.death.is_some());
         self.settle.committed(done);

@@ -9,24 +9,28 @@ use fetchline_store::{Body, Fetch, Outcome, Product, ProductTold};
 use http::Method;
 use sha2::{Digest, Sha256};
 use time::OffsetDateTime;
+use tokio::sync::Semaphore;
 use url::Url;
 
 use crate::answer::Answer;
 use crate::config::StoreBody;
 
-/// Reading a larger body takes so long that other fetches are moved to another thread before.
-const LONG_READING: usize = 256 * 1024;
+/// Reading a larger body takes so long that other fetches are moved to another thread before,
+const LARGE: usize = 256 * 1024;
+/// and so much memory that only so many are read at once.
+const LARGE_AT_ONCE: usize = 2;
 
 /// What becomes of answers.
 pub(crate) struct Extract {
-    pub(crate) keep: StoreBody,
-    pub(crate) rules: Arc<Rules>,
+    keep: StoreBody,
+    rules: Arc<Rules>,
     pub(crate) worker: Arc<str>,
+    large: Semaphore,
 }
 
 /// What is in a body.
 #[derive(Debug, Default)]
-struct Read {
+pub(crate) struct Read {
     bytes: Option<u64>,
     sha256: Option<[u8; 32]>,
     kept: Body,
@@ -34,14 +38,59 @@ struct Read {
     item: Option<Box<Product>>,
 }
 
+/// When a try ended, and how long it took.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Took {
+    pub(crate) ended: OffsetDateTime,
+    pub(crate) elapsed: Duration,
+}
+
+impl Took {
+    /// A try that ends now.
+    pub(crate) fn until_now(elapsed: Duration) -> Self {
+        Self { ended: OffsetDateTime::now_utc(), elapsed }
+    }
+}
+
 impl Extract {
-    /// The row of a task that was answered, or not.
-    pub(crate) fn row(&self, task: &Task, mut answer: Answer, elapsed: Duration) -> Fetch {
-        let read = match answer.body.take() {
-            Some(body) if body.len() > LONG_READING => tokio::task::block_in_place(|| self.read(task, &answer, body)),
-            Some(body) => self.read(task, &answer, body),
+    pub(crate) fn new(keep: StoreBody, rules: Arc<Rules>, worker: Arc<str>) -> Self {
+        Self { keep, rules, worker, large: Semaphore::new(LARGE_AT_ONCE) }
+    }
+
+    /// Takes the body out of the answer, and reads it.
+    pub(crate) async fn read(&self, task: &Task, answer: &mut Answer) -> Read {
+        match answer.body.take() {
+            Some(body) if body.len() > LARGE => {
+                // It is never closed.
+                let _turn = self.large.acquire().await;
+                tokio::task::block_in_place(|| self.read_body(task, answer, body))
+            }
+            Some(body) => self.read_body(task, answer, body),
             None => Read::default(),
-        };
+        }
+    }
+
+    fn read_body(&self, task: &Task, answer: &Answer, body: Vec<u8>) -> Read {
+        let (bytes, sha256) = (Some(body.len() as u64), Some(Sha256::digest(&body).into()));
+        let content = fetchline_extract::read(answer.content_type.as_deref(), body);
+        // The answer to another method is no page: what was sent along decides on it.
+        let is_page = answer.outcome == Outcome::Ok && task.order.method == Method::GET;
+        let told = is_page.then(|| {
+            let page = answer.redirected_to.as_ref().unwrap_or(&task.order.address);
+            let category = task.order.category.as_deref();
+            match fetchline_extract::product(&content, &public(page.as_url()), &self.rules, category) {
+                Extraction::Found(product) => (ProductTold::Found, Some(product)),
+                Extraction::NoPrice(product) => (ProductTold::NoPrice, Some(product)),
+                Extraction::None => (ProductTold::None, None),
+            }
+        });
+        let (product, found) = told.map_or((None, None), |(told, found)| (Some(told), found));
+        let item = found.map(|found| Box::new(stored(found)));
+        Read { bytes, sha256, kept: kept(content, self.keep), product, item }
+    }
+
+    /// The row of a task that was answered, or not.
+    pub(crate) fn row(&self, task: &Task, answer: Answer, read: Read, took: Took) -> Fetch {
         Fetch {
             id: *task.key.as_bytes(),
             run: task.run.clone(),
@@ -58,30 +107,11 @@ impl Extract {
             item: read.item,
             error: answer.error,
             attempts: task.attempt,
-            elapsed,
-            fetched_at: OffsetDateTime::now_utc(),
+            elapsed: took.elapsed,
+            fetched_at: took.ended,
             worker: self.worker.clone(),
             message_id: task.message_id.clone(),
         }
-    }
-
-    fn read(&self, task: &Task, answer: &Answer, body: Vec<u8>) -> Read {
-        let (bytes, sha256) = (Some(body.len() as u64), Some(Sha256::digest(&body).into()));
-        let content = fetchline_extract::read(answer.content_type.as_deref(), body);
-        let (mut product, mut item) = (None, None);
-        // The answer to another method is no page: what was sent along decides on it.
-        if answer.outcome == Outcome::Ok && task.order.method == Method::GET {
-            let page = answer.redirected_to.as_ref().unwrap_or(&task.order.address);
-            let category = task.order.category.as_deref();
-            let found = fetchline_extract::product(&content, &public(page.as_url()), &self.rules, category);
-            product = Some(match found {
-                Extraction::Found(_) => ProductTold::Found,
-                Extraction::NoPrice(_) => ProductTold::NoPrice,
-                Extraction::None => ProductTold::None,
-            });
-            item = found.product().map(|found| Box::new(stored(found.clone())));
-        }
-        Read { bytes, sha256, kept: kept(content, self.keep), product, item }
     }
 }
 

@@ -34,6 +34,8 @@ pub(crate) struct Host {
     /// Whoever has it waits for the next slot. Others wait for it, in the order in which they came.
     pub(crate) pace: tokio::sync::Mutex<Pace>,
     waiting: AtomicUsize,
+    /// Places that were given so far.
+    places: AtomicUsize,
     /// The time from one slot of this worker to its next, as it was last, in microseconds; 0 where it is not known. With
     /// other workers at the same host it is longer than the host's interval.
     spacing_us: AtomicU64,
@@ -58,8 +60,9 @@ impl Sent {
     /// Requests per second.
     fn rate(&self) -> f64 {
         let seconds = self.since.elapsed().as_secs_f64();
-        // Too little of the present says nothing.
-        if seconds < 1.0 && self.before > 0.0 { self.before } else { f64::from(self.requests) / seconds.max(1.0) }
+        let now = f64::from(self.requests) / seconds.max(1.0);
+        // Too little of the present says nothing yet.
+        if seconds < 1.0 { now.max(self.before) } else { now }
     }
 }
 
@@ -107,6 +110,7 @@ impl Host {
             permits: Arc::new(Semaphore::new(per_host)),
             pace: tokio::sync::Mutex::default(),
             waiting: AtomicUsize::new(0),
+            places: AtomicUsize::new(0),
             spacing_us: AtomicU64::new(0),
             refusals: AtomicU32::new(0),
             sent: Mutex::new(Sent::new(0.0)),
@@ -124,6 +128,16 @@ impl Host {
         spacing.saturating_mul(u32::try_from(self.waiting()).unwrap_or(u32::MAX))
     }
 
+    /// A place was given to somebody who had waited for it.
+    pub(crate) fn place_is_given(&self) {
+        self.places.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Places that were given so far.
+    pub(crate) fn places(&self) -> usize {
+        self.places.load(Ordering::Relaxed)
+    }
+
     /// So many slots were reserved, of which the last one ends after `span`.
     pub(crate) fn spaced(&self, span: Duration, slots: u32) {
         let spacing = span / slots.max(1);
@@ -134,7 +148,8 @@ impl Host {
     pub(crate) fn sends(&self) {
         let mut sent = self.sent.lock().unwrap_or_else(PoisonError::into_inner);
         if sent.since.elapsed() > MEASURED {
-            *sent = Sent::new(sent.rate());
+            // What was long ago is not what was before.
+            *sent = Sent::new(if sent.since.elapsed() > 2 * MEASURED { 0.0 } else { sent.rate() });
         }
         sent.requests += 1;
     }

@@ -148,7 +148,7 @@ pub async fn run(config: WorkConfig, deps: Deps, stop: Stop) -> Result<Summary, 
     let stage = Stage {
         turns,
         fetcher,
-        extract: Extract { keep: config.store_body, rules: config.rules, worker: pod.clone() },
+        extract: Extract::new(config.store_body, config.rules, pod.clone()),
         policy,
         results,
         hand_over: hand_over.clone(),

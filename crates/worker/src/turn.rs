@@ -74,9 +74,13 @@ impl Turns {
         let mut changes = self.limits.changes();
         let mut free = std::pin::pin!(host.permits.clone().acquire_owned());
         let mut patience_ends = Instant::now() + self.patience;
+        let mut places = host.places();
         loop {
             tokio::select! {
-                permit = &mut free => return permit.map_err(|_| NoTurn::GiveBack),
+                permit = &mut free => {
+                    host.place_is_given();
+                    return permit.map_err(|_| NoTurn::GiveBack);
+                }
                 _ = changes.changed() => {
                     let wait = self.limits.of(&host.name).and_then(|limit| limit.stands_still(Instant::now()));
                     if let Some(wait) = wait.filter(|wait| *wait > self.patience) {
@@ -86,11 +90,12 @@ impl Turns {
                 () = tokio::time::sleep_until(patience_ends) => {
                     // Nothing moves while the database is away.
                     if self.services.database_is_up() {
-                        // How fast a limited host moves is known, and that those who came first are first.
-                        if self.limits.of(&host.name).and_then(|limit| limit.interval).is_none() {
-                            return Err(NoTurn::Later(self.patience));
+                        // Those that came first are first: one that has come so far stays if the rest is short.
+                        let given = host.places() - std::mem::replace(&mut places, host.places());
+                        let wait = self.patience.mul_f64(host.waiting() as f64 / given.max(1) as f64);
+                        if given == 0 || wait > self.patience {
+                            return Err(NoTurn::Later(wait.max(self.patience)));
                         }
-                        self.look_ahead(host)?;
                     }
                     self.database().await?;
                     patience_ends = Instant::now() + self.patience;
@@ -349,6 +354,34 @@ pub(crate) mod tests {
         let started = Instant::now();
         assert!(turns.take(&at("a.example")).await.is_ok());
         assert_eq!(started.elapsed().as_secs(), 7);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_has_waited_for_long_stays_if_places_come_free_fast_enough() {
+        let turns = turns(1, 1);
+        let ends = async |tasks: u32, each: Duration| {
+            let tasks: Vec<_> = (0..tasks)
+                .map(|_| {
+                    tokio::spawn({
+                        let turns = turns.clone();
+                        async move {
+                            let _turn = turns.take(&at("a.example")).await?;
+                            tokio::time::sleep(each).await;
+                            Ok::<(), NoTurn>(())
+                        }
+                    })
+                })
+                .collect();
+            let mut later = 0;
+            for task in tasks {
+                later += u32::from(task.await.unwrap().is_err());
+            }
+            later
+        };
+        assert_eq!(ends(25, Duration::from_secs(1)).await, 0);
+        // One in 30 s, or ten in line: it takes too long for all but the first.
+        assert_eq!(ends(3, Duration::from_secs(30)).await, 2);
+        assert!(ends(100, Duration::from_secs(1)).await > 50);
     }
 
     #[tokio::test(start_paused = true)]
