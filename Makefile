@@ -11,7 +11,7 @@ SERVICES = deploy/local/services
 BUILT = $(shell cargo metadata --no-deps --format-version 1 | sed -n 's/.*"target_directory":"\([^"]*\)".*/\1/p')
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-faults soak ci fmt fmt-check lint doc up down
+.PHONY: help run test test-faults soak bench ci fmt fmt-check lint doc up down
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -30,6 +30,10 @@ test-faults: ## Kill, stop and cut workers, broker and database, and count what 
 soak: ## All faults mixed over 100,000 URLs, for MINUTES=10
 	cargo build --package fetchline --package fetchline-tests --bin fetchline --bin soak
 	$(BUILT)/debug/soak --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
+
+bench: ## What extraction costs beside a fetch, as a ratio
+	cargo build --release --package fetchline-tests --bin shop
+	cargo bench --package fetchline-tests --bench extraction
 
 ci: fmt-check lint doc test test-faults ## All that has to hold before a change lands
 

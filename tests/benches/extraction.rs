@@ -2,7 +2,7 @@
 //! both in one run, alternating. The shop runs in a process of its own, so that serving the page does not count; and
 //! what is fetched is only received, so that a worker's own work around a fetch does not count either.
 //!
-//!     cargo bench --package fetchline-tests --bench extraction
+//!     make bench
 
 use std::process::{Command, Stdio};
 use std::time::Duration;

@@ -59,6 +59,14 @@ async fn run(args: Args) -> anyhow::Result<bool> {
     };
     let database = MySqlPool::connect_lazy(&demo.services.database_url)?;
     let prices_before = count(&database, PRICES).await?;
+    let known = match &shop {
+        // As they were at the revision before.
+        Some((shop, revision)) => {
+            let changed = items::wrong(&database, shop, args.count, revision.saturating_sub(1)).await?;
+            args.count - changed.len() as u64
+        }
+        None => 0,
+    };
     let mut workers = Vec::new();
     for number in 1..=args.workers {
         workers.push(demo.worker(number, shop.is_some())?);
@@ -92,14 +100,17 @@ async fn run(args: Args) -> anyhow::Result<bool> {
     println!("ok              {} of {}", HumanCount(ok), HumanCount(published));
     println!("failed          {}  {}", HumanCount(rows - ok), others.join(", "));
     println!("rows            {} in the database", HumanCount(rows));
-    let wrong = match &shop {
-        Some((shop, revision)) => items::wrong(&database, shop, args.count, *revision).await?,
-        None => Vec::new(),
-    };
-    match shop {
-        Some(_) => {
+    let new_prices = count(&database, PRICES).await?.saturating_sub(prices_before);
+    let mut wrong = Vec::new();
+    match &shop {
+        Some((shop, revision)) => {
+            wrong = items::wrong(&database, shop, args.count, *revision).await?;
             let right = args.count - wrong.len() as u64;
             println!("items           {} of {} as the shop sells them", HumanCount(right), HumanCount(args.count));
+            // When all of them were there before, a tenth has another price now.
+            if known == args.count && *revision > 0 && new_prices != args.count.div_ceil(10) {
+                wrong.push(format!("{new_prices} new prices, and the shop has changed {}", args.count.div_ceil(10)));
+            }
         }
         None => {
             let found = sqlx::query_scalar("SELECT COUNT(*) FROM fetches WHERE run = ? AND product = 'found'");
@@ -107,7 +118,6 @@ async fn run(args: Args) -> anyhow::Result<bool> {
             println!("products        {} with a price", HumanCount(found.unsigned_abs()));
         }
     }
-    let new_prices = count(&database, PRICES).await?.saturating_sub(prices_before);
     println!("prices          {} new ones in the history", HumanCount(new_prices));
     println!("total time      {:.1} s, from the first line read to the last row", elapsed.as_secs_f64());
     println!("rate            {:.0} URLs/s", rows as f64 / elapsed.as_secs_f64());
