@@ -2,7 +2,7 @@
 
 use lol_html::html_content::Element;
 
-use crate::items;
+use crate::items::{self, MAX_NAMES, MAX_VALUE};
 
 /// Properties whose value is where an `a` element leads, not what it says.
 const LINKS: [&str; 10] = [
@@ -45,7 +45,8 @@ pub(crate) fn told(element: &Element<'_, '_>, syntax: Syntax) -> Told {
     };
     let names = |attribute: &str| -> Vec<String> {
         let text = get(element, attribute).unwrap_or_default();
-        text.split_whitespace().filter(|name| is_of_schema_org(name)).map(|n| items::last_part(n).to_owned()).collect()
+        let names = text.split_whitespace().filter(|name| is_of_schema_org(name));
+        names.map(|name| items::last_part(name).to_owned()).take(MAX_NAMES).collect()
     };
     let properties = names(properties);
     let value = value(element, &properties);
@@ -53,9 +54,14 @@ pub(crate) fn told(element: &Element<'_, '_>, syntax: Syntax) -> Told {
     Told { properties, thing, value }
 }
 
-/// An attribute's value, entities decoded.
+/// An attribute's value, cut where it is too long, entities decoded.
 pub(crate) fn get(element: &Element<'_, '_>, name: &str) -> Option<String> {
-    Some(htmlize::unescape_attribute(element.get_attribute(name)?).into_owned())
+    Some(decoded(&element.get_attribute(name)?))
+}
+
+/// A value as it stands in a page, cut where it is too long, entities decoded.
+pub(crate) fn decoded(value: &str) -> String {
+    htmlize::unescape_attribute(&value[..value.floor_char_boundary(MAX_VALUE)]).into_owned()
 }
 
 /// Where an element that has no text holds its value.
@@ -71,10 +77,10 @@ pub(crate) fn of_void(tag: &str) -> Option<&'static str> {
 
 /// Names without a prefix, or with one of schema.org: not OpenGraph's, which share the attribute with RDFa.
 fn is_of_schema_org(name: &str) -> bool {
-    !name.contains(':')
-        || name.starts_with("schema:")
-        || name.contains("//schema.org/")
-        || name.contains("//data-vocabulary.org/")
+    let Some((prefix, rest)) = name.split_once(':') else { return true };
+    let vocabulary = rest.trim_start_matches('/').split('/').next().unwrap_or_default().to_ascii_lowercase();
+    prefix.eq_ignore_ascii_case("schema")
+        || matches!(vocabulary.trim_start_matches("www."), "schema.org" | "data-vocabulary.org")
 }
 
 fn value(element: &Element<'_, '_>, properties: &[String]) -> Option<String> {
@@ -95,4 +101,28 @@ fn value(element: &Element<'_, '_>, properties: &[String]) -> Option<String> {
         _ => of_void(&tag)?,
     };
     get(element, attribute)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_other_vocabularies_are_left_out() {
+        for (name, expected) in [
+            ("Product", true),
+            ("schema:Product", true),
+            ("Schema:Product", true),
+            ("//schema.org/Product", true),
+            ("http://schema.org/Product", true),
+            ("https://Schema.org/Product", true),
+            ("HTTP://www.schema.org/Product", true),
+            ("http://data-vocabulary.org/Product", true),
+            ("http://example.org/schema.org/Product", false),
+            ("http://notschema.org/Product", false),
+            ("og:title", false),
+        ] {
+            assert_eq!(is_of_schema_org(name), expected, "{name}");
+        }
+    }
 }

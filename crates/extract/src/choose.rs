@@ -2,13 +2,17 @@
 //!
 //! A product that is part of another one (a variant, an accessory), that is related to another one, or that stands in a
 //! list of things is not. Of the rest, those count that the page points to: as its `mainEntity`, by its own address or
-//! canonical URL, or with its title, which holds their name; where it points to none, all of them. Of these the page is
-//! about the first one with a price, since reviews and ratings often tell the product once more, without; else about the
-//! first one. A variant that belongs to a group told beside it gives way to the group.
+//! canonical URL, or with its title, which holds their name, the longest where it holds several. Where it points to none
+//! of several, those count whose `url` does not lead to another page, as that of a tile does. Of these the page is about
+//! the first one with a price, since reviews and ratings often tell the product once more, without; else about the first
+//! one. A variant that belongs to a group told beside it gives way to the group.
 
 use url::Url;
 
-use crate::{items::Items, offers};
+use crate::{
+    items::Items,
+    offers::{self, Visits},
+};
 
 /// Types of products.
 const PRODUCTS: [&str; 10] = [
@@ -71,15 +75,24 @@ impl Page<'_> {
         if link.is_empty() || link.starts_with('#') {
             return false;
         }
-        self.address.join(link).is_ok_and(|url| {
-            let same = |other: &Url| place(other) == place(&url);
-            same(self.address) || self.canonical.as_ref().is_some_and(same)
-        })
+        self.address.join(link).is_ok_and(|url| self.is(&url))
     }
 
-    fn has_in_title(&self, name: &str) -> bool {
+    /// Whether a link leads to another page.
+    fn is_left_by(&self, link: &str) -> bool {
+        self.address.join(link.trim()).is_ok_and(|url| !self.is(&url))
+    }
+
+    fn is(&self, url: &Url) -> bool {
+        let same = |other: &Url| place(other) == place(url);
+        same(self.address) || self.canonical.as_ref().is_some_and(same)
+    }
+
+    /// How many characters of its titles are a name. None, where it is too short to mean anything.
+    fn in_title(&self, name: &str) -> Option<usize> {
         let name = name.trim().to_lowercase();
-        name.chars().count() >= 3 && self.titles.iter().any(|title| title.contains(&name))
+        let length = name.chars().count();
+        (length >= 3 && self.titles.iter().any(|title| title.contains(&name))).then_some(length)
     }
 }
 
@@ -93,21 +106,27 @@ pub(crate) fn main_product(items: &Items, page: &Page<'_>) -> Option<usize> {
     let candidates: Vec<usize> =
         items.all().filter(|&item| is_product(items, item) && !is_beside(items, item)).take(MAX_PRODUCTS).collect();
     let main: Vec<usize> = items.all().flat_map(|item| items.children(item, "mainEntity")).take(MAX_PRODUCTS).collect();
+    let in_title = |item: usize| items.text(item, &["name"]).and_then(|name| page.in_title(name));
+    let longest = candidates.iter().filter_map(|&item| in_title(item)).max();
     let pointed_to = |&&item: &&usize| {
         main.contains(&item)
             || items.id(item).is_some_and(|id| page.is_at(id))
             || ["url", "mainEntityOfPage"]
                 .iter()
                 .any(|link| items.text_or_id(item, link).is_some_and(|l| page.is_at(l)))
-            || items.text(item, &["name"]).is_some_and(|name| page.has_in_title(name))
+            || longest.is_some() && in_title(item) == longest
     };
-    let named: Vec<usize> = candidates.iter().filter(pointed_to).copied().collect();
-    let those = if named.is_empty() { &candidates } else { &named };
-    let has_price = |&&item: &&usize| offers::lowest(items, item).amount.is_some();
+    let mut those: Vec<usize> = candidates.iter().filter(pointed_to).copied().collect();
+    if those.is_empty() {
+        let is_tile = |item: usize| items.text_or_id(item, "url").is_some_and(|url| page.is_left_by(url));
+        those = candidates.iter().copied().filter(|&item| candidates.len() == 1 || !is_tile(item)).collect();
+    }
+    let mut visits = Visits::default();
+    let has_price = |&&item: &&usize| offers::lowest_within(items, item, &mut visits).amount.is_some();
     let chosen = if those.len() > 1 { those.iter().find(has_price) } else { None };
     let chosen = *chosen.or(those.first())?;
-    let group = items.children(chosen, "isVariantOf").find(|group| candidates.contains(group));
-    Some(group.unwrap_or(chosen))
+    let group = candidates.iter().find(|&&group| items.variants(group).any(|variant| variant == chosen));
+    Some(*group.unwrap_or(&chosen))
 }
 
 fn is_product(items: &Items, item: usize) -> bool {
@@ -180,6 +199,16 @@ mod tests {
                 r##"[{"@type":"WebPage","about":{"@type":"Product","@id":"#a"}},{"@type":"Product","@id":"#a","sku":"a"}]"##,
                 Some("a"),
             ),
+            (
+                r#"[{"@type":"Product","sku":"b","name":"Tea"},{"@type":"Product","sku":"a","name":"Green Tea"}]"#,
+                Some("a"),
+            ),
+            (r#"{"@type":"Product","sku":"a","url":"/p/other"}"#, Some("a")),
+            (r##"[{"@type":"Product","sku":"a","url":"#x"},{"@type":"Product","sku":"b","url":"/b"}]"##, Some("a")),
+            (
+                r#"[{"@type":"product","sku":"b","inProductGroupWithID":"g"},{"@type":"productgroup","sku":"a","productGroupID":"g"}]"#,
+                Some("a"),
+            ),
             (r#"{"@type":"Review","itemReviewed":{"@type":"Product","sku":"a"}}"#, Some("a")),
             (r#"{"@type":"Offer","itemOffered":{"@type":"Product","sku":"a"},"price":1}"#, Some("a")),
             (r#"{"@type":"Book","sku":"a","offers":{"price":1}}"#, Some("a")),
@@ -204,6 +233,7 @@ mod tests {
             r#"{"@type":"OfferCatalog","items":[{"@type":"Product","name":"Green Tea"}]}"#,
             r#"{"@type":"Organization","makesOffer":{"@type":"Offer","itemOffered":{"@type":"Product"}}}"#,
             r#"{"@type":"Book","name":"Green Tea"}"#,
+            r#"[{"@type":"Product","name":"Chai","url":"/chai"},{"@type":"Product","name":"Mate","url":"/mate"}]"#,
             r#"{"@type":"Article","name":"Green Tea","offers":{"price":1}}"#,
         ] {
             assert_eq!(chosen(block), None, "{block}");

@@ -72,11 +72,44 @@ const SIGNS: &[(&str, Option<&str>)] = &[
     ("Kr", None),
 ];
 
+/// Signs that several currencies share, and the codes that may stand beside them to tell which one is meant. Codes that
+/// are words ("TOP", "MOP") are left out.
+const SHARED: &[(&[&str], &[&str])] = &[
+    (
+        &["$", "＄"],
+        &[
+            "USD", "CAD", "AUD", "NZD", "HKD", "SGD", "TWD", "MXN", "ARS", "BRL", "CLP", "COP", "UYU", "DOP", "BBD",
+            "BMD", "BND", "BSD", "BZD", "FJD", "GYD", "JMD", "KYD", "LRD", "NAD", "SRD", "TTD", "XCD",
+        ],
+    ),
+    (&["¥", "￥"], &["JPY", "CNY"]),
+    (&["£"], &["GBP", "EGP", "GIP", "FKP", "SHP", "LBP", "SYP"]),
+    (&["Rs.", "Rs"], &["INR", "PKR", "LKR", "NPR", "MUR", "SCR"]),
+    (&["kr.", "kr", "Kr.", "Kr"], &["SEK", "NOK", "DKK", "ISK"]),
+];
+
 /// Codes that are also written in small letters within a text. Of the others some are words ("all", "top", "try").
 const ALSO_SMALL: [&str; 6] = ["EUR", "USD", "GBP", "CHF", "PLN", "CZK"];
 
 /// Currencies whose smallest coin is a thousandth, and whose prices are written so.
 const THOUSANDTHS: [&str; 6] = ["BHD", "JOD", "KWD", "LYD", "OMR", "TND"];
+
+/// Currencies that are priced without decimals, by ISO 4217 or in practice, where a coin that is worth little has gone.
+const WHOLE: [&str; 28] = [
+    "BIF", "CLP", "COP", "CRC", "DJF", "GNF", "HUF", "IDR", "IQD", "IRR", "ISK", "JPY", "KMF", "KRW", "LAK", "LBP",
+    "MMK", "PYG", "RSD", "RWF", "TZS", "UGX", "UZS", "VND", "VUV", "XAF", "XOF", "XPF",
+];
+
+/// The decimals that prices of a currency have.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Fraction {
+    /// Two, mostly; also where the currency is not known.
+    Usual,
+    /// Three.
+    Thousandths,
+    /// None: every price is a whole number.
+    None,
+}
 
 /// What stands for a currency at an edge of a text.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -85,6 +118,30 @@ pub(crate) struct Sign {
     pub(crate) code: Option<&'static str>,
     /// Its length in bytes.
     pub(crate) len: usize,
+    /// The codes it may stand for, where several currencies share it.
+    shared: &'static [&'static str],
+}
+
+impl Sign {
+    /// Whether the other one tells which of the currencies is meant that share this one.
+    pub(crate) fn may_be(&self, other: &Self) -> bool {
+        other.code.is_some_and(|code| self.shared.contains(&code))
+    }
+
+    fn of_code(code: &'static str) -> Self {
+        Self { code: Some(code), len: code.len(), shared: &[] }
+    }
+
+    fn known(sign: &str, code: Option<&'static str>) -> Self {
+        let shared = SHARED.iter().find(|(signs, _)| signs.contains(&sign)).map_or(&[][..], |(_, codes)| codes);
+        Self { code, len: sign.len(), shared }
+    }
+
+    /// The code that this sign stands for together with a word beside it: `MXN$`, `AU $`, `$ US`.
+    fn with(&self, word: &str, sign: &str) -> Option<&'static str> {
+        let known = || SIGNS.iter().find(|(known, _)| known.strip_suffix(sign) == Some(word))?.1;
+        written_code(word).or_else(known).filter(|code| !word.is_empty() && self.shared.contains(code))
+    }
 }
 
 /// The code in a field that holds nothing but a currency: a code in letters of any size, or a sign.
@@ -93,21 +150,29 @@ pub(crate) fn of_field(text: &str) -> Option<&'static str> {
     code(&text.to_ascii_uppercase()).or_else(|| beginning(text).filter(|sign| sign.len == text.len())?.code)
 }
 
-/// Whether prices in this currency have three decimals.
-pub(crate) fn has_thousandths(code: &str) -> bool {
-    THOUSANDTHS.contains(&code)
+/// The decimals of prices in a currency.
+pub(crate) fn fraction(code: Option<&str>) -> Fraction {
+    match code {
+        Some(code) if THOUSANDTHS.contains(&code) => Fraction::Thousandths,
+        Some(code) if WHOLE.contains(&code) => Fraction::None,
+        _ => Fraction::Usual,
+    }
 }
 
 /// The currency that a text begins with.
 pub(crate) fn beginning(text: &str) -> Option<Sign> {
     let ends_here = |len: usize| !text[len..].starts_with(char::is_alphabetic);
     if let Some(code) = text.get(..3).filter(|_| ends_here(3)).and_then(written_code) {
-        return Some(Sign { code: Some(code), len: 3 });
+        return Some(Sign::of_code(code));
     }
-    SIGNS
+    let &(sign, code) = SIGNS
         .iter()
-        .find(|(sign, _)| text.starts_with(sign) && (!sign.ends_with(char::is_alphabetic) || ends_here(sign.len())))
-        .map(|&(sign, code)| Sign { code, len: sign.len() })
+        .find(|(sign, _)| text.starts_with(sign) && (!sign.ends_with(char::is_alphabetic) || ends_here(sign.len())))?;
+    let known = Sign::known(sign, code);
+    let rest = text[sign.len()..].trim_start();
+    let word = &rest[..rest.find(|c: char| !c.is_alphabetic()).unwrap_or(rest.len())];
+    let clear = known.with(word, sign).filter(|_| word.len() > 1);
+    Some(clear.map_or(known, |code| Sign { len: text.len() - rest.len() + word.len(), ..Sign::of_code(code) }))
 }
 
 /// The currency that a text ends with.
@@ -115,12 +180,17 @@ pub(crate) fn ending(text: &str) -> Option<Sign> {
     let begins_here = |len: usize| !text[..text.len() - len].ends_with(char::is_alphabetic);
     let last = text.len().checked_sub(3).and_then(|at| text.get(at..));
     if let Some(code) = last.filter(|_| begins_here(3)).and_then(written_code) {
-        return Some(Sign { code: Some(code), len: 3 });
+        return Some(Sign::of_code(code));
     }
-    SIGNS
-        .iter()
-        .find(|(sign, _)| text.ends_with(sign) && (!sign.starts_with(char::is_alphabetic) || begins_here(sign.len())))
-        .map(|&(sign, code)| Sign { code, len: sign.len() })
+    let &(sign, code) = SIGNS.iter().find(|(sign, _)| {
+        text.ends_with(sign) && (!sign.starts_with(char::is_alphabetic) || begins_here(sign.len()))
+    })?;
+    let known = Sign::known(sign, code);
+    let rest = text[..text.len() - sign.len()].trim_end_matches([' ', ':']);
+    let word = rest.rsplit(|c: char| !c.is_alphabetic()).next().unwrap_or_default();
+    // The C of "C $5" is Canada's, but not that of "Vitamin C $5", and the A of "A $5 gift" nobody's.
+    let clear = known.with(word, sign).filter(|_| word.len() > 1 || word == rest && word != "A");
+    Some(clear.map_or(known, |code| Sign { len: text.len() - rest.len() + word.len(), ..Sign::of_code(code) }))
 }
 
 fn written_code(text: &str) -> Option<&'static str> {
@@ -168,6 +238,12 @@ mod tests {
             ("usd 5", Some(Some("USD"))),
             ("€5", Some(Some("EUR"))),
             ("kr 5", Some(None)),
+            ("$ MXN", Some(Some("MXN"))),
+            ("$US", Some(Some("USD"))),
+            ("$ CA", Some(Some("CAD"))),
+            ("$ TOP", Some(Some("USD"))),
+            ("$A", Some(Some("USD"))),
+            ("€ USD", Some(Some("EUR"))),
             ("EURAIL", None),
             ("top 5", None),
             ("Rsomething", None),
@@ -180,6 +256,15 @@ mod tests {
             ("5US$", Some(Some("USD"))),
             ("ab 5 zł", Some(Some("PLN"))),
             ("5 kr.", Some(None)),
+            ("AU $", Some(Some("AUD"))),
+            ("C $", Some(Some("CAD"))),
+            ("Vitamin C $", Some(Some("USD"))),
+            ("A $", Some(Some("USD"))),
+            ("MXN$", Some(Some("MXN"))),
+            ("COP: $", Some(Some("COP"))),
+            ("TOP $", Some(Some("USD"))),
+            ("CNY ¥", Some(Some("CNY"))),
+            ("SEK kr", Some(Some("SEK"))),
             ("aCHF", None),
             ("Ärmel", None),
             ("ö€", Some(Some("EUR"))),
@@ -197,5 +282,15 @@ mod tests {
         for (sign, code) in SIGNS {
             assert_eq!(code.and_then(super::code), *code, "{sign}");
         }
+    }
+
+    #[test]
+    fn every_code_and_every_shared_sign_is_one() {
+        for (signs, codes) in SHARED {
+            assert!(signs.iter().all(|sign| SIGNS.iter().any(|(known, _)| known == sign)), "{signs:?}");
+            assert!(codes.iter().all(|&code| super::code(code) == Some(code)), "{codes:?}");
+        }
+        assert!(WHOLE.into_iter().chain(THOUSANDTHS).all(|code| super::code(code) == Some(code)));
+        assert!(!WHOLE.iter().any(|code| THOUSANDTHS.contains(code)));
     }
 }

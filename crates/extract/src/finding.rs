@@ -52,6 +52,11 @@ impl Finding {
         }
     }
 
+    /// Whether anything tells that the product is to be had, or that it is not.
+    pub(crate) fn is_offered(&self) -> bool {
+        self.price.is_some() || self.availability.is_some()
+    }
+
     /// Whether two methods may tell the same product. Where both name it, by number or by name, they have to agree.
     pub(crate) fn may_be(&self, other: &Self) -> bool {
         let lower = |name: &String| name.to_lowercase();

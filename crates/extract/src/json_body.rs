@@ -17,6 +17,13 @@
 //! | URL | `url` |
 //!
 //! A `price` that is null, empty or no price makes it a product without a price.
+//!
+//! Two APIs of shops tell prices in a currency's smallest units, and are known by their keys:
+//!
+//! | | known by | read |
+//! |---|---|---|
+//! | Shopify's `/products/x.js` | `price_varies` and `compare_at_price_varies` beside a `price` in digits alone, the lowest of the `variants` | `12900` is 129.00, in every currency |
+//! | WooCommerce's Store API | no `price`, but `prices`, an object with `price` and `currency_minor_unit`, and the currency in it | `"1299"` with 2 is 12.99 |
 
 use jsonc_parser::{JsonObject, JsonValue};
 use memchr::memmem;
@@ -28,7 +35,7 @@ use crate::{
     finding::{Finding, Texts},
     handlers::Selected,
     items::Items,
-    json_ld, lenient_json,
+    json_ld, lenient_json, number,
     price::{self, Amount},
     product::Method,
     ruled::Ruled,
@@ -100,8 +107,8 @@ fn named<'v>(object: &'v JsonObject<'_>) -> Option<&'v str> {
 fn by_keys(object: &JsonObject<'_>, address: &Url) -> Option<Finding> {
     let currency = currency(object);
     let (amount, variants) = match object.get("price") {
-        Some(price) => (amount(price, currency), 1),
-        None => lowest(object.get_array("variants")?, currency)?,
+        Some(price) => of_shopify(object, currency).unwrap_or_else(|| (amount(price, currency), 1)),
+        None => of_woo_commerce(object).or_else(|| lowest(object.get_array("variants")?, currency))?,
     };
     let texts = Texts {
         name: Some(named(object)?),
@@ -135,6 +142,22 @@ fn amount(value: &JsonValue<'_>, known: Option<&'static str>) -> Option<Amount> 
         }
         value => price::exact(scalar(value)?, known),
     }
+}
+
+/// What Shopify tells of a product in cents. It writes prices so even in currencies that have none.
+fn of_shopify(object: &JsonObject<'_>, currency: Option<&'static str>) -> Option<(Option<Amount>, u32)> {
+    let is_its_own = ["price_varies", "compare_at_price_varies"].iter().all(|key| object.get_boolean(key).is_some());
+    let value = number::of_minor_units(object.get_number("price").filter(|_| is_its_own)?, 2)?;
+    let variants = object.get_array("variants").map_or(1, |variants| variants.iter().count().max(1));
+    Some((Some(Amount { value, currency }), u32::try_from(variants).unwrap_or(u32::MAX)))
+}
+
+/// What WooCommerce's Store API tells of a product, in units of which it says how small they are.
+fn of_woo_commerce(object: &JsonObject<'_>) -> Option<(Option<Amount>, u32)> {
+    let prices = object.get_object("prices")?;
+    let decimals = scalar(prices.get("currency_minor_unit")?)?.parse().ok()?;
+    let value = scalar(prices.get("price")?).and_then(|price| number::of_minor_units(price, decimals));
+    Some((value.map(|value| Amount { value, currency: currency(prices) }), 1))
 }
 
 fn lowest(variants: &jsonc_parser::JsonArray<'_>, currency: Option<&'static str>) -> Option<(Option<Amount>, u32)> {
@@ -216,6 +239,19 @@ mod tests {
             (r#"{"name":"a","price":{"value":5,"currency":"EUR"},"currency":"USD"}"#, "5 EUR 1"),
             (r#"{"name":"a","variants":[{"price":3},{"price":"2"},{}]}"#, "2 - 2"),
             (r#"{"name":"a","price":4,"variants":[{"price":3}]}"#, "4 - 1"),
+            (
+                r#"{"title":"a","price":12900,"price_varies":true,"compare_at_price_varies":false,"variants":[{},{}]}"#,
+                "129.00 - 2",
+            ),
+            (r#"{"title":"a","price":5,"price_varies":false,"compare_at_price_varies":false}"#, "0.05 - 1"),
+            (r#"{"title":"a","price":"129.00","price_varies":true,"compare_at_price_varies":false}"#, "129.00 - 1"),
+            (r#"{"title":"a","price":12900,"price_varies":true}"#, "12900 - 1"),
+            (r#"{"name":"a","prices":{"price":"1299","currency_code":"EUR","currency_minor_unit":2}}"#, "12.99 EUR 1"),
+            (r#"{"name":"a","prices":{"price":"1299","currency_code":"JPY","currency_minor_unit":0}}"#, "1299 JPY 1"),
+            (r#"{"name":"a","prices":{"price":"12.99","currency_minor_unit":2}}"#, "no price"),
+            (r#"{"name":"a","prices":{"price":"","currency_minor_unit":2}}"#, "no price"),
+            (r#"{"name":"a","prices":{"price":"1299","currency_minor_unit":9}}"#, "no price"),
+            (r#"{"name":"a","prices":{"price":"1299"}}"#, "none"),
             (r#"[{"name":"a","price":1}]"#, "1 - 1"),
             (r#"{"product":{"name":"a","price":1}}"#, "1 - 1"),
             (r#"{"item":{"name":"a","price":1}}"#, "1 - 1"),

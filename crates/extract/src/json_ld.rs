@@ -3,7 +3,7 @@
 use jsonc_parser::{JsonObject, JsonValue};
 
 use crate::{
-    items::{self, Items, Value},
+    items::{self, Items, MAX_NAMES, MAX_VALUE, Value},
     lenient_json,
 };
 
@@ -57,14 +57,15 @@ fn types(value: &JsonValue<'_>) -> Vec<String> {
         _ => None,
     };
     match value {
-        JsonValue::Array(array) => array.iter().filter_map(name).collect(),
+        JsonValue::Array(array) => array.iter().filter_map(name).take(MAX_NAMES).collect(),
         other => name(other).into_iter().collect(),
     }
 }
 
-/// Many sites write HTML entities into their JSON.
+/// Many sites write HTML entities into their JSON. Those without a semicolon are left alone where they may be a URL's
+/// parameters, as in attributes. What would be cut off is not decoded first.
 fn decoded(text: &str) -> String {
-    htmlize::unescape(text).into_owned()
+    htmlize::unescape_attribute(&text[..text.floor_char_boundary(MAX_VALUE)]).into_owned()
 }
 
 #[cfg(test)]
@@ -90,6 +91,7 @@ mod tests {
             r#"{"@type":"schema:Product","name":["Tea","Chai"]}"#,
             r#"{"@type":"Product","name":{"@list":["Tea"]}}"#,
             r#"{"@type":"Product","name":"&#84;ea"}"#,
+            r#"{"@type":"Product","name":["","Tea"]}"#,
         ] {
             let items = things(block);
             let names: Vec<_> =
@@ -102,6 +104,17 @@ mod tests {
     fn a_number_keeps_its_digits() {
         let items = things(r#"{"@type":"Offer","price":0.1000000000000000055511}"#);
         assert_eq!(items.text(0, &["price"]), Some("0.1000000000000000055511"));
+    }
+
+    #[test]
+    fn the_parameters_of_a_url_are_no_entities() {
+        for (url, expected) in [
+            ("/i?a=1&currency=EUR&copy=2", "/i?a=1&currency=EUR&copy=2"),
+            ("/i?a=1&amp;currency=EUR", "/i?a=1&currency=EUR"),
+        ] {
+            let items = things(&format!(r#"{{"@type":"Product","image":"{url}"}}"#));
+            assert_eq!(items.text(0, &["image"]), Some(expected));
+        }
     }
 
     #[test]

@@ -2,7 +2,8 @@
 //!
 //! Comments, trailing and missing commas, single quotes, raw line breaks and control characters in strings are taken
 //! by the parser as they come. What is wrapped around (`<!-- … -->`, `<![CDATA[ … ]]>`, a semicolon), several values in
-//! a row, and JSON whose quotes are HTML entities get a second try. A quote that nobody escaped is beyond repair.
+//! a row, JSON whose quotes are HTML entities, and what `json_repair.rs` mends get a second try. A quote that nobody escaped
+//! is beyond repair.
 //!
 //! The parser keeps numbers as they are written, so that a price never is a float on its way. serde_json does not,
 //! without its feature `arbitrary_precision`, which would change what every crate of the workspace gets as a number.
@@ -11,8 +12,11 @@ use std::borrow::Cow;
 
 use jsonc_parser::{JsonValue, ParseOptions};
 
-/// Bytes of JSON that are read. A tree takes up to 50 times its text, and what tells one product is smaller by far.
-const MAX_BYTES: usize = 1024 * 1024;
+use crate::json_repair;
+
+/// Bytes of JSON that are read of a page, in all its blocks. A tree takes up to 50 times its text, and what tells one
+/// product is smaller by far.
+pub(crate) const MAX_BYTES: usize = 256 * 1024;
 
 /// Reads JSON, and hands it on. `None` when it is none, or too long.
 pub(crate) fn read<T>(text: &str, with: impl FnOnce(JsonValue<'_>) -> T) -> Option<T> {
@@ -22,7 +26,7 @@ pub(crate) fn read<T>(text: &str, with: impl FnOnce(JsonValue<'_>) -> T) -> Opti
     if let Some(value) = parse(text) {
         return Some(with(value));
     }
-    let bare = unwrapped(text)?;
+    let (endless, bare) = unwrapped(text)?;
     if let Some(value) = parse(bare) {
         return Some(with(value));
     }
@@ -30,10 +34,21 @@ pub(crate) fn read<T>(text: &str, with: impl FnOnce(JsonValue<'_>) -> T) -> Opti
     if let Some(value) = parse(&listed) {
         return Some(with(value));
     }
-    match htmlize::unescape(bare) {
-        Cow::Owned(decoded) => parse(&decoded).map(with),
+    let decoded = match htmlize::unescape(bare) {
+        Cow::Owned(decoded) => Some(decoded),
         Cow::Borrowed(_) => None,
+    };
+    if let Some(value) = decoded.as_deref().and_then(parse) {
+        return Some(with(value));
     }
+    // What is missing may be the last bracket, and then the last one that is there is not the end.
+    let candidates = [Some(endless), Some(bare), decoded.as_deref()];
+    for json in candidates.into_iter().flatten().filter_map(json_repair::mended) {
+        if let Some(value) = parse(&json) {
+            return Some(with(value));
+        }
+    }
+    None
 }
 
 /// The value that an RFC 6901 JSON pointer leads to.
@@ -51,17 +66,18 @@ fn parse(text: &str) -> Option<JsonValue<'_>> {
     jsonc_parser::parse_to_value(text, &options).ok().flatten()
 }
 
-/// From the first bracket to the last.
-fn unwrapped(text: &str) -> Option<&str> {
+/// What begins with the first bracket, and what of it ends with the last one. The one that closes an array may be missing.
+fn unwrapped(text: &str) -> Option<(&str, &str)> {
     let brace = text.find('{')?;
     let end = text.rfind('}')? + 1;
     let before = text[..brace].trim_end();
     let is_array = before.ends_with('[') && !before.ends_with("CDATA[");
     if !is_array {
-        return text.get(brace..end);
+        return Some((text.get(brace..)?, text.get(brace..end)?));
     }
-    let closing = text[end..].find(']')?;
-    text.get(before.len() - 1..end + closing + 1)
+    let closing = text[end..].find(']').map_or(0, |closing| closing + 1);
+    let bracket = before.len() - 1;
+    Some((text.get(bracket..)?, text.get(bracket..end + closing)?))
 }
 
 #[cfg(test)]
@@ -73,6 +89,7 @@ mod tests {
         read(text, |value| match at(&value, "/a").or_else(|| at(&value, "/0/a"))? {
             JsonValue::String(text) => Some(text.to_string()),
             JsonValue::Number(text) => Some((*text).to_owned()),
+            JsonValue::Null => None,
             other => Some(format!("{other:?}")),
         })
         .flatten()
@@ -101,6 +118,15 @@ mod tests {
             "{\"b\":\"x\ny\u{1}\tz\",\"a\":1.10}",
             r#"{"b":"it\'s","a":1.10}"#,
             "{\"b\":1\n\"a\":1.10}",
+            r#"{"a":1.10}}"#,
+            r#"{"b":{"c":1},"a":1.10"#,
+            r#"[{"a":1.10}"#,
+            r#"{"b":[{"c":1],"a":1.10}"#,
+            r#"{"b":1,,"a":1.10}"#,
+            r#"{"b":,"a":1.10}"#,
+            r#"{"b":undefined,"a":1.10}"#,
+            r#"{"b":"\ud83c","a":1.10}"#,
+            "/* x */ {\"b\":undefined,\"a\":1.10}; //",
         ] {
             assert_eq!(a(text).as_deref(), Some("1.10"), "{text}");
         }

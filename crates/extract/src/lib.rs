@@ -21,8 +21,9 @@
 //! - *which number in a text is the price*: `price.rs`; *what a sign stands for*: `currency.rs`;
 //! - *which keys of a JSON body count*: `json_body.rs`.
 //!
-//! A page costs one pass of a streaming parser, and one that mentions no product costs a search for some words. Whatever
-//! a site sends, memory, depth and work are bounded, and nothing panics.
+//! A page costs a look at each of its tags, and one that mentions no product costs a search for some words. Only microdata,
+//! RDFa and rules cost a pass of a parser that knows which element stands in which. Whatever
+//! a site sends, memory ([`MOST_MEMORY`]), depth and work are bounded, and nothing panics.
 
 mod charset;
 mod content;
@@ -34,11 +35,13 @@ mod rule_file;
 mod host_pattern;
 mod page;
 mod markup;
+mod tags;
 mod handlers;
 mod attributes;
 mod scopes;
 mod json_body;
 mod lenient_json;
+mod json_repair;
 mod json_ld;
 mod items;
 mod choose;
@@ -61,3 +64,9 @@ pub use product::{
     Extraction, Field, MAX_AVAILABILITY, MAX_BRAND, MAX_CATEGORY, MAX_NAME, MAX_SKU, MAX_URL, Method, Product,
 };
 pub use rules::{Rules, RulesError};
+
+/// Bytes that an extraction takes at most beside the page itself, for pages of up to 10 MiB.
+///
+/// The things of four sources (`items.rs`, 4 MiB each) and a tree of JSON (`lenient_json.rs`, 50 times 256 KiB) are held
+/// at once. The parser's memory (`markup.rs`, 8 MiB) and a copy of the longest attribute are gone before there is a tree.
+pub const MOST_MEMORY: usize = 32 * 1024 * 1024;

@@ -9,9 +9,11 @@
 //! | `19,9` `19.99` `1234.567` `0.299` | a single one with other than three digits after it, with more than three before it, or after a lone 0, is the decimal separator | 19.9 |
 //! | `1.299` `1,299` | in text for people, a single one with exactly three digits after it parts thousands | 1299 |
 //! | `1.299` | in a field for machines (JSON, a `content` or `value` attribute), a single dot is always the decimal separator; a single comma is read as in text for people | 1.299 |
+//! | `12.990` `1,299` | in currencies that are priced without decimals (CLP, JPY, HUF …, see `currency.rs`), a single one with exactly three digits after it parts thousands, in a field for machines as well | 12990 |
+//! | `1.299` `1,299` | in currencies with thousandths (KWD …), a single one is always the decimal separator | 1.299 |
 //!
-//! In currencies with thousandths (`KWD 1.299`) a single separator is the decimal one. What a field for machines holds
-//! beside a bare number (`1.299 €`) makes it text for people.
+//! A rule holds for what those above it leave open, and the last two come first where the currency is known. What a
+//! field for machines holds beside a bare number (`1.299 €`) makes it text for people.
 //!
 //! More than four decimals other than 0, or more than 15 digits before the point, do not fit a price's column: that is
 //! no number here.
@@ -19,6 +21,8 @@
 use std::ops::Range;
 
 use rust_decimal::Decimal;
+
+use crate::currency::Fraction;
 
 /// Digits after the point, as in a DECIMAL(19,4).
 const MAX_DECIMALS: usize = 4;
@@ -67,20 +71,23 @@ pub(crate) fn all(text: &str) -> Vec<Range<usize>> {
     runs
 }
 
-/// Reads a number in text for people. Prices in currencies with `thousandths` have three decimals.
-pub(crate) fn shown(number: &str, thousandths: bool) -> Option<Decimal> {
+/// Reads a number in text for people.
+pub(crate) fn shown(number: &str, fraction: Fraction) -> Option<Decimal> {
     let separators: Vec<(usize, u8)> = number.bytes().enumerate().filter(|(_, byte)| !byte.is_ascii_digit()).collect();
     let Some(&(last_at, last)) = separators.last() else { return decimal(number, "") };
     let (whole, after) = (&number[..last_at], &number[last_at + 1..]);
     let earlier = &separators[..separators.len() - 1];
     let is_decimal = match last {
         b' ' | b'\'' => false,
-        _ if earlier.is_empty() => {
-            thousandths || after.len() != 3 || whole.len() > 3 || whole == "0" || whole.is_empty()
-        }
+        _ if earlier.is_empty() => fraction == Fraction::Thousandths || !parts_thousands(whole, after),
         _ => earlier.iter().all(|&(_, other)| other != last),
     };
     if is_decimal { decimal(&joined(whole)?, after) } else { decimal(&joined(number)?, "") }
+}
+
+/// Whether a single separator may part thousands.
+fn parts_thousands(before: &str, after: &str) -> bool {
+    after.len() == 3 && (1..=3).contains(&before.len()) && before != "0"
 }
 
 /// The digits of a whole number that is parted into groups: three in the last one, two (as in India) or three in those
@@ -102,17 +109,30 @@ fn joined(number: &str) -> Option<String> {
 }
 
 /// Reads a [bare](is_bare) number in a field for machines.
-pub(crate) fn exact(number: &str, thousandths: bool) -> Option<Decimal> {
+pub(crate) fn exact(number: &str, fraction: Fraction) -> Option<Decimal> {
     let run = all(number).into_iter().next()?;
+    let is_whole = |whole: &str, decimals: &str| fraction == Fraction::None && parts_thousands(whole, decimals);
     match number[run.clone()].split_once('.') {
-        Some((whole, decimals)) if is_digits(whole) && is_digits(decimals) => decimal(whole, decimals),
-        _ => shown(&number[run], thousandths),
+        Some((whole, decimals)) if is_digits(whole) && is_digits(decimals) && !is_whole(whole, decimals) => {
+            decimal(whole, decimals)
+        }
+        _ => shown(&number[run], fraction),
     }
 }
 
-/// Whether a text holds nothing but digits and separators.
+/// Reads a whole number of a currency's smallest units, of which 10 to the power of `decimals` are one.
+pub(crate) fn of_minor_units(number: &str, decimals: u32) -> Option<Decimal> {
+    if !is_digits(number) || decimals as usize > MAX_DECIMALS {
+        return None;
+    }
+    let mut value = decimal(number, "")?;
+    value.set_scale(decimals).ok()?;
+    Some(value)
+}
+
+/// Whether a text holds nothing but one number, in digits and separators.
 pub(crate) fn is_bare(text: &str) -> bool {
-    text.bytes().all(|byte| byte.is_ascii_digit() || matches!(byte, b'.' | b',' | b'\'' | b' '))
+    text.bytes().all(|byte| byte.is_ascii_digit() || matches!(byte, b'.' | b',' | b'\'' | b' ')) && all(text).len() == 1
 }
 
 /// Whether a number is written as `1.5e3`, as JSON allows.

@@ -1,5 +1,7 @@
 //! Which of a product's offers its price is.
 
+use std::collections::HashSet;
+
 use crate::{
     availability, currency,
     items::{Items, Value, last_part},
@@ -9,8 +11,12 @@ use crate::{
 /// How deep offers, and the things that tell a price, may lie in one another.
 const MAX_DEPTH: usize = 4;
 
-/// How many things are looked at on the way. Things that refer to each other in circles could go on for ever.
+/// How many things and values are looked at on the way, for all products of a page that are compared. A product has one
+/// offer, or one for each of its variants.
 const MAX_VISITS: usize = 2_000;
+
+/// Bytes of a value in which a price is looked for.
+const MAX_PRICE: usize = 1024;
 
 /// Charges that come on top of a price.
 const CHARGES: [&str; 2] = ["DeliveryChargeSpecification", "PaymentChargeSpecification"];
@@ -18,6 +24,9 @@ const CHARGES: [&str; 2] = ["DeliveryChargeSpecification", "PaymentChargeSpecifi
 /// Prices that are told beside the one to be paid.
 const NOT_TO_BE_PAID: [&str; 7] =
     ["ListPrice", "StrikethroughPrice", "RegularPrice", "MSRP", "SRP", "MinimumAdvertisedPrice", "InvoicePrice"];
+
+/// What tells that a price is that of a kilogram, or for members.
+const NOT_FOR_ALL: [&str; 2] = ["referenceQuantity", "validForMemberTier"];
 
 const OFFERS: [&str; 3] = ["Offer", "AggregateOffer", "OfferForPurchase"];
 
@@ -35,7 +44,12 @@ pub(crate) struct Deal<'a> {
 /// left out: amounts of two currencies do not compare. Of equal prices one that is in stock wins. Where nothing has a
 /// price, what the first offer tells.
 pub(crate) fn lowest(items: &Items, product: usize) -> Deal<'_> {
-    let mut search = Search { items, visits_left: MAX_VISITS, deals: Vec::new() };
+    lowest_within(items, product, &mut Visits::default())
+}
+
+/// The same with as many visits as are left.
+pub(crate) fn lowest_within<'a>(items: &'a Items, product: usize, visits: &mut Visits) -> Deal<'a> {
+    let mut search = Search { items, visits, seen: HashSet::new(), deals: Vec::new() };
     search.variants(product);
     if search.has_no_price() {
         search.offers(product, MAX_DEPTH);
@@ -61,13 +75,32 @@ pub(crate) fn lowest(items: &Items, product: usize) -> Deal<'_> {
     Deal { amount, availability: chosen.availability, sku: chosen.sku, count }
 }
 
-struct Search<'a> {
+/// How many more things and values may be looked at.
+#[derive(Debug)]
+pub(crate) struct Visits(usize);
+
+impl Default for Visits {
+    fn default() -> Self {
+        Self(MAX_VISITS)
+    }
+}
+
+impl Visits {
+    fn take(&mut self) -> Option<()> {
+        self.0 = self.0.checked_sub(1)?;
+        Some(())
+    }
+}
+
+struct Search<'a, 'v> {
     items: &'a Items,
-    visits_left: usize,
+    visits: &'v mut Visits,
+    /// Things that were visited. They may refer to each other in circles, or many of them to one.
+    seen: HashSet<usize>,
     deals: Vec<Deal<'a>>,
 }
 
-impl<'a> Search<'a> {
+impl<'a> Search<'a, '_> {
     fn has_no_price(&self) -> bool {
         self.deals.iter().all(|deal| deal.amount.is_none())
     }
@@ -78,8 +111,7 @@ impl<'a> Search<'a> {
             self.offers(variant, MAX_DEPTH);
         }
         if items.is_a(product, &["ProductGroup"]) {
-            for variant in items.all().filter(|&item| items.children(item, "isVariantOf").any(|group| group == product))
-            {
+            for variant in items.variants(product) {
                 self.offers(variant, MAX_DEPTH);
             }
         }
@@ -105,7 +137,7 @@ impl<'a> Search<'a> {
     }
 
     fn offer(&mut self, offer: usize, levels: usize) {
-        let Some(levels) = self.descend(levels) else { return };
+        let Some(levels) = self.descend(offer, levels) else { return };
         let items = self.items;
         let amount = self.amount(offer, &["lowPrice", "price"], levels).or_else(|| self.specified(offer, levels));
         let availability = items.text_or_id(offer, "availability");
@@ -127,15 +159,20 @@ impl<'a> Search<'a> {
 
     /// The first price among the properties of a thing.
     fn amount(&mut self, item: usize, properties: &[&str], levels: usize) -> Option<Amount> {
-        let levels = self.descend(levels)?;
         let items = self.items;
         let currency = items.text(item, &["priceCurrency", "currency"]).and_then(currency::of_field);
-        let mut of_value = |value: &Value| match value {
-            Value::Exact(text) => price::exact(text, currency),
-            Value::Shown(text) => price::shown(text, currency),
-            Value::Item(inner) => {
-                let inner = self.amount(items.resolve(*inner), &["price", "value", "minPrice"], levels)?;
-                Some(Amount { currency: inner.currency.or(currency), ..inner })
+        let beginning = |text: &'a str| &text[..text.floor_char_boundary(MAX_PRICE)];
+        let mut of_value = |value: &'a Value| {
+            self.visits.take()?;
+            match value {
+                Value::Exact(text) => price::exact(beginning(text), currency),
+                Value::Shown(text) => price::shown(beginning(text), currency),
+                Value::Item(inner) => {
+                    let inner = items.resolve(*inner);
+                    let levels = self.descend(inner, levels)?;
+                    let found = self.amount(inner, &["price", "value", "minPrice"], levels)?;
+                    Some(Amount { currency: found.currency.or(currency), ..found })
+                }
             }
         };
         properties.iter().find_map(|property| items.values(item, property).find_map(&mut of_value))
@@ -148,20 +185,25 @@ impl<'a> Search<'a> {
         let specs: Vec<usize> = items
             .children(offer, "priceSpecification")
             .filter(|&spec| {
-                !items.is_a(spec, &CHARGES) && !kind(spec).is_some_and(|kind| NOT_TO_BE_PAID.contains(&kind))
+                !items.is_a(spec, &CHARGES)
+                    && !NOT_FOR_ALL.iter().any(|property| items.has(spec, property))
+                    && !kind(spec).is_some_and(|kind| NOT_TO_BE_PAID.contains(&kind))
             })
             .collect();
         let sale = specs.iter().find(|&&spec| kind(spec) == Some("SalePrice"));
         let currency = items.text(offer, &["priceCurrency"]).and_then(currency::of_field);
         sale.into_iter().chain(&specs).find_map(|&spec| {
+            let levels = self.descend(spec, levels)?;
             let found = self.amount(spec, &["price", "minPrice"], levels)?;
             Some(Amount { currency: found.currency.or(currency), ..found })
         })
     }
 
-    fn descend(&mut self, levels: usize) -> Option<usize> {
-        self.visits_left = self.visits_left.checked_sub(1)?;
-        levels.checked_sub(1)
+    /// Goes one level deeper, to a thing that was not visited yet.
+    fn descend(&mut self, thing: usize, levels: usize) -> Option<usize> {
+        let levels = levels.checked_sub(1)?;
+        self.visits.take()?;
+        self.seen.insert(thing).then_some(levels)
     }
 }
 
@@ -207,6 +249,11 @@ mod tests {
                 "8 - - 1",
             ),
             (r#"{"priceSpecification":[{"@type":"DeliveryChargeSpecification","price":1},{"price":9}]}"#, "9 - - 1"),
+            (
+                r#"{"priceSpecification":[{"price":1,"referenceQuantity":{"value":1}},{"price":2,"validForMemberTier":"x"},{"price":9}]}"#,
+                "9 - - 1",
+            ),
+            (r#"{"priceSpecification":{"price":1,"referenceQuantity":{"value":1,"unitCode":"KGM"}}}"#, "none - 0"),
             (r#"{"price":{"@type":"MonetaryAmount","value":12.5,"currency":"CHF"}}"#, "12.5 CHF - 1"),
             (r#"{"price":"","availability":"SoldOut"}"#, "none SoldOut 0"),
             (r#"{"price":"on request"}"#, "none - 0"),
@@ -226,6 +273,10 @@ mod tests {
             (
                 r#"[{"@type":"ProductGroup","@id":"g","name":"Tea"},{"@type":"Product","isVariantOf":{"@id":"g"},"offers":{"price":3}}]"#,
                 "3 - - 1",
+            ),
+            (
+                r#"[{"@type":"ProductGroup","productGroupID":"g"},{"inProductGroupWithID":"g","offers":{"price":3}},{"inProductGroupWithID":"g","offers":{"price":2}},{"inProductGroupWithID":"h","offers":{"price":1}}]"#,
+                "2 - - 2",
             ),
             (
                 r#"{"@type":"ProductGroup","hasVariant":[{"offers":{"price":3}}],"offers":{"lowPrice":3,"offerCount":1}}"#,
@@ -251,5 +302,24 @@ mod tests {
             r#"[{{"@type":"Product","offers":{{"@id":"a"}}}},{{"@id":"a","offers":[{many}],"price":[{many}]}}]"#
         );
         assert_eq!(told(&block), "none - 0");
+    }
+
+    #[test]
+    fn what_many_refer_to_is_looked_at_once() {
+        let offers = r#"{"@id":"o"},{"price":{"@id":"p"}},"#.repeat(100);
+        let block = format!(
+            r#"[{{"@type":"Product","offers":[{offers}]}},{{"@id":"o","price":{{"@id":"p"}}}},{{"@id":"p","price":"x"}}]"#
+        );
+        let mut items = Items::default();
+        json_ld::add(&block, &mut items);
+        let mut visits = Visits::default();
+        assert_eq!(lowest_within(&items, 0, &mut visits).amount, None);
+        // The 201 things, each of the references to them, and the values.
+        assert!(MAX_VISITS - visits.0 < 550, "{}", visits.0);
+        for _ in 0..50 {
+            lowest_within(&items, 0, &mut visits);
+        }
+        assert_eq!(visits.0, 0);
+        assert_eq!(lowest_within(&items, 0, &mut visits).amount, None);
     }
 }

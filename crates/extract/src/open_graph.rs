@@ -35,9 +35,8 @@ impl<'a> OpenGraph<'a> {
     /// Whether the page is about a product: it says so, or it tells a price. A title alone is on every page.
     pub(crate) fn is_product(&self) -> bool {
         let kind = self.first(&["og:type"]).unwrap_or_default().to_ascii_lowercase();
-        kind == "product"
-            || kind == "og:product"
-            || kind.starts_with("product.")
+        // Not "product.group", which is a listing.
+        matches!(kind.as_str(), "product" | "og:product" | "product.item")
             || PRICES.iter().any(|price| self.first(&[&format!("{price}:amount")]).is_some())
     }
 
@@ -104,6 +103,8 @@ mod tests {
             ("og:type", "product", true),
             ("og:type", "og:product", true),
             ("og:type", "product.item", true),
+            ("og:type", "Product", true),
+            ("og:type", "product.group", false),
             ("og:type", "article", false),
             ("og:title", "Tea", false),
             ("og:price:amount", "5", true),

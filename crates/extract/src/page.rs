@@ -7,7 +7,7 @@ use crate::{
     choose::{self, Page},
     finding::{self, Finding, Texts},
     items::Items,
-    json_ld,
+    json_ld, lenient_json,
     markup::{self, Markup},
     open_graph::OpenGraph,
     product::Method,
@@ -22,45 +22,49 @@ const MENTIONS: [&str; 3] = ["roduct", "og:price", "offers"];
 
 /// Reads a page.
 pub(crate) fn read(html: &str, address: &Url, rule: Option<&Rule>, sources: &mut Sources) {
-    let (targets, places): (Vec<_>, Vec<_>) =
-        rule.into_iter().flat_map(|rule| &rule.html).map(|(target, place)| (*target, place)).unzip();
+    let places = rule.map(|rule| rule.html.as_slice()).unwrap_or_default();
     if places.is_empty() && !MENTIONS.iter().any(|mention| memmem::find(html.as_bytes(), mention.as_bytes()).is_some())
     {
         return;
     }
-    let mut markup = markup::read(html, &places);
+    let mut markup = markup::read(html, places);
+    let base = markup.base.as_deref().and_then(|link| finding::absolute(link, address));
+    let base = base.as_ref().unwrap_or(address);
     if let Some(rule) = rule {
+        let targets: Vec<_> = places.iter().map(|(target, _)| *target).collect();
         let selected = targets.iter().copied().zip(markup.places.drain(..));
         let found: Vec<_> = selected.filter_map(|(target, selected)| Some((target, selected?))).collect();
-        sources.set_rule(Ruled::of(rule, targets, &found, address));
+        sources.set_rule(Ruled::of(rule, targets, &found, base));
     }
-    tell(&markup, address, sources);
+    tell(&markup, address, base, sources);
 }
 
-fn tell(markup: &Markup, address: &Url, sources: &mut Sources) {
+/// `base` is what links start from.
+fn tell(markup: &Markup<'_>, address: &Url, base: &Url, sources: &mut Sources) {
     let graph = OpenGraph::new(&markup.meta);
     let titles = graph.title().into_iter().chain(markup.title.as_deref()).map(str::to_lowercase).collect();
-    let canonical = markup.canonical.as_deref().and_then(|link| finding::absolute(link, address));
+    let canonical = markup.canonical.as_deref().and_then(|link| finding::absolute(link, base));
     let page = Page { address, canonical, titles };
 
+    let mut room = lenient_json::MAX_BYTES;
     let (product_blocks, others): (Vec<_>, Vec<_>) =
         markup.json_ld.iter().partition(|block| block.contains("roduct") || block.contains("offers"));
-    let json_ld = things(&product_blocks);
+    let json_ld = things(product_blocks, &mut room);
     let syntaxes = [(Method::JsonLd, &json_ld), (Method::Microdata, &markup.microdata), (Method::Rdfa, &markup.rdfa)];
     for (method, items) in syntaxes {
         if let Some(product) = choose::main_product(items, &page) {
-            sources.add_if_the_same(method, schema::finding(items, product, address));
+            sources.add_if_the_same(method, schema::finding(items, product, base));
         }
     }
     // A title and an image are on every page: they tell no product, but complete one.
     if graph.is_product() {
-        sources.add(Method::OpenGraph, graph.finding(address));
+        sources.add(Method::OpenGraph, graph.finding(base));
     } else {
-        sources.add_detail(Method::OpenGraph, graph.finding(address));
+        sources.add_detail(Method::OpenGraph, graph.finding(base));
     }
     if sources.category_is_missing() {
-        let breadcrumbs: Vec<_> = others.into_iter().filter(|block| block.contains("BreadcrumbList")).collect();
-        let elsewhere = things(&breadcrumbs);
+        let breadcrumbs = others.into_iter().filter(|block| block.contains("BreadcrumbList"));
+        let elsewhere = things(breadcrumbs, &mut room);
         for (method, items) in syntaxes.into_iter().chain([(Method::JsonLd, &elsewhere)]) {
             let category = schema::breadcrumb(items, sources.name(), &page);
             sources.add_detail(method, Finding { category, ..Finding::default() });
@@ -69,13 +73,17 @@ fn tell(markup: &Markup, address: &Url, sources: &mut Sources) {
     let title = markup.title.as_deref().map(|title| graph.without_site(title));
     let html = Texts { name: title, ..Texts::default() };
     let url = page.canonical.map(String::from);
-    sources.add_detail(Method::Html, Finding { url, ..Finding::of(html, address) });
+    sources.add_detail(Method::Html, Finding { url, ..Finding::of(html, base) });
 }
 
-fn things(blocks: &[&String]) -> Items {
+/// The things of all blocks for which there is room.
+fn things<'a>(blocks: impl IntoIterator<Item = &'a &'a str>, room: &mut usize) -> Items {
     let mut items = Items::default();
     for block in blocks {
-        json_ld::add(block, &mut items);
+        if let Some(left) = room.checked_sub(block.len()) {
+            *room = left;
+            json_ld::add(block, &mut items);
+        }
     }
     items
 }

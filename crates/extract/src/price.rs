@@ -1,9 +1,12 @@
 //! Prices out of text, by decimal digits alone.
 //!
-//! Of several numbers in a text the first one that stands beside a currency is the price, else the first one that
-//! stands alone, else the first one. A percentage is none, nor is a negative number.
-
-use std::ops::Range;
+//! Of several numbers in a text the first one that stands beside a currency is the price, else one that is beside it
+//! for a unit of measure (`39,98 €/kg`), else the first one that stands alone, else the first one. The lower end of a
+//! range has the currency behind its upper end (`12,99 – 15,99 €`).
+//!
+//! No price is a percentage, a negative number, and, unless a currency is beside it, a date, a part of a telephone
+//! number or of another row (`030 1234567`, `2-3`, `10:30`), and a number of units (`2 Tage`, `10 pcs`). What says that
+//! the price is to be asked for ("on request") leaves only a number before it that is beside a currency.
 
 use rust_decimal::Decimal;
 
@@ -19,6 +22,36 @@ const MAX_TEXT: usize = 500;
 const FREE: [&str; 10] =
     ["free", "gratis", "kostenlos", "kostenfrei", "gratuit", "gratuito", "grátis", "zdarma", "za darmo", "бесплатно"];
 
+/// What says that a price is to be asked for, parted by bars.
+const ON_REQUEST: &str = "\
+    on request|upon request|on application|request a quote|call for|call us|ask for price|ask for a quote|contact us|\
+    contact for|enquire|inquire|auf anfrage|preis anfragen|auf nachfrage|kontaktieren sie uns|\
+    sur demande|nous consulter|sur devis|nous contacter|a consultar|consultar precio|bajo consulta|\
+    a petición|sob consulta|su richiesta|op aanvraag|na zapytanie|na dotaz|på förfrågan|\
+    på forespørgsel|på forespørsel|по запросу|问价|お問い合わせ";
+
+/// What says that a price is the lowest of several. These and [`TO`] are all that may stand around the number in a
+/// field for machines.
+const FROM: &str = "from von starting at ab à a partir de dès desde da od vanaf fra från alk от az";
+
+/// What stands between the ends of a range.
+const TO: &str = "- ~ 〜 ～ to bis à a au do tot til till hasta até";
+
+/// Units of measure that a price may be for beside the price of the whole.
+const MEASURES: &str = "\
+    kg g mg l dl cl ml m cm mm km m² m³ qm lfm lb lbs oz ounce fl gal kilo kilogramm gramm liter litre litro litri \
+    litr meter metre metro";
+
+/// Other units that make a number a quantity.
+const UNITS: &str = "\
+    pc pcs piece pieces stk stück pièces piezas pezzi szt ks stuks tage tagen tag werktage werktagen wochen \
+    woche monate stunden days day weeks week months hours jours días giorni dagen dni uhr";
+
+/// Months in English and German, and how both shorten them.
+const MONTHS: &str = "\
+    january february march april may june july august september october november december januar februar \
+    märz mai juni juli oktober dezember jan feb apr jun jul aug sep sept oct okt nov dec dez mar";
+
 /// A price, with the currency that was known or that its text tells.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Amount {
@@ -33,9 +66,11 @@ pub(crate) fn exact(text: &str, currency: Option<&'static str>) -> Option<Amount
     let value = if number::is_scientific(number) {
         number::scientific(number)
     } else if number::is_bare(number) {
-        number::exact(number, currency.is_some_and(currency::has_thousandths))
+        let is_other = is_in_row("", number, "", false) || is_date("", number, "");
+        number::exact(number, currency::fraction(currency)).filter(|_| !is_other)
     } else {
-        return in_text(&text, currency);
+        // A number among other words is rather a telephone's or a date's, unless a currency is beside it.
+        return in_text(&text, currency, if is_without_words(&text) { Rank::Alone } else { Rank::PerMeasure });
     };
     let value = value.filter(|_| !text.starts_with('-'))?;
     Some(Amount { value, currency })
@@ -43,41 +78,67 @@ pub(crate) fn exact(text: &str, currency: Option<&'static str>) -> Option<Amount
 
 /// The price in a text for people. A `currency` that is known from elsewhere wins over one in the text.
 pub(crate) fn shown(text: &str, currency: Option<&'static str>) -> Option<Amount> {
-    in_text(&plain(text)?, currency)
+    in_text(&plain(text)?, currency, Rank::Glued)
 }
 
-fn in_text(text: &str, known: Option<&'static str>) -> Option<Amount> {
-    let mut best: Option<(Rank, Range<usize>, Option<Sign>)> = None;
-    for run in number::all(text) {
-        let (before, after) = (&text[..run.start], &text[run.end..]);
+/// The price in a text, unless it is less likely than `least`.
+fn in_text(text: &str, known: Option<&'static str>, least: Rank) -> Option<Amount> {
+    let Some((number, sign)) = likeliest(text, least) else {
+        return is_free(text).then_some(Amount { value: Decimal::ZERO, currency: known });
+    };
+    let currency = known.or_else(|| sign?.code);
+    let value = number::shown(number, currency::fraction(currency))?;
+    Some(Amount { value, currency })
+}
+
+/// The first of the likeliest numbers.
+fn likeliest(text: &str, mut least: Rank) -> Option<(&str, Option<Sign>)> {
+    let mut runs = number::all(text);
+    if is_on_request(text) {
+        runs.truncate(runs.partition_point(|run| !is_on_request(&text[..run.start])));
+        least = least.min(Rank::PerMeasure);
+    }
+    let mut best: Option<(Rank, &str, Option<Sign>)> = None;
+    // The end of the last number that is a part of a row: what follows a space is the row's as well.
+    let mut row_end = None;
+    for (at, run) in runs.iter().enumerate() {
+        let (before, number, after) = (&text[..run.start], &text[run.clone()], &text[run.end..]);
         if after.trim_start().starts_with('%') || is_negative(before) {
             continue;
         }
-        let sign = sign_beside(before, after);
+        let upper = runs.get(at + 1).filter(|upper| {
+            is_one_of(TO, Some(text[run.end..upper.start].trim())) && are_alike(number, &text[(*upper).clone()])
+        });
+        let is_range = upper.is_some() && (!is_whole(number) || may_begin_a_range(before));
+        let behind = upper.map_or(after, |upper| &text[upper.end..]);
+        let sign = sign_beside(before, after).or_else(|| sign_behind(behind).filter(|_| is_range));
+        let follows_row = is_whole(number) && row_end.is_some_and(|end: usize| text[end..run.start].trim().is_empty());
         let rank = match sign {
+            Some(_) if is_per_measure(before, after) => Rank::PerMeasure,
             Some(_) => Rank::BesideCurrency,
-            None if is_glued(before, after) => Rank::Glued,
+            None if follows_row || is_in_row(before, number, after, is_range) => {
+                row_end = Some(run.end);
+                continue;
+            }
+            None if is_date(before, number, after) || is_quantity(behind) => continue,
+            None if is_glued(before, after) || is_per_measure(before, after) => Rank::Glued,
             None => Rank::Alone,
         };
-        if best.as_ref().is_none_or(|(other, ..)| rank < *other) {
-            best = Some((rank, run, sign));
+        if rank <= least && best.is_none_or(|(other, ..)| rank < other) {
+            best = Some((rank, number, sign));
         }
     }
-    match best {
-        Some((_, run, sign)) => {
-            let currency = known.or_else(|| sign?.code);
-            let value = number::shown(&text[run], currency.is_some_and(currency::has_thousandths))?;
-            Some(Amount { value, currency })
-        }
-        None => is_free(text).then_some(Amount { value: Decimal::ZERO, currency: known }),
-    }
+    best.map(|(_, number, sign)| (number, sign))
 }
 
 /// How likely a number is the price; the least is the likeliest.
-#[derive(Eq, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Copy, Eq, Ord, PartialEq, PartialOrd)]
 enum Rank {
     BesideCurrency,
+    /// Beside a currency, for a unit of measure.
+    PerMeasure,
     Alone,
+    /// A part of a word, or for a unit of measure.
     Glued,
 }
 
@@ -100,18 +161,124 @@ fn digit(c: char, zero: char) -> char {
     char::from_digit(u32::from(c) - u32::from(zero), 10).unwrap_or(c)
 }
 
-/// The currency next to a number: before it (`EUR 5`, `from $5`), or after it (`5 €`, `5,- €`).
+/// The currency next to a number: before it (`EUR 5`, `from $5`), or behind it (`5 €`, `5,- €`). One that is clear wins
+/// over a sign that several share (`$5 MXN`).
 fn sign_beside(before: &str, after: &str) -> Option<Sign> {
     let before = before.strip_suffix('-').unwrap_or(before);
-    if let Some(sign) = currency::ending(before.trim_end_matches([' ', ':', '='])) {
-        return Some(sign);
-    }
+    let Some(sign) = currency::ending(before.trim_end_matches([' ', ':', '='])) else { return sign_behind(after) };
+    let after = after.trim_start_matches([' ', '(']);
+    sign_behind(after).filter(|other| sign.may_be(other) && !is_of_the_next(after, other)).or(Some(sign))
+}
+
+fn sign_behind(after: &str) -> Option<Sign> {
     let dashes = after.strip_prefix(['.', ',']).filter(|rest| rest.starts_with('-'));
     let rest = dashes.map_or(after, |rest| rest.trim_start_matches('-'));
     let sign = currency::beginning(rest.trim_start())?;
     // In "2 $5" the sign is that of the 5.
     let next = rest.trim_start()[sign.len..].bytes().next();
     (!rest.starts_with(' ') || !next.is_some_and(|byte| byte.is_ascii_digit())).then_some(sign)
+}
+
+/// Whether a sign behind a number that has one before it is that of a number behind it, as in `$5 CAD 7` and `$5 CAD $7`.
+fn is_of_the_next(after: &str, sign: &Sign) -> bool {
+    let rest = after.trim_start_matches([' ', '.', ',', '-']).get(sign.len..).unwrap_or_default();
+    let rest = rest.trim_start();
+    let rest = currency::beginning(rest).map_or(rest, |sign| rest[sign.len..].trim_start());
+    rest.starts_with(|c: char| c.is_ascii_digit())
+}
+
+/// Whether two numbers are written with as many decimals, as those of a range are.
+fn are_alike(one: &str, other: &str) -> bool {
+    let decimals =
+        |number: &str| number.rfind(['.', ',']).map(|at| number.len() - at - 1).filter(|digits| *digits != 3);
+    decimals(one) == decimals(other)
+}
+
+/// Whether a whole number may be the lower end of a range of prices: the 2 of "Pack of 2 - 15 €" is none.
+fn may_begin_a_range(before: &str) -> bool {
+    let before = before.trim_end();
+    before.is_empty() || before.ends_with(':') || is_one_of(FROM, last_word(before))
+}
+
+/// Whether a price is for a unit of measure: `39,98 €/kg`, `(39,98 € * / 100 ml)`, `39,98 € pro kg`, `1 kg = 39,98 €`.
+fn is_per_measure(before: &str, after: &str) -> bool {
+    let before = before.trim_end();
+    let before = currency::ending(before).map_or(before, |sign| &before[..before.len() - sign.len]);
+    let equated = before.trim_end().strip_suffix('=');
+    if equated.is_some_and(|what| is_one_of(MEASURES, last_word(what))) {
+        return true;
+    }
+    let after = after.trim_start();
+    let after = currency::beginning(after).map_or(after, |sign| &after[sign.len..]).trim_start_matches([' ', '*']);
+    let per = ["/", "pro ", "per ", "je ", "par ", "le ", "por ", "al ", "za "]
+        .iter()
+        .find_map(|per| after.strip_prefix(per));
+    per.is_some_and(|rest| {
+        let rest = rest.trim_start_matches(|c: char| c.is_ascii_digit() || matches!(c, ' ' | '.' | ','));
+        is_one_of(MEASURES, first_word(rest))
+    })
+}
+
+/// Whether a number is a part of several that are no prices: `1-800-555`, `2/3`, `10:30`, `2024-12-24`, and `030`, which
+/// no price begins as. `12.99-15.99` is a range.
+fn is_in_row(before: &str, number: &str, after: &str, is_range: bool) -> bool {
+    let joint = ['-', '/', ':'];
+    let is_whole = is_whole(number);
+    let after_one = before.strip_suffix(joint).is_some_and(|rest| rest.ends_with(|c: char| c.is_ascii_digit()));
+    let before_one = after.strip_prefix(joint).is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()));
+    after_one || before_one && (is_whole || !is_range) || is_whole && number.len() > 1 && number.starts_with('0')
+}
+
+/// Whether a number is a date or a part of one: `24.12.`, `24.12.2024`, `24. Dezember`, `December 24`.
+fn is_date(before: &str, number: &str, after: &str) -> bool {
+    let groups: Vec<&str> = number.split('.').collect();
+    let within =
+        |text: &str, max: u8| text.len() <= 2 && text.parse().is_ok_and(|value: u8| (1..=max).contains(&value));
+    match groups[..] {
+        [day, month] => within(day, 31) && within(month, 12) && after.starts_with('.'),
+        [day, month, year] => within(day, 31) && within(month, 12) && matches!(year.len(), 0 | 2 | 4),
+        [one] if within(one, 31) || one.len() == 4 => {
+            is_one_of(MONTHS, first_word(after.trim_start_matches('.'))) || is_one_of(MONTHS, last_word(before))
+        }
+        _ => false,
+    }
+}
+
+/// Whether a number counts or measures something.
+fn is_quantity(after: &str) -> bool {
+    after.trim_start().starts_with('%') || is_one_of(MEASURES, first_word(after)) || is_one_of(UNITS, first_word(after))
+}
+
+fn is_whole(number: &str) -> bool {
+    !number.contains(['.', ','])
+}
+
+fn is_on_request(text: &str) -> bool {
+    let text = text.to_lowercase();
+    ON_REQUEST.split('|').any(|phrase| text.contains(phrase))
+}
+
+/// Whether a text has no words but those of "from" and "to".
+fn is_without_words(text: &str) -> bool {
+    text.split(is_no_letter).all(|word| word.is_empty() || is_one_of(FROM, Some(word)) || is_one_of(TO, Some(word)))
+}
+
+/// The word that a text begins with, behind spaces.
+fn first_word(text: &str) -> Option<&str> {
+    text.trim_start().split(is_no_letter).next()
+}
+
+/// The word that a text ends with, before spaces.
+fn last_word(text: &str) -> Option<&str> {
+    text.trim_end().rsplit(is_no_letter).next()
+}
+
+fn is_no_letter(c: char) -> bool {
+    !(c.is_alphabetic() || matches!(c, '²' | '³'))
+}
+
+fn is_one_of(list: &str, word: Option<&str>) -> bool {
+    word.map(str::to_lowercase).is_some_and(|word| list.split(' ').any(|known| known == word))
 }
 
 /// Whether a number is part of a word, such as `A4` and `100g`.
@@ -200,6 +367,168 @@ mod tests {
         ] {
             assert_eq!(told(shown(text, None)), expected, "{text:?}");
         }
+    }
+
+    #[test]
+    fn what_is_to_be_asked_for_has_no_price() {
+        for text in [
+            "Preis auf Anfrage, Tel. 030 1234567",
+            "Auf Anfrage (Tel. 030 1234567)",
+            "Price on request (min. 10 pcs)",
+            "Price on request (shipping 5 €)",
+            "Call for price 1-800-555-1234",
+            "Prix sur demande, 2 pièces",
+            "a consultar 12",
+            "Prezzo su richiesta 2024",
+            "PRIJS OP AANVRAAG 12",
+            "Cena na zapytanie 48",
+            "Contact us: 12345",
+        ] {
+            assert_eq!((shown(text, Some("EUR")), exact(text, Some("EUR"))), (None, None), "{text:?}");
+        }
+        assert_eq!(told(shown("19,99 €, größere Mengen auf Anfrage", None)), "19.99 EUR");
+    }
+
+    #[test]
+    fn dates_quantities_and_telephones_are_no_prices() {
+        for text in [
+            "Lieferzeit 2-3 Tage",
+            "Lieferzeit 2 - 3 Tage",
+            "Lieferzeit 2 Tage",
+            "Ausverkauft – wieder da am 24.12.",
+            "Ausverkauft bis 24.12.2024",
+            "Available from 24 December 2024",
+            "wieder da: 24. Dezember",
+            "24.12.",
+            "24.12.24",
+            "030",
+            "2024-12-24",
+            "24/12/2024",
+            "10:30",
+            "Tel. 030 1234567",
+            "+1 800-555-1234",
+            "1/2",
+            "Tea 100 g",
+        ] {
+            assert_eq!((shown(text, Some("EUR")), exact(text, Some("EUR"))), (None, None), "{text:?}");
+        }
+        for (text, expected) in [
+            ("Lieferzeit 2-3 Tage, 19,99", "19.99"),
+            ("ab 24.12. nur 19,99", "19.99"),
+            ("5 € bis 24.12.2024", "5 EUR"),
+            ("$24.12.", "24.12 USD"),
+            ("12-Pack 5 €", "5 EUR"),
+        ] {
+            assert_eq!(told(shown(text, None)), expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_range_gives_its_lower_end() {
+        for (text, expected) in [
+            ("12,99 – 15,99 €", "12.99 EUR"),
+            ("12,99–15,99 €", "12.99 EUR"),
+            ("ab 12,99 bis 15,99 €", "12.99 EUR"),
+            ("from 12.99 to 15.99 USD", "12.99 USD"),
+            ("1,299.00 - 1,499.00 USD", "1299.00 USD"),
+            ("999 - 1.299 €", "999 EUR"),
+            ("Preis: 10 - 15 €", "10 EUR"),
+            ("12-15 €", "12 EUR"),
+            ("von 10 bis 20 Euro", "10 EUR"),
+            ("€12-15", "12 EUR"),
+            ("12.99-15.99", "12.99"),
+            ("Pack of 2 - 15 €", "15 EUR"),
+            ("Price 1,299 - 1,499 USD", "1299 USD"),
+            ("1,299-1,499", "1299"),
+            ("5 - 10 % off, 12.99", "12.99"),
+            ("12.99 - 20 % off", "12.99"),
+            ("$12 - 20 % off", "12 USD"),
+            ("12.99 - 3 days", "12.99"),
+            ("12,99 - 15,99 CHF", "12.99 CHF"),
+            ("12,99 $ à 15,99 $ CA", "12.99 USD"),
+        ] {
+            assert_eq!(told(shown(text, None)), expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn the_price_of_a_unit_of_measure_comes_after_that_of_the_whole() {
+        for (text, expected) in [
+            ("(1 kg = 39,98 €) 19,99 €", "19.99 EUR"),
+            ("(1 kg = €39.98) €19.99", "19.99 EUR"),
+            ("19,99 € (39,98 €/kg)", "19.99 EUR"),
+            ("39,98 €/kg, 19,99 €", "19.99 EUR"),
+            ("Inhalt: 0.5 Liter (39,98 € * / 1 Liter) 19,99 € *", "19.99 EUR"),
+            ("39,98 € pro 100 ml 19,99 €", "19.99 EUR"),
+            ("39,98 €/kg", "39.98 EUR"),
+            ("(1 kg = 39,98) 19,99", "19.99"),
+            ("100 g, 3,98 €/100 g", "3.98 EUR"),
+            ("Price = 5 €", "5 EUR"),
+            ("5 €/Stück, 4 € Versand", "5 EUR"),
+        ] {
+            assert_eq!(told(shown(text, None)), expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_clear_wins_over_a_sign_that_several_currencies_share() {
+        for (text, expected) in [
+            ("AU $12.99", "12.99 AUD"),
+            ("C $12.99", "12.99 CAD"),
+            ("MXN$ 1,299", "1299 MXN"),
+            ("$1,299.00 MXN", "1299.00 MXN"),
+            ("$1,299.00MXN", "1299.00 MXN"),
+            ("$ 12.990 COP", "12990 COP"),
+            ("12,99 $CA", "12.99 CAD"),
+            ("¥99 CNY", "99 CNY"),
+            ("kr 129 SEK", "129 SEK"),
+            ("129 kr DKK", "129 DKK"),
+            ("$1,299.00 (MXN)", "1299.00 MXN"),
+            ("$5 CAD 7", "5 USD"),
+            ("$5 CAD $7", "5 USD"),
+            ("$5 (CAD 7)", "5 USD"),
+            ("$5 €4", "5 USD"),
+            ("$5 (4 €)", "5 USD"),
+            ("$5 TOP quality", "5 USD"),
+            ("-AU $5", ""),
+        ] {
+            assert_eq!(told(shown(text, None)), expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_text_in_a_field_for_machines_needs_a_currency_beside_its_number() {
+        for (text, expected) in [
+            ("from 12.99", "12.99"),
+            ("ab 12,99 bis 15,99", "12.99"),
+            ("12.99 - 15.99", "12.99"),
+            ("12,99 *", "12.99"),
+            ("Now only 12.99 €", "12.99 EUR"),
+            ("Price: USD 12.99", "12.99 USD"),
+            ("Model 12", ""),
+            ("12.99 incl. VAT", ""),
+            ("A4", ""),
+            ("030 1234567", ""),
+        ] {
+            assert_eq!(told(exact(text, None)), expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn currencies_without_decimals_part_thousands_in_fields_for_machines_too() {
+        for (text, currency, expected) in [
+            ("12.990", "CLP", "12990 CLP"),
+            ("12,990", "COP", "12990 COP"),
+            ("129.000", "IDR", "129000 IDR"),
+            ("1.299", "HUF", "1299 HUF"),
+            ("1299.000", "JPY", "1299.000 JPY"),
+            ("12.99", "HUF", "12.99 HUF"),
+            ("0.299", "JPY", "0.299 JPY"),
+            ("12.990", "EUR", "12.990 EUR"),
+        ] {
+            assert_eq!(told(exact(text, Some(currency))), expected, "{text:?} {currency}");
+        }
+        assert_eq!(told(shown("12.990", Some("CLP"))), "12990 CLP");
     }
 
     #[test]

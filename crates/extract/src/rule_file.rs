@@ -23,7 +23,9 @@ impl Rules {
         let (document, errors) = DeTable::parse_recoverable(text);
         let mut reader = Reader { text, rule: None, faults: Vec::new() };
         for error in &errors {
-            reader.fault(error.span().unwrap_or(0..0), error.message().to_owned());
+            let at = error.span().unwrap_or(0..0);
+            reader.rule = rule_above(text, at.start);
+            reader.fault(at, error.message().to_owned());
         }
         // What was not read well would only look wrong in more ways.
         if errors.is_empty() {
@@ -36,6 +38,16 @@ impl Rules {
         faults.sort_by_key(|fault| fault.line);
         Err(RulesError { file: file_name.to_owned(), faults })
     }
+}
+
+/// The rule whose header is the last one above a fault of syntax, where nothing was read that could say it. None when
+/// that header is at fault itself.
+fn rule_above(text: &str, at: usize) -> Option<String> {
+    let is_header = |line: &&str| line.trim_start().starts_with('[');
+    let line_end = text.get(at..)?.find('\n').map_or(text.len(), |newline| at + newline);
+    let header = text.get(..line_end)?.lines().rev().find(is_header)?;
+    let table = DeTable::parse(header).ok()?;
+    table.get_ref().keys().next().map(|key| key.get_ref().to_string())
 }
 
 struct Reader<'t> {
@@ -116,6 +128,9 @@ impl Reader<'_> {
     ) -> Vec<(Target, T)> {
         let mut fields = Vec::new();
         let Some(table) = self.table(value) else { return fields };
+        if table.is_empty() {
+            self.fault(value.span(), format!("`{kind}` is empty"));
+        }
         for (key, value) in table {
             let name = key.get_ref().as_ref();
             let Some(&(_, target)) = Target::NAMES.iter().find(|(known, _)| *known == name) else {
@@ -145,7 +160,7 @@ impl Reader<'_> {
         for (key, value) in table {
             match key.get_ref().as_ref() {
                 "selector" => selector = self.selector(value),
-                "attribute" => attribute = self.string(value).map(str::to_ascii_lowercase),
+                "attribute" => attribute = self.attribute(value),
                 other => {
                     self.fault(key.span(), format!("unknown key `{other}`; there are selector and attribute"));
                 }
@@ -155,6 +170,14 @@ impl Reader<'_> {
             self.fault(value.span(), "`selector` is missing".to_owned());
         }
         Some(Place { selector: selector?, attribute })
+    }
+
+    fn attribute(&mut self, value: &Value<'_>) -> Option<String> {
+        let name = self.string(value)?.trim();
+        if name.is_empty() {
+            self.fault(value.span(), "`attribute` is empty".to_owned());
+        }
+        Some(name.to_ascii_lowercase())
     }
 
     fn selector(&mut self, value: &Value<'_>) -> Option<Selector> {
@@ -213,6 +236,8 @@ mod tests {
             category = " Green  tea "
             currency = "eur"
             html.name = "h1.title"
+            html.image = "img.main"
+            html.url = { selector = "a.self", attribute = "href" }
             html.price = [".sale", { selector = "#price", attribute = "DATA-price" }]
 
             ["*.api.example"]
@@ -223,7 +248,14 @@ mod tests {
         let shop = &rules.by_host["shop.example"];
         assert_eq!((shop.category.as_deref(), shop.currency), (Some("Green tea"), Some("EUR")));
         let html: Vec<_> = shop.html.iter().map(|(target, place)| (*target, place.attribute.as_deref())).collect();
-        assert_eq!(html, [(Target::Name, None), (Target::Price, None), (Target::Price, Some("data-price"))]);
+        let expected = [
+            (Target::Name, None),
+            (Target::Image, None),
+            (Target::Url, Some("href")),
+            (Target::Price, None),
+            (Target::Price, Some("data-price")),
+        ];
+        assert_eq!(html, expected);
         let api = &rules.by_host["*.api.example"];
         assert_eq!(api.json, [(Target::Price, "/a/0/b~1c".to_owned()), (Target::Price, "/d".to_owned())]);
         assert!(Rules::parse("r.toml", "").unwrap().by_host.is_empty());
@@ -254,6 +286,11 @@ html = "h1"
 currency = "EUR"
 ["a.example".json]
 cost = "/cost"
+["c.example"]
+html = {}
+["c.example".json]
+["d.example"]
+html.sku = { selector = "p", attribute = " " }
 "#;
         let faults = faults(text);
         for (line, (rule, what)) in [
@@ -275,6 +312,9 @@ cost = "/cost"
             (19, ("b", "says nothing")),
             (20, ("SHOP.example", "the host has a rule already")),
             (23, ("a.example", "unknown key `json.cost`")),
+            (25, ("c.example", "`html` is empty")),
+            (26, ("c.example", "`json` is empty")),
+            (28, ("d.example", "`attribute` is empty")),
         ] {
             let expected = format!("r.toml:{line}: rule \"{rule}\": {what}");
             assert!(faults.iter().any(|fault| fault.starts_with(&expected)), "{expected}\nin {faults:#?}");
@@ -284,9 +324,18 @@ cost = "/cost"
     }
 
     #[test]
-    fn every_error_of_syntax_is_told_with_its_line() {
-        let faults = faults("[\"a.example\"]\ncurrency = EUR\n[\"b.example\"]\nhtml.name = \"h1\nhtml.price = \"b\"\n");
-        assert!(faults.len() >= 2, "{faults:#?}");
-        assert!(faults[0].starts_with("r.toml:2: ") && faults[1].starts_with("r.toml:4: "), "{faults:#?}");
+    fn every_error_of_syntax_is_told_with_its_line_and_the_rule_above() {
+        let faults = faults(
+            "a = b\n[\"a.example\"]\ncurrency = EUR\n[ \"b.example\" . html ] # c\n\nname = \"h1\nprice = \"b\"\n[c..example]\nsku = d\n",
+        );
+        let rules = [(1, ""), (3, "rule \"a.example\": "), (6, "rule \"b.example\": "), (8, ""), (9, "")];
+        for (line, rule) in rules {
+            let expected = format!("r.toml:{line}: {rule}");
+            let told = faults.iter().find(|fault| fault.starts_with(&format!("r.toml:{line}: ")));
+            assert!(
+                told.is_some_and(|told| told.starts_with(&expected) && told.contains("rule") != rule.is_empty()),
+                "{expected}\nin {faults:#?}"
+            );
+        }
     }
 }

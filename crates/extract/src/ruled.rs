@@ -41,7 +41,8 @@ impl Ruled {
             sku: text(Target::Sku),
             brand: text(Target::Brand),
             availability: text(Target::Availability),
-            ..Texts::default()
+            image: text(Target::Image),
+            url: text(Target::Url),
         };
         let finding = Finding {
             price: amount.map(|amount| amount.value),

@@ -8,6 +8,7 @@
 //! html.name = "h1.title"          # a CSS selector: the text of the first element that has one
 //! html.price = [".price--sale", ".price"]     # the first that is found
 //! html.sku = { selector = "[data-sku]", attribute = "data-sku" }
+//! html.image = "img.main"         # of an `img` its `src`; so with `meta`, `link` and their like
 //!
 //! # Every host below it, but not api.example itself. The rule with the longest pattern counts.
 //! ["*.api.example"]
@@ -16,9 +17,9 @@
 //! json.currency = "/data/price/currency"
 //! ```
 //!
-//! Fields are `name`, `price`, `currency`, `category`, `sku`, `brand` and `availability`. A field that the rule names is
-//! taken from there or not at all; the others are taken from what the page tells by itself. Where a rule has both
-//! `category` and `html.category`, the former stands in where the latter is not found; so with currencies.
+//! Fields are `name`, `price`, `currency`, `category`, `sku`, `brand`, `availability`, `image` and `url`. A field that
+//! the rule names is taken from there or not at all; the others are taken from what the page tells by itself. Where a
+//! rule has both `category` and `html.category`, the former stands in where the latter is not found; so with currencies.
 
 use std::{collections::HashMap, fmt};
 
@@ -62,11 +63,13 @@ pub(crate) enum Target {
     Sku,
     Brand,
     Availability,
+    Image,
+    Url,
 }
 
 impl Target {
     /// All fields, by the names that rules have for them.
-    pub(crate) const NAMES: [(&str, Self); 7] = [
+    pub(crate) const NAMES: [(&str, Self); 9] = [
         ("name", Self::Name),
         ("price", Self::Price),
         ("currency", Self::Currency),
@@ -74,6 +77,8 @@ impl Target {
         ("sku", Self::Sku),
         ("brand", Self::Brand),
         ("availability", Self::Availability),
+        ("image", Self::Image),
+        ("url", Self::Url),
     ];
 }
 

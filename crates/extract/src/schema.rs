@@ -13,6 +13,9 @@ use crate::{
 const NUMBERS: [&str; 11] =
     ["sku", "gtin13", "gtin14", "gtin12", "gtin8", "gtin", "isbn", "mpn", "productID", "productId", "productGroupID"];
 
+/// How many breadcrumbs are looked at.
+const MAX_CRUMBS: usize = 20;
+
 /// Reads a product's fields. The number of a variant stands in where the product has none.
 pub(crate) fn finding(items: &Items, product: usize, address: &Url) -> Finding {
     let deal = offers::lowest(items, product);
@@ -43,7 +46,7 @@ fn image(items: &Items, product: usize) -> Option<&str> {
 /// link or by the product's name.
 pub(crate) fn breadcrumb(items: &Items, name: Option<&str>, page: &Page<'_>) -> Option<String> {
     let list = items.all().find(|&item| items.is_a(item, &["BreadcrumbList"]))?;
-    let mut crumbs: Vec<usize> = items.children(list, "itemListElement").collect();
+    let mut crumbs: Vec<usize> = items.children(list, "itemListElement").take(MAX_CRUMBS).collect();
     let position = |crumb: usize| items.text(crumb, &["position"]).and_then(|text| text.trim().parse::<u32>().ok());
     crumbs.sort_by_key(|&crumb| position(crumb));
     let name = name.map(str::to_lowercase);
@@ -131,6 +134,8 @@ mod tests {
             (r#"{"position":1,"name":"Home","item":"https://shop.example"},{"position":2,"name":"SENCHA"}"#, None),
             (r#"{"position":1,"item":"/c/tea"}"#, None),
             ("", None),
+            (&(r#"{"name":"Tea","item":"/c"},"#.to_owned() + &r#"{"item":"/"},"#.repeat(20)), Some("Tea")),
+            (&(r#"{"item":"/"},"#.repeat(20) + r#"{"name":"Tea","item":"/c"}"#), None),
         ] {
             let block = format!(r#"{{"@type":"BreadcrumbList","itemListElement":[{crumbs}]}}"#);
             assert_eq!(breadcrumb(&things(&block), Some("Sencha"), &page).as_deref(), expected, "{crumbs}");

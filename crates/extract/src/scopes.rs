@@ -3,6 +3,7 @@
 use crate::{
     attributes::Told,
     items::{Items, Value},
+    text,
 };
 
 /// How many elements with such attributes may be open in one another.
@@ -44,7 +45,16 @@ struct Open {
     item: Option<usize>,
     /// Properties whose value is the text of this element.
     properties: Vec<String>,
+    is_price: bool,
+    /// How many elements are open in it whose text is no price.
+    struck: u32,
     text: String,
+}
+
+impl Open {
+    fn collects(&self) -> bool {
+        self.item.is_some() && !self.properties.is_empty()
+    }
 }
 
 impl Scopes {
@@ -76,18 +86,30 @@ impl Scopes {
         }
         let mark = Mark(self.opened);
         self.opened = self.opened.wrapping_add(1);
-        self.open.push(Open { mark, tag: start.tag.to_owned(), item, properties, text: String::new() });
+        let is_price = properties.iter().any(|property| property == "price");
+        let tag = start.tag.to_owned();
+        self.open.push(Open { mark, tag, item, properties, is_price, struck: 0, text: String::new() });
         Some(mark)
     }
 
     /// Text within the elements that are open, entities not decoded.
     pub(crate) fn text(&mut self, text: &str) {
-        for open in self.open.iter_mut().filter(|open| open.item.is_some() && !open.properties.is_empty()) {
+        for open in self.open.iter_mut().filter(|open| open.collects() && open.struck == 0) {
             let room = (MAX_TEXT - open.text.len()).min(MAX_TEXTS - self.texts);
             let kept = &text[..text.floor_char_boundary(room)];
             open.text.push_str(kept);
             self.texts += kept.len();
         }
+    }
+
+    /// Whether the text of some property is collected, or that of a price.
+    pub(crate) fn collects(&self, only_prices: bool) -> bool {
+        self.open.iter().any(|open| open.collects() && (open.is_price || !only_prices))
+    }
+
+    /// For each price that is open, how many elements are open in it whose text is none.
+    pub(crate) fn prices(&mut self) -> impl Iterator<Item = &mut u32> {
+        self.open.iter_mut().filter(|open| open.is_price).map(|open| &mut open.struck)
     }
 
     /// An element ends, and with it all that were not closed within it.
@@ -114,7 +136,7 @@ impl Scopes {
     fn close(&mut self, open: Open) {
         let Some(item) = open.item else { return };
         if !open.properties.is_empty() {
-            let text = htmlize::unescape(&open.text).into_owned();
+            let text = htmlize::unescape(text::lowered(&open.text, open.is_price)).into_owned();
             for property in open.properties {
                 self.items.set(item, &property, Value::Shown(text.clone()));
             }

@@ -39,9 +39,14 @@ impl Sources {
     }
 
     /// Adds what tells a product, unless it is another one than the first method's. A page whose product is to be had on
-    /// request would have the price of another one.
+    /// request would have the price of another one. Where the first method's is not offered at all, one with a price takes
+    /// its place.
     pub(crate) fn add_if_the_same(&mut self, method: Method, finding: Finding) {
-        if self.list.first().is_none_or(|(_, first)| first.may_be(&finding)) {
+        let first = self.list.first().map(|(_, first)| first);
+        if first.is_none_or(|first| first.may_be(&finding)) {
+            self.add(method, finding);
+        } else if first.is_some_and(|first| !first.is_offered()) && finding.price.is_some() {
+            self.list.clear();
             self.add(method, finding);
         }
     }
@@ -72,7 +77,7 @@ impl Sources {
             sku: self.field(Target::Sku, |finding| finding.sku.clone()),
             brand: self.field(Target::Brand, |finding| finding.brand.clone()),
             availability: self.field(Target::Availability, |finding| finding.availability.clone()),
-            image: self.first(|finding| finding.image.clone()),
+            image: self.field(Target::Image, |finding| finding.image.clone()),
             canonical_url: self.url(),
             variants: price.and_then(|price| self.of(price.method)).map_or(0, |finding| finding.variants),
         };
@@ -115,8 +120,11 @@ impl Sources {
         }
     }
 
-    /// What the page says of itself beats what is said of the product.
+    /// What the page says of itself beats what is said of the product, and the rule beats both.
     fn url(&self) -> Option<Field<String>> {
+        if self.rule.as_ref().is_some_and(|rule| rule.names(Target::Url)) {
+            return self.field(Target::Url, |finding| finding.url.clone());
+        }
         let backwards = self.list.iter().rev();
         backwards.into_iter().find_map(|(method, finding)| Some(Field { value: finding.url.clone()?, method: *method }))
     }

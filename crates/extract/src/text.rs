@@ -23,6 +23,32 @@ pub(crate) fn line(text: &str, max: usize) -> Option<String> {
     (!line.is_empty()).then_some(line)
 }
 
+/// Marks where raised characters begin in a text that is collected from a page.
+pub(crate) const RAISED: &str = "\u{1}";
+
+/// A collected text with spaces for its marks. In a price, two raised digits behind a digit are decimals: `19<sup>99</sup>`.
+pub(crate) fn lowered(text: &str, is_price: bool) -> String {
+    let mut parts = text.split(RAISED);
+    let mut lowered = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let before = lowered.trim_end();
+        let decimals = part.trim_start().bytes().take_while(u8::is_ascii_digit).count();
+        if is_price && decimals == 2 && before.ends_with(|c: char| c.is_ascii_digit()) {
+            let number = before.rsplit(|c: char| !c.is_ascii_digit() && c != '.').next().unwrap_or_default();
+            let point = if number.contains('.') { ',' } else { '.' };
+            lowered.truncate(before.len());
+            lowered.push(point);
+            lowered.push_str(part.trim_start());
+        } else {
+            if !part.starts_with(['.', ',']) && !lowered.ends_with(['.', ',']) {
+                lowered.push(' ');
+            }
+            lowered.push_str(part);
+        }
+    }
+    lowered
+}
+
 /// Control characters, soft hyphens, zero-width spaces, and the marks of a text's direction. Joiners stay: they change
 /// how letters look.
 fn is_unseen(c: char) -> bool {
@@ -45,6 +71,25 @@ mod tests {
             ("", None),
         ] {
             assert_eq!(line(text, 100).as_deref(), expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn raised_digits_are_the_decimals_of_a_price() {
+        for (text, price, other) in [
+            ("19^99 €", "19.99 €", "19 99 €"),
+            ("19 ^\n99\n€", "19.99\n€", "19  \n99\n€"),
+            ("1.299^00", "1.299,00", "1.299 00"),
+            ("1,299^00", "1,299.00", "1,299 00"),
+            ("^$19^99", " $19.99", " $19 99"),
+            ("19^,99", "19,99", "19,99"),
+            ("19,^99", "19,99", "19,99"),
+            ("1299^1", "1299 1", "1299 1"),
+            ("Tea^®", "Tea ®", "Tea ®"),
+            ("Tea", "Tea", "Tea"),
+        ] {
+            let text = text.replace('^', RAISED);
+            assert_eq!((lowered(&text, true).as_str(), lowered(&text, false).as_str()), (price, other));
         }
     }
 
