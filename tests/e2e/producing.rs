@@ -130,3 +130,85 @@ async fn a_broker_that_refuses_the_user_is_not_asked_again() -> anyhow::Result<(
     assert!(ended.code == Some(2) && ended.stderr.contains("refuses"), "{ended:?}");
     Ok(())
 }
+
+#[tokio::test]
+async fn lists_are_read_in_the_formats_that_people_have_them_in() -> anyhow::Result<()> {
+    let world = World::new().await?;
+    let page = |id: u32| world.shop.url(&format!("/p/{id}"));
+    let csv = format!(
+        "\u{feff}SKU;Link;Category;Priority\r\n\"a; \"\"b\"\"\";{};Tea;7\r\n\r\nc;{};;\r\nd;nowhere;;\r\n",
+        page(1),
+        page(2)
+    );
+    let jsonl = format!(
+        "{{\"url\":\"{}\",\"method\":\"POST\",\"headers\":{{\"x-a\":\"1\"}},\"body\":{{\"sku\":7}}}}\n{{\"url\":7}}\n",
+        page(3)
+    );
+    let files = [
+        world.file("list.csv", &csv)?,
+        world.file("list.jsonl", &jsonl)?,
+        world.compressed_file("list.txt.gz", &format!("# ours\n{}\n", page(4)))?,
+        // Its name says nothing.
+        world.file("list", &format!("link\n{}\n", page(5)))?,
+    ];
+    let rejects = world.file("rejects", "from the last time")?;
+    let flags =
+        ["produce", "--run", "formats", "--url-field", "link", "--category", "Other", "--rejects", &rejects, "--json"];
+    let files: Vec<&str> = files.iter().map(String::as_str).collect();
+    // JSON has its URL in a field of that name, too.
+    let jsonl = std::fs::read_to_string(files[1])?.replace("\"url\"", "\"link\"");
+    std::fs::write(files[1], jsonl)?;
+    let dry = world.run(&[&flags[..], &files, &["--dry-run", "--amqp-url", "amqp://127.0.0.1:9"]].concat(), "").await?;
+    let ended = world.run(&[&flags[..], &files].concat(), "").await?;
+    for ended in [&dry, &ended] {
+        assert_eq!(ended.code, Some(3), "{ended:?}");
+        let summary = ended.json()?;
+        assert_eq!((&summary["published"], &summary["rejected"]), (&5.into(), &2.into()), "{summary}");
+        assert!(ended.stderr.contains("list.csv:5: no URL") && ended.stderr.contains("list.jsonl:2: "), "{ended:?}");
+    }
+    assert_eq!(std::fs::read_to_string(&rejects)?, "d;nowhere;;\r\n{\"link\":7}\n");
+    let mut told = Vec::new();
+    while let Some((properties, body)) = world.take("urls").await? {
+        let body: serde_json::Value = serde_json::from_slice(&body)?;
+        let url = body["url"].as_str().unwrap_or_default().replace(&world.shop.url(""), "");
+        told.push((url, body["category"].as_str().unwrap_or_default().to_owned(), *properties.priority()));
+        if body["method"] == "POST" {
+            assert_eq!((&body["headers"]["x-a"], &body["body"]), (&"1".into(), &r#"{"sku":7}"#.into()));
+        }
+    }
+    let expected = [
+        ("/p/1", "Tea", Some(7)),
+        ("/p/2", "Other", None),
+        ("/p/3", "Other", None),
+        ("/p/4", "Other", None),
+        ("/p/5", "Other", None),
+    ];
+    assert_eq!(told, expected.map(|(url, category, priority)| (url.to_owned(), category.to_owned(), priority)));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_broken_archive_is_told_and_what_was_read_before_is_published() -> anyhow::Result<()> {
+    let world = World::new().await?;
+    let urls: String = world.pages(20_000).iter().map(|url| format!("{url}\n")).collect();
+    let file = world.compressed_file("urls.gz", &urls)?;
+    let whole = std::fs::read(&file)?;
+    std::fs::write(&file, &whole[..whole.len() / 2])?;
+    let ended = world.run(&["produce", "--json", &file], "").await?;
+    let summary = ended.json()?;
+    assert!(ended.code == Some(1) && ended.stderr.contains("cannot be read on"), "{ended:?}");
+    assert!(summary["published"].as_u64() > Some(0) && summary["complete"] == false, "{summary}");
+    assert_eq!(u64::from(world.ready("urls").await?), summary["published"].as_u64().unwrap_or(0));
+    Ok(())
+}
+
+#[tokio::test]
+async fn publishing_may_be_paced() -> anyhow::Result<()> {
+    let world = World::new().await?;
+    let started = std::time::Instant::now();
+    let ended = world.run(&["produce", "--rate", "20/s"], &world.pages(41).join("\n")).await?;
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert!(started.elapsed().as_secs_f64() >= 2.0, "{:?}", started.elapsed());
+    assert_eq!(world.ready("urls").await?, 41);
+    Ok(())
+}

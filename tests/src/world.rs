@@ -1,10 +1,13 @@
 //! A world of its own for a test: queues under a prefix, a database, a shop. It is taken down when it is dropped.
 
+use std::io::Write;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use anyhow::Context;
 use fetchline_queue::{Broker, BrokerConfig, Role, Topology};
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use lapin::options::{
     BasicGetOptions, BasicPublishOptions, ConfirmSelectOptions, ExchangeDeleteOptions, QueueDeleteOptions,
 };
@@ -150,6 +153,15 @@ impl World {
     pub fn file(&self, name: &str, text: &str) -> anyhow::Result<String> {
         let path = self.folder.join(name);
         std::fs::write(&path, text)?;
+        Ok(path.to_string_lossy().into_owned())
+    }
+
+    /// Writes a file into the world's folder, compressed by gzip; its path.
+    pub fn compressed_file(&self, name: &str, text: &str) -> anyhow::Result<String> {
+        let path = self.folder.join(name);
+        let mut encoder = GzEncoder::new(std::fs::File::create(&path)?, Compression::default());
+        encoder.write_all(text.as_bytes())?;
+        encoder.finish()?;
         Ok(path.to_string_lossy().into_owned())
     }
 

@@ -1,13 +1,15 @@
 //! `fetchline produce`.
 
-use std::io::IsTerminal;
-use std::path::PathBuf;
-use std::sync::Arc;
+use std::fs::File;
+use std::io::{IsTerminal, Write};
+use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::Context;
-use fetchline_producer::{Config, Event, Produced, Progress, Source, produce};
+use clap::ValueEnum;
+use fetchline_producer::{Config, Event, Format, MAX_PRIORITY, Produced, Progress, Rejection, Source, produce};
 use fetchline_queue::Role;
 use indicatif::{ProgressBar, ProgressStyle};
 use time::OffsetDateTime;
@@ -18,11 +20,11 @@ use crate::args::{self, Everywhere};
 use crate::exit::{self, Done, Failure, Result};
 use crate::stop;
 
-/// Publishes URLs, one a line; blank lines and lines that begin with # are left out. Ctrl-C once: reads no further and
-/// waits for the confirms; twice: out
+/// Publishes URLs from text, CSV or JSON Lines, also compressed by gzip or zstd. Ctrl-C once: reads no further and waits
+/// for the confirms; twice: out
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Files with a URL a line; `-` or none for standard input
+    /// Files with URLs; `-` or none for standard input
     #[arg(value_name = "FILE")]
     files: Vec<PathBuf>,
 
@@ -34,9 +36,51 @@ pub(crate) struct Args {
     #[arg(long, env = "FETCHLINE_ALLOW_DUPLICATES")]
     allow_duplicates: bool,
 
+    /// How URLs are written in the files
+    #[arg(long, value_name = "FORMAT", env = "FETCHLINE_FORMAT", default_value = "auto")]
+    format: Written,
+
+    /// The column or field of the URL (default: `url`). Others that count: category, method, headers, body, priority
+    #[arg(long, value_name = "NAME", env = "FETCHLINE_URL_FIELD")]
+    url_field: Option<String>,
+
+    /// The category of the products, where a line names none
+    #[arg(long, value_name = "NAME", env = "FETCHLINE_CATEGORY")]
+    category: Option<String>,
+
+    /// 0 to 9, where a line names none: newer brokers deliver those of a higher one first
+    #[arg(long, value_name = "N", env = "FETCHLINE_PRIORITY")]
+    #[arg(value_parser = clap::value_parser!(u8).range(..=i64::from(MAX_PRIORITY)))]
+    priority: Option<u8>,
+
+    /// At most so many URLs per second, like 100/s
+    #[arg(long, value_name = "N/s", env = "FETCHLINE_RATE", value_parser = args::rate)]
+    rate: Option<f64>,
+
+    /// A file for the lines that are refused, as they were given, so that they can be mended and published; overwritten
+    #[arg(long, value_name = "FILE", env = "FETCHLINE_REJECTS")]
+    rejects: Option<PathBuf>,
+
+    /// Read, check and count, and publish nothing; needs no broker
+    #[arg(long, env = "FETCHLINE_DRY_RUN")]
+    dry_run: bool,
+
     /// Print the summary as JSON
     #[arg(long, env = "FETCHLINE_JSON")]
     json: bool,
+}
+
+/// How URLs are written.
+#[derive(Clone, Copy, ValueEnum)]
+enum Written {
+    /// Recognised by the file's name, else by the first line
+    Auto,
+    /// A URL a line; blank lines and lines that begin with # are left out
+    Text,
+    /// Columns, parted by commas, semicolons or tabs
+    Csv,
+    /// A JSON object a line
+    Jsonl,
 }
 
 pub(crate) async fn run(everywhere: Everywhere, args: Args) -> Result {
@@ -49,9 +93,31 @@ pub(crate) async fn run(everywhere: Everywhere, args: Args) -> Result {
 
     let progress = Arc::new(Progress::default());
     let drawing = tokio::spawn(draw(bar.clone(), progress.clone()));
-    let config = Config { run: args.run.unwrap_or_else(new_run), allow_duplicates: args.allow_duplicates, sources };
+    let config = Config {
+        run: args.run.unwrap_or_else(new_run),
+        allow_duplicates: args.allow_duplicates,
+        sources,
+        format: match args.format {
+            Written::Auto => Format::Auto,
+            Written::Text => Format::Text,
+            Written::Csv => Format::Csv,
+            Written::Jsonl => Format::Jsonl,
+        },
+        url_field: args.url_field,
+        category: args.category,
+        priority: args.priority,
+        rate: args.rate,
+        dry_run: args.dry_run,
+    };
+    let rejects = args.rejects.as_deref().map(Rejects::create).transpose()?;
     let told = bar.clone();
-    let result = produce(config, broker, progress, move |event| tell(&told, &event), stop).await;
+    let observer = move |event: Event<'_>| {
+        tell(&told, &event);
+        if let (Event::Rejected(rejection), Some(rejects)) = (&event, &rejects) {
+            rejects.take(rejection);
+        }
+    };
+    let result = produce(config, broker, progress, observer, stop).await;
     drawing.abort();
     bar.finish_and_clear();
 
@@ -59,7 +125,7 @@ pub(crate) async fn run(everywhere: Everywhere, args: Args) -> Result {
     if args.json {
         exit::print(serde_json::to_string(&produced)?);
     } else {
-        print(&produced);
+        print(&produced, args.dry_run);
     }
     if produced.not_sent > 0 {
         return Err(anyhow::anyhow!("{} URLs were not taken by the broker", produced.not_sent).into());
@@ -71,6 +137,24 @@ pub(crate) async fn run(everywhere: Everywhere, args: Args) -> Result {
         return Err(anyhow::anyhow!("interrupted before the input was read to its end").into());
     }
     Ok(if produced.rejected > 0 { Done::InputRefused } else { Done::Whole })
+}
+
+/// The file of lines that were refused.
+struct Rejects(Mutex<File>);
+
+impl Rejects {
+    fn create(path: &Path) -> std::result::Result<Self, Failure> {
+        let file = File::create(path).with_context(|| format!("cannot write --rejects {}", path.display()));
+        Ok(Self(Mutex::new(file.map_err(Failure::usage)?)))
+    }
+
+    fn take(&self, rejection: &Rejection) {
+        let mut file = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let line = [&rejection.given[..], b"\n"].concat();
+        if let Err(error) = file.write_all(&line) {
+            tracing::error!(%error, "a refused line cannot be written to --rejects");
+        }
+    }
 }
 
 fn sources(files: Vec<PathBuf>) -> Vec<Source> {
@@ -131,9 +215,10 @@ fn tell(bar: &ProgressBar, event: &Event<'_>) {
     }
 }
 
-fn print(produced: &Produced) {
+fn print(produced: &Produced, dry_run: bool) {
     exit::print(format_args!("run         {}", produced.run));
-    exit::print(format_args!("published   {}", produced.published));
+    let published = if dry_run { "to publish" } else { "published " };
+    exit::print(format_args!("{published}  {}", produced.published));
     exit::print(format_args!("duplicates  {}", produced.duplicates));
     exit::print(format_args!("refused     {}", produced.rejected));
     if produced.not_sent > 0 {

@@ -5,14 +5,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use fetchline_queue::Broker;
+use fetchline_queue::{Broker, Task};
 use serde::Serialize;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::format::{Entries, Format};
 use crate::progress::{Event, Observer, Progress};
 use crate::send::Sender;
-use crate::sift::{Sift, Sifted};
-use crate::source::{Lines, Source};
+use crate::sift::{Common, Sift, Sifted};
+use crate::source::{Raw, Source};
 
 /// A round of messages is not held back for more input for longer than this: somebody may be typing.
 const PATIENCE: Duration = Duration::from_millis(100);
@@ -28,6 +30,18 @@ pub struct Config {
     pub allow_duplicates: bool,
     /// Read one after the other.
     pub sources: Vec<Source>,
+    /// How URLs are written in them.
+    pub format: Format,
+    /// The field or column of the URL; `None` for `url`.
+    pub url_field: Option<String>,
+    /// The category of what names none.
+    pub category: Option<String>,
+    /// The priority of what names none, from 0 to 9.
+    pub priority: Option<u8>,
+    /// At most so many tasks per second; `None` for as fast as the broker takes them.
+    pub rate: Option<f64>,
+    /// Whether nothing is sent, and what would be is only counted.
+    pub dry_run: bool,
 }
 
 /// Why nothing could be published.
@@ -51,7 +65,7 @@ pub struct Produced {
     pub run: String,
     /// The part of the run that this was.
     pub part: String,
-    /// Tasks that the broker confirmed.
+    /// Tasks that the broker confirmed; in a dry run, those that would have been sent.
     pub published: u64,
     /// Tasks that the broker did not take.
     pub not_sent: u64,
@@ -74,30 +88,39 @@ pub async fn produce(
     observer: impl Fn(Event<'_>) + Send + Sync + 'static,
     stop: CancellationToken,
 ) -> Result<Produced, Error> {
-    let run = config.run;
+    let run = config.run.clone();
     if run.is_empty() || run.len() > MAX_RUN_BYTES || run.chars().any(char::is_control) {
         return Err(Error::Run);
     }
     let part = format!("{:016x}", rand::random::<u64>());
-    let mut sift = Sift::new(run.clone(), part.clone(), config.allow_duplicates);
+    let common =
+        Common { run: run.clone(), part: part.clone(), category: config.category.clone(), priority: config.priority };
+    let mut sift = Sift::new(common, config.allow_duplicates);
     // All of them, before anything is sent: a name that was mistyped costs nothing.
     let mut inputs = Vec::new();
     for source in &config.sources {
-        let lines = source.open().await.map_err(|error| Error::Source(source.to_string(), error))?;
-        inputs.push((source, lines));
+        let raw = source.open(progress.clone()).await.map_err(|error| Error::Source(source.to_string(), error))?;
+        inputs.push((source, raw));
     }
-    let mut sender = Sender::new(broker, &progress, &observer, stop.clone());
-    sender.connect().await.map_err(Error::Broker)?;
+    let mut sender = match config.dry_run {
+        true => None,
+        false => Some(Sender::new(broker, &progress, &observer, stop.clone())),
+    };
+    if let Some(sender) = &mut sender {
+        sender.connect().await.map_err(Error::Broker)?;
+    }
+    let pace = config.rate.map(Pace::new);
+    let mut way = Way { sender, pace, progress: &progress, observer: &observer, stop: &stop };
     let mut problem = None;
-    for (source, lines) in inputs {
+    for (source, raw) in inputs {
         if stop.is_cancelled() || problem.is_some() {
             break;
         }
-        if let Err(error) = publish(source, lines, &mut sift, &mut sender, &progress, &observer, &stop).await {
+        if let Err(error) = way.publish(source, raw, &config, &mut sift).await {
             problem = Some(format!("{source} cannot be read on: {error}"));
         }
     }
-    sender.flush().await;
+    way.flush().await;
     let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
     Ok(Produced {
         run,
@@ -111,37 +134,111 @@ pub async fn produce(
     })
 }
 
-async fn publish(
-    source: &Source,
-    mut lines: Lines,
-    sift: &mut Sift,
-    sender: &mut Sender<'_>,
-    progress: &Progress,
-    observer: &Observer,
-    stop: &CancellationToken,
-) -> io::Result<()> {
-    let before = progress.read.load(Ordering::Relaxed);
-    loop {
-        let line = tokio::select! {
+/// The way from entries to the broker.
+struct Way<'a> {
+    /// `None` where nothing is sent.
+    sender: Option<Sender<'a>>,
+    pace: Option<Pace>,
+    progress: &'a Progress,
+    observer: &'a Observer,
+    stop: &'a CancellationToken,
+}
+
+impl Way<'_> {
+    async fn publish(&mut self, source: &Source, raw: Raw, config: &Config, sift: &mut Sift) -> io::Result<()> {
+        let stop = self.stop;
+        let text = tokio::select! {
             biased;
-            () = stop.cancelled() => break,
-            line = lines.next() => line?,
-            () = tokio::time::sleep(PATIENCE), if sender.has_unconfirmed() => {
-                sender.flush().await;
-                continue;
-            }
+            () = stop.cancelled() => return Ok(()),
+            text = raw.text() => text?,
         };
-        let Some(line) = line else { break };
-        progress.read.store(before + lines.read, Ordering::Relaxed);
-        match sift.line(source, lines.number, line) {
-            Sifted::Task(task) => sender.send(task).await,
-            Sifted::Nothing => {}
-            Sifted::Double => _ = progress.duplicates.fetch_add(1, Ordering::Relaxed),
-            Sifted::Rejected(rejection) => {
-                progress.rejected.fetch_add(1, Ordering::Relaxed);
-                observer(Event::Rejected(&rejection));
+        let mut entries = Entries::new(text, config.format, source, config.url_field.clone());
+        loop {
+            let entry = tokio::select! {
+                biased;
+                () = stop.cancelled() => return Ok(()),
+                entry = entries.next() => entry?,
+                () = tokio::time::sleep(PATIENCE), if self.has_unconfirmed() => {
+                    self.flush().await;
+                    continue;
+                }
+            };
+            let Some(entry) = entry else { return Ok(()) };
+            match sift.entry(source, entry) {
+                Sifted::Task(task) => self.send(task).await,
+                Sifted::Nothing => {}
+                Sifted::Double => _ = self.progress.duplicates.fetch_add(1, Ordering::Relaxed),
+                Sifted::Rejected(rejection) => {
+                    self.progress.rejected.fetch_add(1, Ordering::Relaxed);
+                    (self.observer)(Event::Rejected(&rejection));
+                }
             }
         }
     }
-    Ok(())
+
+    async fn send(&mut self, task: Task) {
+        let wait = self.pace.as_mut().map_or(Duration::ZERO, Pace::next);
+        if wait > PATIENCE {
+            self.flush().await;
+        }
+        if !wait.is_zero() {
+            tokio::select! {
+                () = tokio::time::sleep(wait) => {}
+                () = self.stop.cancelled() => return,
+            }
+        }
+        match &mut self.sender {
+            Some(sender) => sender.send(task).await,
+            None => _ = self.progress.published.fetch_add(1, Ordering::Relaxed),
+        }
+    }
+
+    fn has_unconfirmed(&self) -> bool {
+        self.sender.as_ref().is_some_and(Sender::has_unconfirmed)
+    }
+
+    async fn flush(&mut self) {
+        if let Some(sender) = &mut self.sender {
+            sender.flush().await;
+        }
+    }
+}
+
+/// When the next task may be sent.
+struct Pace {
+    interval: Duration,
+    due: Instant,
+}
+
+impl Pace {
+    fn new(rate: f64) -> Self {
+        Self { interval: Duration::from_secs_f64(rate.recip()), due: Instant::now() }
+    }
+
+    /// How long to wait for the next one's moment. Time that was lost is not made up for, but for what a timer loses.
+    fn next(&mut self) -> Duration {
+        const TIMER: Duration = Duration::from_millis(5);
+        let now = Instant::now();
+        let due = self.due.max(now.checked_sub(TIMER).unwrap_or(now));
+        self.due = due + self.interval;
+        due.duration_since(now)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn tasks_are_paced_and_lost_time_is_not_made_up_for() {
+        let mut pace = Pace::new(10.0);
+        let started = Instant::now();
+        for _ in 0..11 {
+            tokio::time::sleep(pace.next()).await;
+        }
+        assert_eq!(started.elapsed().as_millis(), 1_000);
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        assert_eq!(pace.next(), Duration::ZERO);
+        assert!(pace.next() > Duration::from_millis(90));
+    }
 }

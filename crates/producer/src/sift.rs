@@ -1,12 +1,14 @@
-//! Lines into tasks: what is no URL is refused with a reason, what was there before is dropped.
+//! Entries into tasks: what is no URL is refused with a reason, what was there before is dropped.
 
 use std::collections::HashSet;
 use std::fmt;
 use std::hash::{BuildHasherDefault, Hasher};
 
-use fetchline_queue::{Address, AddressError, Key, MAX_URL_BYTES, Order, Task};
+use fetchline_queue::{Key, Task};
 
-use crate::source::{Line, Source};
+use crate::format::{Entry, What};
+use crate::record::Record;
+use crate::source::Source;
 
 /// A line that cannot be published, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,6 +19,8 @@ pub struct Rejection {
     pub line: u64,
     /// What is wrong with it.
     pub reason: String,
+    /// The line as it was given, without its end; empty where it was too long to be held.
+    pub given: Vec<u8>,
 }
 
 impl fmt::Display for Rejection {
@@ -25,9 +29,9 @@ impl fmt::Display for Rejection {
     }
 }
 
-/// What a line turned out to be.
+/// What an entry turned out to be.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "nearly every line is a task; a box for each would cost more")]
+#[expect(clippy::large_enum_variant, reason = "nearly every entry is a task; a box for each would cost more")]
 pub(crate) enum Sifted {
     Task(Task),
     /// Blank, or a comment.
@@ -36,10 +40,20 @@ pub(crate) enum Sifted {
     Rejected(Rejection),
 }
 
-/// Sifts the lines of one part of a run.
+/// What all entries of one part of a run have in common.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Common {
+    pub(crate) run: String,
+    pub(crate) part: String,
+    /// For those that name none.
+    pub(crate) category: Option<String>,
+    /// For those that name none.
+    pub(crate) priority: Option<u8>,
+}
+
+/// Sifts the entries of one part of a run.
 pub(crate) struct Sift {
-    run: String,
-    part: String,
+    common: Common,
     /// Halves of the keys that were there before; `None` where doubles are allowed.
     seen: Option<HashSet<u128, BuildHasherDefault<KeyHasher>>>,
     tasks: u64,
@@ -68,77 +82,70 @@ impl Hasher for KeyHasher {
 }
 
 impl Sift {
-    pub(crate) fn new(run: String, part: String, allow_duplicates: bool) -> Self {
-        Self { run, part, seen: (!allow_duplicates).then(HashSet::default), tasks: 0 }
+    pub(crate) fn new(common: Common, allow_duplicates: bool) -> Self {
+        Self { common, seen: (!allow_duplicates).then(HashSet::default), tasks: 0 }
     }
 
-    pub(crate) fn line(&mut self, source: &Source, number: u64, line: Line) -> Sifted {
-        let reject = |reason: String| Sifted::Rejected(Rejection { source: source.to_string(), line: number, reason });
-        let bytes = match line {
-            Line::Whole(bytes) => bytes,
-            Line::TooLong => return reject(format!("the line is longer than a URL may be ({MAX_URL_BYTES} bytes)")),
-        };
-        let Ok(text) = std::str::from_utf8(&bytes) else {
-            return reject("the line is not UTF-8 text".to_owned());
-        };
-        let text = text.trim_start_matches('\u{feff}').trim();
-        if text.is_empty() || text.starts_with('#') {
-            return Sifted::Nothing;
-        }
-        match Address::parse(text) {
-            Ok(address) => self.task(Order::get(address)),
-            Err(error @ AddressError::Empty) => reject(error.to_string()),
-            Err(error) => reject(format!("no URL that can be fetched: {error}")),
+    pub(crate) fn entry(&mut self, source: &Source, entry: Entry) -> Sifted {
+        match entry.what {
+            What::Record(record) => self.task(record),
+            What::Nothing => Sifted::Nothing,
+            What::Bad(reason) => {
+                let (source, line, given) = (source.to_string(), entry.line, entry.given);
+                Sifted::Rejected(Rejection { source, line, reason, given })
+            }
         }
     }
 
-    fn task(&mut self, order: Order) -> Sifted {
+    fn task(&mut self, Record { mut order, priority }: Record) -> Sifted {
+        let Common { run, part, category, priority: usual } = &self.common;
         self.tasks += 1;
         // Where doubles are allowed, its place in the input tells a task from its doubles.
         let copy = if self.seen.is_some() { 0 } else { self.tasks };
-        let key = Key::of(&self.run, &self.part, &order, copy);
+        let key = Key::of(run, part, &order, copy);
         if self.seen.as_mut().is_some_and(|seen| !seen.insert(key.half())) {
             return Sifted::Double;
         }
-        Sifted::Task(Task::new(order, self.run.clone(), self.part.clone(), key))
+        order.category = order.category.or_else(|| category.clone());
+        Sifted::Task(Task { priority: priority.or(*usual), ..Task::new(order, run.clone(), part.clone(), key) })
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::record;
 
-    fn sift(allow_duplicates: bool, text: &str) -> Vec<Sifted> {
-        let mut sift = Sift::new("run".to_owned(), "part".to_owned(), allow_duplicates);
+    fn sift(allow_duplicates: bool, urls: &[&str]) -> Vec<Sifted> {
+        let common = Common { category: Some("Tea".to_owned()), priority: Some(3), ..Common::default() };
+        let mut sift = Sift::new(common, allow_duplicates);
         let source = Source::File("urls.txt".into());
-        (1..).zip(text.split('\n')).map(|(n, line)| sift.line(&source, n, Line::Whole(line.into()))).collect()
-    }
-
-    #[test]
-    fn blank_lines_comments_and_marks_do_no_harm() {
-        let sifted = sift(false, "\u{feff}http://a.example/\r\n\r\n  # note\n http://b.example/ ");
-        assert!(
-            matches!(&sifted[..], [Sifted::Task(_), Sifted::Nothing, Sifted::Nothing, Sifted::Task(_)]),
-            "{sifted:?}"
-        );
+        let entries = (1..).zip(urls).map(|(line, url)| Entry {
+            line,
+            given: url.as_bytes().to_vec(),
+            what: record::url(url).map_or_else(What::Bad, What::Record),
+        });
+        entries.map(|entry| sift.entry(&source, entry)).collect()
     }
 
     #[test]
     fn a_bad_line_is_named_and_costs_no_good_one() {
-        let sifted = sift(false, "http://a.example/\nftp://a.example/\nhttp://b.example/");
-        let [Sifted::Task(_), Sifted::Rejected(rejection), Sifted::Task(_)] = &sifted[..] else {
+        let sifted = sift(false, &["http://a.example/", "ftp://a.example/", "http://b.example/"]);
+        let [Sifted::Task(_), Sifted::Rejected(rejection), Sifted::Task(task)] = &sifted[..] else {
             panic!("{sifted:?}");
         };
         let text = rejection.to_string();
         assert!(text.starts_with("urls.txt:2: ") && text.contains("`ftp`"), "{text}");
+        assert_eq!(rejection.given, b"ftp://a.example/");
+        assert_eq!((task.order.category.as_deref(), task.priority), (Some("Tea"), Some(3)));
     }
 
     #[test]
     fn doubles_are_found_after_normalising_unless_they_are_allowed() {
-        let text = "http://A.example\nhttp://a.example:80/#x\nhttp://a.example/?q";
-        let sifted = sift(false, text);
+        let urls = ["http://A.example", "http://a.example:80/#x", "http://a.example/?q"];
+        let sifted = sift(false, &urls);
         assert!(matches!(&sifted[..], [Sifted::Task(_), Sifted::Double, Sifted::Task(_)]), "{sifted:?}");
-        let keys: HashSet<Key> = sift(true, text)
+        let keys: HashSet<Key> = sift(true, &urls)
             .into_iter()
             .map(|sifted| match sifted {
                 Sifted::Task(task) => task.key,

@@ -1,16 +1,23 @@
-//! Lines of files and of standard input, whatever their length.
+//! Where URLs come from: files and standard input, compressed or not.
 
 use std::fmt;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll, ready};
 
-use fetchline_queue::MAX_URL_BYTES;
-use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
+use async_compression::tokio::bufread::{GzipDecoder, ZstdDecoder};
+use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader, ReadBuf};
+
+use crate::progress::Progress;
 
 /// What is read at once.
 const BUFFER: usize = 256 * 1024;
-/// A line above this is skipped without being held: no URL that would be accepted is as long, white space aside.
-const MAX_LINE: usize = 2 * MAX_URL_BYTES;
+/// What compressed data begin with (RFC 1952, RFC 8878).
+const GZIP: [u8; 2] = [0x1f, 0x8b];
+const ZSTD: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
 
 /// Where URLs come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,6 +28,9 @@ pub enum Source {
     Stdin,
 }
 
+/// The text of a source.
+pub(crate) type Text = Box<dyn AsyncRead + Send + Unpin>;
+
 impl Source {
     /// How many bytes there are to read; `None` where that is not known beforehand.
     pub fn bytes(&self) -> Option<u64> {
@@ -30,13 +40,21 @@ impl Source {
         }
     }
 
-    /// Opens the source.
-    pub(crate) async fn open(&self) -> io::Result<Lines> {
-        let input: Box<dyn AsyncRead + Send + Unpin> = match self {
+    /// The end of its name that tells what is in it: that of `urls.csv.gz` is `csv`.
+    pub(crate) fn extension(&self) -> Option<String> {
+        let Self::File(path) = self else { return None };
+        let name = path.file_name()?.to_str()?.to_ascii_lowercase();
+        let name = name.strip_suffix(".gz").or_else(|| name.strip_suffix(".zst")).unwrap_or(&name);
+        Path::new(name).extension()?.to_str().map(str::to_owned)
+    }
+
+    /// Opens the source. What was read of it is counted as it is, compressed.
+    pub(crate) async fn open(&self, progress: Arc<Progress>) -> io::Result<Raw> {
+        let input: Text = match self {
             Self::File(path) => Box::new(tokio::fs::File::open(path).await?),
             Self::Stdin => Box::new(tokio::io::stdin()),
         };
-        Ok(Lines::new(input))
+        Ok(Raw(BufReader::with_capacity(BUFFER, Counted { input, progress })))
     }
 }
 
@@ -49,60 +67,44 @@ impl fmt::Display for Source {
     }
 }
 
-/// A line, without its end.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Line {
-    /// Its bytes.
-    Whole(Vec<u8>),
-    /// It was longer than any URL may be, and was skipped.
-    TooLong,
-}
+/// A source that is open, and of which nothing was read yet: somebody may not have typed the first line.
+pub(crate) struct Raw(BufReader<Counted>);
 
-/// Reads lines; the reading may be interrupted at any await and taken up again.
-pub(crate) struct Lines {
-    input: BufReader<Box<dyn AsyncRead + Send + Unpin>>,
-    line: Vec<u8>,
-    too_long: bool,
-    /// Bytes read so far.
-    pub(crate) read: u64,
-    /// Lines read so far.
-    pub(crate) number: u64,
-}
-
-impl Lines {
-    fn new(input: Box<dyn AsyncRead + Send + Unpin>) -> Self {
-        let input = BufReader::with_capacity(BUFFER, input);
-        Self { input, line: Vec::new(), too_long: false, read: 0, number: 0 }
-    }
-
-    /// The next line; `None` at the end. A last line needs no end.
-    pub(crate) async fn next(&mut self) -> io::Result<Option<Line>> {
-        loop {
-            let buffer = self.input.fill_buf().await?;
-            let end_of_input = buffer.is_empty();
-            let end = buffer.iter().position(|&byte| byte == b'\n');
-            let part = &buffer[..end.unwrap_or(buffer.len())];
-            if self.line.len() + part.len() > MAX_LINE {
-                self.too_long = true;
-                self.line.clear();
-            }
-            if !self.too_long {
-                self.line.extend_from_slice(part);
-            }
-            let used = part.len() + usize::from(end.is_some());
-            self.input.consume(used);
-            self.read += used as u64;
-            if end.is_none() && !end_of_input {
-                continue;
-            }
-            let line = std::mem::take(&mut self.line);
-            let too_long = std::mem::take(&mut self.too_long);
-            if end_of_input && line.is_empty() && !too_long {
-                return Ok(None);
-            }
-            self.number += 1;
-            return Ok(Some(if too_long { Line::TooLong } else { Line::Whole(line) }));
+impl Raw {
+    /// Its text: data that begin as gzip or zstd does are decompressed.
+    pub(crate) async fn text(mut self) -> io::Result<Text> {
+        // No reader gives less than this at first, but for one that has no more, or a person at a keyboard.
+        let begin = self.0.fill_buf().await?;
+        if begin.starts_with(&GZIP) {
+            let mut decoder = GzipDecoder::new(self.0);
+            decoder.multiple_members(true);
+            return Ok(Box::new(decoder));
         }
+        if begin.starts_with(&ZSTD) {
+            let mut decoder = ZstdDecoder::new(self.0);
+            decoder.multiple_members(true);
+            return Ok(Box::new(decoder));
+        }
+        Ok(Box::new(self.0))
+    }
+}
+
+/// Counts what was read.
+struct Counted {
+    input: Text,
+    progress: Arc<Progress>,
+}
+
+impl AsyncRead for Counted {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        ready!(Pin::new(&mut self.input).poll_read(context, buffer))?;
+        self.progress.read.fetch_add((buffer.filled().len() - before) as u64, Ordering::Relaxed);
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -110,29 +112,16 @@ impl Lines {
 mod tests {
     use super::*;
 
-    async fn lines(text: &[u8]) -> Vec<Line> {
-        let mut lines = Lines::new(Box::new(io::Cursor::new(text.to_vec())));
-        let mut all = Vec::new();
-        while let Some(line) = lines.next().await.unwrap() {
-            all.push(line);
+    #[test]
+    fn a_compressed_files_name_tells_what_is_in_it() {
+        for (name, extension) in [
+            ("a/urls.csv.gz", Some("csv")),
+            ("URLS.JSONL.ZST", Some("jsonl")),
+            ("urls", None),
+            ("urls.txt", Some("txt")),
+        ] {
+            assert_eq!(Source::File(name.into()).extension().as_deref(), extension, "{name}");
         }
-        assert_eq!((lines.read, lines.number), (text.len() as u64, all.len() as u64));
-        all
-    }
-
-    fn whole(text: &str) -> Line {
-        Line::Whole(text.as_bytes().to_vec())
-    }
-
-    #[tokio::test]
-    async fn every_line_is_read_also_one_without_an_end() {
-        assert_eq!(lines(b"a\n\nb\r\nc").await, [whole("a"), whole(""), whole("b\r"), whole("c")]);
-        assert_eq!(lines(b"").await, []);
-    }
-
-    #[tokio::test]
-    async fn a_line_without_end_is_skipped_and_costs_no_other_line() {
-        let text = format!("a\n{}\nb\n{}", "x".repeat(1_000_000), "y".repeat(MAX_LINE + 1));
-        assert_eq!(lines(text.as_bytes()).await, [whole("a"), Line::TooLong, whole("b"), Line::TooLong]);
+        assert_eq!(Source::Stdin.extension(), None);
     }
 }

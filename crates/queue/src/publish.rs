@@ -65,10 +65,13 @@ impl Draft {
             put(&mut headers, header::PART, part.as_str());
         }
         put_number(&mut headers, header::ATTEMPT, task.attempt);
-        let properties = BasicProperties::default()
+        let mut properties = BasicProperties::default()
             .with_message_id(task.key.to_string().into())
             .with_content_type(content_type.into())
             .with_headers(headers);
+        if let Some(priority) = task.priority {
+            properties = properties.with_priority(priority);
+        }
         Self::stamped(Topology::URLS.into(), properties, body)
     }
 

@@ -56,6 +56,8 @@ pub struct Task {
     pub key: Key,
     /// The message's own id; `None` for one that was typed by hand, which is fetched however often it is typed.
     pub message_id: Option<String>,
+    /// The broker delivers those of a higher one first; `None` for as it comes.
+    pub priority: Option<u8>,
     /// 1 for the first try.
     pub attempt: u32,
     /// How often the task was put off without a try.
@@ -188,6 +190,25 @@ impl Order {
             return Ok((Self::get(Address::parse(text)?), None));
         }
         let written: Written = serde_json::from_str(text).map_err(|error| NotATask::Json(describe(&error)))?;
+        let run = written.run.clone();
+        Ok((Self::of(written)?, run))
+    }
+
+    /// Reads a JSON object like that of a message, whose URL may stand in another field. A run is not read.
+    pub fn from_json(
+        mut object: serde_json::Map<String, serde_json::Value>,
+        url_field: &str,
+    ) -> Result<Self, NotATask> {
+        object.remove("run");
+        let Some(url) = object.remove(url_field) else {
+            return Err(NotATask::Json(format!("it has no field `{url_field}`")));
+        };
+        object.insert("url".to_owned(), url);
+        let written = serde_json::from_value(object.into());
+        Self::of(written.map_err(|_| NotATask::Json("a field is of another type than it should be".to_owned()))?)
+    }
+
+    fn of(written: Written) -> Result<Self, NotATask> {
         let mut order = Self::get(Address::parse(&written.url)?);
         if let Some(method) = written.method {
             order.method = read_method(&method)?;
@@ -204,8 +225,8 @@ impl Order {
                 Some(json.to_string().into())
             }
         };
-        order.category = written.category;
-        Ok((order, written.run))
+        order.category = written.category.filter(|category| !category.trim().is_empty());
+        Ok(order)
     }
 }
 
@@ -256,7 +277,7 @@ impl Task {
     /// A task that has not been tried yet.
     pub fn new(order: Order, run: String, part: String, key: Key) -> Self {
         let (part, message_id) = (Some(part), Some(key.to_string()));
-        Self { order, run, part, key, message_id, attempt: 1, parked: 0, returned: 0, failed_at: None }
+        Self { order, run, part, key, message_id, priority: None, attempt: 1, parked: 0, returned: 0, failed_at: None }
     }
 
     /// Reads what the broker delivered.
@@ -278,6 +299,7 @@ impl Task {
             part: header::text(properties, header::PART),
             key,
             message_id,
+            priority: *properties.priority(),
             attempt: u32::try_from(attempt).unwrap_or(u32::MAX).max(1),
             parked: header::number(properties, header::PARKED)
                 .map_or(0, |times| u32::try_from(times).unwrap_or(u32::MAX)),

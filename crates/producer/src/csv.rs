@@ -1,0 +1,241 @@
+//! CSV, as spreadsheets and databases write it (RFC 4180): quoted cells may hold separators and line breaks.
+
+use std::collections::VecDeque;
+
+use fetchline_queue::MAX_MESSAGE_BYTES;
+
+use crate::format::{Entry, What, trimmed};
+use crate::record::{self, Fields};
+
+/// What may part cells.
+const SEPARATORS: [u8; 3] = [b',', b';', b'\t'];
+/// Lines of one row. A quote that is never closed would take the rest of the file else.
+const MAX_LINES: usize = 1000;
+
+/// A table that is read line by line.
+pub(crate) struct Table {
+    url_field: Option<String>,
+    /// `None` until the first row was seen.
+    shape: Option<Shape>,
+    /// Lines that no row was made of yet.
+    lines: VecDeque<(u64, Vec<u8>)>,
+    /// How many of these are known to be no whole row.
+    open: usize,
+}
+
+struct Shape {
+    separator: u8,
+    /// In lower case, but for that of the URL; empty where the first row was no headings.
+    headings: Vec<String>,
+    /// Which column the URL stands in.
+    url: usize,
+}
+
+impl Table {
+    pub(crate) fn new(url_field: Option<&str>) -> Self {
+        Self { url_field: url_field.map(str::to_owned), shape: None, lines: VecDeque::new(), open: 0 }
+    }
+
+    /// Whether a line is one of headings with one for the URL.
+    pub(crate) fn names_a_url(&self, line: &str) -> bool {
+        self.headings(line).is_some()
+    }
+
+    /// Takes a line.
+    pub(crate) fn line(&mut self, number: u64, bytes: Vec<u8>) {
+        self.lines.push_back((number, bytes));
+    }
+
+    /// The next row, where the lines so far hold one.
+    pub(crate) fn next(&mut self) -> Option<Entry> {
+        // What is blank between rows is no part of the next one.
+        if self.open == 0 && self.lines.front().is_some_and(|(_, bytes)| bytes.trim_ascii().is_empty()) {
+            let (line, given) = self.lines.pop_front()?;
+            return Some(Entry { line, given, what: What::Nothing });
+        }
+        while self.open < self.lines.len() {
+            self.open += 1;
+            let separator = self
+                .shape
+                .as_ref()
+                .map_or_else(|| separator(&String::from_utf8_lossy(&self.lines[0].1)), |shape| shape.separator);
+            let given = self.given(self.open);
+            if let Some(cells) = row(&given, separator) {
+                let number = self.lines[0].0;
+                self.lines.drain(..self.open);
+                self.open = 0;
+                let what = self.read(&given, cells);
+                return Some(Entry { line: number, given, what });
+            }
+            if self.open >= MAX_LINES || given.len() > MAX_MESSAGE_BYTES {
+                return self.give_up();
+            }
+        }
+        None
+    }
+
+    /// There are no more lines; the next row of what is left.
+    pub(crate) fn end(&mut self) -> Option<Entry> {
+        if self.lines.is_empty() { None } else { self.give_up() }
+    }
+
+    /// A quote in the first line is never closed. That costs this line alone.
+    fn give_up(&mut self) -> Option<Entry> {
+        let (line, given) = self.lines.pop_front()?;
+        self.open = 0;
+        let what =
+            What::Bad("a quote is opened and never closed (a quote inside of quotes is written twice)".to_owned());
+        Some(Entry { line, given, what })
+    }
+
+    fn given(&self, lines: usize) -> Vec<u8> {
+        let lines: Vec<&[u8]> = self.lines.iter().take(lines).map(|(_, bytes)| bytes.as_slice()).collect();
+        lines.join(&b'\n')
+    }
+
+    fn read(&mut self, given: &[u8], cells: Vec<Vec<u8>>) -> What {
+        let cells: Result<Vec<String>, _> = cells.into_iter().map(String::from_utf8).collect();
+        let Ok(cells) = cells else { return What::Bad("the line is not UTF-8 text".to_owned()) };
+        let first = cells.first().map_or("", |cell| trimmed(cell));
+        if cells.iter().all(|cell| trimmed(cell).is_empty()) || first.starts_with('#') {
+            return What::Nothing;
+        }
+        let Some(shape) = &self.shape else { return self.first_row(&String::from_utf8_lossy(given), &cells) };
+        if shape.headings.is_empty() {
+            return match cells.get(shape.url) {
+                Some(cell) => record::url(trimmed(cell)).map_or_else(What::Bad, What::Record),
+                None => What::Bad(format!("it has no cell {}, where the URL stands in the first row", shape.url + 1)),
+            };
+        }
+        if cells.len() != shape.headings.len() {
+            return What::Bad(format!("it has {} cells, and there are {} headings", cells.len(), shape.headings.len()));
+        }
+        let fields = Fields::cells(shape.headings.iter().map(String::as_str).zip(cells.iter().map(String::as_str)));
+        fields.record(&shape.headings[shape.url]).map_or_else(What::Bad, What::Record)
+    }
+
+    /// The first row is one of headings, or has a URL in it.
+    fn first_row(&mut self, given: &str, cells: &[String]) -> What {
+        if let Some(shape) = self.headings(given) {
+            self.shape = Some(shape);
+            return What::Nothing;
+        }
+        let is_url = |cell: &String| record::url(trimmed(cell)).is_ok();
+        match cells.iter().position(is_url).filter(|_| self.url_field.is_none()) {
+            Some(url) => {
+                self.shape = Some(Shape { separator: separator(given), headings: Vec::new(), url });
+                record::url(trimmed(&cells[url])).map_or_else(What::Bad, What::Record)
+            }
+            None => {
+                let field = self.url_field.as_deref().unwrap_or("url");
+                What::Bad(format!("no row of headings with a `{field}` (--url-field names it), and no URL"))
+            }
+        }
+    }
+
+    fn headings(&self, line: &str) -> Option<Shape> {
+        let separator = separator(line);
+        let wanted = self.url_field.as_deref().unwrap_or("url");
+        let headings: Vec<String> = row(line.as_bytes(), separator)?
+            .into_iter()
+            .map(|cell| trimmed(&String::from_utf8_lossy(&cell)).to_ascii_lowercase())
+            .collect();
+        let url = headings.iter().position(|heading| *heading == wanted.to_ascii_lowercase())?;
+        Some(Shape { separator, headings, url })
+    }
+}
+
+/// What parts the cells of a table: what its first line has most of.
+fn separator(line: &str) -> u8 {
+    let count = |separator: &u8| line.bytes().filter(|byte| byte == separator).count();
+    SEPARATORS.into_iter().rev().max_by_key(count).unwrap_or(b',')
+}
+
+/// The cells of a row; `None` where it is not whole, since a quote is open.
+fn row(text: &[u8], separator: u8) -> Option<Vec<Vec<u8>>> {
+    let text = text.strip_prefix("\u{feff}".as_bytes()).unwrap_or(text);
+    let mut reader = csv_core::ReaderBuilder::new().delimiter(separator).build();
+    // Cells are never longer than the text, and a cell needs a separator.
+    let mut output = vec![0; text.len() + 1];
+    let mut ends = vec![0; text.len() + 2];
+    let (result, _, written, mut cells) = reader.read_record(text, &mut output, &mut ends);
+    if result == csv_core::ReadRecordResult::InputEmpty {
+        // Inside of quotes a line break would be a part of the cell; outside it ends the row.
+        let (result, _, _, last) = reader.read_record(b"\n", &mut output[written..], &mut ends[cells..]);
+        if result != csv_core::ReadRecordResult::Record {
+            return None;
+        }
+        cells += last;
+    }
+    let mut begin = 0;
+    Some(ends[..cells].iter().map(|&end| output[std::mem::replace(&mut begin, end)..end].to_vec()).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str, url_field: Option<&str>) -> Vec<(u64, String)> {
+        let mut table = Table::new(url_field);
+        let mut entries = Vec::new();
+        for (number, line) in (1..).zip(text.split('\n')) {
+            table.line(number, line.as_bytes().to_vec());
+            entries.extend(std::iter::from_fn(|| table.next()));
+        }
+        while let Some(entry) = table.end() {
+            entries.push(entry);
+            entries.extend(std::iter::from_fn(|| table.next()));
+        }
+        let told = |what| match what {
+            What::Record(record) => {
+                let category = record.order.category.map(|category| format!(" {category}")).unwrap_or_default();
+                format!("{}{category}", record.order.address)
+            }
+            What::Nothing => "-".to_owned(),
+            What::Bad(why) => format!("bad: {why}"),
+        };
+        entries.into_iter().map(|entry| (entry.line, told(entry.what))).collect()
+    }
+
+    fn rows(text: &str) -> Vec<String> {
+        read(text, None).into_iter().map(|(_, told)| told).collect()
+    }
+
+    #[test]
+    fn columns_are_found_by_their_headings() {
+        let text = "\u{feff}Name;URL;Category\r\n\"Tea; \"\"green\"\"\";http://a.example/1;Tea\r\n\r\nx;http://a.example/2;\r\n";
+        assert_eq!(rows(text), ["-", "http://a.example/1 Tea", "-", "http://a.example/2", "-"]);
+        assert_eq!(
+            read("sku\tlink\n1\thttp://a.example/", Some("Link")),
+            [(1, "-".to_owned()), (2, "http://a.example/".to_owned())]
+        );
+    }
+
+    #[test]
+    fn without_headings_the_first_url_tells_the_column() {
+        assert_eq!(
+            rows("1,http://a.example/1\n2,http://a.example/2\n3"),
+            [
+                "http://a.example/1",
+                "http://a.example/2",
+                "bad: it has no cell 2, where the URL stands in the first row"
+            ]
+        );
+    }
+
+    #[test]
+    fn cells_may_hold_line_breaks_and_a_row_is_named_by_its_first_line() {
+        let told = read("url,note\nhttp://a.example/1,\"two\nlines\"\nhttp://a.example/2,", None);
+        assert_eq!(told[1..], [(2, "http://a.example/1".to_owned()), (4, "http://a.example/2".to_owned())]);
+    }
+
+    #[test]
+    fn a_bad_row_costs_no_other_row() {
+        let told =
+            rows("url,note\nhttp://a.example/1,\"open\nhttp://a.example/2,\nftp://a.example/3,\nhttp://a.example/4");
+        assert!(told[1].starts_with("bad: a quote is opened"), "{told:?}");
+        assert_eq!(told[2], "http://a.example/2");
+        assert!(told[3].starts_with("bad: no URL that can be fetched"), "{told:?}");
+        assert_eq!(told[4], "bad: it has 1 cells, and there are 2 headings");
+    }
+}

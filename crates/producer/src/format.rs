@@ -1,0 +1,162 @@
+//! What a source holds: a URL a line, CSV, or a JSON object a line.
+
+use std::io;
+
+use fetchline_queue::{MAX_MESSAGE_BYTES, MAX_URL_BYTES};
+
+use crate::csv::Table;
+use crate::lines::{Line, Lines};
+use crate::record::{self, Fields, Record};
+use crate::source::{Source, Text};
+
+/// The field that the URL stands in, where nothing else is said.
+const URL: &str = "url";
+
+/// How URLs are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// Recognised: by the end of the file's name, else by the first line.
+    Auto,
+    /// A URL a line; blank lines and lines that begin with `#` are left out.
+    Text,
+    /// Comma-, semicolon- or tab-separated, with a line of headings or without.
+    Csv,
+    /// A JSON object a line, like that of a message.
+    Jsonl,
+}
+
+/// What was read.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    /// The number of its line, or of its first one, from 1.
+    pub(crate) line: u64,
+    /// As it was given.
+    pub(crate) given: Vec<u8>,
+    pub(crate) what: What,
+}
+
+/// What a line, or several, turned out to be.
+#[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "nearly every entry is a record; a box for each would cost more")]
+pub(crate) enum What {
+    Record(Record),
+    /// Blank, a comment, or headings.
+    Nothing,
+    /// No record, and why.
+    Bad(String),
+}
+
+/// Reads the entries of a source; the reading may be interrupted at any await and taken up again.
+pub(crate) struct Entries {
+    lines: Lines,
+    format: Format,
+    extension: Option<String>,
+    url_field: Option<String>,
+    table: Option<Table>,
+}
+
+impl Entries {
+    pub(crate) fn new(text: Text, format: Format, source: &Source, url_field: Option<String>) -> Self {
+        // A line of JSON may carry headers and a body.
+        let longest = if format == Format::Text { 2 * MAX_URL_BYTES } else { MAX_MESSAGE_BYTES };
+        Self { lines: Lines::new(text, longest), format, extension: source.extension(), url_field, table: None }
+    }
+
+    /// The next entry; `None` at the end.
+    pub(crate) async fn next(&mut self) -> io::Result<Option<Entry>> {
+        loop {
+            if let Some(entry) = self.table.as_mut().and_then(Table::next) {
+                return Ok(Some(entry));
+            }
+            let line = self.lines.next().await?;
+            let number = self.lines.number;
+            let Some(line) = line else {
+                return Ok(self.table.as_mut().and_then(Table::end));
+            };
+            let bytes = match line {
+                Line::Whole(bytes) => bytes,
+                Line::TooLong => {
+                    let what = What::Bad("the line is longer than anything that could be sent".to_owned());
+                    return Ok(Some(Entry { line: number, given: Vec::new(), what }));
+                }
+            };
+            if self.format == Format::Auto {
+                match recognised(self.extension.as_deref(), self.url_field.as_deref(), &bytes) {
+                    Some(format) => self.format = format,
+                    // It says nothing yet.
+                    None => return Ok(Some(Entry { line: number, given: bytes, what: What::Nothing })),
+                }
+            }
+            if self.format == Format::Csv {
+                let url_field = self.url_field.as_deref();
+                self.table.get_or_insert_with(|| Table::new(url_field)).line(number, bytes);
+                continue;
+            }
+            let what = self.read(&bytes);
+            return Ok(Some(Entry { line: number, given: bytes, what }));
+        }
+    }
+
+    fn read(&self, line: &[u8]) -> What {
+        let Ok(text) = std::str::from_utf8(line) else { return What::Bad("the line is not UTF-8 text".to_owned()) };
+        let text = trimmed(text);
+        if text.is_empty() || text.starts_with('#') {
+            return What::Nothing;
+        }
+        let record = match self.format {
+            Format::Jsonl => {
+                Fields::json(text).and_then(|fields| fields.record(self.url_field.as_deref().unwrap_or(URL)))
+            }
+            _ => record::url(text),
+        };
+        record.map_or_else(What::Bad, What::Record)
+    }
+}
+
+/// Without white space, and without the mark that some programs begin files with.
+pub(crate) fn trimmed(text: &str) -> &str {
+    text.trim_start_matches('\u{feff}').trim()
+}
+
+/// The format of a source by its name, else by its first line; `None` where that line is blank or a comment.
+fn recognised(extension: Option<&str>, url_field: Option<&str>, line: &[u8]) -> Option<Format> {
+    match extension {
+        Some("csv" | "tsv") => return Some(Format::Csv),
+        Some("jsonl" | "ndjson") => return Some(Format::Jsonl),
+        _ => {}
+    }
+    let text = String::from_utf8_lossy(line);
+    let text = trimmed(&text);
+    if text.is_empty() || text.starts_with('#') {
+        return None;
+    }
+    if text.starts_with('{') {
+        return Some(Format::Jsonl);
+    }
+    // A URL may hold commas, but headings are no URL.
+    let headings = !text.contains("://") && Table::new(url_field).names_a_url(text);
+    Some(if headings { Format::Csv } else { Format::Text })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_format_is_recognised_by_name_or_first_line() {
+        for (extension, line, format) in [
+            (None, "https://a.example/?q=1,2", Some(Format::Text)),
+            (None, "\u{feff}{\"url\":1}", Some(Format::Jsonl)),
+            (None, "sku;URL;price", Some(Format::Csv)),
+            (None, "url", Some(Format::Csv)),
+            (None, " # note", None),
+            (None, "", None),
+            (Some("txt"), "nonsense", Some(Format::Text)),
+            (Some("csv"), "https://a.example/", Some(Format::Csv)),
+            (Some("ndjson"), "", Some(Format::Jsonl)),
+        ] {
+            assert_eq!(recognised(extension, None, line.as_bytes()), format, "{extension:?} {line}");
+        }
+        assert_eq!(recognised(None, Some("link"), b"name,Link"), Some(Format::Csv));
+    }
+}
