@@ -1,5 +1,5 @@
 //! What it costs to find the product of a page, beside what it costs to fetch that page: processor time of this process,
-//! both in one run, alternating. The shop runs in a process of its own, so that serving the page does not count; and
+//! both in one run, each page read as soon as it is there. The shop runs in a process of its own, so that serving the page does not count; and
 //! what is fetched is only received, so that a worker's own work around a fetch does not count either.
 //!
 //!     make bench
@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
-use cpu_time::ProcessTime;
+use cpu_time::{ProcessTime, ThreadTime};
 use fetchline_extract::{Extraction, Rules};
 use fetchline_tests::services::project;
 use futures_util::StreamExt;
@@ -41,29 +41,31 @@ async fn measure(port_file: &std::path::Path) -> anyhow::Result<()> {
         }
     };
     let client = reqwest::Client::builder().no_proxy().build()?;
-    let fetch = async |path: &str| -> anyhow::Result<Vec<Vec<u8>>> {
-        let pages = stream::iter(0..PAGES).map(|id| {
-            let request = client.get(format!("http://{address}/{path}/{id}")).send();
-            async move { anyhow::Ok(request.await?.bytes().await?.to_vec()) }
-        });
-        pages.buffer_unordered(AT_ONCE).collect::<Vec<_>>().await.into_iter().collect()
-    };
     println!("processor time a page, {PAGES} pages a round, the median of {ROUNDS} rounds");
     for path in ["p", "big"] {
+        let url = format!("http://{address}/{path}/1").parse()?;
         let (mut fetching, mut extracting, mut size) = (Vec::new(), Vec::new(), 0);
         for _ in 0..ROUNDS {
             let began = ProcessTime::now();
-            let pages = fetch(path).await?;
-            fetching.push(began.elapsed());
-            size = pages.iter().map(Vec::len).sum::<usize>() / pages.len();
-            let url = format!("http://{address}/{path}/1").parse()?;
-            let began = ProcessTime::now();
-            for page in pages {
+            let (mut extraction, mut bytes) = (Duration::ZERO, 0);
+            let pages = stream::iter(0..PAGES).map(|id| {
+                let request = client.get(format!("http://{address}/{path}/{id}")).send();
+                async move { anyhow::Ok(request.await?.bytes().await?.to_vec()) }
+            });
+            let mut pages = pages.buffer_unordered(AT_ONCE);
+            while let Some(page) = pages.next().await {
+                let page = page?;
+                bytes += page.len();
+                let began = ThreadTime::now();
                 let content = fetchline_extract::read(Some("text/html; charset=utf-8"), page);
                 let found = fetchline_extract::product(&content, &url, &Rules::default(), None);
                 ensure!(matches!(found, Extraction::Found(_)), "a page without a product");
+                drop((content, found));
+                extraction += began.elapsed();
             }
-            extracting.push(began.elapsed());
+            extracting.push(extraction);
+            fetching.push(began.elapsed().saturating_sub(extraction));
+            size = bytes / usize::try_from(PAGES)?;
         }
         let (fetching, extracting) = (median(fetching), median(extracting));
         println!(
