@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// Fields as they are kept: every text one line within its limit, every URL absolute.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Finding {
     pub(crate) name: Option<String>,
     pub(crate) price: Option<Decimal>,

@@ -1,6 +1,6 @@
 //! Pure functions from a body to what it holds. No IO, no clock, no state.
 //!
-//! [`read`] tells what a body is, and decodes it. [`product`] finds the product that it tells, by everything that sites
+//! [`read`] tells what a body is, and decodes it. [`product()`] finds the product that it tells, by everything that sites
 //! have to say about one, and says by which method it found each field:
 //!
 //! | method | what is read |
@@ -21,9 +21,9 @@
 //! - *which number in a text is the price*: `price.rs`; *what a sign stands for*: `currency.rs`;
 //! - *which keys of a JSON body count*: `json_body.rs`.
 //!
-//! A page costs a look at each of its tags, and one that mentions no product costs a search for some words. Only microdata,
-//! RDFa and rules cost a pass of a parser that knows which element stands in which. Whatever
-//! a site sends, memory ([`MOST_MEMORY`]), depth and work are bounded, and nothing panics.
+//! A page that mentions no product costs a search for some words, and one whose head tells everything a look at that head.
+//! All others cost a look at each of their tags. Only microdata, RDFa and rules cost a pass of a parser that knows which
+//! element stands in which. Whatever a site sends, memory ([`MOST_MEMORY`]), depth and work are bounded, and nothing panics.
 
 mod charset;
 mod content;

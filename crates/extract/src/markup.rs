@@ -45,12 +45,21 @@ pub(crate) struct Markup<'a> {
     pub(crate) places: Vec<Option<Selected>>,
 }
 
-/// Reads a page. A page that breaks off, or exceeds a limit, is read as far as it goes.
-pub(crate) fn read<'a>(html: &'a str, places: &[(Target, Place)]) -> Markup<'a> {
+/// Reads a page. A page that breaks off, or exceeds a limit, is read as far as it goes. Where nothing but its head has
+/// told anything yet, `is_enough` is asked when the body begins, with the rest of the page, whether that is all.
+pub(crate) fn read<'a>(
+    html: &'a str,
+    places: &[(Target, Place)],
+    mut is_enough: impl FnMut(&Markup<'a>, &'a str) -> bool,
+) -> Markup<'a> {
     let mut markup = Markup::default();
     let (mut microdata, mut rdfa, mut last) = (None, None, 0);
     let mut tags = Tags::new(html);
     while let Some(tag) = tags.next() {
+        let in_head = places.is_empty() && microdata.is_none() && rdfa.is_none();
+        if in_head && tag.is("body") && is_enough(&markup, &html[tag.at..]) {
+            return markup;
+        }
         markup.add(&tag);
         microdata = microdata.or_else(|| tag.get("itemscope").map(|_| tag.at));
         rdfa = rdfa.or_else(|| tag.get("typeof").map(|_| tag.at));
@@ -169,6 +178,26 @@ fn selector(css: &str) -> Selector {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn read<'a>(html: &'a str, places: &[(Target, Place)]) -> Markup<'a> {
+        super::read(html, places, |_, _| false)
+    }
+
+    #[test]
+    fn the_body_is_read_where_the_head_is_not_enough() {
+        let html = "<title>Tea</title><BODY x><p itemscope><b itemprop=name>Tea</b></p></body>";
+        let things = |enough| {
+            let markup = super::read(html, &[], |markup, body| {
+                assert!(markup.title.as_deref() == Some("Tea") && body.starts_with("<BODY"));
+                enough
+            });
+            format!("{:?}", markup.microdata).contains("Tea")
+        };
+        assert_eq!((things(true), things(false)), (false, true));
+        // What began in the head or before goes on in the body, and a rule may name any place.
+        let html = html.replace("<p itemscope>", "<p>").replace("<title>", "<html itemscope><title>");
+        assert_eq!(super::read(&html, &[], |_, _| true).microdata.text(0, &["name"]), Some("Tea"));
+    }
     use crate::text;
 
     #[test]

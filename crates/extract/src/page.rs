@@ -1,5 +1,7 @@
 //! From a page's HTML to what each method tells of its product.
 
+use std::borrow::Cow;
+
 use memchr::memmem;
 use url::Url;
 
@@ -27,20 +29,38 @@ pub(crate) fn read(html: &str, address: &Url, rule: Option<&Rule>, sources: &mut
     {
         return;
     }
-    let mut markup = markup::read(html, places);
-    let base = markup.base.as_deref().and_then(|link| finding::absolute(link, address));
-    let base = base.as_ref().unwrap_or(address);
+    let mut told_by_head = None;
+    let mut markup = markup::read(html, places, |markup, body| {
+        // In many shops one block tells everything, and the body, which is nearly all of the page, can add nothing.
+        if rule.is_some() || markup.json_ld.is_empty() || memmem::find(body.as_bytes(), b"ld+json").is_some() {
+            return false;
+        }
+        let mut told = sources.clone();
+        tell(markup, address, &mut told);
+        told_by_head = told.is_complete().then_some(told);
+        told_by_head.is_some()
+    });
+    if let Some(told) = told_by_head {
+        *sources = told;
+        return;
+    }
     if let Some(rule) = rule {
         let targets: Vec<_> = places.iter().map(|(target, _)| *target).collect();
         let selected = targets.iter().copied().zip(markup.places.drain(..));
         let found: Vec<_> = selected.filter_map(|(target, selected)| Some((target, selected?))).collect();
-        sources.set_rule(Ruled::of(rule, targets, &found, base));
+        sources.set_rule(Ruled::of(rule, targets, &found, &base(&markup, address)));
     }
-    tell(&markup, address, base, sources);
+    tell(&markup, address, sources);
 }
 
-/// `base` is what links start from.
-fn tell(markup: &Markup<'_>, address: &Url, base: &Url, sources: &mut Sources) {
+/// What links start from.
+fn base<'a>(markup: &Markup<'_>, address: &'a Url) -> Cow<'a, Url> {
+    let base = markup.base.as_deref().and_then(|link| finding::absolute(link, address));
+    base.map_or(Cow::Borrowed(address), Cow::Owned)
+}
+
+fn tell(markup: &Markup<'_>, address: &Url, sources: &mut Sources) {
+    let base = &*base(markup, address);
     let graph = OpenGraph::new(&markup.meta);
     let titles = graph.title().into_iter().chain(markup.title.as_deref()).map(str::to_lowercase).collect();
     let canonical = markup.canonical.as_deref().and_then(|link| finding::absolute(link, base));

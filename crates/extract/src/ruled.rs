@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// What a rule says about a product.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Ruled {
     pub(crate) finding: Finding,
     /// Whether the page is that of a product: its name, its number, or the place of its price was found.

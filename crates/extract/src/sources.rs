@@ -8,7 +8,7 @@ use crate::{
 };
 
 /// What was found, in the order in which it is trusted.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Sources {
     task_category: Option<String>,
     rule: Option<Ruled>,
@@ -64,6 +64,18 @@ impl Sources {
     pub(crate) fn category_is_missing(&self) -> bool {
         let ruled = self.rule.as_ref().is_some_and(|rule| rule.names(Target::Category));
         self.task_category.is_none() && !ruled && self.list.iter().all(|(_, finding)| finding.category.is_none())
+    }
+
+    /// Whether nothing that is trusted less could change anything.
+    pub(crate) fn is_complete(&self) -> bool {
+        // The link is taken from the last method, which is the page itself.
+        let is_linked = self.list.last().is_some_and(|(method, last)| *method == Method::Html && last.url.is_some());
+        let is_whole = |first: &Finding| {
+            let texts = [&first.name, &first.sku, &first.brand, &first.availability, &first.image];
+            first.price.is_some() && first.currency.is_some() && texts.into_iter().all(Option::is_some)
+        };
+        let first = self.list.first().map(|(_, first)| first);
+        is_linked && first.is_some_and(is_whole) && !self.category_is_missing()
     }
 
     /// The product, where there is one.
@@ -133,6 +145,47 @@ impl Sources {
         match method {
             Method::Rule => self.rule.as_ref().map(|rule| &rule.finding),
             _ => self.list.iter().find(|(other, _)| *other == method).map(|(_, finding)| finding),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_complete_lacks_nothing() {
+        let text = || Some("x".to_owned());
+        let whole = Finding {
+            name: text(),
+            price: Some(5.into()),
+            currency: Some("EUR"),
+            category: text(),
+            sku: text(),
+            brand: text(),
+            availability: text(),
+            image: text(),
+            url: None,
+            variants: 1,
+        };
+        let is_complete = |finding: &Finding, url| {
+            let mut sources = Sources::new(None);
+            sources.add(Method::JsonLd, finding.clone());
+            sources.add_detail(Method::Html, Finding { url, ..Finding::default() });
+            sources.is_complete()
+        };
+        assert!(is_complete(&whole, text()) && !is_complete(&whole, None));
+        for lacking in [
+            Finding { name: None, ..whole.clone() },
+            Finding { price: None, ..whole.clone() },
+            Finding { currency: None, ..whole.clone() },
+            Finding { category: None, ..whole.clone() },
+            Finding { sku: None, ..whole.clone() },
+            Finding { brand: None, ..whole.clone() },
+            Finding { availability: None, ..whole.clone() },
+            Finding { image: None, ..whole.clone() },
+        ] {
+            assert!(!is_complete(&lacking, text()), "{lacking:?}");
         }
     }
 }
