@@ -11,6 +11,7 @@ use anyhow::{Context, ensure};
 use cpu_time::{ProcessTime, ThreadTime};
 use fetchline_extract::{Extraction, Rules};
 use fetchline_tests::services::project;
+use fetchline_tests::wait;
 use futures_util::StreamExt;
 use futures_util::stream;
 
@@ -34,12 +35,8 @@ async fn main() -> anyhow::Result<()> {
 }
 
 async fn measure(port_file: &std::path::Path) -> anyhow::Result<()> {
-    let address = loop {
-        match std::fs::read_to_string(port_file) {
-            Ok(address) => break address,
-            Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
-        }
-    };
+    let address = async || Ok(std::fs::read_to_string(port_file).unwrap_or_default());
+    let address = wait::until("the shop is open", address, |address| !address.is_empty()).await?;
     let client = reqwest::Client::builder().no_proxy().build()?;
     println!("processor time a page, {PAGES} pages a round, the median of {ROUNDS} rounds");
     for path in ["p", "big"] {

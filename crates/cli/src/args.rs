@@ -64,6 +64,16 @@ impl Everywhere {
     pub(crate) fn store(&self, pool: u32, pool_timeout: Duration) -> Result<Store, Failure> {
         Store::open(StoreConfig { url: self.database_url.clone(), pool, pool_timeout }).map_err(Failure::usage)
     }
+
+    /// The database for one command that asks or changes something: one connection, and the schema is there.
+    pub(crate) async fn migrated_store(&self) -> Result<Store, Failure> {
+        let store = self.store(1, Duration::from_secs(5))?;
+        store.check_schema().await.map_err(|error| match error.is_configuration() {
+            true => Failure::usage(error),
+            false => error.into(),
+        })?;
+        Ok(store)
+    }
 }
 
 /// The delays before further tries, where nothing else is said.

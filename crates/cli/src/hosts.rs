@@ -1,7 +1,5 @@
 //! `fetchline hosts`.
 
-use std::time::Duration;
-
 use anyhow::{Context, anyhow};
 use clap::Subcommand;
 use fetchline_queue::Address;
@@ -9,7 +7,7 @@ use fetchline_store::{HostLimit, Store};
 use serde_json::{Value, json};
 
 use crate::args::{self, Everywhere};
-use crate::exit::{self, Done, Failure, Result};
+use crate::exit::{self, Done, Result};
 use crate::table::{or_dash, span, table};
 
 /// The limits of hosts, which all workers share. A change is in force within two seconds
@@ -74,11 +72,7 @@ fn host(text: &str) -> std::result::Result<String, String> {
 }
 
 pub(crate) async fn run(everywhere: Everywhere, args: Args) -> Result {
-    let store = everywhere.store(1, Duration::from_secs(5))?;
-    store.check_schema().await.map_err(|error| match error.is_configuration() {
-        true => Failure::usage(error),
-        false => error.into(),
-    })?;
+    let store = everywhere.migrated_store().await?;
     let host = match args.action {
         Action::List => return list(&store, args.json).await,
         Action::Set { host, rate: Rate(rate) } => {

@@ -1,7 +1,5 @@
 //! `fetchline items`.
 
-use std::time::Duration;
-
 use anyhow::anyhow;
 use clap::{Subcommand, ValueEnum};
 use fetchline_queue::Address;
@@ -11,7 +9,7 @@ use serde_json::{Value, json};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use crate::exit::{self, Done, Failure, Result};
+use crate::exit::{self, Done, Result};
 use crate::table::{or_dash, table};
 use crate::{args::Everywhere, money, sparkline};
 
@@ -83,11 +81,7 @@ fn key(text: &str) -> std::result::Result<ItemKey, String> {
 }
 
 pub(crate) async fn run(everywhere: Everywhere, args: Args) -> Result {
-    let store = everywhere.store(1, Duration::from_secs(5))?;
-    store.check_schema().await.map_err(|error| match error.is_configuration() {
-        true => Failure::usage(error),
-        false => error.into(),
-    })?;
+    let store = everywhere.migrated_store().await?;
     match args.action {
         Action::List { category, limit, format } => {
             let format = if args.json { Format::Json } else { format };

@@ -18,7 +18,7 @@
 //! - *which of several offers is the price*, and in which currency: `offers.rs`, the lowest of one currency;
 //! - *what a number means*: `number.rs`. `1.299` is a thousand in text for people, and little more than one in a field
 //!   for machines. No price is ever a float;
-//! - *which number in a text is the price*: `price.rs`; *what a sign stands for*: `currency.rs`;
+//! - *which number in a text is the price*: `price.rs`, and which is none: `no_price.rs`; *what a sign stands for*: `currency.rs`;
 //! - *which keys of a JSON body count*: `json_body.rs`.
 //!
 //! A page that mentions no product costs a search for some words, and one whose head tells everything a look at that head.
@@ -56,6 +56,8 @@ mod text;
 mod number;
 mod currency;
 mod price;
+mod no_price;
+mod words;
 
 pub use content::{Content, read};
 pub use extract::product;

@@ -12,7 +12,9 @@ use rust_decimal::Decimal;
 
 use crate::{
     currency::{self, Sign},
+    no_price::{is_date, is_glued, is_in_row, is_negative, is_on_request, is_per_measure, is_quantity, is_whole},
     number, text,
+    words::{is_no_letter, is_one_of, last_word},
 };
 
 /// Characters of a text that are searched for a price.
@@ -22,35 +24,12 @@ const MAX_TEXT: usize = 500;
 const FREE: [&str; 10] =
     ["free", "gratis", "kostenlos", "kostenfrei", "gratuit", "gratuito", "grátis", "zdarma", "za darmo", "бесплатно"];
 
-/// What says that a price is to be asked for, parted by bars.
-const ON_REQUEST: &str = "\
-    on request|upon request|on application|request a quote|call for|call us|ask for price|ask for a quote|contact us|\
-    contact for|enquire|inquire|auf anfrage|preis anfragen|auf nachfrage|kontaktieren sie uns|\
-    sur demande|nous consulter|sur devis|nous contacter|a consultar|consultar precio|bajo consulta|\
-    a petición|sob consulta|su richiesta|op aanvraag|na zapytanie|na dotaz|på förfrågan|\
-    på forespørgsel|på forespørsel|по запросу|问价|お問い合わせ";
-
 /// What says that a price is the lowest of several. These and [`TO`] are all that may stand around the number in a
 /// field for machines.
 const FROM: &str = "from von starting at ab à a partir de dès desde da od vanaf fra från alk от az";
 
 /// What stands between the ends of a range.
 const TO: &str = "- ~ 〜 ～ to bis à a au do tot til till hasta até";
-
-/// Units of measure that a price may be for beside the price of the whole.
-const MEASURES: &str = "\
-    kg g mg l dl cl ml m cm mm km m² m³ qm lfm lb lbs oz ounce fl gal kilo kilogramm gramm liter litre litro litri \
-    litr meter metre metro";
-
-/// Other units that make a number a quantity.
-const UNITS: &str = "\
-    pc pcs piece pieces stk stück pièces piezas pezzi szt ks stuks tage tagen tag werktage werktagen wochen \
-    woche monate stunden days day weeks week months hours jours días giorni dagen dni uhr";
-
-/// Months in English and German, and how both shorten them.
-const MONTHS: &str = "\
-    january february march april may june july august september october november december januar februar \
-    märz mai juni juli oktober dezember jan feb apr jun jul aug sep sept oct okt nov dec dez mar";
 
 /// A price, with the currency that was known or that its text tells.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -200,100 +179,9 @@ fn may_begin_a_range(before: &str) -> bool {
     before.is_empty() || before.ends_with(':') || is_one_of(FROM, last_word(before))
 }
 
-/// Whether a price is for a unit of measure: `39,98 €/kg`, `(39,98 € * / 100 ml)`, `39,98 € pro kg`, `1 kg = 39,98 €`.
-fn is_per_measure(before: &str, after: &str) -> bool {
-    let before = before.trim_end();
-    let before = currency::ending(before).map_or(before, |sign| &before[..before.len() - sign.len]);
-    let equated = before.trim_end().strip_suffix('=');
-    if equated.is_some_and(|what| is_one_of(MEASURES, last_word(what))) {
-        return true;
-    }
-    let after = after.trim_start();
-    let after = currency::beginning(after).map_or(after, |sign| &after[sign.len..]).trim_start_matches([' ', '*']);
-    let per = ["/", "pro ", "per ", "je ", "par ", "le ", "por ", "al ", "za "]
-        .iter()
-        .find_map(|per| after.strip_prefix(per));
-    per.is_some_and(|rest| {
-        let rest = rest.trim_start_matches(|c: char| c.is_ascii_digit() || matches!(c, ' ' | '.' | ','));
-        is_one_of(MEASURES, first_word(rest))
-    })
-}
-
-/// Whether a number is a part of several that are no prices: `1-800-555`, `2/3`, `10:30`, `2024-12-24`, and `030`, which
-/// no price begins as. `12.99-15.99` is a range.
-fn is_in_row(before: &str, number: &str, after: &str, is_range: bool) -> bool {
-    let joint = ['-', '/', ':'];
-    let is_whole = is_whole(number);
-    let after_one = before.strip_suffix(joint).is_some_and(|rest| rest.ends_with(|c: char| c.is_ascii_digit()));
-    let before_one = after.strip_prefix(joint).is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()));
-    after_one || before_one && (is_whole || !is_range) || is_whole && number.len() > 1 && number.starts_with('0')
-}
-
-/// Whether a number is a date or a part of one: `24.12.`, `24.12.2024`, `24. Dezember`, `December 24`.
-fn is_date(before: &str, number: &str, after: &str) -> bool {
-    let groups: Vec<&str> = number.split('.').collect();
-    let within =
-        |text: &str, max: u8| text.len() <= 2 && text.parse().is_ok_and(|value: u8| (1..=max).contains(&value));
-    match groups[..] {
-        [day, month] => within(day, 31) && within(month, 12) && after.starts_with('.'),
-        [day, month, year] => within(day, 31) && within(month, 12) && matches!(year.len(), 0 | 2 | 4),
-        [one] if within(one, 31) || one.len() == 4 => {
-            is_one_of(MONTHS, first_word(after.trim_start_matches('.'))) || is_one_of(MONTHS, last_word(before))
-        }
-        _ => false,
-    }
-}
-
-/// Whether a number counts or measures something.
-fn is_quantity(after: &str) -> bool {
-    after.trim_start().starts_with('%') || is_one_of(MEASURES, first_word(after)) || is_one_of(UNITS, first_word(after))
-}
-
-fn is_whole(number: &str) -> bool {
-    !number.contains(['.', ','])
-}
-
-fn is_on_request(text: &str) -> bool {
-    let text = text.to_lowercase();
-    ON_REQUEST.split('|').any(|phrase| text.contains(phrase))
-}
-
 /// Whether a text has no words but those of "from" and "to".
 fn is_without_words(text: &str) -> bool {
     text.split(is_no_letter).all(|word| word.is_empty() || is_one_of(FROM, Some(word)) || is_one_of(TO, Some(word)))
-}
-
-/// The word that a text begins with, behind spaces.
-fn first_word(text: &str) -> Option<&str> {
-    text.trim_start().split(is_no_letter).next()
-}
-
-/// The word that a text ends with, before spaces.
-fn last_word(text: &str) -> Option<&str> {
-    text.trim_end().rsplit(is_no_letter).next()
-}
-
-fn is_no_letter(c: char) -> bool {
-    !(c.is_alphabetic() || matches!(c, '²' | '³'))
-}
-
-fn is_one_of(list: &str, word: Option<&str>) -> bool {
-    word.map(str::to_lowercase).is_some_and(|word| list.split(' ').any(|known| known == word))
-}
-
-/// Whether a number is part of a word, such as `A4` and `100g`.
-fn is_glued(before: &str, after: &str) -> bool {
-    before.ends_with(|c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | '#' | '/'))
-        || after.starts_with(|c: char| c.is_alphanumeric() || matches!(c, '_' | '/'))
-}
-
-/// Whether a minus sign belongs to the number: `-5`, `-$5`, `$-5`, but neither `A-5` nor `4-5` nor `Tea - 5`.
-fn is_negative(before: &str) -> bool {
-    let signed = |before: &str| {
-        before.strip_suffix('-').is_some_and(|rest| !rest.ends_with(|c: char| c.is_alphanumeric() || c == '.'))
-    };
-    let unsigned = currency::ending(before).map_or(before, |sign| &before[..before.len() - sign.len]);
-    signed(before) || signed(unsigned)
 }
 
 fn is_free(text: &str) -> bool {
