@@ -152,6 +152,24 @@ async fn an_older_fetch_changes_nothing_and_what_is_written_twice_counts_once() 
 }
 
 #[tokio::test]
+async fn a_replay_and_a_message_that_comes_twice_add_no_price() -> anyhow::Result<()> {
+    let world = World::new().await?;
+    let prices = async || world.count("SELECT COUNT(*) FROM price_history").await;
+    world.produce("twice", &[world.shop.url("/flaky/1/7")]).await?;
+    world.work_until_empty(&["--max-attempts", "1"]).await?;
+    assert_eq!((prices().await?, world.ready("dead").await?), (0, 1));
+    let replayed = world.run(&["dead", "replay"], "").await?;
+    assert_eq!(replayed.code, Some(0), "{replayed:?}");
+    let Some((properties, body)) = world.take("urls").await? else { panic!("nothing was replayed") };
+    for fetches in 1..=2 {
+        world.publish(&String::from_utf8(body.clone())?, properties.clone()).await?;
+        world.work_until_empty(&[]).await?;
+        assert_eq!((world.shop.visits().total(), prices().await?, world.rows().await?), (fetches + 1, 1, 1));
+    }
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_price_that_was_set_by_hand_lasts_until_a_newer_fetch() -> anyhow::Result<()> {
     let world = World::new().await?;
     let store = store(&world)?;
