@@ -24,7 +24,9 @@ fn fetch(task: u8, second: i64, price: &str) -> Fetch {
     Fetch {
         id: [task; 32],
         run: "nightly".to_owned(),
+        part: None,
         url: "http://shop.example/p/1".to_owned(),
+        given_url: None,
         final_url: None,
         method: "GET".to_owned(),
         outcome: Outcome::Ok,

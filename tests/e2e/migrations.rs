@@ -9,11 +9,11 @@ const NEWER_RELEASE: &str = "INSERT INTO _sqlx_migrations (version, description,
                              VALUES (9999, 'of a newer release', TRUE, 'x', 1)";
 
 /// What makes a database as good as new.
-const NO_SCHEMA: &str = "DROP TABLE fetches, hosts, robots, items, price_history, _sqlx_migrations";
+const NO_SCHEMA: &str = "DROP TABLE fetches, hosts, robots, items, price_history, runs, run_counts, _sqlx_migrations";
 /// What takes a database back to the first release.
 const FIRST_RELEASE: [&str; 3] = [
-    "DROP TABLE hosts, robots, items, price_history",
-    "ALTER TABLE fetches DROP COLUMN product",
+    "DROP TABLE hosts, robots, items, price_history, runs, run_counts",
+    "ALTER TABLE fetches DROP COLUMN product, DROP COLUMN given_url, DROP COLUMN rewrites",
     "DELETE FROM _sqlx_migrations WHERE version > 1",
 ];
 
@@ -81,5 +81,10 @@ async fn a_database_that_holds_data_keeps_them_when_it_is_migrated() -> anyhow::
     world.work_until_empty(&[]).await?;
     let rows = async |run| world.count(&format!("SELECT COUNT(*) FROM fetches WHERE run = '{run}'")).await;
     assert_eq!((rows("before").await?, rows("after").await?), (3, 3));
+    // What was there before is counted as well.
+    let counted = async |run| {
+        world.count(&format!("SELECT CAST(SUM(tasks) AS SIGNED) FROM run_counts WHERE run = '{run}'")).await
+    };
+    assert_eq!((counted("before").await?, counted("after").await?), (3, 3));
     Ok(())
 }

@@ -18,7 +18,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(200);
 /// How long nothing may have happened before all counts as done: nobody can see what a worker still holds.
 const QUIET_FOR: Duration = Duration::from_millis(1_500);
 /// The keys of the queues that have to be empty at the end.
-const WORK: [&str; 3] = [Topology::URLS, "retry.1s", "retry.2s"];
+const WORK: [&str; 4] = [Topology::RUNS, Topology::URLS, "retry.1s", "retry.2s"];
 
 /// What came of a trial.
 #[derive(Clone, Debug)]
@@ -180,6 +180,7 @@ impl Trial {
         if left > 0 {
             wrong.push(format!("{left} messages are left"));
         }
+        wrong.extend(self.miscounted().await?);
         let letters = dead::letters(&self.world).await?;
         let dead: HashSet<&str> = letters.iter().map(|letter| letter.url.as_str()).collect();
         let doomed: HashSet<&str> =
@@ -208,6 +209,25 @@ impl Trial {
             exposed: self.exposed,
             wrong,
         })
+    }
+
+    /// What `runs` and `run_counts` tell otherwise than `fetches` does.
+    async fn miscounted(&self) -> anyhow::Result<Vec<String>> {
+        const COUNTED: &str = "SELECT run, outcome, CAST(SUM(tasks) AS SIGNED) FROM run_counts \
+                               GROUP BY run, outcome HAVING SUM(tasks) <> 0 ORDER BY run, outcome";
+        const ROWS: &str = "SELECT run, outcome, COUNT(*) FROM fetches GROUP BY run, outcome ORDER BY run, outcome";
+        const OPEN: &str = "SELECT CONCAT(part, ' of the run ', run, ': ', COALESCE(planned, 'not closed')) FROM runs \
+                            WHERE planned IS NULL OR planned <> \
+                            (SELECT SUM(tasks) FROM run_counts AS counts \
+                             WHERE counts.run = runs.run AND counts.part = runs.part)";
+        let database = &self.world.database;
+        let counted: Vec<(String, String, i64)> = sqlx::query_as(COUNTED).fetch_all(database).await?;
+        let rows: Vec<(String, String, i64)> = sqlx::query_as(ROWS).fetch_all(database).await?;
+        let mut wrong: Vec<String> = sqlx::query_scalar(OPEN).fetch_all(database).await?;
+        if counted != rows {
+            wrong.push(format!("counted {counted:?} instead of {rows:?}"));
+        }
+        Ok(wrong)
     }
 
     /// Visits beyond those that each URL needs.

@@ -4,6 +4,7 @@ mod args;
 mod dead;
 mod exit;
 mod extract;
+mod fleet;
 mod hosts;
 mod items;
 mod limits;
@@ -11,10 +12,12 @@ mod log;
 mod migrate;
 mod money;
 mod produce;
+mod runs;
 mod sparkline;
 mod status;
 mod stop;
 mod table;
+mod watch;
 mod work;
 
 use std::process::ExitCode;
@@ -42,6 +45,7 @@ enum Command {
     Produce(produce::Args),
     Work(Box<work::Args>),
     Status(status::Args),
+    Runs(runs::Args),
     Dead(dead::Args),
     Hosts(hosts::Args),
     Items(items::Args),
@@ -68,6 +72,7 @@ async fn run(everywhere: Everywhere, command: Command) -> exit::Result {
         Command::Produce(args) => produce::run(everywhere, args).await,
         Command::Work(args) => work::run(everywhere, *args).await,
         Command::Status(args) => status::run(everywhere, args).await,
+        Command::Runs(args) => runs::run(everywhere, args).await,
         Command::Dead(args) => dead::run(everywhere, args).await,
         Command::Hosts(args) => hosts::run(everywhere, args).await,
         Command::Items(args) => items::run(everywhere, args).await,

@@ -1,19 +1,18 @@
 //! `fetchline produce`.
 
+use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use clap::ValueEnum;
 use fetchline_producer::{Config, Event, Format, MAX_PRIORITY, Produced, Progress, Rejection, Source, produce};
 use fetchline_queue::Role;
 use indicatif::{ProgressBar, ProgressStyle};
-use time::OffsetDateTime;
-use time::macros::format_description;
 use tokio_util::sync::CancellationToken;
 
 use crate::args::{self, Everywhere};
@@ -61,6 +60,11 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE", env = "FETCHLINE_REJECTS")]
     rejects: Option<PathBuf>,
 
+    /// A file that tells how far this part of the run has come, for as long as it is unfinished. Where it exists, the part
+    /// that was interrupted is gone on with: give the same input again
+    #[arg(long, value_name = "FILE", env = "FETCHLINE_CHECKPOINT")]
+    checkpoint: Option<PathBuf>,
+
     /// Read, check and count, and publish nothing; needs no broker
     #[arg(long, env = "FETCHLINE_DRY_RUN")]
     dry_run: bool,
@@ -94,7 +98,7 @@ pub(crate) async fn run(everywhere: Everywhere, args: Args) -> Result {
     let progress = Arc::new(Progress::default());
     let drawing = tokio::spawn(draw(bar.clone(), progress.clone()));
     let config = Config {
-        run: args.run.unwrap_or_else(new_run),
+        run: args.run,
         allow_duplicates: args.allow_duplicates,
         sources,
         format: match args.format {
@@ -107,6 +111,7 @@ pub(crate) async fn run(everywhere: Everywhere, args: Args) -> Result {
         category: args.category,
         priority: args.priority,
         rate: args.rate,
+        checkpoint: args.checkpoint,
         dry_run: args.dry_run,
     };
     let rejects = args.rejects.as_deref().map(Rejects::create).transpose()?;
@@ -165,12 +170,6 @@ fn sources(files: Vec<PathBuf>) -> Vec<Source> {
     files.into_iter().map(of).collect()
 }
 
-fn new_run() -> String {
-    let format = format_description!("[year][month][day]T[hour][minute][second]Z");
-    let now = OffsetDateTime::now_utc().format(format).unwrap_or_default();
-    format!("run-{now}-{:04x}", rand::random::<u16>())
-}
-
 /// By bytes where they are known, so that the time left can be told.
 fn bar(sources: &[Source]) -> ProgressBar {
     let bytes: Option<u64> = sources.iter().map(Source::bytes).sum();
@@ -185,17 +184,28 @@ fn bar(sources: &[Source]) -> ProgressBar {
 }
 
 async fn draw(bar: ProgressBar, progress: Arc<Progress>) {
-    let started = std::time::Instant::now();
+    /// The rate is that of the last five seconds.
+    const LOOKS: usize = 25;
+    let mut looks = VecDeque::from([(Instant::now(), 0)]);
     loop {
         tokio::time::sleep(Duration::from_millis(200)).await;
         let count = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
         let published = count(&progress.published);
-        let rate = published as f64 / started.elapsed().as_secs_f64();
+        let (since, before) = looks[0];
+        let rate = (published - before) as f64 / since.elapsed().as_secs_f64();
+        looks.push_back((Instant::now(), published));
+        if looks.len() > LOOKS {
+            looks.pop_front();
+        }
+        let blocked = progress.blocked().map(|blocked| {
+            format!(", blocked by the broker: {}, for {} s", blocked.reason, blocked.since.elapsed().as_secs())
+        });
         bar.set_position(count(&progress.read));
         bar.set_message(format!(
-            "{published} published, {rate:.0}/s, {} unconfirmed, {} refused",
+            "{published} published, {rate:.0}/s, {} unconfirmed, {} refused{}",
             count(&progress.unconfirmed),
             count(&progress.rejected) + count(&progress.not_sent),
+            blocked.unwrap_or_default(),
         ));
     }
 }
@@ -219,6 +229,9 @@ fn print(produced: &Produced, dry_run: bool) {
     exit::print(format_args!("run         {}", produced.run));
     let published = if dry_run { "to publish" } else { "published " };
     exit::print(format_args!("{published}  {}", produced.published));
+    if produced.resumed > 0 {
+        exit::print(format_args!("before      {} (confirmed before, by the checkpoint)", produced.resumed));
+    }
     exit::print(format_args!("duplicates  {}", produced.duplicates));
     exit::print(format_args!("refused     {}", produced.rejected));
     if produced.not_sent > 0 {

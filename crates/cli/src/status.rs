@@ -2,18 +2,41 @@
 
 use std::time::Duration;
 
-use fetchline_queue::{Role, Tier};
-use serde::Serialize;
+use anyhow::anyhow;
+use fetchline_queue::{Broker, Role, Tier};
+use fetchline_store::{Outcome, Run, Store};
+use serde_json::{Value, json};
 
 use crate::args::{self, Everywhere};
-use crate::exit::{self, Done, Result};
+use crate::exit::{self, Done, Failure, Result};
+use crate::fleet::{self, Management, Queue};
+use crate::runs;
+use crate::table::span;
+use crate::watch::{self, Pace};
 
-/// Shows the fleet's queues and, with --run, the rows of a run
+/// Between the two looks that tell how fast a run gets on.
+const BETWEEN_LOOKS: Duration = Duration::from_secs(2);
+
+/// Shows the fleet's queues and, with --run, how far a run has come
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// The run whose rows are counted, by outcome
+    /// A run: what is planned, its rows by outcome, what remains, its rate, and the time left
     #[arg(long, value_name = "NAME", env = "FETCHLINE_RUN")]
     run: Option<String>,
+
+    /// Wait until the run is complete, also for one that is not known yet; the queues are not shown. Ends with 0 when all
+    /// went well, and with 3 when URLs failed
+    #[arg(long, env = "FETCHLINE_WAIT", requires = "run")]
+    wait: bool,
+
+    /// With --wait: how long at most, like 30m. Then it ends with 1
+    #[arg(long = "for", value_name = "DURATION", env = "FETCHLINE_FOR", requires = "wait")]
+    #[arg(value_parser = args::duration)]
+    at_most: Option<Duration>,
+
+    /// RabbitMQ's management API, which tells how many messages consumers hold. Where it names no user, the broker's
+    #[arg(long, value_name = "URL", env = "FETCHLINE_MANAGEMENT_URL", hide_env_values = true)]
+    management_url: Option<String>,
 
     /// The delays of the workers' retry queues
     #[arg(long, value_name = "DURATIONS", env = "FETCHLINE_RETRY_DELAYS", default_value = args::RETRY_DELAYS)]
@@ -25,77 +48,80 @@ pub(crate) struct Args {
     json: bool,
 }
 
-#[derive(Serialize)]
-struct Status {
-    queues: Vec<Queue>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    run: Option<Run>,
-}
-
-#[derive(Serialize)]
-struct Queue {
-    name: String,
-    /// `null` where the queue does not exist.
-    ready: Option<u32>,
-    consumers: Option<u32>,
-}
-
-#[derive(Serialize)]
-struct Run {
-    name: String,
-    rows: u64,
-    outcomes: serde_json::Map<String, serde_json::Value>,
-}
-
 pub(crate) async fn run(everywhere: Everywhere, args: Args) -> Result {
-    let tiers = args.retry_delays.iter().filter_map(|delay| Tier::of(*delay)).collect();
-    let broker = everywhere.broker(Role::Status, &args::host_name())?.with_tiers(tiers);
-    let connection = broker.connect().await?;
-    let mut queues = Vec::new();
-    for key in broker.topology().keys() {
-        let depth = broker.topology().depth(&connection, &key).await?;
-        queues.push(Queue {
-            name: broker.topology().queue(&key),
-            ready: depth.map(|depth| depth.ready),
-            consumers: depth.map(|depth| depth.consumers),
-        });
-    }
-    let run = match args.run {
-        None => None,
+    match &args.run {
+        Some(name) if args.wait => wait(&everywhere, name, &args).await,
         Some(name) => {
-            let store = everywhere.store(1, Duration::from_secs(5))?;
-            store.check_schema().await?;
-            let counted = store.outcomes(&name).await?;
-            let rows = counted.iter().map(|(_, rows)| rows).sum();
-            let outcomes = counted.into_iter().map(|(outcome, rows)| (outcome, rows.into())).collect();
-            Some(Run { name, rows, outcomes })
+            let queues = queues(&everywhere, &args).await?;
+            let store = everywhere.migrated_store().await?;
+            let (run, pace) = look(&store, name).await?;
+            show(Some(&queues), Some((name, &run, &pace)), args.json);
+            Ok(Done::Whole)
         }
-    };
-    let status = Status { queues, run };
-    if args.json {
-        exit::print(serde_json::to_string(&status)?);
-    } else {
-        print(&status);
+        None => {
+            show(Some(&queues(&everywhere, &args).await?), None, args.json);
+            Ok(Done::Whole)
+        }
     }
-    Ok(Done::Whole)
 }
 
-fn print(status: &Status) {
-    let number = |number: Option<u32>| number.map_or_else(|| "-".to_owned(), |number| number.to_string());
-    let width = status.queues.iter().map(|queue| queue.name.len()).max().unwrap_or(0);
-    exit::print(format_args!("{:width$}  {:>10}  {:>10}", "queue", "ready", "consumers"));
-    for queue in &status.queues {
-        exit::print(format_args!(
-            "{:width$}  {:>10}  {:>10}",
-            queue.name,
-            number(queue.ready),
-            number(queue.consumers)
-        ));
+async fn wait(everywhere: &Everywhere, name: &str, args: &Args) -> Result {
+    let store = everywhere.migrated_store().await?;
+    let Some(run) = watch::until_complete(&store, name, args.at_most).await else {
+        let (run, pace) = look(&store, name).await?;
+        show(None, Some((name, &run, &pace)), args.json);
+        let within = args.at_most.map(span).unwrap_or_default();
+        return Err(anyhow!("the run {name} is not complete after {within}: {}", watch::line(&run, &pace)).into());
+    };
+    show(None, Some((name, &run, &Pace::default())), args.json);
+    let failed = run.rows() - run.rows_with(Outcome::Ok);
+    Ok(if failed > 0 { Done::InputRefused } else { Done::Whole })
+}
+
+async fn queues(everywhere: &Everywhere, args: &Args) -> std::result::Result<Vec<Queue>, Failure> {
+    let broker: Broker = everywhere.broker(Role::Status, &args::host_name())?;
+    let broker = broker.with_tiers(args.retry_delays.iter().filter_map(|delay| Tier::of(*delay)).collect());
+    let management = args.management_url.as_deref().map(|url| Management::new(url, &broker)).transpose();
+    Ok(fleet::queues(&broker, management.map_err(Failure::usage)?.as_ref()).await?)
+}
+
+/// A run, and how fast it gets on where it does.
+async fn look(store: &Store, name: &str) -> std::result::Result<(Run, Pace), Failure> {
+    let mut pace = Pace::default();
+    let mut run = store.run(name).await?;
+    if !run.is_complete() && run.is_known() {
+        pace.look(run.rows());
+        tokio::time::sleep(BETWEEN_LOOKS).await;
+        run = store.run(name).await?;
+        pace.look(run.rows());
     }
-    if let Some(run) = &status.run {
-        exit::print(format_args!("\nrun {}: {} rows", run.name, run.rows));
-        for (outcome, rows) in &run.outcomes {
-            exit::print(format_args!("  {outcome:12} {:>10}", rows.to_string()));
+    Ok((run, pace))
+}
+
+fn show(queues: Option<&[Queue]>, run: Option<(&str, &Run, &Pace)>, as_json: bool) {
+    if as_json {
+        let mut status = json!({});
+        if let Some(queues) = queues {
+            status["queues"] = json!(queues);
+        }
+        if let Some((name, run, pace)) = run {
+            status["run"] = runs::json(name, run);
+            status["run"]["rate"] = json!(pace.rate());
+            let left = run.remaining().and_then(|remaining| pace.time_left(remaining));
+            status["run"]["seconds_left"] = left.map_or(Value::Null, |left| left.as_secs().into());
+        }
+        return exit::print(status);
+    }
+    if let Some(queues) = queues {
+        exit::print(fleet::text(queues).trim_end());
+    }
+    if let Some((name, run, pace)) = run {
+        let space = if queues.is_some() { "\n" } else { "" };
+        exit::print(format_args!("{space}run {name} ({}): {}", runs::state(run), watch::line(run, pace)));
+        let mut outcomes: Vec<_> = run.outcomes.iter().collect();
+        outcomes.sort_by_key(|(_, rows)| std::cmp::Reverse(**rows));
+        for (outcome, rows) in outcomes {
+            exit::print(format_args!("  {outcome:12} {rows:>10}"));
         }
     }
 }

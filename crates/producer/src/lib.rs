@@ -9,6 +9,7 @@ mod format;
 mod csv;
 mod record;
 mod sift;
+mod checkpoint;
 mod progress;
 mod send;
 mod produce;

@@ -1,15 +1,19 @@
 //! One part of a run: from sources to confirmed messages.
 
 use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use fetchline_queue::{Broker, Task};
+use fetchline_queue::{Broker, Part, Task};
 use serde::Serialize;
+use time::OffsetDateTime;
+use time::macros::format_description;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::checkpoint::{Checkpoint, Mark, Progressed};
 use crate::format::{Entries, Format};
 use crate::progress::{Event, Observer, Progress};
 use crate::send::Sender;
@@ -24,8 +28,8 @@ const MAX_RUN_BYTES: usize = 100;
 /// What is to be published.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// The run that the tasks belong to.
-    pub run: String,
+    /// The run that the tasks belong to; `None` for the checkpoint's, else for one with a new name.
+    pub run: Option<String>,
     /// Whether a URL that was there before is published again.
     pub allow_duplicates: bool,
     /// Read one after the other.
@@ -40,6 +44,9 @@ pub struct Config {
     pub priority: Option<u8>,
     /// At most so many tasks per second; `None` for as fast as the broker takes them.
     pub rate: Option<f64>,
+    /// A file that tells how far the part has come, for as long as it is unfinished: a part that was interrupted is gone on
+    /// with.
+    pub checkpoint: Option<PathBuf>,
     /// Whether nothing is sent, and what would be is only counted.
     pub dry_run: bool,
 }
@@ -53,6 +60,9 @@ pub enum Error {
     /// A source cannot be opened. Nothing was published.
     #[error("{0} cannot be read")]
     Source(String, #[source] io::Error),
+    /// The checkpoint cannot be used.
+    #[error("--checkpoint {0} cannot be used: {1}")]
+    Checkpoint(String, String),
     /// The broker does not let us in.
     #[error("the broker refuses the connection: user, password and virtual host have to be right")]
     Broker(#[source] fetchline_queue::Error),
@@ -67,6 +77,8 @@ pub struct Produced {
     pub part: String,
     /// Tasks that the broker confirmed; in a dry run, those that would have been sent.
     pub published: u64,
+    /// Tasks that were confirmed before, by the checkpoint; they are not sent again.
+    pub resumed: u64,
     /// Tasks that the broker did not take.
     pub not_sent: u64,
     /// Lines that were dropped since their URL was there before.
@@ -88,11 +100,9 @@ pub async fn produce(
     observer: impl Fn(Event<'_>) + Send + Sync + 'static,
     stop: CancellationToken,
 ) -> Result<Produced, Error> {
-    let run = config.run.clone();
-    if run.is_empty() || run.len() > MAX_RUN_BYTES || run.chars().any(char::is_control) {
-        return Err(Error::Run);
-    }
-    let part = format!("{:016x}", rand::random::<u64>());
+    let path = config.checkpoint.as_deref().filter(|_| !config.dry_run);
+    let progressed = begin(path, config.run.clone())?;
+    let Progressed { run, part, confirmed } = progressed.clone();
     let common =
         Common { run: run.clone(), part: part.clone(), category: config.category.clone(), priority: config.priority };
     let mut sift = Sift::new(common, config.allow_duplicates);
@@ -109,35 +119,97 @@ pub async fn produce(
     if let Some(sender) = &mut sender {
         sender.connect().await.map_err(Error::Broker)?;
     }
-    let pace = config.rate.map(Pace::new);
-    let mut way = Way { sender, pace, progress: &progress, observer: &observer, stop: &stop };
+    // Before anything is sent, so that a part that was begun can be gone on with.
+    let checkpoint = path.map(|path| Checkpoint::begin(path, progressed).map_err(|error| unusable(path, error)));
+    let mut way = Way {
+        sender,
+        checkpoint: checkpoint.transpose()?,
+        place: Mark::default(),
+        confirmed,
+        pace: config.rate.map(Pace::new),
+        progress: &progress,
+        observer: &observer,
+        stop: &stop,
+    };
+    let told = |planned| Part { run: run.clone(), part: part.clone(), planned, at: OffsetDateTime::now_utc() };
+    let began = way.tell(told(None)).await;
     let mut problem = None;
     for (source, raw) in inputs {
         if stop.is_cancelled() || problem.is_some() {
             break;
         }
-        if let Err(error) = way.publish(source, raw, &config, &mut sift).await {
-            problem = Some(format!("{source} cannot be read on: {error}"));
-        }
+        problem = way.publish(source, raw, &config, &mut sift).await.err();
+    }
+    if problem.is_none() && !stop.is_cancelled() && way.place.tasks < confirmed.tasks {
+        problem = Some(OTHER_INPUT.to_owned());
     }
     way.flush().await;
     let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+    let (published, resumed) = (count(&progress.published), count(&progress.resumed));
+    let complete = !stop.is_cancelled() && problem.is_none();
+    let all_sent = complete && count(&progress.not_sent) == 0;
+    // With a checkpoint an unfinished part is gone on with; else it is what it is.
+    if began && (all_sent || way.checkpoint.is_none()) && !way.tell(told(Some(resumed + published))).await {
+        problem
+            .get_or_insert_with(|| "stopped before the broker was told that this part of the run is over".to_owned());
+    }
+    if let Err(error) = way.end(all_sent && problem.is_none()) {
+        problem.get_or_insert_with(|| format!("--checkpoint cannot be written: {error}"));
+    }
     Ok(Produced {
         run,
         part,
-        published: count(&progress.published),
+        published,
+        resumed,
         not_sent: count(&progress.not_sent),
         duplicates: count(&progress.duplicates),
         rejected: count(&progress.rejected),
-        complete: !stop.is_cancelled() && problem.is_none(),
+        complete,
         problem,
     })
+}
+
+/// The input of a checkpoint has changed.
+const OTHER_INPUT: &str = "the input is not the one that --checkpoint belongs to: what was sent of it stands elsewhere now. \
+                           Give the input as it was, or remove the file to begin a new part of the run";
+
+/// The part that is begun, or gone on with.
+fn begin(checkpoint: Option<&Path>, run: Option<String>) -> Result<Progressed, Error> {
+    let before = checkpoint.map(|path| Checkpoint::read(path).map_err(|error| unusable(path, error))).transpose()?;
+    if let (Some(before), Some(path)) = (before.flatten(), checkpoint) {
+        return match run {
+            Some(run) if run != before.run => {
+                Err(unusable(path, format!("it belongs to the run {}, and --run is another one", before.run)))
+            }
+            _ => Ok(before),
+        };
+    }
+    let run = run.unwrap_or_else(new_run);
+    if run.is_empty() || run.len() > MAX_RUN_BYTES || run.chars().any(char::is_control) {
+        return Err(Error::Run);
+    }
+    Ok(Progressed { run, part: format!("{:016x}", rand::random::<u64>()), confirmed: Mark::default() })
+}
+
+fn unusable(path: &Path, why: impl ToString) -> Error {
+    Error::Checkpoint(path.display().to_string(), why.to_string())
+}
+
+fn new_run() -> String {
+    let format = format_description!("[year][month][day]T[hour][minute][second]Z");
+    let now = OffsetDateTime::now_utc().format(format).unwrap_or_default();
+    format!("run-{now}-{:04x}", rand::random::<u16>())
 }
 
 /// The way from entries to the broker.
 struct Way<'a> {
     /// `None` where nothing is sent.
     sender: Option<Sender<'a>>,
+    checkpoint: Option<Checkpoint>,
+    /// Where in the input the next task stands.
+    place: Mark,
+    /// What stands before this was confirmed before this began.
+    confirmed: Mark,
     pace: Option<Pace>,
     progress: &'a Progress,
     observer: &'a Observer,
@@ -145,27 +217,30 @@ struct Way<'a> {
 }
 
 impl Way<'_> {
-    async fn publish(&mut self, source: &Source, raw: Raw, config: &Config, sift: &mut Sift) -> io::Result<()> {
+    /// Publishes what a source holds. The error says why it is not read on.
+    async fn publish(&mut self, source: &Source, raw: Raw, config: &Config, sift: &mut Sift) -> Result<(), String> {
+        let unreadable = |error: io::Error| format!("{source} cannot be read on: {error}");
         let stop = self.stop;
         let text = tokio::select! {
             biased;
             () = stop.cancelled() => return Ok(()),
-            text = raw.text() => text?,
+            text = raw.text() => text.map_err(unreadable)?,
         };
         let mut entries = Entries::new(text, config.format, source, config.url_field.clone());
         loop {
             let entry = tokio::select! {
                 biased;
                 () = stop.cancelled() => return Ok(()),
-                entry = entries.next() => entry?,
+                entry = entries.next() => entry.map_err(unreadable)?,
                 () = tokio::time::sleep(PATIENCE), if self.has_unconfirmed() => {
                     self.flush().await;
+                    self.save()?;
                     continue;
                 }
             };
             let Some(entry) = entry else { return Ok(()) };
             match sift.entry(source, entry) {
-                Sifted::Task(task) => self.send(task).await,
+                Sifted::Task(task) => self.send(task).await?,
                 Sifted::Nothing => {}
                 Sifted::Double => _ = self.progress.duplicates.fetch_add(1, Ordering::Relaxed),
                 Sifted::Rejected(rejection) => {
@@ -176,7 +251,15 @@ impl Way<'_> {
         }
     }
 
-    async fn send(&mut self, task: Task) {
+    /// Sends a task, unless that was done before. The error says why nothing more is sent.
+    async fn send(&mut self, task: Task) -> Result<(), String> {
+        let place = self.place;
+        if place.tasks < self.confirmed.tasks {
+            self.place = place.after(&task.key);
+            self.progress.resumed.fetch_add(1, Ordering::Relaxed);
+            let other = self.place.tasks == self.confirmed.tasks && self.place != self.confirmed;
+            return if other { Err(OTHER_INPUT.to_owned()) } else { Ok(()) };
+        }
         let wait = self.pace.as_mut().map_or(Duration::ZERO, Pace::next);
         if wait > PATIENCE {
             self.flush().await;
@@ -184,13 +267,45 @@ impl Way<'_> {
         if !wait.is_zero() {
             tokio::select! {
                 () = tokio::time::sleep(wait) => {}
-                () = self.stop.cancelled() => return,
+                () = self.stop.cancelled() => return Ok(()),
             }
         }
+        self.place = place.after(&task.key);
         match &mut self.sender {
-            Some(sender) => sender.send(task).await,
+            Some(sender) => sender.send(task, place).await,
             None => _ = self.progress.published.fetch_add(1, Ordering::Relaxed),
         }
+        self.save()
+    }
+
+    /// Tells of the part; `false` where it was stopped before that was confirmed.
+    async fn tell(&mut self, part: Part) -> bool {
+        match &mut self.sender {
+            Some(sender) => sender.tell(part).await,
+            None => true,
+        }
+    }
+
+    /// Writes the checkpoint, now and then.
+    fn save(&mut self) -> Result<(), String> {
+        match &mut self.checkpoint {
+            Some(checkpoint) if checkpoint.is_due() => {
+                let unconfirmed = self.sender.as_ref().and_then(Sender::first_unconfirmed);
+                let saved = checkpoint.save(unconfirmed.unwrap_or(self.place));
+                saved.map_err(|error| format!("--checkpoint cannot be written: {error}"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Writes the checkpoint of a part that may be gone on with, or removes that of a finished one.
+    fn end(self, finished: bool) -> io::Result<()> {
+        let Some(mut checkpoint) = self.checkpoint else { return Ok(()) };
+        if finished {
+            return checkpoint.remove();
+        }
+        let unconfirmed = self.sender.as_ref().and_then(Sender::first_unconfirmed);
+        checkpoint.save(unconfirmed.unwrap_or(self.place))
     }
 
     fn has_unconfirmed(&self) -> bool {

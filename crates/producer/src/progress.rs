@@ -1,7 +1,10 @@
 //! What those see who watch.
 
 use std::sync::atomic::AtomicU64;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
+
+use fetchline_queue::Blocked;
 
 use crate::sift::Rejection;
 
@@ -51,4 +54,18 @@ pub struct Progress {
     pub duplicates: AtomicU64,
     /// Lines that were refused.
     pub rejected: AtomicU64,
+    /// Tasks that an earlier `produce` of the same part had sent.
+    pub resumed: AtomicU64,
+    blocked: Mutex<Option<Blocked>>,
+}
+
+impl Progress {
+    /// That the broker takes nothing at the moment, why, and since when.
+    pub fn blocked(&self) -> Option<Blocked> {
+        self.blocked.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn set_blocked(&self, blocked: Option<Blocked>) {
+        *self.blocked.lock().unwrap_or_else(PoisonError::into_inner) = blocked;
+    }
 }

@@ -4,11 +4,12 @@ use std::sync::atomic::Ordering;
 use std::task::Poll;
 use std::time::Duration;
 
-use fetchline_queue::{Blocked, Broker, Draft, Error, Lane, Round, Task, Verdict, watch_blocked};
+use fetchline_queue::{Blocked, Broker, Draft, Error, Lane, Part, Round, Task, Topology, Verdict, watch_blocked};
 use lapin::Connection;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use crate::checkpoint::Mark;
 use crate::progress::{Event, Observer, Progress};
 
 /// Messages of one round. Two rounds are under way at once, so the window is twice as large.
@@ -22,11 +23,34 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 /// How often it is said that the broker blocks us.
 const SAY_BLOCKED_EVERY: Duration = Duration::from_secs(10);
 
-/// A task on its way.
+/// A message on its way.
 struct Letter {
-    task: Task,
+    what: What,
     /// How often no queue took it.
     returns: u32,
+}
+
+enum What {
+    /// A task, and its place in the input.
+    Task(Task, Mark),
+    /// What is told of the part of the run; without it the run would not be known.
+    Part(Part),
+}
+
+impl Letter {
+    fn place(&self) -> Option<Mark> {
+        match &self.what {
+            What::Task(_, place) => Some(*place),
+            What::Part(_) => None,
+        }
+    }
+}
+
+/// Messages that wait for their confirms, and the first of their places.
+#[derive(Default)]
+struct Sent {
+    round: Round<Letter>,
+    first: Option<Mark>,
 }
 
 /// Two channels that take turns: while the broker confirms the one's round, the other's is being sent.
@@ -43,11 +67,15 @@ pub(crate) struct Sender<'a> {
     observer: &'a Observer,
     link: Option<Link>,
     /// The round that is being filled.
-    round: Round<Letter>,
+    sent: Sent,
     /// The round that waits for its confirms.
-    previous: Option<Round<Letter>>,
+    previous: Option<Sent>,
     /// To be sent again.
     again: Vec<Letter>,
+    /// The first task that the broker did not take.
+    first_not_sent: Option<Mark>,
+    /// Whether what was told of the part last was confirmed.
+    told: bool,
     rounds: usize,
     pause: Duration,
     said: Option<String>,
@@ -61,9 +89,11 @@ impl<'a> Sender<'a> {
             progress,
             observer,
             link: None,
-            round: Round::default(),
+            sent: Sent::default(),
             previous: None,
             again: Vec::new(),
+            first_not_sent: None,
+            told: false,
             rounds: 0,
             pause: FIRST_PAUSE,
             said: None,
@@ -71,17 +101,32 @@ impl<'a> Sender<'a> {
         }
     }
 
-    /// Sends a task; waits while the window is full.
-    pub(crate) async fn send(&mut self, task: Task) {
-        self.post(Letter { task, returns: 0 }).await;
-        if self.round.len() >= ROUND || self.link.is_none() {
+    /// Sends a task of which this is the place in the input; waits while the window is full.
+    pub(crate) async fn send(&mut self, task: Task, place: Mark) {
+        self.post(Letter { what: What::Task(task, place), returns: 0 }).await;
+        if self.sent.round.len() >= ROUND || self.link.is_none() {
             self.turn().await;
         }
     }
 
+    /// Tells of the part, and waits until that is confirmed, for as long as it takes. `false` where it was stopped before.
+    pub(crate) async fn tell(&mut self, part: Part) -> bool {
+        self.told = false;
+        self.post(Letter { what: What::Part(part), returns: 0 }).await;
+        self.flush().await;
+        self.told
+    }
+
+    /// The first place whose task is not confirmed; `None` where all are that were sent.
+    pub(crate) fn first_unconfirmed(&self) -> Option<Mark> {
+        let under_way = self.previous.iter().chain([&self.sent]).map(|sent| sent.first);
+        let again = self.again.iter().map(Letter::place);
+        under_way.chain(again).chain([self.first_not_sent]).fold(None, Mark::earlier)
+    }
+
     /// Whether tasks wait for their confirms.
     pub(crate) fn has_unconfirmed(&self) -> bool {
-        !self.round.is_empty() || self.previous.is_some() || !self.again.is_empty()
+        !self.sent.round.is_empty() || self.previous.is_some() || !self.again.is_empty()
     }
 
     /// Waits until each task so far is confirmed, or counted as not sent.
@@ -92,12 +137,16 @@ impl<'a> Sender<'a> {
     }
 
     async fn post(&mut self, letter: Letter) {
-        let draft = Draft::task(&letter.task);
         match &self.link {
             Some(link) => {
+                let draft = match &letter.what {
+                    What::Task(task, _) => Draft::task(task),
+                    What::Part(part) => Draft::part(part),
+                };
                 self.progress.unconfirmed.fetch_add(1, Ordering::Relaxed);
-                let send = link.lanes[self.rounds % 2].send(&mut self.round, draft, letter);
-                telling(Some(link.blocked.clone()), self.observer, send).await;
+                self.sent.first = Mark::earlier(self.sent.first, letter.place());
+                let send = link.lanes[self.rounds % 2].send(&mut self.sent.round, draft, letter);
+                telling(Some(link.blocked.clone()), self.progress, self.observer, send).await;
             }
             None => self.again.push(letter),
         }
@@ -105,10 +154,10 @@ impl<'a> Sender<'a> {
 
     /// Turns to the other lane: finishes its round, and sends again there what has to be.
     async fn turn(&mut self) {
-        let current = std::mem::take(&mut self.round);
-        let previous = if current.is_empty() { self.previous.take() } else { self.previous.replace(current) };
+        let current = std::mem::take(&mut self.sent);
+        let previous = if current.round.is_empty() { self.previous.take() } else { self.previous.replace(current) };
         if let Some(previous) = previous {
-            self.finish(previous).await;
+            self.finish(previous.round).await;
         }
         if self.again.is_empty() {
             self.rounds += 1;
@@ -116,14 +165,14 @@ impl<'a> Sender<'a> {
         }
         // Something went wrong: nothing new is sent before all is known of what was.
         if let Some(rest) = self.previous.take() {
-            self.finish(rest).await;
+            self.finish(rest.round).await;
         }
         self.wait().await;
         self.reconnect().await;
         self.rounds += 1;
         for letter in std::mem::take(&mut self.again) {
             if self.link.is_none() && self.stop.is_cancelled() {
-                self.not_sent(&letter, "stopped before the broker could be reached");
+                self.not_sent(letter, "stopped before the broker could be reached");
             } else {
                 self.post(letter).await;
             }
@@ -133,22 +182,33 @@ impl<'a> Sender<'a> {
     async fn finish(&mut self, round: Round<Letter>) {
         let sent = round.len();
         let blocked = self.link.as_ref().map(|link| link.blocked.clone());
-        let verdicts = telling(blocked, self.observer, round.finish()).await;
+        let verdicts = telling(blocked, self.progress, self.observer, round.finish()).await;
         self.progress.unconfirmed.fetch_sub(sent as u64, Ordering::Relaxed);
         let mut problem = None;
         let mut confirmed = 0;
         for verdict in verdicts {
             match verdict {
-                Verdict::Confirmed(_) => confirmed += 1,
+                Verdict::Confirmed(letter) => match letter.into_inner().what {
+                    What::Task(..) => confirmed += 1,
+                    What::Part(_) => self.told = true,
+                },
+                // Nothing of the part is sent, or it is not over, before that is known.
+                Verdict::Returned(letter) | Verdict::Nacked(letter)
+                    if matches!(letter.what, What::Part(_)) && !self.stop.is_cancelled() =>
+                {
+                    let queue = self.broker.topology().queue(Topology::RUNS);
+                    self.say(format!("the queue `{queue}` takes nothing: waiting until a worker has made it"));
+                    self.again.push(letter);
+                }
                 Verdict::Returned(mut letter) => {
                     letter.returns += 1;
                     if letter.returns < MAX_RETURNS && !self.stop.is_cancelled() {
                         self.again.push(letter);
                     } else {
-                        self.not_sent(&letter, "no queue takes it: is a worker's topology there?");
+                        self.not_sent(letter, "no queue takes it: is a worker's topology there?");
                     }
                 }
-                Verdict::Nacked(letter) => self.not_sent(&letter, "the broker refused it: the queue is full"),
+                Verdict::Nacked(letter) => self.not_sent(letter, "the broker refused it: the queue is full"),
                 Verdict::Unknown(letter, error) => {
                     // The first error says why; those after it only say that the channel is closed.
                     if problem.is_none() || error.is_not_found() {
@@ -159,7 +219,7 @@ impl<'a> Sender<'a> {
             }
         }
         self.progress.published.fetch_add(confirmed, Ordering::Relaxed);
-        if confirmed > 0 {
+        if confirmed > 0 || self.told {
             self.pause = FIRST_PAUSE;
             if self.said.take().is_some() {
                 (self.observer)(Event::GoesOn);
@@ -205,9 +265,12 @@ impl<'a> Sender<'a> {
         self.pause = (self.pause * 2).min(LONGEST_PAUSE);
     }
 
-    fn not_sent(&self, letter: &Letter, why: &str) {
+    fn not_sent(&mut self, letter: Letter, why: &str) {
+        // That nothing was told of the part is told by `tell`.
+        let What::Task(task, place) = letter.what else { return };
+        self.first_not_sent = Mark::earlier(self.first_not_sent, Some(place));
         self.progress.not_sent.fetch_add(1, Ordering::Relaxed);
-        (self.observer)(Event::NotSent { url: letter.task.order.address.masked(), why });
+        (self.observer)(Event::NotSent { url: task.order.address.masked(), why });
     }
 
     fn explain(&self, error: &Error) -> String {
@@ -231,6 +294,7 @@ impl<'a> Sender<'a> {
 /// Does some work with the broker, and tells when it is the broker that lets us wait.
 async fn telling<T>(
     blocked: Option<watch::Receiver<Option<Blocked>>>,
+    progress: &Progress,
     observer: &Observer,
     work: impl Future<Output = T>,
 ) -> T {
@@ -245,6 +309,7 @@ async fn telling<T>(
     let mut said = false;
     let done = loop {
         let told = blocked.borrow_and_update().clone();
+        progress.set_blocked(told.clone());
         if let Some(Blocked { reason, since }) = told {
             said = true;
             observer(Event::Blocked { reason: &reason, since: since.elapsed() });
@@ -260,6 +325,7 @@ async fn telling<T>(
             _ = again.tick() => {}
         }
     };
+    progress.set_blocked(None);
     if said {
         observer(Event::GoesOn);
     }

@@ -111,9 +111,14 @@ impl Address {
         self.0.scheme() == other.0.scheme() && self.host() == other.host()
     }
 
+    /// Whether it holds a user or a password.
+    pub fn has_credentials(&self) -> bool {
+        !self.0.username().is_empty() || self.0.password().is_some()
+    }
+
     /// The URL with its credentials struck out: for logs, rows and dead letters.
     pub fn masked(&self) -> String {
-        if self.0.username().is_empty() && self.0.password().is_none() {
+        if !self.has_credentials() {
             return self.0.as_str().to_owned();
         }
         format!("{}://***@{}", self.0.scheme(), &self.0[Position::BeforeHost..])

@@ -97,6 +97,17 @@ impl Broker {
         &self.topology
     }
 
+    /// The virtual host.
+    pub fn virtual_host(&self) -> &str {
+        &self.uri.vhost
+    }
+
+    /// User and password: for the broker, never for people.
+    pub fn credentials(&self) -> (&str, &str) {
+        let user = &self.uri.authority.userinfo;
+        (&user.username, &user.password)
+    }
+
     /// Host, port and virtual host, without user and password: what a log line may say.
     pub fn location(&self) -> String {
         let authority = &self.uri.authority;

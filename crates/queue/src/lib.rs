@@ -4,6 +4,7 @@
 
 mod address;
 mod task;
+mod part;
 mod header;
 mod topology;
 mod broker;
@@ -16,6 +17,7 @@ pub use address::{Address, AddressError, MAX_URL_BYTES};
 pub use broker::{Broker, BrokerConfig, Role};
 pub use error::Error;
 pub use letter::{Filter, Letter};
+pub use part::{Message, Part};
 pub use publish::{Blocked, Confirmed, Death, Draft, Lane, Original, Round, Verdict, watch_blocked};
 pub use task::{Key, MAX_MESSAGE_BYTES, NotATask, Order, Task};
 pub use topology::{Depth, Tier, Topology};

@@ -18,7 +18,7 @@ use tokio::sync::watch;
 use tokio_stream::StreamExt;
 
 use crate::broker::within;
-use crate::{Error, NotATask, Task, Tier, Topology, header};
+use crate::{Error, NotATask, Part, Task, Tier, Topology, header};
 
 /// Headers have to fit into one frame, 128 KiB by default: a longer one ends the connection.
 const MAX_ERROR_CHARS: usize = 1000;
@@ -73,6 +73,19 @@ impl Draft {
             properties = properties.with_priority(priority);
         }
         Self::stamped(Topology::URLS.into(), properties, body)
+    }
+
+    /// The message that tells of a part of a run.
+    pub fn part(part: &Part) -> Self {
+        let mut headers = FieldTable::default();
+        put(&mut headers, header::RUN, part.run.as_str());
+        put(&mut headers, header::PART, part.part.as_str());
+        let properties = BasicProperties::default()
+            .with_type(header::TYPE_PART.into())
+            .with_message_id(part.message_id().into())
+            .with_content_type("application/json".into())
+            .with_headers(headers);
+        Self::stamped(Topology::RUNS.into(), properties, part.body())
     }
 
     /// The copy of a message that is to be tried again after a delay.
@@ -153,6 +166,9 @@ pub(crate) fn carried(of: &BasicProperties) -> (BasicProperties, FieldTable) {
     let mut properties = BasicProperties::default();
     if let Some(value) = of.message_id() {
         properties = properties.with_message_id(value.clone());
+    }
+    if let Some(value) = of.kind() {
+        properties = properties.with_type(value.clone());
     }
     if let Some(value) = of.content_type() {
         properties = properties.with_content_type(value.clone());

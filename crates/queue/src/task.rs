@@ -33,6 +33,8 @@ pub struct Key([u8; 32]);
 pub struct Order {
     /// Where.
     pub address: Address,
+    /// The URL as it was given, where that differs from `address`. One with credentials is not kept.
+    pub given: Option<Box<str>>,
     /// GET unless the message says otherwise.
     pub method: Method,
     /// Set on the request, and only for the origin of `address`.
@@ -90,9 +92,12 @@ pub enum NotATask {
     /// A header cannot be sent.
     #[error("the header `{0}` cannot be sent: {1}")]
     Header(String, &'static str),
-    /// The run's name is empty or too long.
-    #[error("the name of a run has 1 to {MAX_NAME_BYTES} bytes and no control characters")]
+    /// The name of the run, or of its part, is empty or too long.
+    #[error("the name of a run, or of a part of it, has 1 to {MAX_NAME_BYTES} bytes and no control characters")]
     Run,
+    /// It says that it tells of a part of a run, and does not.
+    #[error("the message tells of no part of a run: {0}")]
+    Part(String),
 }
 
 /// The JSON form of a message.
@@ -173,7 +178,20 @@ impl fmt::Debug for Key {
 impl Order {
     /// The order to GET an address.
     pub fn get(address: Address) -> Self {
-        Self { address, method: Method::GET, headers: HeaderMap::new(), body: None, category: None }
+        Self { address, given: None, method: Method::GET, headers: HeaderMap::new(), body: None, category: None }
+    }
+
+    /// The order to GET what a text names; white space around it is ignored.
+    pub fn get_url(text: &str) -> Result<Self, AddressError> {
+        let address = Address::parse(text)?;
+        let text = text.trim();
+        let given = (text != address.as_str() && !address.has_credentials()).then(|| text.into());
+        Ok(Self { given, ..Self::get(address) })
+    }
+
+    /// The URL as it stands in messages.
+    fn url(&self) -> &str {
+        self.given.as_deref().unwrap_or(self.address.as_str())
     }
 
     /// Reads a message body: a bare URL, or a JSON object. The second value is the run that the object names.
@@ -187,7 +205,7 @@ impl Order {
             return Err(NotATask::Json("it is no object".to_owned()));
         }
         if !text.starts_with('{') {
-            return Ok((Self::get(Address::parse(text)?), None));
+            return Ok((Self::get_url(text)?, None));
         }
         let written: Written = serde_json::from_str(text).map_err(|error| NotATask::Json(describe(&error)))?;
         let run = written.run.clone();
@@ -209,7 +227,7 @@ impl Order {
     }
 
     fn of(written: Written) -> Result<Self, NotATask> {
-        let mut order = Self::get(Address::parse(&written.url)?);
+        let mut order = Self::get_url(&written.url)?;
         if let Some(method) = written.method {
             order.method = read_method(&method)?;
         }
@@ -273,6 +291,11 @@ fn read_header(mut name: String, value: &serde_json::Value) -> Result<(HeaderNam
     Ok((parsed, value))
 }
 
+/// Whether a run, or a part of one, may be called that.
+pub(crate) fn is_name(name: &str) -> bool {
+    !name.is_empty() && name.len() <= MAX_NAME_BYTES && !name.chars().any(char::is_control)
+}
+
 impl Task {
     /// A task that has not been tried yet.
     pub fn new(order: Order, run: String, part: String, key: Key) -> Self {
@@ -284,7 +307,8 @@ impl Task {
     pub fn read(properties: &BasicProperties, data: &[u8]) -> Result<Self, NotATask> {
         let (order, named_run) = Order::read(data)?;
         let run = header::text(properties, header::RUN).or(named_run).unwrap_or_else(|| NO_RUN.to_owned());
-        if run.is_empty() || run.len() > MAX_NAME_BYTES || run.chars().any(char::is_control) {
+        let part = header::text(properties, header::PART);
+        if !is_name(&run) || part.as_deref().is_some_and(|part| !is_name(part)) {
             return Err(NotATask::Run);
         }
         let message_id = properties.message_id().as_ref().map(|id| id.as_str().to_owned()).filter(|id| !id.is_empty());
@@ -296,7 +320,7 @@ impl Task {
         Ok(Self {
             order,
             run,
-            part: header::text(properties, header::PART),
+            part,
             key,
             message_id,
             priority: *properties.priority(),
@@ -318,13 +342,13 @@ impl Task {
         let plain =
             order.method == Method::GET && order.headers.is_empty() && order.body.is_none() && order.category.is_none();
         if plain {
-            return (order.address.as_str().as_bytes().to_vec(), "text/plain");
+            return (order.url().as_bytes().to_vec(), "text/plain");
         }
         let headers = order.headers.iter().map(|(name, value)| {
             (name.as_str().to_owned(), String::from_utf8_lossy(value.as_bytes()).into_owned().into())
         });
         let written = Written {
-            url: order.address.as_str().to_owned(),
+            url: order.url().to_owned(),
             method: Some(order.method.to_string()),
             headers: (!order.headers.is_empty()).then(|| headers.collect()),
             body: order.body.as_ref().map(|body| String::from_utf8_lossy(body).into_owned().into()),
@@ -350,6 +374,16 @@ mod tests {
         let task = read(" \u{feff}https://shop.example/p/1 \n").unwrap();
         assert_eq!(task.order, Order::get(Address::parse("https://shop.example/p/1").unwrap()));
         assert_eq!((task.run.as_str(), task.part, task.message_id, task.attempt), ("adhoc", None, None, 1));
+    }
+
+    #[test]
+    fn a_url_is_normalised_and_what_was_given_is_kept() {
+        let task = read(" https://B\u{fc}cher.example:443/stra\u{df}e#top\n").unwrap();
+        assert_eq!(task.order.address.as_str(), "https://xn--bcher-kva.example/stra%C3%9Fe");
+        assert_eq!(task.order.given.as_deref(), Some("https://B\u{fc}cher.example:443/stra\u{df}e#top"));
+        let same = read("https://shop.example/p/1").unwrap();
+        let secret = read("https://user:hunter2@Shop.example/").unwrap();
+        assert_eq!((same.order.given, secret.order.given), (None, None));
     }
 
     #[test]
@@ -425,6 +459,7 @@ mod tests {
     fn what_is_written_is_read_back() {
         for data in [
             "https://a.example/?q=1",
+            "HTTPS://a.example#x",
             r#"{"url":"https://a.example/","method":"PUT","headers":{"x-a":"1"},"body":"text","category":"tea"}"#,
         ] {
             let task = read(data).unwrap();

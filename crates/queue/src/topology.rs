@@ -58,6 +58,8 @@ pub struct Depth {
 impl Topology {
     /// The routing key of work.
     pub const URLS: &'static str = "urls";
+    /// The routing key of what is told of runs. It has a queue of its own, since it must not wait behind the tasks.
+    pub const RUNS: &'static str = "runs";
     /// The routing key of what a person has to look at.
     pub const DEAD: &'static str = "dead";
 
@@ -91,7 +93,8 @@ impl Topology {
 
     /// Every queue as routing key and arguments. Structure stands in arguments; what an operator tunes comes by policy.
     fn queues(&self) -> Vec<(String, FieldTable)> {
-        let mut queues = vec![(Self::URLS.to_owned(), limited(self.dead_lettering_to(Self::DEAD)))];
+        let work = |key: &str| (key.to_owned(), limited(self.dead_lettering_to(Self::DEAD)));
+        let mut queues = vec![work(Self::RUNS), work(Self::URLS)];
         for tier in &self.tiers {
             // A time to live that came by policy would be missing without the policy, and messages would wait for ever.
             let mut arguments = self.dead_lettering_to(Self::URLS);
@@ -217,13 +220,13 @@ mod tests {
     fn what_leaves_a_retry_queue_goes_back_to_work_and_what_leaves_work_stays_dead() {
         let tier = |seconds| Tier(seconds);
         let topology = Topology::new("p").with_tiers(vec![tier(60), tier(10), tier(60)]);
-        assert_eq!(topology.keys(), ["urls", "retry.10s", "retry.60s", "dead"]);
+        assert_eq!(topology.keys(), ["runs", "urls", "retry.10s", "retry.60s", "dead"]);
         let target = |arguments: &FieldTable| match arguments.inner().get("x-dead-letter-routing-key") {
             Some(AMQPValue::LongString(key)) => Some(key.to_string()),
             _ => None,
         };
         let targets: Vec<_> = topology.queues().iter().map(|(_, arguments)| target(arguments)).collect();
-        let expected = [Some("dead"), Some("urls"), Some("urls"), None];
+        let expected = [Some("dead"), Some("dead"), Some("urls"), Some("urls"), None];
         assert_eq!(targets, expected.map(|key| key.map(str::to_owned)));
     }
 }

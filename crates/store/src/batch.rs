@@ -8,14 +8,16 @@ use sqlx::{Arguments, AssertSqlSafe, Connection};
 use crate::fetch::{Body, Fetch};
 use crate::items;
 use crate::product::ProductTold;
+use crate::runs::PartTold;
 use crate::upsert::{self, Upsert};
-use crate::{Error, Store};
+use crate::{Error, Store, counts};
 
 /// The columns of `fetches` in the order in which they are bound.
-const COLUMNS: [&str; 20] = [
+const COLUMNS: [&str; 21] = [
     "id",
     "run",
     "url",
+    "given_url",
     "final_url",
     "method",
     "outcome",
@@ -40,23 +42,25 @@ pub const MAX_BATCH_ROWS: usize = 65_535 / COLUMNS.len();
 
 /// The statement that writes them.
 pub(crate) fn upsert() -> Upsert {
-    Upsert::new("fetches", &COLUMNS)
+    Upsert::new("fetches", &COLUMNS).counting("rewrites")
 }
 
 /// Lengths of the columns that hold what sites and clients wrote, in characters.
 const CONTENT_TYPE_CHARS: usize = 255;
 const ERROR_CHARS: usize = 1000;
 
-/// Rows that are to be written together, each with the receipt that the commit makes worth something.
+/// What is to be written together, each with the receipt that the commit makes worth something: rows, and what was told
+/// of parts of runs.
 #[derive(Debug)]
 pub struct Batch<R> {
     entries: Vec<(Fetch, R)>,
+    parts: Vec<(PartTold, R)>,
     weight: usize,
 }
 
 impl<R> Default for Batch<R> {
     fn default() -> Self {
-        Self { entries: Vec::new(), weight: 0 }
+        Self { entries: Vec::new(), parts: Vec::new(), weight: 0 }
     }
 }
 
@@ -67,19 +71,25 @@ impl<R> Batch<R> {
         self.entries.push((row, receipt));
     }
 
-    /// Rows.
+    /// Adds what was told of a part of a run, and its receipt.
+    pub fn push_part(&mut self, told: PartTold, receipt: R) {
+        self.parts.push((told, receipt));
+    }
+
+    /// What is to be written.
     pub fn len(&self) -> usize {
-        self.entries.len()
+        self.entries.len() + self.parts.len()
     }
 
-    /// Whether there is no row.
+    /// Whether there is nothing to write.
     pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
+        self.len() == 0
     }
 
-    /// Rows and receipts, unwritten.
-    pub fn into_entries(self) -> Vec<(Fetch, R)> {
-        self.entries
+    /// The receipts, with nothing written.
+    pub fn into_receipts(self) -> impl Iterator<Item = R> {
+        let of_parts = self.parts.into_iter().map(|(_, receipt)| receipt);
+        self.entries.into_iter().map(|(_, receipt)| receipt).chain(of_parts)
     }
 
     /// About how many bytes will be sent.
@@ -187,6 +197,10 @@ impl Store {
     /// place. That every one of many rows or items is refused, or that the database takes nothing at all, not even a bare
     /// row, is not about the rows: it is an outage, like a database that does not answer.
     pub async fn write<R>(&self, mut batch: Batch<R>) -> Result<Written<R>, Unwritten<R>> {
+        // First: these are few, and a run is known before its rows are.
+        if let Err(error) = self.write_parts(batch.parts.iter().map(|(told, _)| told)).await {
+            return Err(Unwritten { batch, error });
+        }
         // In key order: transactions that lock rows in one order do not dead-lock each other.
         batch.entries.sort_unstable_by_key(|(row, _)| row.id);
         let (mut refused, items_left_out) = match self.write_or_refuse(&batch.entries).await {
@@ -194,7 +208,8 @@ impl Store {
             Err(error) => return Err(Unwritten { batch, error }),
         };
         let mut written = Written { taken: Committed { receipts: Vec::new() }, refused: Vec::new(), items_left_out };
-        written.taken.receipts.reserve(batch.entries.len());
+        written.taken.receipts.reserve(batch.entries.len() + batch.parts.len());
+        written.taken.receipts.extend(batch.parts.into_iter().map(|(_, receipt)| receipt));
         for (index, (_, receipt)) in batch.entries.into_iter().enumerate() {
             match refused.remove(&index) {
                 None => written.taken.receipts.push(receipt),
@@ -266,23 +281,36 @@ impl Store {
 
     async fn write_rows(&self, rows: &[&Fetch]) -> Result<(), Error> {
         let mut tries = 0;
+        let mut all_new = true;
         loop {
-            let result =
-                self.with_connection("writing a batch", async |connection| self.insert(connection, rows).await);
+            let result = self
+                .with_connection("writing a batch", async |connection| self.insert(connection, rows, all_new).await);
             match result.await {
+                Ok(true) => return Ok(()),
+                // Rows were there that were not reckoned with. What comes between the reading and the writing is another's
+                // commit, so this ends.
+                Ok(false) => all_new = false,
                 // The whole transaction: after 1205 the server has rolled back the statement only, so the connection
                 // was closed, and that rolls back the rest.
                 Err(error) if error.is_contention() && tries < CONTENTION_TRIES => tries += 1,
-                result => return result,
+                Err(error) => return Err(error),
             }
         }
     }
 
-    async fn insert(&self, connection: &mut MySqlConnection, rows: &[&Fetch]) -> Result<(), Error> {
+    /// Writes rows and counts them, in one transaction. `false`, and nothing is written, where there were more of them
+    /// than was reckoned with: none if they are taken for new, else those that can be read beforehand.
+    async fn insert(&self, connection: &mut MySqlConnection, rows: &[&Fetch], all_new: bool) -> Result<bool, Error> {
         let failed = Error::database("cannot write a batch");
         // Asked for now that there is a connection: it may have been made after a failover.
         let packet = self.packet();
         let mut transaction = connection.begin().await.map_err(&failed)?;
+        let present = match all_new {
+            true => HashMap::new(),
+            false => counts::lock(&mut transaction, rows).await?,
+        };
+        let changes = counts::Changes::of(rows, &present);
+        let mut affected = 0;
         let mut rest = rows;
         while !rest.is_empty() {
             let (chunk, after) = rest.split_at(upsert::rows_that_fit(rest, packet, |row| row.row_weight()));
@@ -296,11 +324,18 @@ impl Store {
                 bound.map_err(sqlx::Error::Encode).map_err(&failed)?;
             }
             let statement = AssertSqlSafe(self.upsert_fetches.text(chunk.len()));
-            sqlx::query_with(statement, arguments).execute(&mut *transaction).await.map_err(&failed)?;
+            let done = sqlx::query_with(statement, arguments).execute(&mut *transaction).await.map_err(&failed)?;
+            affected += done.rows_affected();
             rest = after;
         }
+        if affected != changes.affected {
+            transaction.rollback().await.map_err(&failed)?;
+            return Ok(false);
+        }
         items::write(&mut transaction, &self.upsert_items, rows, packet).await?;
-        transaction.commit().await.map_err(&failed)
+        changes.write(&mut transaction, counts::any_slot()).await?;
+        transaction.commit().await.map_err(&failed)?;
+        Ok(true)
     }
 }
 
@@ -315,6 +350,7 @@ fn bind(arguments: &mut MySqlArguments, row: &Fetch) -> Result<(), sqlx::error::
     arguments.add(row.id.as_slice())?;
     arguments.add(row.run.as_str())?;
     arguments.add(row.url.as_str())?;
+    arguments.add(row.given_url.as_deref())?;
     arguments.add(row.final_url.as_deref())?;
     arguments.add(row.method.as_str())?;
     arguments.add(row.outcome.as_str())?;

@@ -39,11 +39,13 @@ pub enum Outcome {
     Refused,
     /// Delivered again and again without being settled: it may crash its worker.
     Poison,
+    /// Not fetched, since its run was cancelled.
+    Cancelled,
 }
 
 impl Outcome {
     /// Every outcome.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Ok,
         Self::HttpError,
         Self::Timeout,
@@ -58,6 +60,7 @@ impl Outcome {
         Self::Robots,
         Self::Refused,
         Self::Poison,
+        Self::Cancelled,
     ];
 
     /// The word in the database.
@@ -77,6 +80,7 @@ impl Outcome {
             Self::Robots => "robots",
             Self::Refused => "refused",
             Self::Poison => "poison",
+            Self::Cancelled => "cancelled",
         }
     }
 
@@ -113,8 +117,12 @@ pub struct Fetch {
     pub id: [u8; 32],
     /// The run, at most 100 characters.
     pub run: String,
-    /// What was asked for, credentials struck out.
+    /// The part of the run; `None` for a message that belongs to none.
+    pub part: Option<String>,
+    /// What was asked for, normalised, credentials struck out.
     pub url: String,
+    /// What was asked for as it was given, where that differs; `None` too where it held credentials.
+    pub given_url: Option<String>,
     /// Where redirects led, credentials struck out.
     pub final_url: Option<String>,
     /// The HTTP method.
@@ -204,13 +212,49 @@ impl Fetch {
         };
         // The fixed columns, the lengths of the others, and the texts that are always there.
         const FIXED: usize = 300;
-        let long =
-            [Some(&self.url), Some(&self.run), self.final_url.as_ref(), self.error.as_ref(), self.message_id.as_ref()];
+        let long = [
+            Some(&self.url),
+            Some(&self.run),
+            self.given_url.as_ref(),
+            self.final_url.as_ref(),
+            self.error.as_ref(),
+            self.message_id.as_ref(),
+        ];
         FIXED + body + long.into_iter().flatten().map(String::len).sum::<usize>()
     }
 
     /// About how many bytes its item adds to the statement that writes items.
     pub(crate) fn item_weight(&self) -> usize {
         self.item.as_ref().map_or(0, |item| self.url.len() + item.weight())
+    }
+}
+
+#[cfg(test)]
+impl Fetch {
+    /// A row that says nothing but this.
+    pub(crate) fn bare_of(id: [u8; 32], run: &str, outcome: Outcome) -> Self {
+        Self {
+            id,
+            run: run.to_owned(),
+            part: None,
+            url: "http://a.example/".to_owned(),
+            given_url: None,
+            final_url: None,
+            method: "GET".to_owned(),
+            outcome,
+            status: None,
+            content_type: None,
+            body_bytes: None,
+            body_sha256: None,
+            body: Body::None,
+            product: None,
+            item: None,
+            error: None,
+            attempts: 1,
+            elapsed: Duration::ZERO,
+            fetched_at: OffsetDateTime::UNIX_EPOCH,
+            worker: "pod".into(),
+            message_id: None,
+        }
     }
 }

@@ -6,6 +6,7 @@
 
 mod batch;
 mod clock;
+mod counts;
 mod error;
 mod fetch;
 mod hosts;
@@ -14,6 +15,7 @@ mod known;
 mod migrate;
 mod pool;
 mod product;
+mod prune;
 mod robots;
 mod runs;
 mod upsert;
@@ -26,5 +28,6 @@ pub use items::{ITEM_OF_PAGE, ITEMS, ITEMS_OF_CATEGORY, Item, ItemKey, PRICES_OF
 pub use known::{Known, LookedUp, NotLookedUp};
 pub use pool::{Store, StoreConfig};
 pub use product::{Product, ProductTold};
+pub use prune::Pruned;
 pub use robots::RobotsFile;
-pub use runs::FetchTimes;
+pub use runs::{FetchTimes, LATEST_RUNS, PARTS_OF_RUN, Part, PartTold, ROWS_OF_RUN, Run};

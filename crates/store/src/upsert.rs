@@ -8,6 +8,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 pub(crate) struct Upsert {
     table: &'static str,
     columns: &'static [&'static str],
+    /// A column that counts how often a row was written again.
+    rewrites: Option<&'static str>,
     texts: Mutex<HashMap<usize, Arc<str>>>,
 }
 
@@ -15,7 +17,12 @@ impl Upsert {
     /// The first of the columns is the key, and the last one is the time: a row that is older than what is there changes
     /// nothing.
     pub(crate) fn new(table: &'static str, columns: &'static [&'static str]) -> Self {
-        Self { table, columns, texts: Mutex::default() }
+        Self { table, columns, rewrites: None, texts: Mutex::default() }
+    }
+
+    /// The same, and this column counts how often a row was written again: so a row that was there is always changed.
+    pub(crate) fn counting(self, rewrites: &'static str) -> Self {
+        Self { rewrites: Some(rewrites), ..self }
     }
 
     /// The statement for so many rows. Values are bound row by row, in the order of the columns.
@@ -26,7 +33,7 @@ impl Upsert {
 
     /// `VALUES(…)` is deprecated on MySQL, and all that MariaDB knows.
     fn write(&self, rows: usize) -> String {
-        let Self { table, columns, .. } = self;
+        let Self { table, columns, rewrites, .. } = self;
         let placeholders = format!("({})", list("?", columns.len()));
         let values = list(&placeholders, rows);
         let time = columns.last().copied().unwrap_or_default();
@@ -34,7 +41,8 @@ impl Upsert {
         let newer = columns[1..]
             .iter()
             .map(|column| format!("{column} = IF(VALUES({time}) >= {time}, VALUES({column}), {column})"));
-        let newer: Vec<_> = newer.collect();
+        let counted = rewrites.map(|column| format!("{column} = {column} + 1"));
+        let newer: Vec<_> = counted.into_iter().chain(newer).collect();
         let columns = columns.join(", ");
         format!("INSERT INTO {table} ({columns}) VALUES {values} ON DUPLICATE KEY UPDATE {}", newer.join(", "))
     }
@@ -89,5 +97,7 @@ mod tests {
             "INSERT INTO t (id, a, at) VALUES (?,?,?),(?,?,?) ON DUPLICATE KEY UPDATE \
              a = IF(VALUES(at) >= at, VALUES(a), a), at = IF(VALUES(at) >= at, VALUES(at), at)"
         );
+        let counting = Upsert::new("t", &["id", "at"]).counting("n").text(1);
+        assert!(counting.contains("UPDATE n = n + 1, at = "), "{counting}");
     }
 }

@@ -7,17 +7,18 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use fetchline_queue::{Death, Task};
-use fetchline_store::{Fetch, Outcome};
+use fetchline_store::Outcome;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, info, warn};
 
 use crate::answer::Answer;
+use crate::cancelled::Cancelled;
 use crate::extract::{Extract, Read, Took};
 use crate::fetch::Fetcher;
 use crate::hand_over::HandOver;
-use crate::job::{Finished, Job};
+use crate::job::{Done, Finished, Job};
 use crate::judge::{self, Judgement, Policy};
 use crate::settle::Settle;
 use crate::summary::Tally;
@@ -32,10 +33,11 @@ pub(crate) struct Admission {
 /// What every fetch needs.
 pub(crate) struct Stage {
     pub(crate) turns: Arc<Turns>,
+    pub(crate) cancelled: Arc<Cancelled>,
     pub(crate) fetcher: Fetcher,
     pub(crate) extract: Extract,
     pub(crate) policy: Policy,
-    pub(crate) results: mpsc::UnboundedSender<(Fetch, Finished)>,
+    pub(crate) results: mpsc::UnboundedSender<Done>,
     pub(crate) hand_over: HandOver,
     pub(crate) settle: Settle,
     pub(crate) tally: Arc<Tally>,
@@ -48,8 +50,11 @@ impl Admission {
         Self { tasks: TaskTracker::new(), stage: Arc::new(stage) }
     }
 
-    /// Lets the task wait for its turn. Poison is recorded instead.
+    /// Lets the task wait for its turn. Poison is recorded instead, and so is a task of a run that was cancelled.
     pub(crate) fn admit(&self, job: Job) {
+        if self.stage.cancelled.holds(&job.task) {
+            return self.stage.leave_out(job);
+        }
         if judge::is_poison(&job.task) {
             return self.give_up_poison(job);
         }
@@ -87,10 +92,17 @@ impl Stage {
         match self.turns.take(&job.task.order.address).await {
             // Its channel was lost while it waited: it is delivered again, and may be with another worker already.
             Ok(_) if !job.claim.is_live() => {}
+            Ok(_) if self.cancelled.holds(&job.task) => self.leave_out(job),
             // Boxed, so that a task that waits is small.
             Ok(turn) => Box::pin(self.work(job, turn)).await,
             Err(no_turn) => self.put_off(job, no_turn),
         }
+    }
+
+    /// Records that the task is not fetched, since its run was cancelled.
+    fn leave_out(&self, job: Job) {
+        let answer = Answer::without(Outcome::Cancelled, "its run was cancelled before it was fetched".to_owned());
+        self.record(job, answer, Read::default(), Took::until_now(Duration::ZERO), false);
     }
 
     async fn work(&self, job: Job, mut turn: Turn) {
@@ -153,10 +165,10 @@ impl Stage {
         let mut room = std::mem::take(&mut answer.room);
         let row = self.extract.row(&task, answer, read, took);
         room.shrink(row.weight());
-        let finished =
-            Finished { claim, original, outcome, elapsed: took.elapsed, attempts, status, death, _room: room };
+        let fetched = Some((outcome, took.elapsed));
+        let finished = Finished { claim, original, fetched, attempts, status, death, _room: room };
         // The batcher lives until every fetch has ended.
-        _ = self.results.send((row, finished));
+        _ = self.results.send(Done::Row(row, finished));
     }
 
     fn tell(&self, task: &Task, answer: &Answer, judgement: Judgement) {

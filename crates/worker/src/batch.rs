@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use fetchline_store::{Batch, Fetch};
+use fetchline_store::Batch;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 
 use crate::commit::Commits;
-use crate::job::Finished;
+use crate::job::{Done, Finished};
 
 /// When a batch closes.
 #[derive(Clone, Copy, Debug)]
@@ -18,7 +18,7 @@ pub(crate) struct Limits {
 }
 
 /// Runs until nobody is left who could bring a result, and every batch is committed or given up.
-pub(crate) async fn run(mut results: mpsc::UnboundedReceiver<(Fetch, Finished)>, limits: Limits, commits: Commits) {
+pub(crate) async fn run(mut results: mpsc::UnboundedReceiver<Done>, limits: Limits, commits: Commits) {
     while let Some(batch) = collect(&mut results, limits).await {
         commits.begin(batch).await;
     }
@@ -26,19 +26,25 @@ pub(crate) async fn run(mut results: mpsc::UnboundedReceiver<(Fetch, Finished)>,
 }
 
 /// The next batch; `None` when there will be no more.
-async fn collect(results: &mut mpsc::UnboundedReceiver<(Fetch, Finished)>, limits: Limits) -> Option<Batch<Finished>> {
+async fn collect(results: &mut mpsc::UnboundedReceiver<Done>, limits: Limits) -> Option<Batch<Finished>> {
     let mut batch = Batch::default();
-    let (row, finished) = results.recv().await?;
-    batch.push(row, finished);
+    push(&mut batch, results.recv().await?);
     let closes = Instant::now() + limits.age;
     while batch.len() < limits.rows && batch.weight() < limits.bytes {
         match timeout_at(closes, results.recv()).await {
-            Ok(Some((row, finished))) => batch.push(row, finished),
+            Ok(Some(done)) => push(&mut batch, done),
             // Too old, or the last one.
             Ok(None) | Err(_) => break,
         }
     }
     Some(batch)
+}
+
+fn push(batch: &mut Batch<Finished>, done: Done) {
+    match done {
+        Done::Row(row, finished) => batch.push(row, finished),
+        Done::Part(told, finished) => batch.push_part(told, finished),
+    }
 }
 
 #[cfg(test)]
@@ -58,7 +64,7 @@ mod tests {
 
     const LIMITS: Limits = Limits { rows: 3, bytes: 10_000, age: Duration::from_millis(250) };
 
-    async fn result(body: usize) -> (Fetch, Finished) {
+    async fn result(body: usize) -> Done {
         let order = Order::get(Address::parse("http://a.example/").unwrap());
         let key = fetchline_queue::Key::of("run", "part", &order, 0);
         let task = Task::new(order, "run".to_owned(), "part".to_owned(), key);
@@ -69,20 +75,10 @@ mod tests {
         let row = extract.row(&task, answer, read, Took::until_now(Duration::ZERO));
         let claim = Claims::default().without_task(Receipt { channel: 1, tag: 1 });
         let original = Original { properties: BasicProperties::default(), body: Vec::new() };
-        let (outcome, elapsed) = (Outcome::Ok, Duration::ZERO);
-        (
-            row,
-            Finished {
-                claim,
-                original,
-                outcome,
-                elapsed,
-                attempts: 1,
-                status: None,
-                death: None,
-                _room: Room::default(),
-            },
-        )
+        let fetched = Some((Outcome::Ok, Duration::ZERO));
+        let finished =
+            Finished { claim, original, fetched, attempts: 1, status: None, death: None, _room: Room::default() };
+        Done::Row(row, finished)
     }
 
     /// The sizes of the batches that come of these bodies, and how long each took to close.

@@ -90,7 +90,7 @@ impl Commit {
                 () = self.grace_over.cancelled() => {}
             }
             error!(rows = batch.len(), "the database was away for too long: results are dropped, messages given back");
-            for (_, finished) in batch.into_entries() {
+            for finished in batch.into_receipts() {
                 self.settle.give_back(finished.claim);
             }
             return;
@@ -103,7 +103,7 @@ impl Commit {
         if let Some((items, reason)) = items_left_out {
             error!(items, reason, "the database refuses items; the rows of their fetches say so");
         }
-        self.tally.committed(taken.receipts().map(|finished| (finished.outcome, finished.elapsed)));
+        self.tally.committed(taken.receipts().filter_map(|finished| finished.fetched));
         let (given_up, done) = taken.partition(|finished| finished.death.is_some());
         self.settle.committed(done);
         // These rows are durable; their messages go to the dead letters before they are acked.
@@ -112,11 +112,11 @@ impl Commit {
                 self.hand_over.dead(original, &death, claim);
             }
         }
-        for Refusal { receipt: Finished { claim, original, elapsed, status, attempts, .. }, recorded, reason } in
+        for Refusal { receipt: Finished { claim, original, fetched, status, attempts, .. }, recorded, reason } in
             refused
         {
             if recorded {
-                self.tally.committed([(Outcome::Refused, elapsed)].into_iter());
+                self.tally.committed(fetched.into_iter().map(|(_, elapsed)| (Outcome::Refused, elapsed)));
             } else {
                 error!(
                     reason,

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use fetchline_queue::{Broker, Death, Error, Original, Task, Topology};
+use fetchline_queue::{Broker, Death, Error, Message, NotATask, Original, Part, Task, Topology};
+use fetchline_store::PartTold;
 use lapin::message::Delivery;
 use lapin::options::{BasicCancelOptions, BasicConsumeOptions, BasicQosOptions};
 use lapin::types::FieldTable;
@@ -16,10 +17,11 @@ use tracing::{info, warn};
 
 use crate::admit::Admission;
 use crate::backoff::Backoff;
+use crate::budget::Room;
 use crate::claim::{Claims, Receipt};
 use crate::failure::chain;
 use crate::hand_over::HandOver;
-use crate::job::Job;
+use crate::job::{Done, Finished, Job};
 use crate::judge::is_suspect;
 use crate::services::Services;
 use crate::settle::{Session, Settle};
@@ -27,6 +29,9 @@ use crate::summary::Tally;
 
 /// How long the broker may take to open a channel and a consumer, or to end one.
 const DEADLINE: Duration = Duration::from_secs(15);
+
+/// What is told of runs has a queue of its own, and is little: so many messages of it are held unacked, at most.
+const PREFETCH_OF_RUNS: u16 = 10;
 
 /// The first stage.
 pub(crate) struct Consume {
@@ -40,6 +45,8 @@ pub(crate) struct Consume {
     pub(crate) copies: mpsc::UnboundedSender<Job>,
     /// Where deliveries go that may crash a worker.
     pub(crate) suspects: mpsc::UnboundedSender<Job>,
+    /// Where goes what is told of runs.
+    pub(crate) results: mpsc::UnboundedSender<Done>,
     pub(crate) hand_over: HandOver,
     pub(crate) settle: Settle,
     pub(crate) tally: Arc<Tally>,
@@ -47,6 +54,23 @@ pub(crate) struct Consume {
     /// The present session, for those who look at the queues.
     pub(crate) session: watch::Sender<Option<Session>>,
     pub(crate) stop: CancellationToken,
+}
+
+/// The two consumers of a worker, on one channel: of tasks, and of what is told of runs.
+struct Consumers {
+    tasks: Consumer,
+    runs: Consumer,
+}
+
+impl Consumers {
+    /// The next delivery of either; `None` when one of them has ended. Nothing is lost where this is dropped.
+    async fn next(&mut self) -> Option<lapin::Result<Delivery>> {
+        tokio::select! {
+            biased;
+            next = self.runs.next() => next,
+            next = self.tasks.next() => next,
+        }
+    }
 }
 
 /// Why consuming ended.
@@ -73,7 +97,7 @@ impl Consume {
                 () = self.stop.cancelled() => break,
             };
             let end = match opened {
-                Ok((session, consumer)) => {
+                Ok((session, consumers)) => {
                     backoff.reset();
                     self.services.broker_answers();
                     match lost.take() {
@@ -85,7 +109,7 @@ impl Consume {
                     self.claims.session_begins(session.number());
                     self.settle.opened(session.clone());
                     self.session.send_replace(Some(session.clone()));
-                    self.consume(&session, consumer).await
+                    self.consume(&session, consumers).await
                 }
                 Err(error) => End::Lost(chain(&error)),
             };
@@ -113,40 +137,37 @@ impl Consume {
         }
     }
 
-    async fn open(&self, number: u64) -> Result<(Session, Consumer), Error> {
+    async fn open(&self, number: u64) -> Result<(Session, Consumers), Error> {
         let connection = self.broker.connect().await?;
         self.broker.topology().declare(&connection).await?;
         let amqp = |context| move |source| Error::Amqp { context, source };
         let opening = async {
             let channel = connection.create_channel().await.map_err(amqp("cannot open a channel"))?;
-            channel
-                .basic_qos(self.prefetch, BasicQosOptions::default())
-                .await
-                .map_err(amqp("cannot set the prefetch"))?;
-            let consumer = channel
-                .basic_consume(
-                    self.broker.topology().queue(Topology::URLS).into(),
-                    (&*self.pod).into(),
-                    BasicConsumeOptions::default(),
-                    FieldTable::default(),
-                )
-                .await
-                .map_err(amqp("cannot consume"))?;
-            Ok((channel, consumer))
+            let consumer = async |key: &str, tag: String, prefetch: u16| {
+                // It holds for the consumers that come after it, for each of them.
+                let options = BasicQosOptions::default();
+                channel.basic_qos(prefetch, options).await.map_err(amqp("cannot set the prefetch"))?;
+                let (queue, options) = (self.broker.topology().queue(key), BasicConsumeOptions::default());
+                let consuming = channel.basic_consume(queue.into(), tag.into(), options, FieldTable::default());
+                consuming.await.map_err(amqp("cannot consume"))
+            };
+            let runs = consumer(Topology::RUNS, format!("{}.runs", self.pod), PREFETCH_OF_RUNS).await?;
+            let tasks = consumer(Topology::URLS, self.pod.to_string(), self.prefetch).await?;
+            Ok((channel, Consumers { tasks, runs }))
         };
         let opened = timeout(DEADLINE, opening).await;
-        let (channel, consumer) = opened.unwrap_or(Err(Error::Deadline(DEADLINE.as_secs(), "opening a consumer")))?;
-        Ok((Session::new(number, channel, Arc::new(connection)), consumer))
+        let (channel, consumers) = opened.unwrap_or(Err(Error::Deadline(DEADLINE.as_secs(), "opening a consumer")))?;
+        Ok((Session::new(number, channel, Arc::new(connection)), consumers))
     }
 
-    async fn consume(&self, session: &Session, mut consumer: Consumer) -> End {
+    async fn consume(&self, session: &Session, mut consumers: Consumers) -> End {
         let mut away = std::pin::pin!(self.services.database_down_for(self.hold));
         let end = loop {
             let next = tokio::select! {
                 biased;
                 () = self.stop.cancelled() => break End::Stopped,
                 () = &mut away => break End::DatabaseAway,
-                next = self.next(&mut consumer) => next,
+                next = self.next(&mut consumers) => next,
             };
             match next {
                 // What was delivered in advance on a channel that is lost comes again on the next one.
@@ -156,16 +177,16 @@ impl Consume {
                 None => return End::Lost("the broker cancelled the consumer: was the queue deleted?".to_owned()),
             }
         };
-        self.give_back(session, consumer).await;
+        self.give_back(session, consumers).await;
         end
     }
 
     /// The next delivery. While the database is away there is none: its result could only be held.
-    async fn next(&self, consumer: &mut Consumer) -> Option<lapin::Result<Delivery>> {
+    async fn next(&self, consumers: &mut Consumers) -> Option<lapin::Result<Delivery>> {
         if !self.services.database_is_up() {
             self.services.database_up().await;
         }
-        consumer.next().await
+        consumers.next().await
     }
 
     fn take(&self, session: &Session, delivery: Delivery) {
@@ -173,14 +194,27 @@ impl Consume {
         let receipt = self.settle.receipt(session, delivery.delivery_tag);
         let redelivered = delivery.redelivered;
         let original = Original { properties: delivery.properties, body: delivery.data };
-        match Task::read(&original.properties, &original.body) {
-            Ok(task) => self.route(task, original, receipt, redelivered),
-            Err(reason) => {
-                warn!(%reason, pod = &*self.pod, "a message is no task; it goes to the dead letters");
-                self.tally.dead();
-                self.hand_over.dead(original, &Death::not_a_task(&reason), self.claims.without_task(receipt));
-            }
+        match Message::read(&original.properties, &original.body) {
+            Ok(Message::Task(task)) => self.route(task, original, receipt, redelivered),
+            Ok(Message::Part(part)) => self.note(part, original, receipt),
+            Err(reason) => self.refuse(&reason, original, receipt),
         }
+    }
+
+    fn refuse(&self, reason: &NotATask, original: Original, receipt: Receipt) {
+        warn!(%reason, pod = &*self.pod, "a message is no task; it goes to the dead letters");
+        self.tally.dead();
+        self.hand_over.dead(original, &Death::not_a_task(reason), self.claims.without_task(receipt));
+    }
+
+    /// What is told of a part of a run is written with the next batch.
+    fn note(&self, part: Part, original: Original, receipt: Receipt) {
+        let Part { run, part, planned, at } = part;
+        let claim = self.claims.without_task(receipt);
+        let finished =
+            Finished { claim, original, fetched: None, attempts: 0, status: None, death: None, _room: Room::default() };
+        // The batcher lives until this stage has ended.
+        _ = self.results.send(Done::Part(PartTold { run, part, planned, at }, finished));
     }
 
     /// A copy of what is under way joins it; what can be a copy of something older is looked up; the rest is fetched.
@@ -198,16 +232,18 @@ impl Consume {
         }
     }
 
-    /// Ends the consumer, and gives back at once what it had delivered in advance: other workers may go on with it.
-    async fn give_back(&self, session: &Session, mut consumer: Consumer) {
-        let cancel = session.channel().basic_cancel(consumer.tag(), BasicCancelOptions::default());
-        if !matches!(timeout(DEADLINE, cancel).await, Ok(Ok(()))) {
-            // The channel is gone, or will be, and everything on it goes back by itself.
-            return;
-        }
-        while let Some(Ok(delivery)) = consumer.next().await {
-            let receipt = self.settle.receipt(session, delivery.delivery_tag);
-            self.settle.give_back_unclaimed(receipt);
+    /// Ends the consumers, and gives back at once what they had delivered in advance: other workers may go on with it.
+    async fn give_back(&self, session: &Session, consumers: Consumers) {
+        for mut consumer in [consumers.tasks, consumers.runs] {
+            let cancel = session.channel().basic_cancel(consumer.tag(), BasicCancelOptions::default());
+            if !matches!(timeout(DEADLINE, cancel).await, Ok(Ok(()))) {
+                // The channel is gone, or will be, and everything on it goes back by itself.
+                return;
+            }
+            while let Some(Ok(delivery)) = consumer.next().await {
+                let receipt = self.settle.receipt(session, delivery.delivery_tag);
+                self.settle.give_back_unclaimed(receipt);
+            }
         }
     }
 }

@@ -94,7 +94,9 @@ impl Extract {
         Fetch {
             id: *task.key.as_bytes(),
             run: task.run.clone(),
+            part: task.part.clone(),
             url: task.order.address.masked(),
+            given_url: task.order.given.as_deref().map(str::to_owned),
             final_url: answer.redirected_to.map(|address| address.masked()),
             method: task.order.method.to_string(),
             outcome: answer.outcome,
@@ -106,7 +108,8 @@ impl Extract {
             product: read.product,
             item: read.item,
             error: answer.error,
-            attempts: task.attempt,
+            // Nothing is tried for a run that was cancelled.
+            attempts: if answer.outcome == Outcome::Cancelled { task.attempt - 1 } else { task.attempt },
             elapsed: took.elapsed,
             fetched_at: took.ended,
             worker: self.worker.clone(),

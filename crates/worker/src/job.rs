@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use fetchline_queue::{Death, Original, Task};
-use fetchline_store::Outcome;
+use fetchline_store::{Fetch, Outcome, PartTold};
 
 use crate::budget::Room;
 use crate::claim::Claim;
@@ -17,13 +17,21 @@ pub(crate) struct Job {
     pub(crate) claim: Claim,
 }
 
-/// A fetch whose row is on its way into the database.
+/// What is to be written, with what is settled when it is.
+#[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "nearly all are rows; a box for each would cost more")]
+pub(crate) enum Done {
+    Row(Fetch, Finished),
+    Part(PartTold, Finished),
+}
+
+/// What is on its way into the database: the row of a fetch, or what was told of a part of a run.
 #[derive(Debug)]
 pub(crate) struct Finished {
     pub(crate) claim: Claim,
     pub(crate) original: Original,
-    pub(crate) outcome: Outcome,
-    pub(crate) elapsed: Duration,
+    /// What came of the fetch, and how long it took; `None` where there was none.
+    pub(crate) fetched: Option<(Outcome, Duration)>,
     pub(crate) attempts: u32,
     pub(crate) status: Option<u16>,
     /// Where the task is given up, what its dead letter says.

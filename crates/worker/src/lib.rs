@@ -26,6 +26,7 @@ mod answer;
 mod backoff;
 mod body;
 mod budget;
+mod cancelled;
 mod claim;
 mod deadline;
 mod decode;

@@ -11,6 +11,7 @@ use tracing::{info, warn};
 
 use crate::admit::{Admission, Stage};
 use crate::batch::Limits as BatchLimits;
+use crate::cancelled::Cancelled;
 use crate::claim::Claims;
 use crate::commit::{Commit, Commits};
 use crate::config::{RobotsPolicy, WorkConfig};
@@ -145,12 +146,22 @@ pub async fn run(config: WorkConfig, deps: Deps, stop: Stop) -> Result<Summary, 
         let (limits, store, end) = (turns.limits.clone(), store.clone(), side_end.clone());
         async move { limits.follow(&store, known, end).await }
     });
+    let cancelled = Arc::new(Cancelled::default());
+    tokio::select! {
+        () = cancelled.begin(&store) => {}
+        () = stop.cancelled() => return Ok(tally.summary()),
+    }
+    tokio::spawn({
+        let (cancelled, store, end) = (cancelled.clone(), store.clone(), side_end.clone());
+        async move { cancelled.follow(&store, end).await }
+    });
     let stage = Stage {
         turns,
+        cancelled,
         fetcher,
         extract: Extract::new(config.store_body, config.rules, pod.clone()),
         policy,
-        results,
+        results: results.clone(),
         hand_over: hand_over.clone(),
         settle: settle.clone(),
         tally: tally.clone(),
@@ -179,6 +190,7 @@ pub async fn run(config: WorkConfig, deps: Deps, stop: Stop) -> Result<Summary, 
         admission: admission.clone(),
         copies,
         suspects,
+        results,
         hand_over,
         settle,
         tally: tally.clone(),

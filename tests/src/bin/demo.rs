@@ -88,11 +88,11 @@ async fn run(args: Args) -> anyhow::Result<bool> {
         ensure!(ended.code == Some(0), "a worker failed:\n{}", tail(&ended.stderr));
         peak = peak.max(ended.json()?["peak_memory_bytes"].as_u64().unwrap_or(0));
     }
-    let outcomes = store.outcomes(&run).await?;
-    let ok = outcomes.iter().find(|(outcome, _)| outcome == "ok").map_or(0, |(_, rows)| *rows);
+    let outcomes = store.run(&run).await?.outcomes;
+    let ok = outcomes.get("ok").copied().unwrap_or(0);
     let others: Vec<String> = outcomes
         .iter()
-        .filter(|(outcome, _)| outcome != "ok")
+        .filter(|(outcome, _)| *outcome != "ok")
         .map(|(outcome, rows)| format!("{outcome} {rows}"))
         .collect();
     println!();
@@ -213,7 +213,7 @@ impl Demo {
         let bar = ProgressBar::new(published);
         bar.set_style(ProgressStyle::with_template("{bar:30} {pos}/{len} rows  {msg}  {eta} left")?);
         loop {
-            let rows = store.outcomes(run).await?.iter().map(|(_, rows)| rows).sum();
+            let rows = store.run(run).await?.rows();
             bar.set_position(rows);
             bar.set_message(format!("{:.0}/s", rows as f64 / started.elapsed().as_secs_f64()));
             if rows >= published {

@@ -1,0 +1,175 @@
+//! `fetchline runs`.
+
+use std::time::Duration;
+
+use anyhow::anyhow;
+use clap::Subcommand;
+use fetchline_store::{Outcome, Run, Store};
+use serde_json::{Value, json};
+use time::format_description::well_known::Rfc3339;
+
+use crate::args::{self, Everywhere};
+use crate::exit::{self, Done, Failure, Result};
+use crate::table::{or_dash, span, table};
+
+/// The run of messages that name none.
+const NO_RUN: &str = "adhoc";
+
+/// The latest runs, and what can be done about them
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    action: Action,
+
+    /// Print JSON
+    #[arg(long, global = true, env = "FETCHLINE_JSON")]
+    json: bool,
+}
+
+#[derive(Subcommand)]
+enum Action {
+    /// Shows the latest runs, the newest first
+    List {
+        /// How many
+        #[arg(long, value_name = "N", env = "FETCHLINE_LIMIT", default_value_t = 20)]
+        limit: u32,
+    },
+    /// Has what waits of a run acked and recorded as `cancelled`, without being fetched, within two seconds. What is added
+    /// to the run by a later `produce` is fetched
+    Cancel {
+        /// The run
+        name: String,
+    },
+    /// Deletes rows that were fetched longer ago, and the runs that have none left; items and prices stay. In small chunks,
+    /// beside workers that write
+    Prune {
+        /// Like 30d
+        #[arg(long, value_name = "DURATION", env = "FETCHLINE_OLDER_THAN", value_parser = args::duration)]
+        older_than: Duration,
+
+        /// Only count the rows
+        #[arg(long, env = "FETCHLINE_DRY_RUN")]
+        dry_run: bool,
+    },
+}
+
+pub(crate) async fn run(everywhere: Everywhere, args: Args) -> Result {
+    let store = everywhere.migrated_store().await?;
+    match args.action {
+        Action::List { limit } => list(&store, limit, args.json).await,
+        Action::Cancel { name } => cancel(&store, &name, args.json).await,
+        Action::Prune { older_than, dry_run } => prune(&store, older_than, dry_run, args.json).await,
+    }
+}
+
+async fn list(store: &Store, limit: u32, as_json: bool) -> Result {
+    let mut runs = Vec::new();
+    for name in store.latest_runs(limit).await? {
+        let run = store.run(&name).await?;
+        runs.push((name, run));
+    }
+    if as_json {
+        let runs: Vec<Value> = runs.iter().map(|(name, run)| json(name, run)).collect();
+        exit::print(serde_json::to_string(&runs)?);
+        return Ok(Done::Whole);
+    }
+    let rows = runs.iter().map(|(name, run)| {
+        let ok = run.rows_with(Outcome::Ok);
+        let began = run.parts.iter().map(|part| part.created_at).min();
+        let age = began.and_then(|began| Duration::try_from(run.asked_at - began).ok());
+        [
+            name.clone(),
+            state(run).to_owned(),
+            or_dash(run.planned()),
+            ok.to_string(),
+            (run.rows() - ok).to_string(),
+            or_dash(run.remaining()),
+            or_dash(age.map(span)),
+        ]
+    });
+    let headings = ["run", "state", "planned", "ok", "failed", "remaining", "began before"];
+    exit::print(table(headings, rows.collect()).trim_end());
+    Ok(Done::Whole)
+}
+
+/// One word.
+pub(crate) fn state(run: &Run) -> &'static str {
+    match run {
+        run if !run.is_known() => "unknown",
+        run if run.is_cancelled() => "cancelled",
+        run if run.is_complete() => "complete",
+        run if run.parts.iter().any(|part| part.is_open()) => "open",
+        _ => "running",
+    }
+}
+
+/// What is known of a run, for programs.
+pub(crate) fn json(name: &str, run: &Run) -> Value {
+    let time = |at: time::OffsetDateTime| at.format(&Rfc3339).unwrap_or_default();
+    let parts: Vec<Value> = run
+        .parts
+        .iter()
+        .map(|part| {
+            json!({
+                "part": part.part,
+                "planned": part.planned,
+                "rows": part.rows,
+                "created_at": time(part.created_at),
+                "closed_at": part.closed_at.map(time),
+                "cancelled_at": part.cancelled_at.map(time),
+            })
+        })
+        .collect();
+    json!({
+        "name": name,
+        "state": state(run),
+        "planned": run.planned(),
+        "rows": run.rows(),
+        "outcomes": run.outcomes,
+        "remaining": run.remaining(),
+        "complete": run.is_complete(),
+        "parts": parts,
+    })
+}
+
+async fn cancel(store: &Store, name: &str, as_json: bool) -> Result {
+    if name == NO_RUN {
+        return Err(Failure::usage(anyhow!(
+            "`{NO_RUN}` is the run of all messages that name none, also of those to come: purge the queue instead"
+        )));
+    }
+    if name.is_empty() || name.chars().count() > 100 {
+        return Err(Failure::usage(anyhow!("a run's name has 1 to 100 characters")));
+    }
+    let known = store.run(name).await?.is_known();
+    let parts = store.cancel_run(name).await?;
+    if as_json {
+        exit::print(json!({ "run": name, "known": known, "parts": parts }));
+        return Ok(Done::Whole);
+    }
+    exit::print(format_args!("cancelled: {parts} parts that were not cancelled before, and what belongs to no part"));
+    if !known {
+        exit::print("no worker has heard of this run yet: is its name right?");
+    }
+    Ok(Done::Whole)
+}
+
+async fn prune(store: &Store, older_than: Duration, dry_run: bool, as_json: bool) -> Result {
+    let bar = indicatif::ProgressBar::new_spinner();
+    let pruned = store
+        .prune(older_than, dry_run, |pruned| {
+            bar.set_message(format!("{} rows", pruned.rows));
+            bar.tick();
+        })
+        .await;
+    bar.finish_and_clear();
+    let pruned = pruned?;
+    if as_json {
+        exit::print(json!({ "rows": pruned.rows, "runs": pruned.runs, "dry_run": dry_run }));
+    } else if dry_run {
+        exit::print(format_args!("{} rows would be deleted", pruned.rows));
+    } else {
+        exit::print(format_args!("{} rows deleted, and {} runs that have none left", pruned.rows, pruned.runs));
+    }
+    Ok(Done::Whole)
+}

@@ -1,0 +1,173 @@
+//! A run, watched until it is complete.
+
+use std::collections::VecDeque;
+use std::io::IsTerminal;
+use std::time::Duration;
+
+use fetchline_store::{Outcome, Part, Run, Store};
+use indicatif::{ProgressBar, ProgressStyle};
+use tokio::time::Instant;
+
+use crate::table::span;
+
+/// How often the run is asked for.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How often a line is written where there is no terminal.
+const SAY_EVERY: Duration = Duration::from_secs(10);
+/// The rate is that of so many looks.
+const LOOKS: usize = 10;
+
+/// How fast a run gets on, by the last looks at it.
+#[derive(Default)]
+pub(crate) struct Pace(VecDeque<(Instant, u64)>);
+
+impl Pace {
+    /// Another look.
+    pub(crate) fn look(&mut self, rows: u64) {
+        self.0.push_back((Instant::now(), rows));
+        if self.0.len() > LOOKS {
+            self.0.pop_front();
+        }
+    }
+
+    /// Rows per second; `None` before there were two looks.
+    pub(crate) fn rate(&self) -> Option<f64> {
+        let ((since, before), (until, now)) = (self.0.front()?, self.0.back()?);
+        let seconds = (*until - *since).as_secs_f64();
+        (seconds > 0.0).then(|| now.saturating_sub(*before) as f64 / seconds)
+    }
+
+    /// How long the rest takes at this rate; `None` where nothing moves.
+    pub(crate) fn time_left(&self, remaining: u64) -> Option<Duration> {
+        let rate = self.rate().filter(|rate| *rate > 0.0)?;
+        Duration::try_from_secs_f64(remaining as f64 / rate).ok()
+    }
+}
+
+/// Shows a run until it is complete; `None` where that took longer than it may.
+pub(crate) async fn until_complete(store: &Store, name: &str, within: Option<Duration>) -> Option<Run> {
+    let ends = within.map(|within| Instant::now() + within);
+    let mut shown = Shown::new(name);
+    let mut pace = Pace::default();
+    loop {
+        match store.run(name).await {
+            Ok(run) if run.is_complete() => {
+                shown.end();
+                return Some(run);
+            }
+            Ok(run) => {
+                pace.look(run.rows());
+                shown.show(&run, &pace);
+            }
+            Err(error) => shown.waits(&format!("{:#}", anyhow::Error::new(error))),
+        }
+        let next = Instant::now() + LOOK_EVERY;
+        if ends.is_some_and(|ends| ends <= next) {
+            if let Some(ends) = ends {
+                tokio::time::sleep_until(ends).await;
+            }
+            // It may have become complete in this very moment.
+            let run = store.run(name).await.ok().filter(Run::is_complete);
+            shown.end();
+            return run;
+        }
+        tokio::time::sleep_until(next).await;
+    }
+}
+
+/// How it is shown: as a bar, or as lines where there is no terminal.
+struct Shown<'a> {
+    name: &'a str,
+    bar: Option<ProgressBar>,
+    said: Option<(Instant, String)>,
+}
+
+impl<'a> Shown<'a> {
+    fn new(name: &'a str) -> Self {
+        let bar = std::io::stderr().is_terminal().then(ProgressBar::new_spinner);
+        Self { name, bar, said: None }
+    }
+
+    fn show(&mut self, run: &Run, pace: &Pace) {
+        let text = line(run, pace);
+        if let (Some(bar), Some(planned)) = (&self.bar, run.planned()) {
+            bar.set_length(planned);
+            bar.set_position(planned.saturating_sub(run.remaining().unwrap_or(planned)));
+            if let Ok(style) = ProgressStyle::with_template("{bar:30} {percent:>3} %  {msg}") {
+                bar.set_style(style);
+            }
+        }
+        // What changes all the time is said now and then; that there is another state, at once.
+        let state = run.planned().map_or_else(|| "waits".to_owned(), |_| "goes on".to_owned());
+        self.say(state, &text);
+    }
+
+    fn waits(&mut self, why: &str) {
+        self.say(why.to_owned(), why);
+    }
+
+    fn say(&mut self, state: String, text: &str) {
+        match &self.bar {
+            Some(bar) => {
+                bar.set_message(format!("{}: {text}", self.name));
+                bar.tick();
+            }
+            None => {
+                if self.said.as_ref().is_none_or(|(at, said)| *said != state || at.elapsed() >= SAY_EVERY) {
+                    eprintln!("{}: {text}", self.name);
+                    self.said = Some((Instant::now(), state));
+                }
+            }
+        }
+    }
+
+    fn end(&mut self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+/// A run in one line.
+pub(crate) fn line(run: &Run, pace: &Pace) -> String {
+    if !run.is_known() {
+        return "no worker has heard of this run yet".to_owned();
+    }
+    let (rows, ok) = (run.rows(), run.rows_with(Outcome::Ok));
+    let rate = pace.rate().map(|rate| format!(", {rate:.0}/s")).unwrap_or_default();
+    let told = match run.planned() {
+        Some(planned) => {
+            let left = run.remaining().and_then(|remaining| pace.time_left(remaining));
+            let left = left.map(|left| format!(", {} left", span(left))).unwrap_or_default();
+            format!("{rows} of {planned} rows, {} failed{rate}{left}", rows - ok)
+        }
+        None => format!("{rows} rows, {} failed{rate}", rows - ok),
+    };
+    let open = run.parts.iter().filter(|part| part.is_open()).min_by_key(|part| part.created_at);
+    match open {
+        Some(Part { part, created_at, .. }) => {
+            let age = (run.asked_at - *created_at).try_into().unwrap_or_default();
+            format!("{told}; part {part} has been open for {}", span(age))
+        }
+        None if run.parts.is_empty() => format!("{told}; no `produce` has told of a part of it"),
+        None => told,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn the_pace_is_that_of_the_last_looks() {
+        let mut pace = Pace::default();
+        pace.look(0);
+        assert_eq!((pace.rate(), pace.time_left(10)), (None, None));
+        for rows in [0, 0, 100, 200, 300, 400, 500, 600, 700, 800, 900] {
+            tokio::time::advance(Duration::from_secs(1)).await;
+            pace.look(rows);
+        }
+        assert_eq!(pace.rate(), Some(100.0));
+        assert_eq!(pace.time_left(1_000), Some(Duration::from_secs(10)));
+    }
+}

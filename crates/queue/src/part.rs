@@ -1,0 +1,101 @@
+//! Parts of runs: what a `produce` tells of itself, so that a run knows when it is done.
+
+use lapin::BasicProperties;
+use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
+
+use crate::task::is_name;
+use crate::{NotATask, Task, header};
+
+/// What is told of a part of a run: that it began, or how many tasks it has.
+///
+/// It is safe to receive twice, and in any order.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Part {
+    /// The run.
+    pub run: String,
+    /// The part: one `produce`, resumed or not.
+    pub part: String,
+    /// How many tasks were published; `None` while it goes on.
+    pub planned: Option<u64>,
+    /// When it was told, by the producer's clock.
+    #[serde(with = "time::serde::rfc3339")]
+    pub at: OffsetDateTime,
+}
+
+/// What a message may be.
+#[derive(Clone, Debug)]
+#[expect(clippy::large_enum_variant, reason = "nearly every message is a task; a box for each would cost more")]
+pub enum Message {
+    /// A task.
+    Task(Task),
+    /// What is told of a part of a run.
+    Part(Part),
+}
+
+impl Message {
+    /// Reads what the broker delivered, from whichever queue: a person may have moved it.
+    pub fn read(properties: &BasicProperties, data: &[u8]) -> Result<Self, NotATask> {
+        match properties.kind() {
+            Some(kind) if kind.as_str() == header::TYPE_PART => Part::read(data).map(Self::Part),
+            _ => Task::read(properties, data).map(Self::Task),
+        }
+    }
+}
+
+impl Part {
+    fn read(data: &[u8]) -> Result<Self, NotATask> {
+        let part: Self = serde_json::from_slice(data).map_err(|error| NotATask::Part(error.to_string()))?;
+        // The database counts with a sign.
+        if part.planned.is_some_and(|planned| i64::try_from(planned).is_err()) {
+            return Err(NotATask::Part("nobody plans so many tasks".to_owned()));
+        }
+        // What databases take for a time.
+        if !(1970..=9999).contains(&part.at.year()) {
+            return Err(NotATask::Part("nobody lives at that time".to_owned()));
+        }
+        if is_name(&part.run) && is_name(&part.part) { Ok(part) } else { Err(NotATask::Run) }
+    }
+
+    pub(crate) fn body(&self) -> Vec<u8> {
+        serde_json::to_vec(self).unwrap_or_default()
+    }
+
+    pub(crate) fn message_id(&self) -> String {
+        format!("{}-{}", self.part, if self.planned.is_some() { "ended" } else { "began" })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(kind: &str, data: &[u8]) -> Result<Message, NotATask> {
+        Message::read(&BasicProperties::default().with_type(kind.into()), data)
+    }
+
+    #[test]
+    fn what_is_told_of_a_part_is_read_back() {
+        for planned in [None, Some(5_000)] {
+            let part =
+                Part { run: "nightly".to_owned(), part: "p1".to_owned(), planned, at: OffsetDateTime::UNIX_EPOCH };
+            let Ok(Message::Part(again)) = read("part", &part.body()) else { panic!("{part:?}") };
+            assert_eq!(again, part);
+        }
+    }
+
+    #[test]
+    fn what_tells_of_no_part_says_why() {
+        for (data, reason) in [
+            ("https://a.example/", "no part of a run"),
+            (r#"{"run":"r","part":"p","at":"yesterday"}"#, "no part of a run"),
+            (r#"{"run":"","part":"p","at":"2026-01-01T00:00:00Z"}"#, "the name of a run"),
+            (r#"{"run":"r","part":"p","at":"0000-01-01T00:00:00Z"}"#, "at that time"),
+            (r#"{"run":"r","part":"p","planned":18446744073709551615,"at":"2026-01-01T00:00:00Z"}"#, "so many"),
+        ] {
+            let error = read("part", data.as_bytes()).unwrap_err().to_string();
+            assert!(error.contains(reason), "{data}: {error}");
+        }
+        assert!(matches!(read("", b"https://a.example/"), Ok(Message::Task(_))));
+    }
+}
