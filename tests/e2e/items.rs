@@ -1,40 +1,19 @@
 //! Products, their prices, and the history of these.
 
-use std::time::Duration;
-
 use fetchline_store::{
-    Batch, Body, Fetch, ITEM_OF_PAGE, ITEMS, ITEMS_OF_CATEGORY, ItemKey, Outcome, PRICES_OF_ITEM, Product, ProductTold,
-    Store, StoreConfig,
+    Fetch, ITEM_OF_PAGE, ITEMS, ITEMS_OF_CATEGORY, ItemKey, PRICES_OF_ITEM, Product, ProductTold, Store,
 };
 use fetchline_tests::items;
+use fetchline_tests::rows::{self, store, write};
 use fetchline_tests::world::World;
 use rust_decimal::Decimal;
 use serde_json::Value;
 use sqlx::{AssertSqlSafe, Executor, Row};
-use time::OffsetDateTime;
-
-fn store(world: &World) -> anyhow::Result<Store> {
-    let url = world.database_url.clone();
-    Ok(Store::open(StoreConfig { url, pool: 2, pool_timeout: Duration::from_secs(5) })?)
-}
 
 /// A fetch of the page `/p/1` in the given second, which tells this price in EUR.
 fn fetch(task: u8, second: i64, price: &str) -> Fetch {
     let price: Option<Decimal> = price.parse().ok();
     Fetch {
-        id: [task; 32],
-        run: "nightly".to_owned(),
-        part: None,
-        url: "http://shop.example/p/1".to_owned(),
-        given_url: None,
-        final_url: None,
-        method: "GET".to_owned(),
-        outcome: Outcome::Ok,
-        status: Some(200),
-        content_type: None,
-        body_bytes: None,
-        body_sha256: None,
-        body: Body::None,
         product: Some(if price.is_some() { ProductTold::Found } else { ProductTold::NoPrice }),
         item: Some(Box::new(Product {
             name: Some("Tea".to_owned()),
@@ -43,23 +22,8 @@ fn fetch(task: u8, second: i64, price: &str) -> Fetch {
             variants: u32::from(price.is_some()),
             ..Product::default()
         })),
-        error: None,
-        attempts: 1,
-        elapsed: Duration::ZERO,
-        fetched_at: OffsetDateTime::UNIX_EPOCH + time::Duration::seconds(1_800_000_000 + second),
-        worker: "pod".into(),
-        message_id: None,
+        ..rows::fetch(task, second)
     }
-}
-
-async fn write(store: &Store, fetches: impl IntoIterator<Item = Fetch>) -> anyhow::Result<()> {
-    let mut batch = Batch::default();
-    for fetch in fetches {
-        batch.push(fetch, ());
-    }
-    let written = store.write(batch).await.map_err(|unwritten| unwritten.error)?;
-    anyhow::ensure!(written.refused.is_empty(), "{written:?}");
-    Ok(())
 }
 
 /// The price of the page `/p/1`, and its history.
@@ -175,7 +139,7 @@ async fn a_replay_and_a_message_that_comes_twice_add_no_price() -> anyhow::Resul
 async fn a_price_that_was_set_by_hand_lasts_until_a_newer_fetch() -> anyhow::Result<()> {
     let world = World::new().await?;
     let store = store(&world)?;
-    let now = (OffsetDateTime::now_utc() - OffsetDateTime::from_unix_timestamp(1_800_000_000)?).whole_seconds();
+    let now = (time::OffsetDateTime::now_utc() - rows::BEGAN).whole_seconds();
     write(&store, [fetch(1, now - 100, "10.00")]).await?;
     let set = async |price: &str| {
         let url = "http://SHOP.example:80/p/1#top";

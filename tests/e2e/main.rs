@@ -2,6 +2,7 @@
 //! checks, and has a world of its own.
 
 mod bounds;
+mod checkpoints;
 mod commits;
 mod crashes;
 mod dead_letters;
@@ -17,5 +18,6 @@ mod producing;
 mod redirects;
 mod retries;
 mod robots;
+mod runs;
 mod secrets;
 mod sharing;

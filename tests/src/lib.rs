@@ -8,6 +8,7 @@ pub mod fleet;
 pub mod items;
 pub mod process;
 pub mod proxy;
+pub mod rows;
 pub mod services;
 pub mod shop;
 pub mod trial;

@@ -40,6 +40,8 @@ pub struct World {
     pub amqp_url: String,
     /// The world's own database.
     pub database_url: String,
+    /// RabbitMQ's management API, where it is known.
+    pub management_url: Option<String>,
     /// Begins the names of its exchange and queues.
     pub prefix: String,
     /// The shop.
@@ -104,6 +106,7 @@ impl World {
         Ok(Self {
             amqp_url: services.amqp_url.clone(),
             database_url: database_url.to_string(),
+            management_url: services.management_url.clone(),
             prefix: name,
             shop: Shop::start(shop::Options::default()).await?,
             database: MySqlPool::connect_lazy(database_url.as_str())?,

@@ -1,6 +1,6 @@
 //! What one entry of a source asks for.
 
-use fetchline_queue::{Address, AddressError, NotATask, Order};
+use fetchline_queue::{AddressError, NotATask, Order};
 use serde_json::{Map, Value};
 
 /// The highest priority that a message may have here.
@@ -15,8 +15,8 @@ pub(crate) struct Record {
 
 /// A URL alone.
 pub(crate) fn url(text: &str) -> Result<Record, String> {
-    match Address::parse(text) {
-        Ok(address) => Ok(Record { order: Order::get(address), priority: None }),
+    match Order::get_url(text) {
+        Ok(order) => Ok(Record { order, priority: None }),
         Err(error) => Err(no_url(&error)),
     }
 }

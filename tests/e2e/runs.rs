@@ -1,0 +1,302 @@
+//! Runs: when they are complete, what is told of them, and that all of it is exact.
+
+use std::collections::BTreeMap;
+
+use fetchline_store::{Fetch, LATEST_RUNS, Outcome, PARTS_OF_RUN, ROWS_OF_RUN, Store};
+use fetchline_tests::rows::{fetch, store, tell, write};
+use fetchline_tests::wait;
+use fetchline_tests::world::World;
+use lapin::BasicProperties;
+use lapin::types::{AMQPValue, FieldTable};
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use sqlx::{AssertSqlSafe, Row};
+
+/// What the rows themselves say of a run, by outcome.
+async fn counted(world: &World, run: &str) -> anyhow::Result<BTreeMap<String, u64>> {
+    let query = sqlx::query_as("SELECT outcome, COUNT(*) FROM fetches WHERE run = ? GROUP BY outcome").bind(run);
+    let counted: Vec<(String, i64)> = query.fetch_all(&world.database).await?;
+    Ok(counted.into_iter().map(|(outcome, rows)| (outcome, rows.unsigned_abs())).collect())
+}
+
+fn task(task: u8, outcome: Outcome, second: i64) -> Fetch {
+    Fetch { part: Some("p1".to_owned()), outcome, ..fetch(task, second) }
+}
+
+#[tokio::test]
+async fn waiting_for_a_run_ends_by_itself_and_says_whether_all_went_well() -> anyhow::Result<()> {
+    let world = World::new().await?;
+    // Waited for before anybody has heard of it.
+    let mut waiting = world.start(&["status", "--run", "nightly", "--wait", "--json"])?;
+    waiting.logs("no worker has heard of this run").await?;
+    let worker = world.worker(&[])?;
+    world.produce("nightly", &world.pages(200)).await?;
+    let ended = waiting.end().await?;
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let run = &ended.json()?["run"];
+    assert_eq!((&run["planned"], &run["rows"], &run["outcomes"]["ok"]), (&200.into(), &200.into(), &200.into()));
+    assert_eq!((&run["state"], &run["remaining"]), (&"complete".into(), &0.into()));
+
+    // A second `produce` adds a part, and a failure shows in the exit code.
+    let failing = [world.shop.url("/status/404/1"), world.shop.url("/p/999")];
+    world.produce("nightly", &failing).await?;
+    let parts = async || world.count("SELECT COUNT(*) FROM runs WHERE run = 'nightly'").await;
+    wait::until("the second part", parts, |parts| *parts == 2).await?;
+    let ended = world.run(&["status", "--run", "nightly", "--wait", "--for", "1m"], "").await?;
+    assert_eq!(ended.code, Some(3), "{ended:?}");
+    assert!(ended.stdout.contains("202 of 202 rows, 1 failed") && ended.stdout.contains("http_error"), "{ended:?}");
+    worker.terminate().await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_part_that_is_open_is_shown_with_its_age_and_the_waiting_ends_in_time() -> anyhow::Result<()> {
+    let world = World::new().await?;
+    let store = store(&world)?;
+    tell(&store, "p1", None, 0).await?;
+    write(&store, [task(1, Outcome::Ok, 1)]).await?;
+    let ended = world.run(&["status", "--run", "nightly", "--wait", "--for", "1500ms"], "").await?;
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    assert!(ended.stderr.contains("part p1 has been open for") && ended.stderr.contains("not complete"), "{ended:?}");
+    let ended = world.run(&["status", "--run", "unheard", "--wait", "--for", "1s"], "").await?;
+    assert!(ended.code == Some(1) && ended.stderr.contains("no worker has heard"), "{ended:?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_is_told_of_parts_may_come_twice_and_in_any_order() -> anyhow::Result<()> {
+    let world = World::new().await?;
+    let store = store(&world)?;
+    tell(&store, "p1", Some(2), 50).await?;
+    tell(&store, "p1", None, 10).await?;
+    tell(&store, "p1", Some(2), 50).await?;
+    // An end that was overtaken by a later one.
+    tell(&store, "p1", Some(1), 40).await?;
+    tell(&store, "p1", None, 20).await?;
+    let run = store.run("nightly").await?;
+    assert_eq!((run.parts.len(), run.planned(), run.remaining()), (1, Some(2), Some(2)));
+    let part = &run.parts[0];
+    assert_eq!(part.closed_at.map(|closed| (closed - part.created_at).whole_seconds()), Some(40));
+    // Rows that belong to no part of it do not make it complete.
+    write(&store, [fetch(1, 1), fetch(2, 1), task(3, Outcome::Ok, 1)]).await?;
+    assert!(!store.run("nightly").await?.is_complete());
+    write(&store, [task(4, Outcome::Dns, 1)]).await?;
+    let run = store.run("nightly").await?;
+    assert!(run.is_complete() && run.rows() == 4, "{run:?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn counts_are_exact_whatever_is_written_again_and_at_the_same_time() -> anyhow::Result<()> {
+    let world = World::new().await?;
+    let store = store(&world)?;
+    // Few tasks, so that nearly every batch meets rows that are there, or are just being written.
+    let writer = async |seed: u64, store: &Store| -> anyhow::Result<()> {
+        let mut rng = StdRng::seed_from_u64(seed);
+        for _ in 0..40 {
+            let outcomes = [Outcome::Ok, Outcome::HttpError, Outcome::Timeout, Outcome::Refused];
+            let rows: Vec<Fetch> = (0..rng.random_range(1..12))
+                .map(|_| {
+                    let outcome = outcomes[rng.random_range(0..outcomes.len())];
+                    task(rng.random_range(0..60), outcome, rng.random_range(0..50))
+                })
+                .collect();
+            write(store, rows).await?;
+        }
+        Ok(())
+    };
+    tokio::try_join!(writer(1, &store), writer(2, &store), writer(3, &store), writer(4, &store))?;
+    let rows = counted(&world, "nightly").await?;
+    assert_eq!(store.run("nightly").await?.outcomes, rows);
+    assert_eq!(rows.values().sum::<u64>(), 60);
+    assert!(world.count("SELECT CAST(SUM(rewrites) AS SIGNED) FROM fetches").await? > 500);
+    Ok(())
+}
+
+#[tokio::test]
+async fn counts_are_exact_under_copies_and_replays() -> anyhow::Result<()> {
+    let world = World::new().await?;
+    world.shop.set_revision(0);
+    let urls = [world.pages(50), vec![world.shop.url("/status/500/1"), world.shop.url("/status/500/2")]].concat();
+    world.produce("nightly", &urls).await?;
+    // The same messages once more, as a producer that lost its connection would send them.
+    while let Some((properties, body)) = world.take("urls").await? {
+        world.publish(&String::from_utf8(body.clone())?, properties.clone()).await?;
+        world.publish(&String::from_utf8(body)?, properties).await?;
+        if world.ready("urls").await? >= 2 * 52 {
+            break;
+        }
+    }
+    world.work_until_empty(&["--max-attempts", "1", "--retry-delays", "1s", "--batch-rows", "7"]).await?;
+    let store = store(&world)?;
+    let run = store.run("nightly").await?;
+    assert_eq!(run.outcomes, counted(&world, "nightly").await?);
+    assert!(run.is_complete() && run.rows() == 52 && run.rows_with(Outcome::HttpError) == 2, "{run:?}");
+    let replayed = world.run(&["dead", "replay", "--run", "nightly"], "").await?;
+    assert_eq!(replayed.code, Some(0), "{replayed:?}");
+    world.work_until_empty(&["--max-attempts", "1", "--retry-delays", "1s"]).await?;
+    let run = store.run("nightly").await?;
+    assert_eq!(run.outcomes, counted(&world, "nightly").await?);
+    assert!(run.is_complete() && run.rows() == 52, "{run:?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn asking_for_a_run_reads_none_of_its_rows() -> anyhow::Result<()> {
+    let world = World::new().await?;
+    let store = store(&world)?;
+    tell(&store, "p1", Some(100), 0).await?;
+    write(&store, (0..100).map(|id| task(id, Outcome::Ok, 1))).await?;
+    // A hundred rows become 25,600, in many other runs as well.
+    for _ in 0..8 {
+        sqlx::query(
+            "INSERT INTO fetches (id, run, url, method, outcome, attempts, elapsed_ms, fetched_at, worker) \
+             SELECT UNHEX(SHA2(CONCAT(HEX(id), RAND()), 256)), run, url, method, outcome, attempts, elapsed_ms, fetched_at, worker \
+             FROM fetches",
+        )
+        .execute(&world.database)
+        .await?;
+    }
+    for run in 0..200 {
+        let other = format!("INSERT INTO run_counts VALUES ('other-{run}', '', 'ok', 1, 5)");
+        sqlx::query(AssertSqlSafe(other)).execute(&world.database).await?;
+        let other = format!("INSERT INTO runs (run, part, created_at) VALUES ('other-{run}', 'p', UTC_TIMESTAMP(6))");
+        sqlx::query(AssertSqlSafe(other)).execute(&world.database).await?;
+    }
+    sqlx::query("ANALYZE TABLE runs, run_counts").execute(&world.database).await?;
+    for (statement, table) in [(PARTS_OF_RUN, "runs"), (ROWS_OF_RUN, "run_counts")] {
+        let explain = format!("EXPLAIN {}", statement.replace('?', "'nightly'"));
+        for plan in sqlx::query(AssertSqlSafe(explain)).fetch_all(&world.database).await? {
+            let (of, key): (String, Option<String>) = (plan.get("table"), plan.get("key"));
+            assert_eq!((of.as_str(), key.as_deref()), (table, Some("PRIMARY")), "{statement}");
+        }
+    }
+    // And what the server counts itself.
+    let mut connection = world.database.acquire().await?;
+    sqlx::query("FLUSH STATUS").execute(&mut *connection).await?;
+    for statement in [PARTS_OF_RUN, ROWS_OF_RUN] {
+        sqlx::query(statement).bind("nightly").fetch_all(&mut *connection).await?;
+    }
+    let reads: Vec<(String, String)> =
+        sqlx::query_as("SHOW SESSION STATUS LIKE 'Handler_read%'").fetch_all(&mut *connection).await?;
+    let reads: u64 = reads.iter().filter_map(|(_, reads)| reads.parse::<u64>().ok()).sum();
+    assert!((1..100).contains(&reads), "{reads} rows were read");
+    // A list of runs reads none of them either.
+    let explain = format!("EXPLAIN {}", LATEST_RUNS.replace('?', "20"));
+    let plans = sqlx::query(AssertSqlSafe(explain)).fetch_all(&world.database).await?;
+    assert!(plans.iter().all(|plan| plan.get::<String, _>("table") == "runs"), "{plans:?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_cancelled_run_is_not_fetched_any_more_and_what_is_added_later_is() -> anyhow::Result<()> {
+    let world = World::new().await?;
+    let slow: Vec<String> = (0..300).map(|id| world.shop.url(&format!("/slow/300/{id}"))).collect();
+    let worker = world.worker(&["--concurrency", "4", "--prefetch", "50"])?;
+    world.produce("bad", &slow).await?;
+    // One that belongs to the run and to no part of it.
+    let mut headers = FieldTable::default();
+    headers.insert("x-run".into(), AMQPValue::LongString("bad".into()));
+    world.publish(&world.shop.url("/slow/300/no-part"), BasicProperties::default().with_headers(headers)).await?;
+    let rows = async || world.rows().await;
+    wait::until("some rows", rows, |rows| *rows >= 4).await?;
+
+    let cancelled = world.run(&["runs", "cancel", "bad"], "").await?;
+    assert!(cancelled.code == Some(0) && cancelled.stdout.contains("cancelled: 1 part"), "{cancelled:?}");
+    let ended = world.run(&["status", "--run", "bad", "--wait", "--for", "1m", "--json"], "").await?;
+    assert_eq!(ended.code, Some(3), "{ended:?}");
+    wait::until("every row", rows, |rows| *rows == 301).await?;
+    let left_out = world.count("SELECT COUNT(*) FROM fetches WHERE outcome = 'cancelled' AND attempts = 0").await?;
+    // At 4 in 300 ms, a few seconds at the most were fetched.
+    assert!(left_out > 200, "{left_out}");
+    assert_eq!(world.shop.visits().total(), 301 - left_out.unsigned_abs());
+    assert_eq!((world.ready("urls").await?, world.ready("dead").await?), (0, 0));
+    assert_eq!(store(&world)?.run("bad").await?.outcomes, counted(&world, "bad").await?);
+
+    world.produce("bad", &world.pages(3)).await?;
+    let ok = async || world.count("SELECT COUNT(*) FROM fetches WHERE outcome = 'ok' AND url LIKE '%/p/%'").await;
+    wait::until("what was added later", ok, |ok| *ok == 3).await?;
+    let list = world.run(&["runs", "list", "--json"], "").await?.json()?;
+    assert_eq!(
+        (&list[0]["name"], &list[0]["state"], &list[0]["rows"]),
+        (&"bad".into(), &"cancelled".into(), &304.into())
+    );
+    let refused = world.run(&["runs", "cancel", "adhoc"], "").await?;
+    assert!(refused.code == Some(2) && refused.stderr.contains("purge"), "{refused:?}");
+    worker.terminate().await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_run_may_be_cancelled_before_any_worker_has_heard_of_it() -> anyhow::Result<()> {
+    let world = World::new().await?;
+    let slow: Vec<String> = (0..20).map(|id| world.shop.url(&format!("/slow/500/{id}"))).collect();
+    world.produce("bad", &slow).await?;
+    let cancelled = world.run(&["runs", "cancel", "bad"], "").await?;
+    assert!(cancelled.code == Some(0) && cancelled.stdout.contains("no worker has heard"), "{cancelled:?}");
+    // What is told of the part and its first tasks reach the worker together; it looks again within a second.
+    let worker = world.worker(&["--concurrency", "1"])?;
+    let rows = async || world.rows().await;
+    wait::until("every row", rows, |rows| *rows == 20).await?;
+    worker.terminate().await?;
+    assert_eq!(world.count("SELECT COUNT(*) FROM runs WHERE run = 'bad' AND cancelled_at IS NULL").await?, 0);
+    let left_out = world.count("SELECT COUNT(*) FROM fetches WHERE outcome = 'cancelled'").await?;
+    assert!(left_out >= 10, "{left_out}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn old_rows_are_pruned_and_what_is_known_of_the_others_stays_exact() -> anyhow::Result<()> {
+    let world = World::new().await?;
+    world.produce("old", &world.pages(1_200)).await?;
+    world.produce("young", &world.pages(30)).await?;
+    for page in world.pages(40) {
+        world.type_message(&page).await?;
+    }
+    world.work_until_empty(&[]).await?;
+    for statement in [
+        "UPDATE fetches SET fetched_at = fetched_at - INTERVAL 40 DAY WHERE run = 'old'",
+        "UPDATE runs SET created_at = created_at - INTERVAL 40 DAY WHERE run = 'old'",
+        "UPDATE fetches SET fetched_at = fetched_at - INTERVAL 40 DAY WHERE run = 'adhoc' AND url LIKE '%/p/1%'",
+    ] {
+        sqlx::query(statement).execute(&world.database).await?;
+    }
+    let old = world.count("SELECT COUNT(*) FROM fetches WHERE fetched_at < UTC_TIMESTAMP(6) - INTERVAL 30 DAY").await?;
+    assert_eq!(old, 1_211);
+    let dry = world.run(&["runs", "prune", "--older-than", "30d", "--dry-run", "--json"], "").await?.json()?;
+    assert_eq!((&dry["rows"], world.rows().await?), (&1_211.into(), 1_270));
+    let pruned = world.run(&["runs", "prune", "--older-than", "30d", "--json"], "").await?;
+    assert_eq!(pruned.code, Some(0), "{pruned:?}");
+    assert_eq!((&pruned.json()?["rows"], &pruned.json()?["runs"]), (&1_211.into(), &1.into()));
+    assert_eq!(world.rows().await?, 59);
+    let store = store(&world)?;
+    assert!(!store.run("old").await?.is_known());
+    for run in ["young", "adhoc"] {
+        assert_eq!(store.run(run).await?.outcomes, counted(&world, run).await?, "{run}");
+    }
+    assert!(store.run("young").await?.is_complete());
+    assert_eq!(world.count("SELECT COUNT(*) FROM items").await?, 1_200, "prices stay");
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_fleet_shows_what_waits_and_what_is_held() -> anyhow::Result<()> {
+    let world = World::new().await?;
+    let Some(management_url) = world.management_url.clone() else {
+        eprintln!("these services have no management API that is known: MANAGEMENT_URL names it");
+        return Ok(());
+    };
+    world.produce("held", &(0..30).map(|id| world.shop.url(&format!("/slow/20000/{id}"))).collect::<Vec<_>>()).await?;
+    let worker = world.worker(&["--concurrency", "5", "--prefetch", "10"])?;
+    let look = async || {
+        let ended = world.run(&["status", "--json", "--management-url", &management_url], "").await?;
+        anyhow::ensure!(ended.code == Some(0), "{ended:?}");
+        let status = ended.json()?;
+        let queues = status["queues"].as_array().cloned().unwrap_or_default();
+        let urls = queues.into_iter().find(|queue| queue["name"].as_str().is_some_and(|name| name.ends_with(".urls")));
+        Ok(urls.map(|queue| (queue["ready"].as_u64(), queue["unacked"].as_u64(), queue["consumers"].as_u64())))
+    };
+    wait::until("ten are held", look, |seen| *seen == Some((Some(20), Some(10), Some(1)))).await?;
+    worker.kill().await?;
+    Ok(())
+}

@@ -1,0 +1,65 @@
+//! Rows that a test writes itself, as a worker would.
+
+use std::time::Duration;
+
+use fetchline_store::{Batch, Body, Fetch, Outcome, PartTold, Store, StoreConfig};
+use time::OffsetDateTime;
+
+use crate::world::World;
+
+/// When the second 0 of a test was.
+pub const BEGAN: OffsetDateTime = OffsetDateTime::UNIX_EPOCH.saturating_add(time::Duration::seconds(1_800_000_000));
+
+/// A store on the world's database.
+pub fn store(world: &World) -> anyhow::Result<Store> {
+    let url = world.database_url.clone();
+    Ok(Store::open(StoreConfig { url, pool: 4, pool_timeout: Duration::from_secs(5) })?)
+}
+
+/// The row of a task of the run `nightly` that went well in the given second.
+pub fn fetch(task: u8, second: i64) -> Fetch {
+    Fetch {
+        id: [task; 32],
+        run: "nightly".to_owned(),
+        part: None,
+        url: "http://shop.example/p/1".to_owned(),
+        given_url: None,
+        final_url: None,
+        method: "GET".to_owned(),
+        outcome: Outcome::Ok,
+        status: Some(200),
+        content_type: None,
+        body_bytes: None,
+        body_sha256: None,
+        body: Body::None,
+        product: None,
+        item: None,
+        error: None,
+        attempts: 1,
+        elapsed: Duration::ZERO,
+        fetched_at: BEGAN + time::Duration::seconds(second),
+        worker: "pod".into(),
+        message_id: None,
+    }
+}
+
+/// Writes rows in one batch, and fails where the database refuses one.
+pub async fn write(store: &Store, fetches: impl IntoIterator<Item = Fetch>) -> anyhow::Result<()> {
+    let mut batch = Batch::default();
+    for fetch in fetches {
+        batch.push(fetch, ());
+    }
+    let written = store.write(batch).await.map_err(|unwritten| unwritten.error)?;
+    anyhow::ensure!(written.refused.is_empty(), "{written:?}");
+    Ok(())
+}
+
+/// Writes what is told of a part of the run `nightly` in the given second.
+pub async fn tell(store: &Store, part: &str, planned: Option<u64>, second: i64) -> anyhow::Result<()> {
+    let at = BEGAN + time::Duration::seconds(second);
+    let mut batch = Batch::default();
+    batch.push_part(PartTold { run: "nightly".to_owned(), part: part.to_owned(), planned, at }, ());
+    let written = store.write(batch).await.map_err(|unwritten| unwritten.error)?;
+    anyhow::ensure!(written.refused.is_empty(), "{written:?}");
+    Ok(())
+}
