@@ -7,6 +7,7 @@ use sqlx::{Arguments, AssertSqlSafe, Connection};
 
 use crate::fetch::{Body, Fetch};
 use crate::items;
+use crate::pool::contended;
 use crate::product::ProductTold;
 use crate::runs::PartTold;
 use crate::upsert::{self, Upsert};
@@ -164,9 +165,6 @@ pub struct Refusal<R> {
 /// back.
 const NO_ACCIDENT: usize = 10;
 
-/// How often a transaction that lost against another one is tried again at once.
-const CONTENTION_TRIES: u32 = 5;
-
 /// What is known of a batch while it is halved.
 #[derive(Default)]
 struct Halving {
@@ -198,9 +196,11 @@ impl Store {
     /// row, is not about the rows: it is an outage, like a database that does not answer.
     pub async fn write<R>(&self, mut batch: Batch<R>) -> Result<Written<R>, Unwritten<R>> {
         // First: these are few, and a run is known before its rows are.
-        if let Err(error) = self.write_parts(batch.parts.iter().map(|(told, _)| told)).await {
-            return Err(Unwritten { batch, error });
-        }
+        let parts_refused = match self.write_parts(batch.parts.iter().map(|(told, _)| told)).await {
+            Ok(()) => None,
+            Err(error) if error.is_refusal() => Some(error.reason()),
+            Err(error) => return Err(Unwritten { batch, error }),
+        };
         // In key order: transactions that lock rows in one order do not dead-lock each other.
         batch.entries.sort_unstable_by_key(|(row, _)| row.id);
         let (mut refused, items_left_out) = match self.write_or_refuse(&batch.entries).await {
@@ -209,7 +209,12 @@ impl Store {
         };
         let mut written = Written { taken: Committed { receipts: Vec::new() }, refused: Vec::new(), items_left_out };
         written.taken.receipts.reserve(batch.entries.len() + batch.parts.len());
-        written.taken.receipts.extend(batch.parts.into_iter().map(|(_, receipt)| receipt));
+        for (_, receipt) in batch.parts {
+            match &parts_refused {
+                None => written.taken.receipts.push(receipt),
+                Some(reason) => written.refused.push(Refusal { receipt, recorded: false, reason: reason.clone() }),
+            }
+        }
         for (index, (_, receipt)) in batch.entries.into_iter().enumerate() {
             match refused.remove(&index) {
                 None => written.taken.receipts.push(receipt),
@@ -280,21 +285,17 @@ impl Store {
     }
 
     async fn write_rows(&self, rows: &[&Fetch]) -> Result<(), Error> {
-        let mut tries = 0;
         let mut all_new = true;
         loop {
-            let result = self
-                .with_connection("writing a batch", async |connection| self.insert(connection, rows, all_new).await);
-            match result.await {
-                Ok(true) => return Ok(()),
-                // Rows were there that were not reckoned with. What comes between the reading and the writing is another's
-                // commit, so this ends.
-                Ok(false) => all_new = false,
-                // The whole transaction: after 1205 the server has rolled back the statement only, so the connection
-                // was closed, and that rolls back the rest.
-                Err(error) if error.is_contention() && tries < CONTENTION_TRIES => tries += 1,
-                Err(error) => return Err(error),
+            let write = || {
+                self.with_connection("writing a batch", async |connection| self.insert(connection, rows, all_new).await)
+            };
+            if contended(write).await? {
+                return Ok(());
             }
+            // Rows were there that were not reckoned with. What comes between the reading and the writing is another's commit,
+            // so this ends.
+            all_new = false;
         }
     }
 

@@ -15,6 +15,8 @@ use crate::{Error, batch, items};
 
 /// How long one use of a connection may take, whatever is done with it: a server that has gone silent is noticed.
 const DEADLINE: Duration = Duration::from_secs(20);
+/// How often a transaction that lost against another one is tried again at once.
+const CONTENTION_TRIES: u32 = 5;
 /// What a packet holds besides rows: the statement's text and the types of its values.
 const PACKET_RESERVE: usize = 256 * 1024;
 /// What is assumed of `max_allowed_packet` until the server was asked: MySQL's and MariaDB's smallest default of late.
@@ -175,6 +177,18 @@ impl<'a> Lent<'a> {
 impl Drop for Lent<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Runs a transaction, and runs it again as a whole where it lost against another one: after 1205 the server has rolled
+/// back the statement only, so the connection was closed, and that rolls back the rest.
+pub(crate) async fn contended<T>(mut transaction: impl AsyncFnMut() -> Result<T, Error>) -> Result<T, Error> {
+    let mut tries = 0;
+    loop {
+        match transaction().await {
+            Err(error) if error.is_contention() && tries < CONTENTION_TRIES => tries += 1,
+            result => return result,
+        }
     }
 }
 

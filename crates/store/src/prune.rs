@@ -2,11 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use sqlx::mysql::MySqlArguments;
-use sqlx::{Arguments, AssertSqlSafe, Connection};
+use sqlx::{AssertSqlSafe, Connection};
 use time::{OffsetDateTime, PrimitiveDateTime};
 
 use crate::counts::{self, Changes};
+use crate::pool::contended;
 use crate::{Error, Store, upsert};
 
 /// Rows that are looked at, and deleted, together.
@@ -111,27 +111,25 @@ impl Store {
     /// Deletes rows, unless they have become others meanwhile.
     async fn delete(&self, walk: &Walk<'_>, ids: &[Vec<u8>]) -> Result<u64, Error> {
         let failed = Error::database("cannot delete old rows");
-        let mut values = MySqlArguments::default();
-        let mut bind = || {
-            ids.iter().try_for_each(|id| values.add(&id[..]))?;
-            values.add(walk.run)?;
-            values.add(walk.outcome)?;
-            values.add(walk.cutoff)
-        };
-        bind().map_err(sqlx::Error::Encode).map_err(&failed)?;
         let statement = format!(
             "DELETE FROM fetches WHERE id IN ({}) AND run = ? AND outcome = ? AND fetched_at < ?",
             upsert::list("?", ids.len())
         );
-        self.with_connection("deleting old rows", async |connection| {
-            let mut transaction = connection.begin().await.map_err(&failed)?;
-            let query = sqlx::query_with(AssertSqlSafe(statement), values).persistent(false);
-            let deleted = query.execute(&mut *transaction).await.map_err(&failed)?.rows_affected();
-            Changes::deleted(walk.run, walk.outcome, deleted).write(&mut transaction, counts::DELETED).await?;
-            transaction.commit().await.map_err(&failed)?;
-            Ok(deleted)
-        })
-        .await
+        let delete = || {
+            self.with_connection("deleting old rows", async |connection| {
+                let mut transaction = connection.begin().await.map_err(&failed)?;
+                let mut query = sqlx::query(AssertSqlSafe(statement.clone()));
+                for id in ids {
+                    query = query.bind(&id[..]);
+                }
+                let query = query.bind(walk.run).bind(walk.outcome).bind(walk.cutoff).persistent(false);
+                let deleted = query.execute(&mut *transaction).await.map_err(&failed)?.rows_affected();
+                Changes::deleted(walk.run, walk.outcome, deleted).write(&mut transaction, counts::DELETED).await?;
+                transaction.commit().await.map_err(&failed)?;
+                Ok(deleted)
+            })
+        };
+        contended(delete).await
     }
 
     /// Deletes what is known of a run that has no rows. `false` where it has some.

@@ -9,6 +9,7 @@ use sqlx::Connection;
 use sqlx::mysql::MySqlConnection;
 use time::{OffsetDateTime, PrimitiveDateTime, UtcOffset};
 
+use crate::pool::contended;
 use crate::{Error, Outcome, Store};
 
 /// The parts of a run; binds the run.
@@ -58,7 +59,7 @@ impl Part {
 
     /// Whether more is published: nothing has ended it, and nobody has cancelled it.
     pub fn is_open(&self) -> bool {
-        self.planned.is_none() && self.cancelled_at.is_none()
+        !self.part.is_empty() && self.planned.is_none() && self.cancelled_at.is_none()
     }
 }
 
@@ -153,22 +154,25 @@ impl Store {
         }
         // In key order: transactions that lock rows in one order do not dead-lock each other.
         told.sort_by_key(|told| (&told.run, &told.part));
-        self.with_connection("writing the parts of runs", async |connection| {
-            let failed = Error::database("cannot write the parts of runs");
-            let mut transaction = connection.begin().await.map_err(&failed)?;
-            for PartTold { run, part, planned, at } in told {
-                let at = utc(*at);
-                let told = match planned {
-                    None => sqlx::query(BEGAN).bind(run).bind(part).bind(at),
-                    Some(planned) => sqlx::query(ENDED).bind(run).bind(part).bind(*planned).bind(at).bind(at),
-                };
-                told.execute(&mut *transaction).await.map_err(&failed)?;
-                let cancelled = sqlx::query(CANCELLED_BEFORE).bind(run).bind(part);
-                cancelled.execute(&mut *transaction).await.map_err(&failed)?;
-            }
-            transaction.commit().await.map_err(&failed)
-        })
-        .await
+        let writing = "writing the parts of runs";
+        let write = || {
+            self.with_connection(writing, async |connection| {
+                let failed = Error::database("cannot write the parts of runs");
+                let mut transaction = connection.begin().await.map_err(&failed)?;
+                for PartTold { run, part, planned, at } in &told {
+                    let at = utc(*at);
+                    let told = match planned {
+                        None => sqlx::query(BEGAN).bind(run).bind(part).bind(at),
+                        Some(planned) => sqlx::query(ENDED).bind(run).bind(part).bind(*planned).bind(at).bind(at),
+                    };
+                    told.execute(&mut *transaction).await.map_err(&failed)?;
+                    let cancelled = sqlx::query(CANCELLED_BEFORE).bind(run).bind(part);
+                    cancelled.execute(&mut *transaction).await.map_err(&failed)?;
+                }
+                transaction.commit().await.map_err(&failed)
+            })
+        };
+        contended(write).await
     }
 
     /// What is known of a run. Reads as many rows as the run has parts, and outcomes in them, whatever its size.
@@ -222,16 +226,18 @@ impl Store {
                                   ON DUPLICATE KEY UPDATE cancelled_at = VALUES(cancelled_at)";
         const PARTS: &str = "UPDATE runs SET cancelled_at = UTC_TIMESTAMP(6) \
                              WHERE run = ? AND part <> '' AND cancelled_at IS NULL";
-        self.with_connection("cancelling a run", async |connection| {
-            let failed = Error::database("cannot cancel a run");
-            let mut transaction = connection.begin().await.map_err(&failed)?;
-            let of_no_part = sqlx::query(OF_NO_PART).bind(run);
-            of_no_part.execute(&mut *transaction).await.map_err(&failed)?;
-            let parts = sqlx::query(PARTS).bind(run).execute(&mut *transaction).await.map_err(&failed)?;
-            transaction.commit().await.map_err(&failed)?;
-            Ok(parts.rows_affected())
-        })
-        .await
+        let cancel = || {
+            self.with_connection("cancelling a run", async |connection| {
+                let failed = Error::database("cannot cancel a run");
+                let mut transaction = connection.begin().await.map_err(&failed)?;
+                let of_no_part = sqlx::query(OF_NO_PART).bind(run);
+                of_no_part.execute(&mut *transaction).await.map_err(&failed)?;
+                let parts = sqlx::query(PARTS).bind(run).execute(&mut *transaction).await.map_err(&failed)?;
+                transaction.commit().await.map_err(&failed)?;
+                Ok(parts.rows_affected())
+            })
+        };
+        contended(cancel).await
     }
 
     /// Every part that was cancelled, as run and part.
