@@ -1,5 +1,6 @@
 //! Publishing.
 
+use axum::routing::get;
 use fetchline_queue::Topology;
 use fetchline_tests::world::World;
 use lapin::options::{QueueDeclareOptions, QueueDeleteOptions};
@@ -184,6 +185,38 @@ async fn lists_are_read_in_the_formats_that_people_have_them_in() -> anyhow::Res
         ("/p/5", "Other", None),
     ];
     assert_eq!(told, expected.map(|(url, category, priority)| (url.to_owned(), category.to_owned(), priority)));
+    Ok(())
+}
+
+#[tokio::test]
+async fn lists_are_fetched_and_an_index_leads_to_its_sitemaps() -> anyhow::Result<()> {
+    let world = World::new().await?;
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+    let site_at = listener.local_addr()?;
+    let csv = "name,url\na,http://a.example/1\nb,http://a.example/2\n";
+    let index = format!(
+        "<sitemapindex><sitemap><loc>http://{site_at}/one.xml</loc></sitemap>\n\
+         <sitemap><loc>http://127.0.0.1:1/other.xml</loc></sitemap></sitemapindex>"
+    );
+    let one = "<urlset><url><loc>http://a.example/3</loc></url>\n<url><loc>nowhere</loc></url></urlset>";
+    let site = axum::Router::new()
+        .route("/urls.csv", get(async move || csv))
+        .route("/sitemap.xml", get(async move || index))
+        .route("/one.xml", get(async move || one));
+    tokio::spawn(async move { axum::serve(listener, site).await });
+    let (csv, sitemap) = (format!("http://{site_at}/urls.csv"), format!("http://{site_at}/sitemap.xml"));
+    let ended = world.run(&["produce", "--json", &csv, &sitemap], "").await?;
+    assert_eq!(ended.code, Some(3), "{ended:?}");
+    assert_eq!((&ended.json()?["published"], &ended.json()?["rejected"]), (&3.into(), &2.into()), "{ended:?}");
+    assert!(
+        ended.stderr.contains(&format!("{sitemap}:2: the sitemap http://127.0.0.1:1/other.xml is on another host")),
+        "{ended:?}"
+    );
+    assert!(ended.stderr.contains(&format!("http://{site_at}/one.xml:2: no URL")), "{ended:?}");
+    // A list that cannot be had is told before anything is published.
+    let ended = world.run(&["produce", &csv, &format!("http://{site_at}/missing.csv")], "").await?;
+    assert!(ended.code == Some(2) && ended.stderr.contains("404"), "{ended:?}");
+    assert_eq!(world.ready("urls").await?, 3);
     Ok(())
 }
 

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use clap::ValueEnum;
 use fetchline_producer::{Config, Event, Format, MAX_PRIORITY, Produced, Progress, Rejection, Source, produce};
-use fetchline_queue::Role;
+use fetchline_queue::{Address, Role};
 use indicatif::{ProgressBar, ProgressStyle};
 use tokio_util::sync::CancellationToken;
 
@@ -19,12 +19,12 @@ use crate::args::{self, Everywhere};
 use crate::exit::{self, Done, Failure, Result};
 use crate::stop;
 
-/// Publishes URLs from text, CSV or JSON Lines, also compressed by gzip or zstd. Ctrl-C once: reads no further and waits
-/// for the confirms; twice: out
+/// Publishes URLs from text, CSV, JSON Lines or sitemaps, also compressed by gzip or zstd. Ctrl-C once: reads no further
+/// and waits for the confirms; twice: out
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Files with URLs; `-` or none for standard input
-    #[arg(value_name = "FILE")]
+    /// Files with URLs, or http(s):// for lists that are fetched; `-` or none for standard input
+    #[arg(value_name = "FILE|URL")]
     files: Vec<PathBuf>,
 
     /// The run that the URLs belong to (default: `run-<UTC time>-<4 random hex digits>`)
@@ -85,11 +85,13 @@ enum Written {
     Csv,
     /// A JSON object a line
     Jsonl,
+    /// A sitemap, or an index of sitemaps, which are fetched; from a fetched index only those of its host
+    Sitemap,
 }
 
 pub(crate) async fn run(everywhere: Everywhere, args: Args) -> Result {
     let broker = everywhere.broker(Role::Produce, &args::host_name())?;
-    let sources = sources(args.files);
+    let sources = sources(args.files)?;
     let bar = bar(&sources);
     let stop = CancellationToken::new();
     let signalled = stop.clone();
@@ -106,6 +108,7 @@ pub(crate) async fn run(everywhere: Everywhere, args: Args) -> Result {
             Written::Text => Format::Text,
             Written::Csv => Format::Csv,
             Written::Jsonl => Format::Jsonl,
+            Written::Sitemap => Format::Sitemap,
         },
         url_field: args.url_field,
         category: args.category,
@@ -162,11 +165,18 @@ impl Rejects {
     }
 }
 
-fn sources(files: Vec<PathBuf>) -> Vec<Source> {
+fn sources(files: Vec<PathBuf>) -> std::result::Result<Vec<Source>, Failure> {
     if files.is_empty() {
-        return vec![Source::Stdin];
+        return Ok(vec![Source::Stdin]);
     }
-    let of = |file: PathBuf| if file.as_os_str() == "-" { Source::Stdin } else { Source::File(file) };
+    let of = |file: PathBuf| match file.to_str() {
+        Some("-") => Ok(Source::Stdin),
+        Some(url) if url.starts_with("http://") || url.starts_with("https://") => {
+            let address = Address::parse(url).map_err(|error| anyhow::anyhow!("a list cannot be fetched: {error}"));
+            address.map(Source::Url).map_err(Failure::usage)
+        }
+        _ => Ok(Source::File(file)),
+    };
     files.into_iter().map(of).collect()
 }
 

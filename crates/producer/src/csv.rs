@@ -51,7 +51,7 @@ impl Table {
         // What is blank between rows is no part of the next one.
         if self.open == 0 && self.lines.front().is_some_and(|(_, bytes)| bytes.trim_ascii().is_empty()) {
             let (line, given) = self.lines.pop_front()?;
-            return Some(Entry { line, given, what: What::Nothing });
+            return Some(Entry { source: None, line, given, what: What::Nothing });
         }
         while self.open < self.lines.len() {
             self.open += 1;
@@ -65,7 +65,7 @@ impl Table {
                 self.lines.drain(..self.open);
                 self.open = 0;
                 let what = self.read(&given, cells);
-                return Some(Entry { line: number, given, what });
+                return Some(Entry { source: None, line: number, given, what });
             }
             if self.open >= MAX_LINES || given.len() > MAX_MESSAGE_BYTES {
                 return self.give_up();
@@ -85,7 +85,7 @@ impl Table {
         self.open = 0;
         let what =
             What::Bad("a quote is opened and never closed (a quote inside of quotes is written twice)".to_owned());
-        Some(Entry { line, given, what })
+        Some(Entry { source: None, line, given, what })
     }
 
     fn given(&self, lines: usize) -> Vec<u8> {

@@ -1,12 +1,19 @@
-//! What a source holds: a URL a line, CSV, or a JSON object a line.
+//! What a source holds: a URL a line, CSV, a JSON object a line, or a sitemap.
 
 use std::io;
+use std::sync::Arc;
 
 use fetchline_queue::{MAX_MESSAGE_BYTES, MAX_URL_BYTES};
 
+use reqwest::Url;
+use tokio::io::{AsyncBufReadExt, BufReader};
+
 use crate::csv::Table;
 use crate::lines::{Line, Lines};
+use crate::progress::Progress;
 use crate::record::{self, Fields, Record};
+use crate::remote::Remote;
+use crate::sitemap::Sitemaps;
 use crate::source::{Source, Text};
 
 /// The field that the URL stands in, where nothing else is said.
@@ -23,11 +30,15 @@ pub enum Format {
     Csv,
     /// A JSON object a line, like that of a message.
     Jsonl,
+    /// A sitemap, or an index of sitemaps, which are fetched.
+    Sitemap,
 }
 
 /// What was read.
 #[derive(Debug)]
 pub(crate) struct Entry {
+    /// Where it is from, if not from the source itself.
+    pub(crate) source: Option<Arc<str>>,
     /// The number of its line, or of its first one, from 1.
     pub(crate) line: u64,
     /// As it was given.
@@ -46,8 +57,49 @@ pub(crate) enum What {
     Bad(String),
 }
 
-/// Reads the entries of a source; the reading may be interrupted at any await and taken up again.
-pub(crate) struct Entries {
+/// The entries of a source; the reading may be interrupted at any await and taken up again.
+pub(crate) enum Entries {
+    Lines(Box<Listed>),
+    Sitemaps(Sitemaps),
+}
+
+impl Entries {
+    /// Begins to read a source. `fetched_from` is where its text was found in the end; `None` for what is not fetched.
+    pub(crate) async fn read(
+        mut text: BufReader<Text>,
+        source: &Source,
+        format: Format,
+        url_field: Option<String>,
+        fetched_from: Option<Url>,
+        remote: Remote,
+        progress: Arc<Progress>,
+    ) -> io::Result<Self> {
+        let is_sitemap = match format {
+            Format::Auto => match source.extension().as_deref() {
+                Some("xml") => true,
+                Some("csv" | "tsv" | "jsonl" | "ndjson") => false,
+                // No URL begins like this, and neither does a heading.
+                _ => trimmed(&String::from_utf8_lossy(text.fill_buf().await?)).starts_with('<'),
+            },
+            format => format == Format::Sitemap,
+        };
+        if is_sitemap {
+            return Ok(Self::Sitemaps(Sitemaps::read(text, fetched_from, remote, progress)));
+        }
+        Ok(Self::Lines(Box::new(Listed::new(text, format, source, url_field))))
+    }
+
+    /// The next entry; `None` at the end.
+    pub(crate) async fn next(&mut self) -> io::Result<Option<Entry>> {
+        match self {
+            Self::Lines(lines) => lines.next().await,
+            Self::Sitemaps(sitemaps) => sitemaps.next().await,
+        }
+    }
+}
+
+/// Reads entries of a line or some; the reading may be interrupted at any await and taken up again.
+pub(crate) struct Listed {
     lines: Lines,
     format: Format,
     extension: Option<String>,
@@ -55,15 +107,14 @@ pub(crate) struct Entries {
     table: Option<Table>,
 }
 
-impl Entries {
-    pub(crate) fn new(text: Text, format: Format, source: &Source, url_field: Option<String>) -> Self {
+impl Listed {
+    fn new(text: BufReader<Text>, format: Format, source: &Source, url_field: Option<String>) -> Self {
         // A line of JSON may carry headers and a body.
         let longest = if format == Format::Text { 2 * MAX_URL_BYTES } else { MAX_MESSAGE_BYTES };
         Self { lines: Lines::new(text, longest), format, extension: source.extension(), url_field, table: None }
     }
 
-    /// The next entry; `None` at the end.
-    pub(crate) async fn next(&mut self) -> io::Result<Option<Entry>> {
+    async fn next(&mut self) -> io::Result<Option<Entry>> {
         loop {
             if let Some(entry) = self.table.as_mut().and_then(Table::next) {
                 return Ok(Some(entry));
@@ -77,14 +128,14 @@ impl Entries {
                 Line::Whole(bytes) => bytes,
                 Line::TooLong => {
                     let what = What::Bad("the line is longer than anything that could be sent".to_owned());
-                    return Ok(Some(Entry { line: number, given: Vec::new(), what }));
+                    return Ok(Some(Entry { source: None, line: number, given: Vec::new(), what }));
                 }
             };
             if self.format == Format::Auto {
                 match recognised(self.extension.as_deref(), self.url_field.as_deref(), &bytes) {
                     Some(format) => self.format = format,
                     // It says nothing yet.
-                    None => return Ok(Some(Entry { line: number, given: bytes, what: What::Nothing })),
+                    None => return Ok(Some(Entry { source: None, line: number, given: bytes, what: What::Nothing })),
                 }
             }
             if self.format == Format::Csv {
@@ -93,7 +144,7 @@ impl Entries {
                 continue;
             }
             let what = self.read(&bytes);
-            return Ok(Some(Entry { line: number, given: bytes, what }));
+            return Ok(Some(Entry { source: None, line: number, given: bytes, what }));
         }
     }
 

@@ -4,10 +4,12 @@
 //! tasks, and sent; `produce` joins them. Memory does not grow with the input, except by 16 bytes a URL to find doubles.
 
 mod source;
+mod remote;
 mod lines;
 mod format;
 mod csv;
 mod record;
+mod sitemap;
 mod sift;
 mod checkpoint;
 mod progress;

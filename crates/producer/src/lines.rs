@@ -2,10 +2,9 @@
 
 use std::io;
 
-use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
+use tokio::io::{AsyncBufReadExt, BufReader};
 
-/// What is read at once.
-const BUFFER: usize = 256 * 1024;
+use crate::source::Text;
 
 /// A line, without its end.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,7 +17,7 @@ pub(crate) enum Line {
 
 /// Reads lines; the reading may be interrupted at any await and taken up again.
 pub(crate) struct Lines {
-    input: BufReader<Box<dyn AsyncRead + Send + Unpin>>,
+    input: BufReader<Text>,
     /// A line above this is skipped without being held.
     longest: usize,
     line: Vec<u8>,
@@ -28,8 +27,7 @@ pub(crate) struct Lines {
 }
 
 impl Lines {
-    pub(crate) fn new(input: Box<dyn AsyncRead + Send + Unpin>, longest: usize) -> Self {
-        let input = BufReader::with_capacity(BUFFER, input);
+    pub(crate) fn new(input: BufReader<Text>, longest: usize) -> Self {
         Self { input, longest, line: Vec::new(), too_long: false, number: 0 }
     }
 
@@ -70,7 +68,8 @@ mod tests {
     const LONGEST: usize = 1000;
 
     async fn lines(text: &[u8]) -> Vec<Line> {
-        let mut lines = Lines::new(Box::new(io::Cursor::new(text.to_vec())), LONGEST);
+        let input: Text = Box::new(io::Cursor::new(text.to_vec()));
+        let mut lines = Lines::new(BufReader::new(input), LONGEST);
         let mut all = Vec::new();
         while let Some(line) = lines.next().await.unwrap() {
             all.push(line);

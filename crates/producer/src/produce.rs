@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use fetchline_queue::{Broker, Part, Task};
+use reqwest::Url;
 use serde::Serialize;
 use time::OffsetDateTime;
 use time::macros::format_description;
@@ -16,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use crate::checkpoint::{Checkpoint, Mark, Progressed};
 use crate::format::{Entries, Format};
 use crate::progress::{Event, Observer, Progress};
+use crate::remote::Remote;
 use crate::send::Sender;
 use crate::sift::{Common, Sift, Sifted};
 use crate::source::{Raw, Source};
@@ -60,6 +62,9 @@ pub enum Error {
     /// A source cannot be opened. Nothing was published.
     #[error("{0} cannot be read")]
     Source(String, #[source] io::Error),
+    /// The HTTP client cannot be set up.
+    #[error("the HTTP client cannot be set up")]
+    Client(#[source] io::Error),
     /// The checkpoint cannot be used.
     #[error("--checkpoint {0} cannot be used: {1}")]
     Checkpoint(String, String),
@@ -107,10 +112,12 @@ pub async fn produce(
         Common { run: run.clone(), part: part.clone(), category: config.category.clone(), priority: config.priority };
     let mut sift = Sift::new(common, config.allow_duplicates);
     // All of them, before anything is sent: a name that was mistyped costs nothing.
+    let remote = Remote::new().map_err(Error::Client)?;
     let mut inputs = Vec::new();
     for source in &config.sources {
-        let raw = source.open(progress.clone()).await.map_err(|error| Error::Source(source.to_string(), error))?;
-        inputs.push((source, raw));
+        let opened = source.open(&remote, progress.clone()).await;
+        let (raw, fetched_from) = opened.map_err(|error| Error::Source(source.to_string(), error))?;
+        inputs.push(Input { source, raw, fetched_from });
     }
     let mut sender = match config.dry_run {
         true => None,
@@ -134,11 +141,11 @@ pub async fn produce(
     let told = |planned| Part { run: run.clone(), part: part.clone(), planned, at: OffsetDateTime::now_utc() };
     let began = way.tell(told(None)).await;
     let mut problem = None;
-    for (source, raw) in inputs {
+    for input in inputs {
         if stop.is_cancelled() || problem.is_some() {
             break;
         }
-        problem = way.publish(source, raw, &config, &mut sift).await.err();
+        problem = way.publish(input, &config, &remote, &mut sift).await.err();
     }
     if problem.is_none() && !stop.is_cancelled() && way.place.tasks < confirmed.tasks {
         problem = Some(OTHER_INPUT.to_owned());
@@ -201,6 +208,13 @@ fn new_run() -> String {
     format!("run-{now}-{:04x}", rand::random::<u16>())
 }
 
+/// A source that is open.
+struct Input<'a> {
+    source: &'a Source,
+    raw: Raw,
+    fetched_from: Option<Url>,
+}
+
 /// The way from entries to the broker.
 struct Way<'a> {
     /// `None` where nothing is sent.
@@ -211,22 +225,33 @@ struct Way<'a> {
     /// What stands before this was confirmed before this began.
     confirmed: Mark,
     pace: Option<Pace>,
-    progress: &'a Progress,
+    progress: &'a Arc<Progress>,
     observer: &'a Observer,
     stop: &'a CancellationToken,
 }
 
 impl Way<'_> {
     /// Publishes what a source holds. The error says why it is not read on.
-    async fn publish(&mut self, source: &Source, raw: Raw, config: &Config, sift: &mut Sift) -> Result<(), String> {
+    async fn publish(
+        &mut self,
+        input: Input<'_>,
+        config: &Config,
+        remote: &Remote,
+        sift: &mut Sift,
+    ) -> Result<(), String> {
+        let Input { source, raw, fetched_from } = input;
         let unreadable = |error: io::Error| format!("{source} cannot be read on: {error}");
         let stop = self.stop;
-        let text = tokio::select! {
+        let (progress, remote, url_field) = (self.progress.clone(), remote.clone(), config.url_field.clone());
+        let opening = async {
+            let text = raw.text().await?;
+            Entries::read(text, source, config.format, url_field, fetched_from, remote, progress).await
+        };
+        let mut entries = tokio::select! {
             biased;
             () = stop.cancelled() => return Ok(()),
-            text = raw.text() => text.map_err(unreadable)?,
+            entries = opening => entries.map_err(unreadable)?,
         };
-        let mut entries = Entries::new(text, config.format, source, config.url_field.clone());
         loop {
             let entry = tokio::select! {
                 biased;

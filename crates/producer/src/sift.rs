@@ -91,7 +91,8 @@ impl Sift {
             What::Record(record) => self.task(record),
             What::Nothing => Sifted::Nothing,
             What::Bad(reason) => {
-                let (source, line, given) = (source.to_string(), entry.line, entry.given);
+                let source = entry.source.map_or_else(|| source.to_string(), |source| source.to_string());
+                let (line, given) = (entry.line, entry.given);
                 Sifted::Rejected(Rejection { source, line, reason, given })
             }
         }
@@ -121,6 +122,7 @@ mod tests {
         let mut sift = Sift::new(common, allow_duplicates);
         let source = Source::File("urls.txt".into());
         let entries = (1..).zip(urls).map(|(line, url)| Entry {
+            source: None,
             line,
             given: url.as_bytes().to_vec(),
             what: record::url(url).map_or_else(What::Bad, What::Record),

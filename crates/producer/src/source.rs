@@ -1,4 +1,4 @@
-//! Where URLs come from: files and standard input, compressed or not.
+//! Where URLs come from: files, standard input, and what is fetched; compressed or not.
 
 use std::fmt;
 use std::io;
@@ -9,9 +9,12 @@ use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
 
 use async_compression::tokio::bufread::{GzipDecoder, ZstdDecoder};
+use fetchline_queue::Address;
+use reqwest::Url;
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader, ReadBuf};
 
 use crate::progress::Progress;
+use crate::remote::{NamedBy, Remote};
 
 /// What is read at once.
 const BUFFER: usize = 256 * 1024;
@@ -26,6 +29,8 @@ pub enum Source {
     File(PathBuf),
     /// Standard input.
     Stdin,
+    /// What an address leads to.
+    Url(Address),
 }
 
 /// The text of a source.
@@ -36,25 +41,34 @@ impl Source {
     pub fn bytes(&self) -> Option<u64> {
         match self {
             Self::File(path) => std::fs::metadata(path).ok().filter(|file| file.is_file()).map(|file| file.len()),
-            Self::Stdin => None,
+            Self::Stdin | Self::Url(_) => None,
         }
     }
 
     /// The end of its name that tells what is in it: that of `urls.csv.gz` is `csv`.
     pub(crate) fn extension(&self) -> Option<String> {
-        let Self::File(path) = self else { return None };
+        let path = match self {
+            Self::File(path) => path,
+            Self::Stdin => return None,
+            Self::Url(address) => Path::new(address.as_url().path()),
+        };
         let name = path.file_name()?.to_str()?.to_ascii_lowercase();
         let name = name.strip_suffix(".gz").or_else(|| name.strip_suffix(".zst")).unwrap_or(&name);
         Path::new(name).extension()?.to_str().map(str::to_owned)
     }
 
-    /// Opens the source. What was read of it is counted as it is, compressed.
-    pub(crate) async fn open(&self, progress: Arc<Progress>) -> io::Result<Raw> {
-        let input: Text = match self {
-            Self::File(path) => Box::new(tokio::fs::File::open(path).await?),
-            Self::Stdin => Box::new(tokio::io::stdin()),
+    /// Opens the source; for one that is fetched, also where it was found in the end. What was read of it is counted as it
+    /// is, compressed.
+    pub(crate) async fn open(&self, remote: &Remote, progress: Arc<Progress>) -> io::Result<(Raw, Option<Url>)> {
+        let (input, fetched_from): (Text, _) = match self {
+            Self::File(path) => (Box::new(tokio::fs::File::open(path).await?), None),
+            Self::Stdin => (Box::new(tokio::io::stdin()), None),
+            Self::Url(address) => {
+                let (text, url) = remote.get(address, NamedBy::User).await?;
+                (text, Some(url))
+            }
         };
-        Ok(Raw(BufReader::with_capacity(BUFFER, Counted { input, progress })))
+        Ok((Raw::new(input, progress), fetched_from))
     }
 }
 
@@ -63,6 +77,7 @@ impl fmt::Display for Source {
         match self {
             Self::File(path) => path.display().fmt(f),
             Self::Stdin => f.write_str("<stdin>"),
+            Self::Url(address) => address.fmt(f),
         }
     }
 }
@@ -71,8 +86,17 @@ impl fmt::Display for Source {
 pub(crate) struct Raw(BufReader<Counted>);
 
 impl Raw {
+    /// What is read of it is counted.
+    pub(crate) fn new(input: Text, progress: Arc<Progress>) -> Self {
+        Self(BufReader::with_capacity(BUFFER, Counted { input, progress }))
+    }
+
     /// Its text: data that begin as gzip or zstd does are decompressed.
-    pub(crate) async fn text(mut self) -> io::Result<Text> {
+    pub(crate) async fn text(self) -> io::Result<BufReader<Text>> {
+        Ok(BufReader::with_capacity(BUFFER, self.decompressed().await?))
+    }
+
+    async fn decompressed(mut self) -> io::Result<Text> {
         // No reader gives less than this at first, but for one that has no more, or a person at a keyboard.
         let begin = self.0.fill_buf().await?;
         if begin.starts_with(&GZIP) {

@@ -182,7 +182,9 @@ impl Drop for Lent<'_> {
 
 /// Runs a transaction, and runs it again as a whole where it lost against another one: after 1205 the server has rolled
 /// back the statement only, so the connection was closed, and that rolls back the rest.
-pub(crate) async fn contended<T>(mut transaction: impl AsyncFnMut() -> Result<T, Error>) -> Result<T, Error> {
+pub(crate) async fn contended<T, F: Future<Output = Result<T, Error>>>(
+    mut transaction: impl FnMut() -> F,
+) -> Result<T, Error> {
     let mut tries = 0;
     loop {
         match transaction().await {
