@@ -12,6 +12,7 @@ mod log;
 mod migrate;
 mod money;
 mod produce;
+mod report;
 mod runs;
 mod sparkline;
 mod status;

@@ -1,8 +1,9 @@
 //! `fetchline status`.
 
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::anyhow;
+use anyhow::{Context, anyhow};
 use fetchline_queue::{Broker, Role, Tier};
 use fetchline_store::{Outcome, Run, Store};
 use serde_json::{Value, json};
@@ -34,6 +35,10 @@ pub(crate) struct Args {
     #[arg(value_parser = args::duration)]
     at_most: Option<Duration>,
 
+    /// Write a page about the run, to look at or send on; reads every row of the run
+    #[arg(long, value_name = "FILE.html", env = "FETCHLINE_REPORT", requires = "run")]
+    report: Option<PathBuf>,
+
     /// RabbitMQ's management API, which tells how many messages consumers hold. Where it names no user, the broker's
     #[arg(long, value_name = "URL", env = "FETCHLINE_MANAGEMENT_URL", hide_env_values = true)]
     management_url: Option<String>,
@@ -56,6 +61,7 @@ pub(crate) async fn run(everywhere: Everywhere, args: Args) -> Result {
             let store = everywhere.migrated_store().await?;
             let (run, pace) = look(&store, name).await?;
             show(Some(&queues), Some((name, &run, &pace)), args.json);
+            report(&store, name, args.report.as_deref()).await?;
             Ok(Done::Whole)
         }
         None => {
@@ -70,12 +76,24 @@ async fn wait(everywhere: &Everywhere, name: &str, args: &Args) -> Result {
     let Some(run) = watch::until_complete(&store, name, args.at_most).await else {
         let (run, pace) = look(&store, name).await?;
         show(None, Some((name, &run, &pace)), args.json);
+        report(&store, name, args.report.as_deref()).await?;
         let within = args.at_most.map(span).unwrap_or_default();
         return Err(anyhow!("the run {name} is not complete after {within}: {}", watch::line(&run, &pace)).into());
     };
     show(None, Some((name, &run, &Pace::default())), args.json);
+    report(&store, name, args.report.as_deref()).await?;
     let failed = run.rows() - run.rows_with(Outcome::Ok);
     Ok(if failed > 0 { Done::InputRefused } else { Done::Whole })
+}
+
+/// Writes the page of a run.
+async fn report(store: &Store, name: &str, file: Option<&Path>) -> std::result::Result<(), Failure> {
+    let Some(file) = file else { return Ok(()) };
+    let told = store.report(name).await?;
+    // Asked for again: the rows and what is planned are to fit.
+    let page = crate::report::html(name, &store.run(name).await?, &told)?;
+    std::fs::write(file, page).with_context(|| format!("cannot write --report {}", file.display()))?;
+    Ok(())
 }
 
 async fn queues(everywhere: &Everywhere, args: &Args) -> std::result::Result<Vec<Queue>, Failure> {
