@@ -42,8 +42,11 @@ async fn waiting_for_a_run_ends_by_itself_and_says_whether_all_went_well() -> an
     world.produce("nightly", &failing).await?;
     let parts = async || world.count("SELECT COUNT(*) FROM runs WHERE run = 'nightly'").await;
     wait::until("the second part", parts, |parts| *parts == 2).await?;
-    let ended = world.run(&["status", "--run", "nightly", "--wait", "--for", "1m"], "").await?;
+    let page = world.file("nightly.html", "")?;
+    let ended = world.run(&["status", "--run", "nightly", "--wait", "--for", "1m", "--report", &page], "").await?;
     assert_eq!(ended.code, Some(3), "{ended:?}");
+    let page = std::fs::read_to_string(page)?;
+    assert!(page.contains(&failing[0]) && page.contains("202 rows, 1 failed"), "{page}");
     assert!(ended.stdout.contains("202 of 202 rows, 1 failed") && ended.stdout.contains("http_error"), "{ended:?}");
     worker.terminate().await?;
     Ok(())
@@ -57,7 +60,7 @@ async fn a_part_that_is_open_is_shown_with_its_age_and_the_waiting_ends_in_time(
     write(&store, [task(1, Outcome::Ok, 1)]).await?;
     let ended = world.run(&["status", "--run", "nightly", "--wait", "--for", "1500ms"], "").await?;
     assert_eq!(ended.code, Some(1), "{ended:?}");
-    assert!(ended.stderr.contains("part p1 has been open for") && ended.stderr.contains("not complete"), "{ended:?}");
+    assert!(ended.stdout.contains("part p1 has been open for") && ended.stderr.contains("not complete"), "{ended:?}");
     let ended = world.run(&["status", "--run", "unheard", "--wait", "--for", "1s"], "").await?;
     assert!(ended.code == Some(1) && ended.stderr.contains("no worker has heard"), "{ended:?}");
     Ok(())

@@ -21,12 +21,12 @@ const ENOUGH: u64 = 5;
 /// The lower ends of the columns of fetch times, in milliseconds.
 const COLUMNS: [(u64, &str); 12] = [
     (0, "<10 ms"),
-    (10, "10"),
-    (20, "20"),
-    (50, "50"),
-    (100, "100"),
-    (200, "200"),
-    (500, "500"),
+    (10, "10 ms"),
+    (20, "20 ms"),
+    (50, "50 ms"),
+    (100, "100 ms"),
+    (200, "200 ms"),
+    (500, "500 ms"),
     (1_000, "1 s"),
     (2_000, "2 s"),
     (5_000, "5 s"),
@@ -156,7 +156,7 @@ pub(crate) fn html(name: &str, run: &Run, report: &Report) -> anyhow::Result<Str
         },
         hosts: hosts.iter().take(HOSTS).map(|(name, host)| Host::of(name, host, hosts[0].1.rows)).collect(),
         reasons: shares(report.reasons.iter().map(|(reason, rows)| (reason.clone(), *rows)), REASONS),
-        failed_urls: report.failed_urls.iter().map(Failed::of).collect(),
+        failed_urls: failed_urls(report),
         more_failed: match report.failed() - report.failed_urls.len() as u64 {
             0 => String::new(),
             more => format!(
@@ -178,6 +178,18 @@ fn ms(ms: Option<u64>) -> String {
         None => "–".to_owned(),
         Some(ms) if ms < 1_000 => format!("{ms} ms"),
         Some(ms) => format!("{:.1} s", ms as f64 / 1_000.0),
+    }
+}
+
+/// To a unit without places: it stands in a small space.
+fn size(bytes: u64) -> String {
+    let text = HumanBytes(bytes).to_string();
+    match text.split_once('.') {
+        Some((whole, rest)) if whole.len() > 1 => {
+            let unit = rest.split_once(' ').map_or("", |(_, unit)| unit);
+            format!("{whole} {unit}")
+        }
+        _ => text,
     }
 }
 
@@ -209,7 +221,7 @@ fn figures(run: &Run, report: &Report) -> Vec<Figure> {
         ),
         figure("Rate", format!("{per_second:.0}/s"), "URLs per second".to_owned()),
         figure("Fetch time", ms(report.fetch_ms(50.0)), format!("half; 95 % within {}", ms(report.fetch_ms(95.0)))),
-        figure("Data", HumanBytes(report.bytes).to_string(), format!("{} tries", HumanCount(report.tries))),
+        figure("Data", size(report.bytes), format!("{} tries", HumanCount(report.tries))),
     ]
 }
 
@@ -245,9 +257,10 @@ fn outcomes(report: &Report) -> Vec<Share> {
 fn throughput(report: &Report) -> Throughput {
     const TOP: f64 = 24.0;
     const BOTTOM: f64 = 190.0;
-    let (spans, step) = report.throughput();
-    let rates: Vec<f64> = spans.iter().map(|rows| *rows as f64 / step.as_secs_f64().max(1.0)).collect();
-    let most = nice(rates.iter().copied().fold(0.0, f64::max));
+    let spans = report.throughput();
+    let rates: Vec<f64> = spans.iter().map(|(rows, long)| *rows as f64 / long.as_secs_f64().max(1.0)).collect();
+    let highest = rates.iter().copied().fold(0.0, f64::max);
+    let most = nice(highest);
     let y = |rate: f64| BOTTOM - (BOTTOM - TOP) * rate / most;
     // A span is a step of the line, so that one alone is seen as well.
     let width = 1_000.0 / rates.len().max(1) as f64;
@@ -263,17 +276,13 @@ fn throughput(report: &Report) -> Throughput {
         report.period.as_ref().map(|period| text(at(period), TIME_OF_DAY)).unwrap_or_default()
     };
     Throughput {
-        label: format!("URLs per second over time, at most {}/s in {}", short(max(&rates)), span(step)),
+        label: format!("URLs per second over time, at most {}/s", short(highest)),
         grid: vec![line(most), line(most / 2.0), Line { y: BOTTOM as i32, text: String::new() }],
         area,
         edge,
         begin: ends(|period| period.0),
         end: ends(|period| period.1),
     }
-}
-
-fn max(rates: &[f64]) -> f64 {
-    rates.iter().copied().fold(0.0, f64::max)
 }
 
 fn short(rate: f64) -> String {
@@ -343,6 +352,13 @@ fn slowest<'a>(hosts: &[(&'a str, &HostReport)]) -> Vec<Slow<'a>> {
         p95: ms(host.fetch_ms(95.0)),
     };
     hosts.into_iter().take(SLOWEST).map(slow).collect()
+}
+
+/// Those of the most frequent outcome first.
+fn failed_urls(report: &Report) -> Vec<Failed<'_>> {
+    let mut failed: Vec<&FailedUrl> = report.failed_urls.iter().collect();
+    failed.sort_by_key(|failed| (Reverse(report.outcomes.get(&failed.outcome)), failed.outcome.as_str()));
+    failed.into_iter().map(Failed::of).collect()
 }
 
 impl<'a> Host<'a> {

@@ -72,16 +72,17 @@ pub(crate) async fn run(everywhere: Everywhere, args: Args) -> Result {
 }
 
 async fn wait(everywhere: &Everywhere, name: &str, args: &Args) -> Result {
-    let store = everywhere.migrated_store().await?;
-    let Some(run) = watch::until_complete(&store, name, args.at_most).await else {
-        let (run, pace) = look(&store, name).await?;
-        show(None, Some((name, &run, &pace)), args.json);
-        report(&store, name, args.report.as_deref()).await?;
-        let within = args.at_most.map(span).unwrap_or_default();
-        return Err(anyhow!("the run {name} is not complete after {within}: {}", watch::line(&run, &pace)).into());
+    let store = everywhere.store(1, Duration::from_secs(5))?;
+    let (seen, pace) = watch::until_complete(&store, name, args.at_most).await?;
+    let within = args.at_most.map(span).unwrap_or_default();
+    let Some(run) = seen else {
+        return Err(anyhow!("the database did not answer within {within}").into());
     };
-    show(None, Some((name, &run, &Pace::default())), args.json);
+    show(None, Some((name, &run, &pace)), args.json);
     report(&store, name, args.report.as_deref()).await?;
+    if !run.is_complete() {
+        return Err(anyhow!("the run {name} is not complete after {within}").into());
+    }
     let failed = run.rows() - run.rows_with(Outcome::Ok);
     Ok(if failed > 0 { Done::InputRefused } else { Done::Whole })
 }

@@ -8,6 +8,7 @@ use fetchline_store::{Outcome, Part, Run, Store};
 use indicatif::{ProgressBar, ProgressStyle};
 use tokio::time::Instant;
 
+use crate::exit::Failure;
 use crate::table::span;
 
 /// How often the run is asked for.
@@ -44,34 +45,43 @@ impl Pace {
     }
 }
 
-/// Shows a run until it is complete; `None` where that took longer than it may.
-pub(crate) async fn until_complete(store: &Store, name: &str, within: Option<Duration>) -> Option<Run> {
+/// What was seen last of a run, and how fast it got on. `None` where the database did not answer.
+pub(crate) type Seen = (Option<Run>, Pace);
+
+/// Shows a run until it is complete, or for as long as that may take. While the database is away it is waited for; the error
+/// is one that waiting does not mend.
+pub(crate) async fn until_complete(store: &Store, name: &str, within: Option<Duration>) -> Result<Seen, Failure> {
     let ends = within.map(|within| Instant::now() + within);
     let mut shown = Shown::new(name);
     let mut pace = Pace::default();
+    let mut is_there = false;
     loop {
-        match store.run(name).await {
-            Ok(run) if run.is_complete() => {
-                shown.end();
-                return Some(run);
+        let look = async {
+            if !is_there {
+                store.check_schema().await?;
+                is_there = true;
             }
+            store.run(name).await
+        };
+        let seen = match look.await {
             Ok(run) => {
                 pace.look(run.rows());
                 shown.show(&run, &pace);
+                Some(run)
             }
-            Err(error) => shown.waits(&format!("{:#}", anyhow::Error::new(error))),
+            Err(error) if error.is_configuration() => return Err(Failure::usage(error)),
+            Err(error) => {
+                shown.say("away".to_owned(), &format!("{:#}", anyhow::Error::new(error)));
+                None
+            }
+        };
+        let is_over = ends.is_some_and(|ends| ends <= Instant::now());
+        if is_over || seen.as_ref().is_some_and(Run::is_complete) {
+            shown.end();
+            return Ok((seen, pace));
         }
         let next = Instant::now() + LOOK_EVERY;
-        if ends.is_some_and(|ends| ends <= next) {
-            if let Some(ends) = ends {
-                tokio::time::sleep_until(ends).await;
-            }
-            // It may have become complete in this very moment.
-            let run = store.run(name).await.ok().filter(Run::is_complete);
-            shown.end();
-            return run;
-        }
-        tokio::time::sleep_until(next).await;
+        tokio::time::sleep_until(ends.map_or(next, |ends| ends.min(next))).await;
     }
 }
 
@@ -100,10 +110,6 @@ impl<'a> Shown<'a> {
         // What changes all the time is said now and then; that there is another state, at once.
         let state = run.planned().map_or_else(|| "waits".to_owned(), |_| "goes on".to_owned());
         self.say(state, &text);
-    }
-
-    fn waits(&mut self, why: &str) {
-        self.say(why.to_owned(), why);
     }
 
     fn say(&mut self, state: String, text: &str) {

@@ -14,8 +14,8 @@ const PAGE: u32 = 5_000;
 const MOST_HOSTS: usize = 2_000;
 /// Reasons that are told apart.
 const MOST_REASONS: usize = 5_000;
-/// Failed URLs that are kept.
-const MOST_FAILED: usize = 200;
+/// Failed URLs that are kept of each outcome.
+const MOST_FAILED: u64 = 50;
 /// Spans of time that are counted apart; with more of them, each becomes twice as long.
 const MOST_SPANS: usize = 120;
 /// The longest fetch that is told apart, in milliseconds.
@@ -96,7 +96,7 @@ pub struct Report {
     pub other_hosts: HostReport,
     /// How often which reason was given, the first ones that were met.
     pub reasons: HashMap<String, u64>,
-    /// Some of the URLs that failed.
+    /// Some of the URLs that failed, of each outcome.
     pub failed_urls: Vec<FailedUrl>,
     times: Histogram<u64>,
     throughput: Throughput,
@@ -192,7 +192,7 @@ impl Report {
         if self.reasons.len() < MOST_REASONS || self.reasons.contains_key(&reason) {
             *self.reasons.entry(reason).or_default() += 1;
         }
-        if self.failed_urls.len() < MOST_FAILED {
+        if self.outcomes.get(row.outcome).is_some_and(|rows| *rows <= MOST_FAILED) {
             self.failed_urls.push(FailedUrl {
                 url: row.url.to_owned(),
                 outcome: row.outcome.to_owned(),
@@ -227,14 +227,21 @@ impl Report {
             .sum()
     }
 
-    /// Rows in equal spans of time, from the first to the last, and how long a span is.
-    pub fn throughput(&self) -> (Vec<u64>, Duration) {
+    /// Rows in spans of time, from the first to the last, each with how long it was: at both ends a span counts as far as
+    /// it belongs to the run.
+    pub fn throughput(&self) -> Vec<(u64, Duration)> {
         let Throughput { step, spans } = &self.throughput;
-        let step_s = Duration::from_secs(step.unsigned_abs());
-        let (Some((first, _)), Some((last, _))) = (spans.first_key_value(), spans.last_key_value()) else {
-            return (Vec::new(), step_s);
+        let (Some((first, _)), Some((last, _)), Some((begin, end))) =
+            (spans.first_key_value(), spans.last_key_value(), self.period)
+        else {
+            return Vec::new();
         };
-        ((*first..=*last).map(|span| spans.get(&span).copied().unwrap_or(0)).collect(), step_s)
+        let length = |span: i64| {
+            let from = (span * step).max(begin.unix_timestamp());
+            let until = ((span + 1) * step).min(end.unix_timestamp() + 1);
+            Duration::from_secs((until - from).unsigned_abs())
+        };
+        (*first..=*last).map(|span| (spans.get(&span).copied().unwrap_or(0), length(span))).collect()
     }
 }
 
@@ -344,9 +351,10 @@ mod tests {
             for at in (0..500).rev() {
                 report.take(&row("http://a.example/", at * length / 500, 1));
             }
-            let (spans, step) = report.throughput();
-            assert_eq!(spans.iter().sum::<u64>(), 500, "{length}");
-            assert!(spans.len() <= MOST_SPANS && spans.len() as u64 * step.as_secs() >= length.unsigned_abs() * 9 / 10);
+            let spans = report.throughput();
+            assert_eq!(spans.iter().map(|(rows, _)| rows).sum::<u64>(), 500, "{length}");
+            let all: u64 = spans.iter().map(|(_, long)| long.as_secs()).sum();
+            assert!(spans.len() <= MOST_SPANS && all.abs_diff(report.duration().as_secs() + 1) == 0, "{length} {all}");
         }
     }
 
@@ -360,6 +368,6 @@ mod tests {
         let rows = 2 * MOST_REASONS as u64;
         assert_eq!((report.rows, report.failed(), report.hosts.len()), (rows, rows, MOST_HOSTS));
         assert_eq!(report.other_hosts.rows, rows - MOST_HOSTS as u64);
-        assert_eq!((report.reasons.len(), report.failed_urls.len()), (MOST_REASONS, MOST_FAILED));
+        assert_eq!((report.reasons.len(), report.failed_urls.len()), (MOST_REASONS, MOST_FAILED as usize));
     }
 }
