@@ -1,5 +1,7 @@
 //! A run as one HTML page: nothing in it is loaded from elsewhere, and it holds no script.
 
+mod charts;
+
 use std::cmp::Reverse;
 
 use askama::Template;
@@ -9,6 +11,7 @@ use time::OffsetDateTime;
 use time::format_description::BorrowedFormatItem;
 use time::macros::format_description;
 
+use self::charts::{Throughput, Times};
 use crate::runs;
 use crate::table::{or_dash, span};
 
@@ -18,21 +21,6 @@ const SLOWEST: usize = 10;
 const REASONS: usize = 15;
 /// A host's fetch time is told from so many fetches on.
 const ENOUGH: u64 = 5;
-/// The lower ends of the columns of fetch times, in milliseconds.
-const COLUMNS: [(u64, &str); 12] = [
-    (0, "<10 ms"),
-    (10, "10 ms"),
-    (20, "20 ms"),
-    (50, "50 ms"),
-    (100, "100 ms"),
-    (200, "200 ms"),
-    (500, "500 ms"),
-    (1_000, "1 s"),
-    (2_000, "2 s"),
-    (5_000, "5 s"),
-    (10_000, "10 s"),
-    (30_000, "30 s…"),
-];
 const TIME: &[BorrowedFormatItem<'_>] =
     format_description!("[day padding:none] [month repr:short] [year], [hour]:[minute]:[second]");
 const TIME_OF_DAY: &[BorrowedFormatItem<'_>] = format_description!("[hour]:[minute]:[second]");
@@ -76,38 +64,6 @@ struct Share {
     colour: usize,
 }
 
-/// The drawing is 1000 wide.
-struct Throughput {
-    label: String,
-    grid: Vec<Line>,
-    area: String,
-    edge: String,
-    begin: String,
-    end: String,
-}
-
-struct Line {
-    y: i32,
-    text: String,
-}
-
-struct Times {
-    label: String,
-    columns: Vec<Column>,
-    percentiles: String,
-}
-
-struct Column {
-    x: i32,
-    y: i32,
-    width: i32,
-    height: i32,
-    middle: i32,
-    count: String,
-    name: &'static str,
-    label: String,
-}
-
 struct Slow<'a> {
     name: &'a str,
     rows: String,
@@ -146,8 +102,8 @@ pub(crate) fn html(name: &str, run: &Run, report: &Report) -> anyhow::Result<Str
         period: period(report),
         figures: figures(run, report),
         outcomes: outcomes(report),
-        throughput: throughput(report),
-        times: times(report),
+        throughput: charts::throughput(report),
+        times: charts::times(report),
         statuses: shares(report.statuses.iter().map(|(status, rows)| (status.to_string(), *rows)), usize::MAX),
         slowest: slowest(&hosts),
         more_hosts: match report.rows - shown {
@@ -254,93 +210,6 @@ fn outcomes(report: &Report) -> Vec<Share> {
     shares
 }
 
-fn throughput(report: &Report) -> Throughput {
-    const TOP: f64 = 24.0;
-    const BOTTOM: f64 = 190.0;
-    let spans = report.throughput();
-    let rates: Vec<f64> = spans.iter().map(|(rows, long)| *rows as f64 / long.as_secs_f64().max(1.0)).collect();
-    let highest = rates.iter().copied().fold(0.0, f64::max);
-    let most = nice(highest);
-    let y = |rate: f64| BOTTOM - (BOTTOM - TOP) * rate / most;
-    // A span is a step of the line, so that one alone is seen as well.
-    let width = 1_000.0 / rates.len().max(1) as f64;
-    let mut edge = String::new();
-    for (index, rate) in rates.iter().enumerate() {
-        let (left, right) = (index as f64 * width, (index + 1) as f64 * width);
-        let to = if index == 0 { 'M' } else { 'L' };
-        edge.push_str(&format!("{to}{left:.1} {:.1}L{right:.1} {:.1}", y(*rate), y(*rate)));
-    }
-    let area = format!("{edge}L1000 {BOTTOM}L0 {BOTTOM}Z");
-    let line = |rate: f64| Line { y: y(rate).round() as i32, text: format!("{}/s", short(rate)) };
-    let ends = |at: fn(&(OffsetDateTime, OffsetDateTime)) -> OffsetDateTime| {
-        report.period.as_ref().map(|period| text(at(period), TIME_OF_DAY)).unwrap_or_default()
-    };
-    Throughput {
-        label: format!("URLs per second over time, at most {}/s", short(highest)),
-        grid: vec![line(most), line(most / 2.0), Line { y: BOTTOM as i32, text: String::new() }],
-        area,
-        edge,
-        begin: ends(|period| period.0),
-        end: ends(|period| period.1),
-    }
-}
-
-fn short(rate: f64) -> String {
-    if rate < 10.0 { format!("{rate:.1}") } else { HumanCount(rate.round() as u64).to_string() }
-}
-
-/// The next number that begins with 1, 2 or 5.
-fn nice(number: f64) -> f64 {
-    let power = 10_f64.powf(number.max(0.1).log10().floor());
-    [1.0, 2.0, 5.0, 10.0].into_iter().map(|digit| digit * power).find(|nice| *nice >= number).unwrap_or(number)
-}
-
-fn times(report: &Report) -> Times {
-    const BOTTOM: i32 = 222;
-    const HIGHEST: f64 = 190.0;
-    let ends = COLUMNS.iter().skip(1).map(|(from, _)| *from).chain([u64::MAX]);
-    let all: Vec<_> = COLUMNS
-        .iter()
-        .zip(ends)
-        .map(|((from, name), below)| (*name, *from, report.fetches_within(*from, below)))
-        .collect();
-    let filled = |(_, _, count): &&(&str, u64, u64)| *count > 0;
-    // What is empty at both ends is left out.
-    let first = all.iter().position(|column| filled(&column)).unwrap_or(all.len());
-    let last = all.iter().rposition(|column| filled(&column)).map_or(first, |last| last + 1);
-    let shown = &all[first..last];
-    let most = shown.iter().map(|(.., count)| *count).max().unwrap_or(1).max(1);
-    let step = 1_000 / i32::try_from(shown.len().max(1)).unwrap_or(1);
-    let columns = (0..).zip(shown).map(|(index, (name, from, count))| {
-        let height = (HIGHEST * *count as f64 / most as f64).ceil() as i32;
-        let width = (step - 12).min(120);
-        let middle = index * step + step / 2;
-        Column {
-            x: middle - width / 2,
-            y: BOTTOM - height,
-            width,
-            height,
-            middle,
-            count: if *count > 0 { HumanCount(*count).to_string() } else { String::new() },
-            name,
-            label: format!("{} fetches from {from} ms on", HumanCount(*count)),
-        }
-    });
-    let percentile = |percent: f64| ms(report.fetch_ms(percent));
-    Times {
-        label: format!("Fetches by their time, half of them within {}", percentile(50.0)),
-        columns: columns.collect(),
-        percentiles: format!(
-            "Half of the fetches took at most {}; 90 % {}, 95 % {}, 99 % {}; the longest {}. A column begins at the time below it.",
-            percentile(50.0),
-            percentile(90.0),
-            percentile(95.0),
-            percentile(99.0),
-            percentile(100.0)
-        ),
-    }
-}
-
 fn slowest<'a>(hosts: &[(&'a str, &HostReport)]) -> Vec<Slow<'a>> {
     let mut hosts: Vec<_> =
         hosts.iter().filter(|(_, host)| host.rows >= ENOUGH && host.fetch_ms(95.0).is_some()).collect();
@@ -394,7 +263,7 @@ impl<'a> Failed<'a> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::collections::BTreeMap;
 
     use fetchline_store::Reported;
@@ -405,7 +274,7 @@ mod tests {
         Run { parts: Vec::new(), outcomes: BTreeMap::new(), asked_at: OffsetDateTime::UNIX_EPOCH }
     }
 
-    fn row(url: &str) -> Reported<'_> {
+    pub(super) fn row(url: &str) -> Reported<'_> {
         let fetched_at = OffsetDateTime::UNIX_EPOCH;
         Reported {
             url,
@@ -449,20 +318,5 @@ mod tests {
         report.take(&row("http://a.example/"));
         let single = html("nightly", &run(), &report).unwrap();
         assert!(single.contains("No URL failed") && !single.contains("NaN") && !single.contains("inf"), "{single}");
-    }
-
-    #[test]
-    fn the_axis_ends_at_a_round_number() {
-        assert_eq!([0.0, 3.0, 1_200.0, 2_000.0, 99.0].map(nice), [0.1, 5.0, 2_000.0, 2_000.0, 100.0]);
-    }
-
-    #[test]
-    fn columns_of_fetch_times_hold_every_fetch() {
-        let mut report = Report::default();
-        for elapsed_ms in [0, 9, 10, 19, 20, 999, 1_000, 60_000] {
-            report.take(&Reported { elapsed_ms, ..row("http://a.example/") });
-        }
-        let counts: u64 = times(&report).columns.iter().filter_map(|column| column.count.parse::<u64>().ok()).sum();
-        assert_eq!(counts, 8);
     }
 }
