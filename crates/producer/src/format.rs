@@ -6,7 +6,7 @@ use std::sync::Arc;
 use fetchline_queue::{MAX_MESSAGE_BYTES, MAX_URL_BYTES};
 
 use reqwest::Url;
-use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 
 use crate::csv::Table;
 use crate::lines::{Line, Lines};
@@ -14,10 +14,12 @@ use crate::progress::Progress;
 use crate::record::{self, Fields, Record};
 use crate::remote::Remote;
 use crate::sitemap::Sitemaps;
-use crate::source::{Source, Text};
+use crate::source::{BUFFER, Source, Text};
 
 /// The field that the URL stands in, where nothing else is said.
 const URL: &str = "url";
+/// Blank bytes at the beginning that are read to recognise what follows.
+const MOST_BLANK: usize = BUFFER;
 
 /// How URLs are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,7 +81,11 @@ impl Entries {
                 Some("xml") => true,
                 Some("csv" | "tsv" | "jsonl" | "ndjson") => false,
                 // No URL begins like this, and neither does a heading.
-                _ => trimmed(&String::from_utf8_lossy(text.fill_buf().await?)).starts_with('<'),
+                _ => {
+                    let (first, whole) = first_byte(text).await?;
+                    text = whole;
+                    first == Some(b'<')
+                }
             },
             format => format == Format::Sitemap,
         };
@@ -169,6 +175,28 @@ pub(crate) fn trimmed(text: &str) -> &str {
     text.trim_start_matches('\u{feff}').trim()
 }
 
+/// The first byte that is not blank, nor a part of a byte-order mark; and the text, from its beginning on. What is read first
+/// may be a blank line alone.
+async fn first_byte(mut text: BufReader<Text>) -> io::Result<(Option<u8>, BufReader<Text>)> {
+    let is_blank = |byte: &u8| byte.is_ascii_whitespace() || "\u{feff}".as_bytes().contains(byte);
+    let mut blank = Vec::new();
+    let first = loop {
+        let held = text.fill_buf().await?;
+        let first = held.iter().copied().find(|byte| !is_blank(byte));
+        if first.is_some() || held.is_empty() || blank.len() >= MOST_BLANK {
+            break first;
+        }
+        blank.extend_from_slice(held);
+        let length = held.len();
+        text.consume(length);
+    };
+    if blank.is_empty() {
+        return Ok((first, text));
+    }
+    let whole: Text = Box::new(io::Cursor::new(blank).chain(text));
+    Ok((first, BufReader::with_capacity(BUFFER, whole)))
+}
+
 /// The format of a source by its name, else by its first line; `None` where that line is blank or a comment.
 fn recognised(extension: Option<&str>, url_field: Option<&str>, line: &[u8]) -> Option<Format> {
     match extension {
@@ -191,6 +219,8 @@ fn recognised(extension: Option<&str>, url_field: Option<&str>, line: &[u8]) -> 
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::AsyncWriteExt;
+
     use super::*;
 
     #[test]
@@ -209,5 +239,33 @@ mod tests {
             assert_eq!(recognised(extension, None, line.as_bytes()), format, "{extension:?} {line}");
         }
         assert_eq!(recognised(None, Some("link"), b"name,Link"), Some(Format::Csv));
+    }
+
+    #[tokio::test]
+    async fn a_sitemap_is_recognised_by_its_name_or_by_how_it_begins() {
+        let first = async |name: &str, text: &str| {
+            let text: Text = Box::new(io::Cursor::new(text.as_bytes().to_vec()));
+            let (remote, progress) = (Remote::new(), Arc::new(Progress::default()));
+            let source = Source::File(name.into());
+            let entries =
+                Entries::read(BufReader::new(text), &source, Format::Auto, None, None, remote, progress).await.unwrap();
+            matches!(entries, Entries::Sitemaps(_))
+        };
+        assert!(first("sitemap.xml.gz", "").await && first("list", "\u{feff}\n <?xml version=\"1.0\"?>").await);
+        assert!(!first("list", "http://a.example/<x>").await && !first("list.csv", "<a>,b").await);
+    }
+
+    #[tokio::test]
+    async fn a_sitemap_is_recognised_behind_a_blank_line_that_came_alone() {
+        let (mut writer, reader) = tokio::io::duplex(1);
+        tokio::spawn(async move {
+            let text = format!("\u{feff}\n \n{}", "<urlset><url><loc>ftp://a.example/1</loc></url></urlset>");
+            writer.write_all(text.as_bytes()).await.unwrap();
+        });
+        let (text, remote): (Text, _) = (Box::new(reader), Remote::new());
+        let read =
+            Entries::read(BufReader::new(text), &Source::Stdin, Format::Auto, None, None, remote, Arc::default());
+        let entry = read.await.unwrap().next().await.unwrap().unwrap();
+        assert!(entry.line == 3 && matches!(&entry.what, What::Bad(why) if why.contains("`ftp`")), "{entry:?}");
     }
 }

@@ -15,6 +15,8 @@ mod checkpoint;
 mod progress;
 mod send;
 mod produce;
+#[cfg(test)]
+mod site;
 
 pub use format::Format;
 pub use produce::{Config, Error, Produced, produce};

@@ -62,9 +62,6 @@ pub enum Error {
     /// A source cannot be opened. Nothing was published.
     #[error("{0} cannot be read")]
     Source(String, #[source] io::Error),
-    /// The HTTP client cannot be set up.
-    #[error("the HTTP client cannot be set up")]
-    Client(#[source] io::Error),
     /// The checkpoint cannot be used.
     #[error("--checkpoint {0} cannot be used: {1}")]
     Checkpoint(String, String),
@@ -112,10 +109,14 @@ pub async fn produce(
         Common { run: run.clone(), part: part.clone(), category: config.category.clone(), priority: config.priority };
     let mut sift = Sift::new(common, config.allow_duplicates);
     // All of them, before anything is sent: a name that was mistyped costs nothing.
-    let remote = Remote::new().map_err(Error::Client)?;
+    let remote = Remote::new();
     let mut inputs = Vec::new();
     for source in &config.sources {
-        let opened = source.open(&remote, progress.clone()).await;
+        let opened = tokio::select! {
+            biased;
+            () = stop.cancelled() => break,
+            opened = source.open(&remote, progress.clone()) => opened,
+        };
         let (raw, fetched_from) = opened.map_err(|error| Error::Source(source.to_string(), error))?;
         inputs.push(Input { source, raw, fetched_from });
     }

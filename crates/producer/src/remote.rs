@@ -1,11 +1,15 @@
 //! Sources that are fetched.
 
+use std::error::Error;
+use std::fmt::Write;
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use fetchline_queue::Address;
-use reqwest::redirect::{Attempt, Policy};
-use reqwest::{Client, Url};
+use reqwest::redirect::{Action, Attempt, Policy};
+use reqwest::{Client, StatusCode, Url};
+use tokio::sync::OnceCell;
 use tokio_stream::StreamExt;
 use tokio_util::io::StreamReader;
 
@@ -20,13 +24,15 @@ const MAX_REDIRECTS: usize = 10;
 const TRIES: u32 = 3;
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 
-/// Fetches sources.
+/// Fetches sources. Clients are set up when something is fetched: they need the certificates of the machine, and a file
+/// does not.
 #[derive(Clone)]
 pub(crate) struct Remote {
     /// For what the user has named: redirects lead wherever they lead.
-    named: Client,
+    named: Arc<OnceCell<Client>>,
     /// For what a list has named: redirects stay with its host.
-    listed: Client,
+    listed: Arc<OnceCell<Client>>,
+    first_pause: Duration,
 }
 
 /// Who has named an address.
@@ -37,25 +43,32 @@ pub(crate) enum NamedBy {
 }
 
 impl Remote {
-    /// Sets the clients up; nothing is connected to yet.
-    pub(crate) fn new() -> io::Result<Self> {
-        let client = |policy| {
-            Client::builder()
+    pub(crate) fn new() -> Self {
+        Self { named: Arc::default(), listed: Arc::default(), first_pause: FIRST_PAUSE }
+    }
+
+    async fn client(&self, by: NamedBy) -> io::Result<&Client> {
+        let (client, policy) = match by {
+            NamedBy::User => (&self.named, Policy::limited(MAX_REDIRECTS)),
+            NamedBy::List => (&self.listed, Policy::custom(within_host)),
+        };
+        let set_up = async || {
+            let builder = Client::builder()
                 .user_agent(concat!("fetchline/", env!("CARGO_PKG_VERSION")))
                 .connect_timeout(CONNECT_TIMEOUT)
                 .read_timeout(READ_TIMEOUT)
-                .redirect(policy)
-                .build()
-                .map_err(io::Error::other)
+                .redirect(policy);
+            builder.build().map_err(told)
         };
-        Ok(Self { named: client(Policy::limited(MAX_REDIRECTS))?, listed: client(Policy::custom(within_host))? })
+        client.get_or_try_init(set_up).await
     }
 
     /// The text at an address, and where that is after redirects. What may pass is tried again.
     pub(crate) async fn get(&self, address: &Address, by: NamedBy) -> io::Result<(Text, Url)> {
-        let mut pause = FIRST_PAUSE;
+        let client = self.client(by).await?;
+        let mut pause = self.first_pause;
         for _ in 1..TRIES {
-            match self.try_get(address, by).await {
+            match try_get(client, address).await {
                 Err((error, true)) => {
                     tracing::debug!(%address, %error, "a source cannot be fetched; it is tried again")
                 }
@@ -64,33 +77,37 @@ impl Remote {
             tokio::time::sleep(pause).await;
             pause *= 2;
         }
-        self.try_get(address, by).await.map_err(|(error, _)| error)
+        try_get(client, address).await.map_err(|(error, _)| error)
     }
+}
 
-    /// The error says whether it may pass.
-    async fn try_get(&self, address: &Address, by: NamedBy) -> Result<(Text, Url), (io::Error, bool)> {
-        let client = match by {
-            NamedBy::User => &self.named,
-            NamedBy::List => &self.listed,
-        };
-        let answer = client.get(address.as_url().clone()).send().await;
-        // Its text would repeat the URL, which may hold a password.
-        let answer = answer.map_err(|error| {
-            let may_pass = !error.is_redirect() && !error.is_builder();
-            (io::Error::other(error.without_url()), may_pass)
-        })?;
-        let status = answer.status();
-        if !status.is_success() {
-            let error = match status.is_redirection() {
-                true => io::Error::other(format!("it answers {status}, and that leads to another host")),
-                false => io::Error::other(format!("it answers {status}")),
-            };
-            return Err((error, status.is_server_error() || status.as_u16() == 429));
-        }
-        let url = answer.url().clone();
-        let body = answer.bytes_stream().map(|chunk| chunk.map_err(|error| io::Error::other(error.without_url())));
-        Ok((Box::new(StreamReader::new(Box::pin(body))), url))
+/// The error says whether it may pass.
+async fn try_get(client: &Client, address: &Address) -> Result<(Text, Url), (io::Error, bool)> {
+    let answer = client.get(address.as_url().clone()).send().await.map_err(|error| {
+        let may_pass = !error.is_redirect() && !error.is_builder();
+        (told(error), may_pass)
+    })?;
+    let status = answer.status();
+    if !status.is_success() {
+        let may_pass = status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS;
+        return Err((io::Error::other(format!("it answers {status}")), may_pass));
     }
+    let url = answer.url().clone();
+    let body = answer.bytes_stream().map(|chunk| chunk.map_err(told));
+    Ok((Box::new(StreamReader::new(Box::pin(body))), url))
+}
+
+/// What is wrong, with its causes in one text; without the URL, which is told beside it, masked.
+fn told(error: reqwest::Error) -> io::Error {
+    let error = error.without_url();
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        // Writing into a string does not fail.
+        _ = write!(text, ": {error}");
+        cause = error.source();
+    }
+    io::Error::other(text)
 }
 
 /// Whether both name the same host, and the same port where they name one.
@@ -98,10 +115,23 @@ pub(crate) fn same_host(one: &Url, other: &Url) -> bool {
     one.host_str() == other.host_str() && one.port() == other.port()
 }
 
-fn within_host(attempt: Attempt<'_>) -> reqwest::redirect::Action {
-    let within = attempt.previous().first().is_some_and(|first| same_host(first, attempt.url()));
-    match within && attempt.previous().len() <= MAX_REDIRECTS {
-        true => attempt.follow(),
-        false => attempt.stop(),
+fn within_host(attempt: Attempt<'_>) -> Action {
+    match refused(attempt.previous(), attempt.url()) {
+        Some(why) => attempt.error(why),
+        None => attempt.follow(),
     }
 }
+
+/// Why a redirect is not followed.
+fn refused(previous: &[Url], next: &Url) -> Option<&'static str> {
+    if !previous.first().is_some_and(|first| same_host(first, next)) {
+        return Some("it leads to another host");
+    }
+    if next.scheme() == "http" && previous.iter().any(|url| url.scheme() == "https") {
+        return Some("it leads from https to http");
+    }
+    (previous.len() > MAX_REDIRECTS).then_some("too many redirects")
+}
+
+#[cfg(test)]
+mod tests;

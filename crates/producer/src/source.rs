@@ -17,7 +17,7 @@ use crate::progress::Progress;
 use crate::remote::{NamedBy, Remote};
 
 /// What is read at once.
-const BUFFER: usize = 256 * 1024;
+pub(crate) const BUFFER: usize = 256 * 1024;
 /// What compressed data begin with (RFC 1952, RFC 8878).
 const GZIP: [u8; 2] = [0x1f, 0x8b];
 const ZSTD: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
