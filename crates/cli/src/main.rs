@@ -1,6 +1,7 @@
 //! The command `fetchline`: URLs from RabbitMQ, fetched over HTTP, outcomes in MySQL, nothing lost.
 
 mod args;
+mod control;
 mod dead;
 mod exit;
 mod extract;
@@ -51,6 +52,7 @@ enum Command {
     Hosts(hosts::Args),
     Items(items::Args),
     Extract(extract::Args),
+    Control(control::Args),
 }
 
 fn main() -> ExitCode {
@@ -78,5 +80,6 @@ async fn run(everywhere: Everywhere, command: Command) -> exit::Result {
         Command::Hosts(args) => hosts::run(everywhere, args).await,
         Command::Items(args) => items::run(everywhere, args).await,
         Command::Extract(args) => extract::run(args).await,
+        Command::Control(args) => control::run(everywhere, args).await,
     }
 }

@@ -37,6 +37,8 @@ pub enum Role {
     Status,
     /// Goes through dead letters.
     Dead,
+    /// Tells workers what to do, or listens to that.
+    Control,
 }
 
 impl Role {
@@ -46,6 +48,7 @@ impl Role {
             Self::Work => "work",
             Self::Status => "status",
             Self::Dead => "dead",
+            Self::Control => "control",
         }
     }
 }
@@ -90,6 +93,11 @@ impl Broker {
     pub fn with_tiers(mut self, tiers: Vec<Tier>) -> Self {
         self.topology = self.topology.with_tiers(tiers);
         self
+    }
+
+    /// The same broker, for something else.
+    pub fn with_role(self, role: Role) -> Self {
+        Self { role, ..self }
     }
 
     /// The names of exchange and queues.

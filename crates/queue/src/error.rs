@@ -46,6 +46,11 @@ impl Error {
         matches!(self, Self::Amqp { source, .. } if reply_code(source) == Some(404))
     }
 
+    /// Whether the broker has answered, and does not want to.
+    pub fn is_answer(&self) -> bool {
+        matches!(self, Self::Amqp { source, .. } if reply_code(source).is_some())
+    }
+
     /// Whether the broker does not let this user in, or not to this virtual host (403, 530).
     pub fn is_refusal(&self) -> bool {
         matches!(self, Self::Amqp { source, .. } if matches!(reply_code(source), Some(403 | 530)))

@@ -8,6 +8,7 @@ mod part;
 mod header;
 mod topology;
 mod broker;
+pub mod control;
 mod publish;
 mod letter;
 pub mod dead;

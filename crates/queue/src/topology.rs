@@ -60,6 +60,8 @@ impl Topology {
     pub const URLS: &'static str = "urls";
     /// The routing key of what is told of runs. It has a queue of its own, since it must not wait behind the tasks.
     pub const RUNS: &'static str = "runs";
+    /// Ends the name of the stream of what operators tell all workers. Nothing is bound to it: it is written to by its name.
+    pub const CONTROL: &'static str = "control";
     /// The routing key of what a person has to look at.
     pub const DEAD: &'static str = "dead";
 
@@ -134,6 +136,22 @@ impl Topology {
                     existing?;
                 }
                 self.bind(connection, &key).await?;
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    /// Makes the stream of what operators tell all workers, where it is missing.
+    pub(crate) async fn declare_control(&self, connection: &Connection) -> Result<(), Error> {
+        within("declaring the control stream", async {
+            let existing = self.declare_queue(connection, Self::CONTROL, None).await;
+            if existing.as_ref().is_err_and(Error::is_not_found) {
+                let mut arguments = FieldTable::default();
+                put(&mut arguments, "x-queue-type", "stream");
+                self.declare_queue(connection, Self::CONTROL, Some(arguments)).await?;
+            } else {
+                existing?;
             }
             Ok(())
         })

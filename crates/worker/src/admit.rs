@@ -15,6 +15,7 @@ use tracing::{debug, info, warn};
 
 use crate::answer::Answer;
 use crate::cancelled::Cancelled;
+use crate::control::Control;
 use crate::extract::{Extract, Read, Took};
 use crate::fetch::Fetcher;
 use crate::hand_over::HandOver;
@@ -34,6 +35,7 @@ pub(crate) struct Admission {
 pub(crate) struct Stage {
     pub(crate) turns: Arc<Turns>,
     pub(crate) cancelled: Arc<Cancelled>,
+    pub(crate) control: Control,
     pub(crate) fetcher: Fetcher,
     pub(crate) extract: Extract,
     pub(crate) policy: Policy,
@@ -89,7 +91,13 @@ impl Admission {
 
 impl Stage {
     async fn run(&self, job: Job) {
-        match self.turns.take(&job.task.order.address).await {
+        let turn = tokio::select! {
+            biased;
+            // Others, that are not paused, may have it.
+            () = self.control.paused() => Err(NoTurn::GiveBack),
+            turn = self.turns.take(&job.task.order.address) => turn,
+        };
+        match turn {
             // Its channel was lost while it waited: it is delivered again, and may be with another worker already.
             Ok(_) if !job.claim.is_live() => {}
             Ok(_) if self.cancelled.holds(&job.task) => self.leave_out(job),

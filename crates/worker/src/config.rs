@@ -107,6 +107,18 @@ impl WorkConfig {
         (concurrency.saturating_mul(4)).max(concurrency.saturating_add(2 * batch_rows)).min(in_time).min(MAX_PREFETCH)
     }
 
+    /// How many messages are held at which concurrency: at its own so many as are configured.
+    pub(crate) fn prefetch_by_concurrency(&self) -> impl Fn(usize) -> u16 + Send + Sync + 'static {
+        let Self { concurrency: own, prefetch, batch_rows, timeout, hold, .. } = *self;
+        move |concurrency| {
+            let prefetch = match concurrency == own {
+                true => prefetch,
+                false => Self::default_prefetch(concurrency, batch_rows, timeout, hold),
+            };
+            u16::try_from(prefetch).unwrap_or(u16::MAX)
+        }
+    }
+
     /// Every way in which the settings do not fit together.
     pub fn problems(&self) -> Vec<String> {
         let mut problems = Vec::new();

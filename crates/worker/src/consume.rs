@@ -19,6 +19,7 @@ use crate::admit::Admission;
 use crate::backoff::Backoff;
 use crate::budget::Room;
 use crate::claim::{Claims, Receipt};
+use crate::control::{Control, Orders};
 use crate::failure::chain;
 use crate::hand_over::HandOver;
 use crate::job::{Done, Finished, Job};
@@ -30,6 +31,8 @@ use crate::summary::Tally;
 /// How long the broker may take to open a channel and a consumer, or to end one.
 const DEADLINE: Duration = Duration::from_secs(15);
 
+/// How often a session that takes nothing is looked at, for whether its connection is lost.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// What is told of runs has a queue of its own, and is little: so many messages of it are held unacked, at most.
 const PREFETCH_OF_RUNS: u16 = 10;
 
@@ -37,7 +40,9 @@ const PREFETCH_OF_RUNS: u16 = 10;
 pub(crate) struct Consume {
     pub(crate) broker: Broker,
     pub(crate) pod: Arc<str>,
-    pub(crate) prefetch: u16,
+    /// How many messages are held at which concurrency.
+    pub(crate) prefetch: Box<dyn Fn(usize) -> u16 + Send + Sync>,
+    pub(crate) control: Control,
     pub(crate) hold: Duration,
     pub(crate) claims: Claims,
     pub(crate) admission: Arc<Admission>,
@@ -80,6 +85,8 @@ enum End {
     Lost(String),
     /// The database was away for longer than results are held.
     DatabaseAway,
+    /// An operator wants something that another consumer is needed for, or none.
+    Told,
 }
 
 impl Consume {
@@ -87,6 +94,11 @@ impl Consume {
     pub(crate) async fn run(self) {
         let mut backoff = Backoff::default();
         let mut lost: Option<(Instant, String)> = None;
+        // A worker that starts while all are paused takes nothing.
+        tokio::select! {
+            () = self.control.heard() => {}
+            () = self.stop.cancelled() => return,
+        }
         for number in 1.. {
             tokio::select! {
                 () = self.services.database_up() => {}
@@ -97,11 +109,11 @@ impl Consume {
                 () = self.stop.cancelled() => break,
             };
             let end = match opened {
-                Ok((session, consumers)) => {
+                Ok(session) => {
                     backoff.reset();
                     self.services.broker_answers();
                     match lost.take() {
-                        None => info!(broker = self.broker.location(), prefetch = self.prefetch, "consuming"),
+                        None => info!(broker = self.broker.location(), "connected"),
                         Some((since, _)) => {
                             info!(seconds = since.elapsed().as_secs(), "the broker is back, consuming again");
                         }
@@ -109,13 +121,14 @@ impl Consume {
                     self.claims.session_begins(session.number());
                     self.settle.opened(session.clone());
                     self.session.send_replace(Some(session.clone()));
-                    self.consume(&session, consumers).await
+                    self.consume(&session).await
                 }
                 Err(error) => End::Lost(chain(&error)),
             };
             self.session.send_replace(None);
             match end {
-                End::Stopped => break,
+                // What operators want is done within the session.
+                End::Stopped | End::Told => break,
                 End::DatabaseAway => {
                     warn!(hold_s = self.hold.as_secs(), "the database is still away: messages are given back");
                     continue;
@@ -137,35 +150,93 @@ impl Consume {
         }
     }
 
-    async fn open(&self, number: u64) -> Result<(Session, Consumers), Error> {
+    async fn open(&self, number: u64) -> Result<Session, Error> {
         let connection = self.broker.connect().await?;
         self.broker.topology().declare(&connection).await?;
-        let amqp = |context| move |source| Error::Amqp { context, source };
         let opening = async {
-            let channel = connection.create_channel().await.map_err(amqp("cannot open a channel"))?;
-            let consumer = async |key: &str, tag: String, prefetch: u16| {
-                // It holds for the consumers that come after it, for each of them.
-                let options = BasicQosOptions::default();
-                channel.basic_qos(prefetch, options).await.map_err(amqp("cannot set the prefetch"))?;
-                let (queue, options) = (self.broker.topology().queue(key), BasicConsumeOptions::default());
-                let consuming = channel.basic_consume(queue.into(), tag.into(), options, FieldTable::default());
-                consuming.await.map_err(amqp("cannot consume"))
-            };
-            let runs = consumer(Topology::RUNS, format!("{}.runs", self.pod), PREFETCH_OF_RUNS).await?;
-            let tasks = consumer(Topology::URLS, self.pod.to_string(), self.prefetch).await?;
-            Ok((channel, Consumers { tasks, runs }))
+            let failed = |source| Error::Amqp { context: "cannot open a channel", source };
+            connection.create_channel().await.map_err(failed)
         };
         let opened = timeout(DEADLINE, opening).await;
-        let (channel, consumers) = opened.unwrap_or(Err(Error::Deadline(DEADLINE.as_secs(), "opening a consumer")))?;
-        Ok((Session::new(number, channel, Arc::new(connection)), consumers))
+        let channel = opened.unwrap_or(Err(Error::Deadline(DEADLINE.as_secs(), "opening a channel")))?;
+        Ok(Session::new(number, channel, Arc::new(connection)))
     }
 
-    async fn consume(&self, session: &Session, mut consumers: Consumers) -> End {
+    /// Begins to consume on the session's channel.
+    async fn subscribe(&self, session: &Session, prefetch: u16) -> Result<Consumers, Error> {
+        let channel = session.channel();
+        let consumer = async |key: &str, tag: String, prefetch: u16| {
+            let amqp = |context| move |source| Error::Amqp { context, source };
+            // It holds for the consumers that come after it, for each of them.
+            let options = BasicQosOptions::default();
+            channel.basic_qos(prefetch, options).await.map_err(amqp("cannot set the prefetch"))?;
+            let (queue, options) = (self.broker.topology().queue(key), BasicConsumeOptions::default());
+            let consuming = channel.basic_consume(queue.into(), tag.into(), options, FieldTable::default());
+            consuming.await.map_err(amqp("cannot consume"))
+        };
+        let subscribing = async {
+            let runs = consumer(Topology::RUNS, format!("{}.runs", self.pod), PREFETCH_OF_RUNS).await?;
+            let tasks = consumer(Topology::URLS, self.pod.to_string(), prefetch).await?;
+            Ok(Consumers { tasks, runs })
+        };
+        let subscribed = timeout(DEADLINE, subscribing).await;
+        subscribed.unwrap_or(Err(Error::Deadline(DEADLINE.as_secs(), "opening a consumer")))
+    }
+
+    /// Consumes while operators want it, and as they want it, until the session ends for another reason.
+    async fn consume(&self, session: &Session) -> End {
+        loop {
+            let orders = self.control.now();
+            let end = if orders.paused {
+                self.rest(session, orders).await
+            } else {
+                let prefetch = (self.prefetch)(orders.concurrency);
+                match self.subscribe(session, prefetch).await {
+                    Ok(consumers) => {
+                        info!(prefetch, concurrency = orders.concurrency, "consuming");
+                        self.take_all(session, consumers, prefetch).await
+                    }
+                    Err(error) => End::Lost(chain(&error)),
+                }
+            };
+            if !matches!(end, End::Told) {
+                return end;
+            }
+        }
+    }
+
+    /// Takes nothing, while paused. What is being fetched is finished, and acked on this session.
+    async fn rest(&self, session: &Session, orders: Orders) -> End {
+        info!("paused: nothing is taken until `resume`");
+        let lost = async {
+            while session.channel().status().connected() {
+                tokio::time::sleep(LOOK_EVERY).await;
+            }
+        };
+        tokio::select! {
+            biased;
+            () = self.stop.cancelled() => End::Stopped,
+            _ = self.control.changed_from(orders) => End::Told,
+            () = lost => End::Lost("the connection is lost".to_owned()),
+        }
+    }
+
+    /// Waits until an operator wants no consumer, or one with another prefetch.
+    async fn told(&self, prefetch: u16) {
+        let mut orders = self.control.now();
+        while !orders.paused && (self.prefetch)(orders.concurrency) == prefetch {
+            orders = self.control.changed_from(orders).await;
+        }
+    }
+
+    async fn take_all(&self, session: &Session, mut consumers: Consumers, prefetch: u16) -> End {
         let mut away = std::pin::pin!(self.services.database_down_for(self.hold));
+        let mut told = std::pin::pin!(self.told(prefetch));
         let end = loop {
             let next = tokio::select! {
                 biased;
                 () = self.stop.cancelled() => break End::Stopped,
+                () = &mut told => break End::Told,
                 () = &mut away => break End::DatabaseAway,
                 next = self.next(&mut consumers) => next,
             };

@@ -9,11 +9,13 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Json, Response};
 use axum::routing::get;
 use fetchline_store::Store;
+use serde::Serialize;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use crate::control::{Control, Orders};
 use crate::failure::chain;
-use crate::services::Services;
+use crate::services::{Readiness, Services};
 
 /// How often the database is asked whether it takes rows.
 const PING_EVERY: Duration = Duration::from_secs(5);
@@ -26,20 +28,29 @@ pub(crate) async fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
 }
 
 /// Serves `/livez` and `/readyz` until `stop`.
-pub(crate) async fn serve(listener: TcpListener, services: Services, stop: CancellationToken) {
+pub(crate) async fn serve(listener: TcpListener, services: Services, control: Control, stop: CancellationToken) {
     let router = axum::Router::new()
         // Answering is the proof: the process waits out an outage, and no restart would help.
         .route("/livez", get(|| async { "alive\n" }))
         .route("/readyz", get(readyz))
-        .with_state(services);
+        .with_state((services, control));
     // An error ends this server only; the probes then tell.
     _ = axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned()).await;
 }
 
-async fn readyz(State(services): State<Services>) -> Response {
+/// The body of `/readyz`. A worker that is paused is ready: it is what its operator wants it to be.
+#[derive(Serialize)]
+struct Body {
+    #[serde(flatten)]
+    services: Readiness,
+    #[serde(flatten)]
+    orders: Orders,
+}
+
+async fn readyz(State((services, control)): State<(Services, Control)>) -> Response {
     let readiness = services.readiness();
     let status = if readiness.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    (status, Json(readiness)).into_response()
+    (status, Json(Body { services: readiness, orders: control.now() })).into_response()
 }
 
 /// Asks the database now and then, until `stop`: a worker without work, or one that waits for the database to come back,

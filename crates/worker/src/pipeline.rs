@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use fetchline_queue::{Broker, Tier};
+use fetchline_queue::{Broker, Role, Tier};
 use fetchline_store::Store;
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -16,11 +16,13 @@ use crate::claim::Claims;
 use crate::commit::{Commit, Commits};
 use crate::config::{RobotsPolicy, WorkConfig};
 use crate::consume::Consume;
+use crate::control::Control;
 use crate::extract::Extract;
 use crate::fetch::Fetcher;
 use crate::host::Hosts;
 use crate::isolate::Isolate;
 use crate::judge::Policy;
+use crate::permits::Permits;
 use crate::recognise::Recognise;
 use crate::resolver::Resolver;
 use crate::robots::Robots;
@@ -91,8 +93,10 @@ pub async fn run(config: WorkConfig, deps: Deps, stop: Stop) -> Result<Summary, 
     let resolver = Resolver::from_system().map_err(|error| Error::Resolver(error.to_string()))?;
     let policy = Policy { delays: tiers.clone(), max_attempts: config.max_attempts };
     let services = Services::new();
+    let control = Control::new(config.concurrency);
+    let prefetch = Box::new(config.prefetch_by_concurrency());
     let turns = Arc::new(Turns {
-        permits: Arc::new(Semaphore::new(config.concurrency)),
+        permits: Permits::new(config.concurrency),
         hosts: Arc::new(Hosts::new(config.per_host)),
         limits: Arc::default(),
         store: store.clone(),
@@ -111,7 +115,7 @@ pub async fn run(config: WorkConfig, deps: Deps, stop: Stop) -> Result<Summary, 
         let listener = health::bind(address).await.map_err(|error| Error::Listen(address, error))?;
         let address = listener.local_addr().map_err(|error| Error::Listen(address, error))?;
         info!(%address, "health is served");
-        tokio::spawn(health::serve(listener, services.clone(), side_end.clone()));
+        tokio::spawn(health::serve(listener, services.clone(), control.clone(), side_end.clone()));
     }
     if !schema_is_there(&store, &services, &stop).await? {
         return Ok(Tally::new().summary());
@@ -146,6 +150,11 @@ pub async fn run(config: WorkConfig, deps: Deps, stop: Stop) -> Result<Summary, 
         let (limits, store, end) = (turns.limits.clone(), store.clone(), side_end.clone());
         async move { limits.follow(&store, known, end).await }
     });
+    tokio::spawn(control.clone().listen(broker.clone().with_role(Role::Control), pod.clone(), side_end.clone()));
+    tokio::spawn({
+        let (turns, control) = (turns.clone(), control.clone());
+        async move { turns.follow(control).await }
+    });
     let cancelled = Arc::new(Cancelled::default());
     tokio::select! {
         () = cancelled.begin(&store) => {}
@@ -158,6 +167,7 @@ pub async fn run(config: WorkConfig, deps: Deps, stop: Stop) -> Result<Summary, 
     let stage = Stage {
         turns,
         cancelled,
+        control: control.clone(),
         fetcher,
         extract: Extract::new(config.store_body, config.rules, pod.clone()),
         policy,
@@ -184,7 +194,8 @@ pub async fn run(config: WorkConfig, deps: Deps, stop: Stop) -> Result<Summary, 
     let consume = Consume {
         broker,
         pod,
-        prefetch: u16::try_from(config.prefetch).unwrap_or(u16::MAX),
+        prefetch,
+        control,
         hold: config.hold,
         claims: Claims::default(),
         admission: admission.clone(),

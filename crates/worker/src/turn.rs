@@ -9,20 +9,22 @@ use std::time::Duration;
 
 use fetchline_queue::Address;
 use fetchline_store::{Reserved, Store};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::backoff::Backoff;
+use crate::control::Control;
 use crate::failure::chain;
 use crate::host::{Host, Hosts, Visit, Waiting};
 use crate::limits::{Limit, Limits};
 use crate::pace::Pace;
+use crate::permits::Permits;
 use crate::services::Services;
 
 /// Gives turns.
 pub(crate) struct Turns {
-    pub(crate) permits: Arc<Semaphore>,
+    pub(crate) permits: Permits,
     pub(crate) hosts: Arc<Hosts>,
     pub(crate) limits: Arc<Limits>,
     pub(crate) store: Arc<Store>,
@@ -53,6 +55,15 @@ pub(crate) struct Turn {
 }
 
 impl Turns {
+    /// Keeps to the concurrency that operators want.
+    pub(crate) async fn follow(&self, control: Control) {
+        let mut orders = control.now();
+        loop {
+            self.permits.resize(orders.concurrency);
+            orders = control.changed_from(orders).await;
+        }
+    }
+
     /// From now on nobody gets a turn.
     pub(crate) fn close(&self) {
         self.permits.close();
@@ -116,7 +127,7 @@ impl Turns {
 
     /// One of the worker's permits. While the database is away nothing is begun: the result could only be held.
     async fn permit(&self) -> Result<OwnedSemaphorePermit, NoTurn> {
-        let permit = self.permits.clone().acquire_owned().await.map_err(|_| NoTurn::GiveBack)?;
+        let permit = self.permits.take().await.map_err(|_| NoTurn::GiveBack)?;
         self.database().await?;
         Ok(permit)
     }
@@ -282,7 +293,7 @@ pub(crate) mod tests {
         let services = Services::new();
         services.database_answers();
         Arc::new(Turns {
-            permits: Arc::new(Semaphore::new(concurrency)),
+            permits: Permits::new(concurrency),
             hosts: Arc::new(Hosts::new(per_host)),
             limits: Arc::new(Limits::default()),
             store: Arc::new(Store::open(config).unwrap()),

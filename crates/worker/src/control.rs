@@ -1,0 +1,167 @@
+//! What operators have told all workers: read from the control stream, whose newest words count.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use fetchline_queue::control::{Word, Words};
+use fetchline_queue::{Broker, Error};
+use serde::Serialize;
+use tokio::sync::watch;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use crate::backoff::Backoff;
+use crate::failure::chain;
+
+/// When nothing has come for so long, the stream was read to its end.
+const QUIET: Duration = Duration::from_millis(250);
+
+/// What holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct Orders {
+    /// Whether no messages are taken.
+    pub(crate) paused: bool,
+    /// Fetches at once.
+    pub(crate) concurrency: usize,
+}
+
+impl Orders {
+    fn after(self, word: Word) -> Self {
+        match word {
+            Word::Pause => Self { paused: true, ..self },
+            Word::Resume => Self { paused: false, ..self },
+            Word::Concurrency(concurrency) => Self { concurrency, ..self },
+        }
+    }
+}
+
+/// What holds, as every stage sees it; cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Control {
+    orders: Arc<watch::Sender<Orders>>,
+    heard: Arc<watch::Sender<bool>>,
+    /// Where nothing was said.
+    own: Orders,
+}
+
+impl Control {
+    /// `concurrency` is that of the configuration.
+    pub(crate) fn new(concurrency: usize) -> Self {
+        let own = Orders { paused: false, concurrency };
+        Self { orders: Arc::new(watch::Sender::new(own)), heard: Arc::default(), own }
+    }
+
+    /// What holds now.
+    pub(crate) fn now(&self) -> Orders {
+        *self.orders.borrow()
+    }
+
+    /// Waits until it is known what was said before this worker began.
+    pub(crate) async fn heard(&self) {
+        // The senders live as long as this does.
+        _ = self.heard.subscribe().wait_for(|heard| *heard).await;
+    }
+
+    /// Waits until something else holds.
+    pub(crate) async fn changed_from(&self, orders: Orders) -> Orders {
+        match self.orders.subscribe().wait_for(|now| *now != orders).await {
+            Ok(now) => *now,
+            Err(_) => orders,
+        }
+    }
+
+    /// Waits until the worker is paused.
+    pub(crate) async fn paused(&self) {
+        _ = self.orders.subscribe().wait_for(|now| now.paused).await;
+    }
+
+    /// Listens until `stop`. While the stream cannot be read, what was heard last holds.
+    pub(crate) async fn listen(self, broker: Broker, pod: Arc<str>, stop: CancellationToken) {
+        tokio::select! {
+            () = self.listen_on(broker, &pod) => {}
+            () = stop.cancelled() => {}
+        }
+    }
+
+    async fn listen_on(&self, broker: Broker, pod: &str) {
+        let mut backoff = Backoff::default();
+        let mut said = false;
+        loop {
+            match self.once_through(&broker, pod, &mut backoff).await {
+                Ok(()) => said = false,
+                // The broker answers, and does not let us: no reason not to work.
+                Err(error) if error.is_answer() => {
+                    if !std::mem::replace(&mut said, true) {
+                        warn!(
+                            cause = chain(&error),
+                            "what operators tell workers cannot be read; tried again now and then"
+                        );
+                    }
+                    self.heard.send_replace(true);
+                }
+                // Consuming tells of a broker that is away.
+                Err(_) => {}
+            }
+            tokio::time::sleep(backoff.next_pause()).await;
+        }
+    }
+
+    /// Reads the stream from its beginning, until the connection is lost.
+    async fn once_through(&self, broker: &Broker, pod: &str, backoff: &mut Backoff) -> Result<(), Error> {
+        let connection = broker.connect().await?;
+        let mut words = Words::listen(&connection, broker.topology(), pod).await?;
+        backoff.reset();
+        let mut orders = self.own;
+        let mut caught_up = false;
+        loop {
+            let next = match caught_up {
+                true => words.next().await,
+                false => match timeout(QUIET, words.next()).await {
+                    Ok(next) => next,
+                    Err(_) => {
+                        caught_up = true;
+                        self.take(orders);
+                        self.heard.send_replace(true);
+                        continue;
+                    }
+                },
+            };
+            match next {
+                Some(Ok(word)) => orders = orders.after(word),
+                // What was wrong before this worker began was told by others.
+                Some(Err(wrong)) if caught_up => warn!(%wrong, "a message in the control stream is ignored"),
+                Some(Err(_)) => {}
+                None => return Ok(()),
+            }
+            if caught_up {
+                self.take(orders);
+            }
+        }
+    }
+
+    fn take(&self, orders: Orders) {
+        let changed = self.orders.send_if_modified(|now| std::mem::replace(now, orders) != orders);
+        if changed {
+            info!(
+                paused = orders.paused,
+                concurrency = orders.concurrency,
+                "an operator has told the workers what to do"
+            );
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_newest_word_of_each_kind_counts() {
+        let own = Orders { paused: false, concurrency: 100 };
+        let after = |words: &[Word]| words.iter().fold(own, |orders, word| orders.after(*word));
+        assert_eq!(after(&[Word::Pause, Word::Resume]), own);
+        let told = after(&[Word::Concurrency(5), Word::Resume, Word::Pause, Word::Concurrency(7)]);
+        assert_eq!(told, Orders { paused: true, concurrency: 7 });
+    }
+}
