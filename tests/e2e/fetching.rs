@@ -184,12 +184,7 @@ async fn all_bodies_are_stored_when_they_are_asked_for() -> anyhow::Result<()> {
 async fn health_tells_whether_the_worker_is_ready() -> anyhow::Result<()> {
     let world = World::new().await?;
     let mut worker = world.worker(&[])?;
-    let log = worker.logs("consuming").await?;
-    let address = log
-        .lines()
-        .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
-        .find_map(|line| Some(line.get("address")?.as_str()?.to_owned()));
-    let address = address.unwrap_or_default();
+    let address = worker.health().await?;
     let look = async || Ok(reqwest::get(format!("http://{address}/readyz")).await?.status().as_u16());
     fetchline_tests::wait::until("readiness", look, |status| *status == 200).await?;
     assert_eq!(reqwest::get(format!("http://{address}/livez")).await?.status(), 200);

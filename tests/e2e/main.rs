@@ -4,6 +4,7 @@
 mod bounds;
 mod checkpoints;
 mod commits;
+mod control;
 mod crashes;
 mod dead_letters;
 mod drains;

@@ -152,10 +152,7 @@ impl Fleet {
 
     /// Whether one worker says that it reaches a service.
     pub async fn reaches(&mut self, number: usize, link: Link) -> anyhow::Result<bool> {
-        let log = self.crew[number].process.logs("health is served").await?;
-        let address = log.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
-        let address = address.filter_map(|line| Some(line.get("address")?.as_str()?.to_owned()).or(None)).next();
-        let url = format!("http://{}/readyz", address.context("the log names no address")?);
+        let url = format!("http://{}/readyz", self.crew[number].process.health().await?);
         let ready: serde_json::Value = serde_json::from_str(&reqwest::get(url).await?.text().await?)?;
         let service = match link {
             Link::Broker => "broker",

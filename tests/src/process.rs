@@ -90,6 +90,13 @@ impl Running {
         wait::until(&format!("{text:?} in the log"), look, |log| log.contains(text)).await
     }
 
+    /// Where a worker, whose log is JSON, serves its health.
+    pub async fn health(&mut self) -> anyhow::Result<String> {
+        let log = self.logs("health is served").await?;
+        let mut lines = log.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+        lines.find_map(|line| Some(line.get("address")?.as_str()?.to_owned())).context("the log names no address")
+    }
+
     /// How it ended, if it has.
     pub fn ended(&mut self) -> anyhow::Result<Option<ExitStatus>> {
         Ok(self.child.try_wait()?)

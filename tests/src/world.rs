@@ -279,7 +279,9 @@ impl Drop for World {
                 let amqp = Connection::connect(&services.amqp_url, ConnectionProperties::default()).await?;
                 let channel = amqp.create_channel().await?;
                 let topology = Topology::new(&prefix);
-                for key in [Topology::RUNS, Topology::URLS, Topology::DEAD].into_iter().chain(RETRY_KEYS) {
+                for key in
+                    [Topology::RUNS, Topology::URLS, Topology::DEAD, Topology::CONTROL].into_iter().chain(RETRY_KEYS)
+                {
                     channel.queue_delete(topology.queue(key).into(), QueueDeleteOptions::default()).await?;
                 }
                 channel.exchange_delete(prefix.as_str().into(), ExchangeDeleteOptions::default()).await?;

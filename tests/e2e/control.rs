@@ -1,0 +1,116 @@
+//! What operators tell all workers, through the console or by a command.
+
+use std::time::Duration;
+
+use anyhow::Context;
+use fetchline_tests::process::Running;
+use fetchline_tests::wait;
+use fetchline_tests::world::World;
+use serde_json::{Value, json};
+
+/// Publishes a message as the console does, by the management API, to a queue by its name.
+async fn type_into(world: &World, queue: &str, text: &str) -> anyhow::Result<()> {
+    let management_url = world.management_url.as_deref().context("MANAGEMENT_URL names no management API")?;
+    let broker: reqwest::Url = world.amqp_url.parse()?;
+    let url = format!("{management_url}/api/exchanges/%2f/amq.default/publish");
+    let message = json!({
+        "properties": {}, "routing_key": format!("{}.{queue}", world.prefix), "payload": text, "payload_encoding": "string",
+    });
+    let answer = reqwest::Client::new()
+        .post(url)
+        .basic_auth(broker.username(), broker.password())
+        .body(message.to_string())
+        .send()
+        .await?;
+    let routed: Value = serde_json::from_slice(&answer.error_for_status()?.bytes().await?)?;
+    anyhow::ensure!(routed["routed"] == true, "no queue took it: {routed}");
+    Ok(())
+}
+
+/// The body of a worker's `/readyz`.
+async fn readyz(worker: &mut Running) -> anyhow::Result<Value> {
+    let address = worker.health().await?;
+    let answer = reqwest::get(format!("http://{address}/readyz")).await?;
+    Ok(serde_json::from_slice(&answer.bytes().await?)?)
+}
+
+async fn held(world: &World) -> anyhow::Result<Option<u64>> {
+    let management_url = world.management_url.as_deref().context("MANAGEMENT_URL names no management API")?;
+    let status = world.run(&["status", "--json", "--management-url", management_url], "").await?.json()?;
+    let urls = status["queues"].as_array().and_then(|queues| {
+        queues.iter().find(|queue| queue["name"].as_str().is_some_and(|name| name.ends_with(".urls")))
+    });
+    Ok(urls.and_then(|queue| queue["unacked"].as_u64()))
+}
+
+#[tokio::test]
+async fn a_pause_typed_into_the_console_stops_new_requests_and_loses_nothing() -> anyhow::Result<()> {
+    let world = World::alone().await?;
+    let urls: Vec<String> = (0..400).map(|id| world.shop.url(&format!("/slow/100/{id}"))).collect();
+    let mut worker = world.worker(&["--concurrency", "10"])?;
+    let second = world.worker(&["--concurrency", "10"])?;
+    world.produce("paused", &urls).await?;
+    let visits = async || Ok(world.shop.visits().total());
+    wait::until("some pages", visits, |visits| *visits > 30).await?;
+
+    type_into(&world, "control", "pause").await?;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let then = world.shop.visits().total();
+    assert!(then < 400, "the pause came too late to tell anything: {then}");
+    wait::until("nothing is held unacked", async || held(&world).await, |held| *held == Some(0)).await?;
+    assert_eq!(world.shop.visits().total(), then, "requests were begun a second after the pause");
+    assert_eq!(world.rows().await? as u64, then, "what was fetched is not committed");
+    assert_eq!(u64::from(world.ready("urls").await?), 400 - then, "the rest is not back in the queue");
+    let body = readyz(&mut worker).await?;
+    assert_eq!((&body["ready"], &body["paused"]), (&true.into(), &true.into()), "{body}");
+
+    // One that starts later takes nothing either.
+    let mut third = world.worker(&[])?;
+    third.logs("nothing is taken until").await?;
+    assert_eq!(world.shop.visits().total(), then);
+
+    type_into(&world, "control", " Resume\n").await?;
+    let rows = async || world.rows().await;
+    wait::until("every row", rows, |rows| *rows == 400).await?;
+    assert_eq!(world.shop.visits().total(), 400, "nothing was fetched twice");
+    for worker in [worker, second, third] {
+        assert_eq!(worker.terminate().await?.code, Some(0));
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_newest_word_counts_also_for_a_worker_that_comes_later() -> anyhow::Result<()> {
+    let world = World::new().await?;
+    for word in [&["pause"][..], &["concurrency", "3"], &["resume"]] {
+        let told = world.run(&[&["control"], word].concat(), "").await?;
+        assert_eq!(told.code, Some(0), "{told:?}");
+    }
+    type_into(&world, "control", "faster, please").await?;
+    let mut worker = world.worker(&["--concurrency", "50"])?;
+    let body = async |worker: &mut Running| {
+        let body = readyz(worker).await?;
+        Ok::<_, anyhow::Error>((body["paused"].as_bool(), body["concurrency"].as_u64()))
+    };
+    wait::until("what was said before", async || body(&mut worker).await, |body| *body == (Some(false), Some(3)))
+        .await?;
+    let urls: Vec<String> = (0..60).map(|id| world.shop.url(&format!("/slow/500/{id}"))).collect();
+    world.produce("slow", &urls).await?;
+    let rows = async || world.rows().await;
+    let busiest = || world.shop.visits().seconds("127.0.0.1").into_iter().max();
+    wait::until("some rows", rows, |rows| *rows >= 9).await?;
+    // Three at once, of half a second each.
+    assert!(busiest() <= Some(9), "{:?}", busiest());
+
+    type_into(&world, "control", "stop").await?;
+    let log = worker.logs("is ignored").await?;
+    assert!(!log.contains("faster"), "what was wrong before it began was told by others");
+    let told = world.run(&["control", "concurrency", "20"], "").await?;
+    assert_eq!(told.code, Some(0), "{told:?}");
+    wait::until("every row", rows, |rows| *rows == 60).await?;
+    assert!(busiest() >= Some(15), "{:?}", busiest());
+    let wrong = world.run(&["control", "concurrency", "0"], "").await?;
+    assert_eq!(wrong.code, Some(2), "{wrong:?}");
+    assert_eq!(worker.terminate().await?.code, Some(0));
+    Ok(())
+}
