@@ -15,6 +15,7 @@ mod items;
 mod messages;
 mod migrations;
 mod outages;
+mod permissions;
 mod producing;
 mod redirects;
 mod retries;

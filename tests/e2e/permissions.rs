@@ -1,0 +1,166 @@
+//! The broker as `deploy/rabbitmq/definitions.json` sets it up: its topology is the program's, and its users may do what they
+//! have to, and no more.
+
+use anyhow::Context;
+use fetchline_tests::process::Ended;
+use fetchline_tests::services::project;
+use fetchline_tests::wait;
+use fetchline_tests::world::World;
+use serde_json::{Value, json};
+
+const PASSWORD: &str = "not-a-secret-here";
+
+/// A virtual host of its own with what the definitions say; it is removed in the end.
+struct Defined<'a> {
+    world: &'a World,
+    api: String,
+    vhost: String,
+}
+
+impl<'a> Defined<'a> {
+    /// `None` where the services have no management API.
+    async fn new(world: &'a World) -> anyhow::Result<Option<Self>> {
+        let Some(management_url) = &world.management_url else {
+            eprintln!("these services have no management API that is known: MANAGEMENT_URL names it");
+            return Ok(None);
+        };
+        let defined = Self { world, api: format!("{management_url}/api"), vhost: world.prefix.clone() };
+        // Users belong to the broker as a whole, so these have names of their own as well.
+        let text = std::fs::read_to_string(project().join("deploy/rabbitmq/definitions.json"))?;
+        let mut definitions: Value = serde_json::from_str(&text)?;
+        let named = |name: &Value| json!(format!("{}-{}", world.prefix, name.as_str().unwrap_or_default()));
+        for (_, list) in definitions.as_object_mut().context("no object")? {
+            for item in list.as_array_mut().context("no list")? {
+                if item.get("vhost").is_some() {
+                    item["vhost"] = json!(defined.vhost);
+                }
+                if item.get("password").is_some() {
+                    anyhow::ensure!(item["password"].as_str().is_some_and(|word| word.starts_with("${")), "a password");
+                    (item["password"], item["name"]) = (json!(PASSWORD), named(&item["name"]));
+                }
+                if item.get("user").is_some() {
+                    item["user"] = named(&item["user"]);
+                }
+            }
+        }
+        definitions["vhosts"][0]["name"] = json!(defined.vhost);
+        defined.call(reqwest::Method::POST, "definitions", Some(definitions)).await?;
+        Ok(Some(defined))
+    }
+
+    async fn call(&self, method: reqwest::Method, path: &str, body: Option<Value>) -> anyhow::Result<Value> {
+        let broker: reqwest::Url = self.world.amqp_url.parse()?;
+        let mut request = reqwest::Client::new()
+            .request(method, format!("{}/{path}", self.api))
+            .basic_auth(broker.username(), broker.password())
+            .header("content-type", "application/json");
+        if let Some(body) = body {
+            request = request.body(body.to_string());
+        }
+        let answer = request.send().await?;
+        let (status, text) = (answer.status(), answer.text().await?);
+        anyhow::ensure!(status.is_success(), "{path}: {status} {text}");
+        Ok(serde_json::from_str(&text).unwrap_or_default())
+    }
+
+    /// The broker as this user sees it.
+    fn amqp_url(&self, user: &str) -> anyhow::Result<String> {
+        let mut url: reqwest::Url = self.world.amqp_url.parse()?;
+        let named = url.set_username(&format!("{}-{user}", self.world.prefix));
+        anyhow::ensure!(named.and(url.set_password(Some(PASSWORD))).is_ok(), "the URL names no host");
+        url.set_path(&format!("/{}", self.vhost));
+        Ok(url.to_string())
+    }
+
+    /// Runs a command as this user.
+    async fn run_as(&self, user: &str, arguments: &[&str], input: &str) -> anyhow::Result<Ended> {
+        let url = self.amqp_url(user)?;
+        self.world.run(&[&["--amqp-url", &url, "--prefix", "fetchline"], arguments].concat(), input).await
+    }
+
+    /// Exchanges, queues and bindings of a virtual host, as far as they are declared.
+    async fn topology(&self, vhost: &str) -> anyhow::Result<Vec<String>> {
+        let mut all = Vec::new();
+        for (kind, fields) in [
+            ("exchanges", &["name", "type", "durable", "auto_delete", "arguments"][..]),
+            ("queues", &["name", "durable", "auto_delete", "arguments"]),
+            ("bindings", &["source", "destination", "routing_key", "arguments"]),
+        ] {
+            let items = self.call(reqwest::Method::GET, &format!("{kind}/{vhost}"), None).await?;
+            for item in items.as_array().context("no list")? {
+                if item.to_string().contains("fetchline") {
+                    let told: Vec<String> = fields.iter().map(|field| item[*field].to_string()).collect();
+                    all.push(format!("{kind} {}", told.join(" ")));
+                }
+            }
+        }
+        all.sort();
+        Ok(all)
+    }
+
+    async fn remove(self) -> anyhow::Result<()> {
+        for user in ["producer", "worker", "operator"] {
+            let user = format!("{}-fetchline-{user}", self.world.prefix);
+            self.call(reqwest::Method::DELETE, &format!("users/{user}"), None).await?;
+        }
+        self.call(reqwest::Method::DELETE, &format!("vhosts/{}", self.vhost), None).await?;
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn the_definitions_hold_what_the_program_declares() -> anyhow::Result<()> {
+    let world = World::new().await?;
+    let Some(defined) = Defined::new(&world).await? else { return Ok(()) };
+    let imported = defined.topology(&defined.vhost).await?;
+    // The program declares everything in an empty virtual host.
+    let empty = format!("{}-empty", world.prefix);
+    defined.call(reqwest::Method::PUT, &format!("vhosts/{empty}"), None).await?;
+    let broker: reqwest::Url = world.amqp_url.parse()?;
+    let rights = json!({ "configure": ".*", "write": ".*", "read": ".*" });
+    defined.call(reqwest::Method::PUT, &format!("permissions/{empty}/{}", broker.username()), Some(rights)).await?;
+    let mut url = broker;
+    url.set_path(&format!("/{empty}"));
+    let worker = world.worker_on(url.as_str(), &["--prefix", "fetchline"])?;
+    let declared = async || defined.topology(&empty).await;
+    let declared = wait::until("the same topology", declared, |declared| declared.len() == imported.len()).await;
+    worker.terminate().await?;
+    defined.call(reqwest::Method::DELETE, &format!("vhosts/{empty}"), None).await?;
+    defined.remove().await?;
+    assert_eq!(declared?, imported);
+    Ok(())
+}
+
+#[tokio::test]
+async fn each_user_may_do_what_it_has_to_and_no_more() -> anyhow::Result<()> {
+    let world = World::new().await?;
+    let Some(defined) = Defined::new(&world).await? else { return Ok(()) };
+    let urls =
+        [world.pages(30), vec![world.shop.url("/status/500/1"), world.shop.url("/flaky/1/1")]].concat().join("\n");
+    let worker_url = defined.amqp_url("fetchline-worker")?;
+    let worker =
+        world.worker_on(&worker_url, &["--prefix", "fetchline", "--max-attempts", "2", "--retry-delays", "10s"])?;
+    let produced = defined.run_as("fetchline-producer", &["produce", "--run", "least"], &urls).await?;
+    assert_eq!(produced.code, Some(0), "{produced:?}");
+    let waited = world.run(&["status", "--run", "least", "--wait", "--for", "1m"], "").await?;
+    assert_eq!(waited.code, Some(3), "{waited:?}");
+    // One is given up: it went through a retry queue, and to the dead letters.
+    let dead = defined.run_as("fetchline-operator", &["dead", "list", "--json"], "").await?;
+    assert_eq!(dead.json()?["matched"], 1, "{dead:?}");
+    for told in [&["control", "pause"][..], &["control", "resume"], &["status"], &["dead", "replay"]] {
+        let ended = defined.run_as("fetchline-operator", told, "").await?;
+        assert_eq!(ended.code, Some(0), "{told:?} {ended:?}");
+    }
+    // A producer can neither consume, nor look into queues, nor tell workers anything.
+    for forbidden in [&["control", "pause"][..], &["dead", "list"], &["dead", "purge"]] {
+        let ended = defined.run_as("fetchline-producer", forbidden, "").await?;
+        assert_ne!(ended.code, Some(0), "{forbidden:?} {ended:?}");
+    }
+    let control = defined.run_as("fetchline-worker", &["control", "pause"], "").await?;
+    assert!(control.code == Some(1) && control.stderr.contains("refused"), "{control:?}");
+    assert_eq!(worker.terminate().await?.code, Some(0));
+    let mut consumer = world.worker_on(&defined.amqp_url("fetchline-producer")?, &["--prefix", "fetchline"])?;
+    consumer.logs("not consuming").await?;
+    consumer.kill().await?;
+    defined.remove().await
+}
