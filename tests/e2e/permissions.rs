@@ -147,14 +147,14 @@ async fn each_user_may_do_what_it_has_to_and_no_more() -> anyhow::Result<()> {
     // One is given up: it went through a retry queue, and to the dead letters.
     let dead = defined.run_as("fetchline-operator", &["dead", "list", "--json"], "").await?;
     assert_eq!(dead.json()?["matched"], 1, "{dead:?}");
-    for told in [&["control", "pause"][..], &["control", "resume"], &["status"], &["dead", "replay"]] {
-        let ended = defined.run_as("fetchline-operator", told, "").await?;
-        assert_eq!(ended.code, Some(0), "{told:?} {ended:?}");
-    }
     // A producer can neither consume, nor look into queues, nor tell workers anything.
     for forbidden in [&["control", "pause"][..], &["dead", "list"], &["dead", "purge"]] {
         let ended = defined.run_as("fetchline-producer", forbidden, "").await?;
         assert_ne!(ended.code, Some(0), "{forbidden:?} {ended:?}");
+    }
+    for told in [&["control", "pause"][..], &["control", "resume"], &["status"], &["dead", "replay"]] {
+        let ended = defined.run_as("fetchline-operator", told, "").await?;
+        assert_eq!(ended.code, Some(0), "{told:?} {ended:?}");
     }
     let control = defined.run_as("fetchline-worker", &["control", "pause"], "").await?;
     assert!(control.code == Some(1) && control.stderr.contains("refused"), "{control:?}");
