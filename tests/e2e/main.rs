@@ -13,6 +13,7 @@ mod guard;
 mod hosts;
 mod items;
 mod messages;
+mod metrics;
 mod migrations;
 mod outages;
 mod permissions;

@@ -118,6 +118,11 @@ impl Store {
         packet.saturating_sub(PACKET_RESERVE).max(packet / 2)
     }
 
+    /// How many connections are in use, and how many there may be.
+    pub fn connections(&self) -> (usize, usize) {
+        (self.lent.load(Ordering::Relaxed), self.config.pool as usize)
+    }
+
     /// Whether every connection is in use: those who use them will see how the database is.
     pub fn is_busy(&self) -> bool {
         self.lent.load(Ordering::Relaxed) >= self.config.pool as usize

@@ -21,6 +21,7 @@ use crate::fetch::Fetcher;
 use crate::hand_over::HandOver;
 use crate::job::{Done, Finished, Job};
 use crate::judge::{self, Judgement, Policy};
+use crate::meters::Meters;
 use crate::settle::Settle;
 use crate::summary::Tally;
 use crate::turn::{NoTurn, Turn, Turns};
@@ -43,6 +44,7 @@ pub(crate) struct Stage {
     pub(crate) hand_over: HandOver,
     pub(crate) settle: Settle,
     pub(crate) tally: Arc<Tally>,
+    pub(crate) meters: Arc<Meters>,
     /// When this is cancelled, fetches end where they are: their messages come back.
     pub(crate) grace_over: CancellationToken,
 }
@@ -115,13 +117,15 @@ impl Stage {
 
     async fn work(&self, job: Job, mut turn: Turn) {
         let started = Instant::now();
+        let in_flight = self.meters.fetch();
         let answer = self.fetcher.fetch(&job.task.order, &mut turn).await;
-        drop(turn);
+        drop((turn, in_flight));
         let took = Took::until_now(started.elapsed());
         let mut answer = match answer {
             Ok(answer) => answer,
             Err(no_turn) => return self.put_off(job, no_turn),
         };
+        self.meters.fetched(took.elapsed, answer.body.as_ref().map_or(0, Vec::len));
         let judgement = self.policy.judge(&job.task, &answer);
         if answer.outcome != Outcome::Ok {
             self.tell(&job.task, &answer, judgement);
@@ -133,6 +137,7 @@ impl Stage {
             }
             Judgement::Retry(tier) => {
                 self.tally.retried();
+                self.meters.retried(tier);
                 self.hand_over.retry(job.original, tier, job.task.attempt + 1, job.claim);
             }
             Judgement::PutOff => self.put_off(job, NoTurn::Later(Duration::ZERO)),
@@ -157,6 +162,7 @@ impl Stage {
             "the host has no slot for a while; the task waits for it in a delay queue"
         );
         self.tally.parked();
+        self.meters.parked();
         self.hand_over.park(&task, original, tier, claim);
     }
 

@@ -73,7 +73,8 @@ mod tests {
         let extract = Extract::new(StoreBody::All, Arc::default(), "pod".into());
         let read = extract.read(&task, &mut answer).await;
         let row = extract.row(&task, answer, read, Took::until_now(Duration::ZERO));
-        let claim = Claims::default().without_task(Receipt { channel: 1, tag: 1 });
+        let claim =
+            Claims::default().without_task(Receipt { channel: 1, tag: 1, delivered: std::time::Instant::now() });
         let original = Original { properties: BasicProperties::default(), body: Vec::new() };
         let fetched = Some((Outcome::Ok, Duration::ZERO));
         let finished =

@@ -28,6 +28,9 @@ pub(crate) struct Budget(Arc<Shares>);
 
 #[derive(Debug)]
 struct Shares {
+    /// Bytes in all, and those of them that are the pool.
+    total: usize,
+    pool: usize,
     /// Bytes of the pool that nobody has.
     free: AtomicUsize,
     /// Bytes of the pool that only small rooms may take.
@@ -56,6 +59,8 @@ impl Budget {
     pub(crate) fn new(total: usize, reserve: usize) -> Self {
         let pool = total.saturating_sub(reserve);
         Self(Arc::new(Shares {
+            total,
+            pool,
             free: AtomicUsize::new(pool),
             for_small: pool / 8,
             wanted: AtomicUsize::new(usize::MAX),
@@ -63,6 +68,13 @@ impl Budget {
             reserve: Arc::new(Semaphore::new(1)),
             told: Mutex::default(),
         }))
+    }
+
+    /// How many bytes are lent, and how many there are. The reserve is lent as a whole.
+    pub(crate) fn used(&self) -> (usize, usize) {
+        let Shares { total, pool, free, reserve, .. } = &*self.0;
+        let reserved = if reserve.available_permits() == 0 { total - pool } else { 0 };
+        (pool.saturating_sub(free.load(SeqCst)) + reserved, *total)
     }
 
     /// An empty room.

@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use fetchline_queue::{Key, Task};
 use time::OffsetDateTime;
@@ -20,6 +21,7 @@ pub(crate) struct Receipt {
     /// The number of the session that it came in.
     pub(crate) channel: u64,
     pub(crate) tag: u64,
+    pub(crate) delivered: Instant,
 }
 
 /// One try of a task. Only a message of the same try is a copy: a retry, a replay, or one that was put off *replaces* the message that it came
@@ -147,7 +149,7 @@ mod tests {
     use super::*;
 
     fn receipt(channel: u64, tag: u64) -> Receipt {
-        Receipt { channel, tag }
+        Receipt { channel, tag, delivered: Instant::now() }
     }
 
     fn task(path: &str) -> Task {

@@ -16,6 +16,7 @@ use crate::backoff::Backoff;
 use crate::failure::chain;
 use crate::hand_over::HandOver;
 use crate::job::Finished;
+use crate::meters::Meters;
 use crate::services::Services;
 use crate::settle::Settle;
 use crate::summary::Tally;
@@ -30,6 +31,7 @@ pub(crate) struct Commit {
     pub(crate) settle: Settle,
     pub(crate) hand_over: HandOver,
     pub(crate) tally: Arc<Tally>,
+    pub(crate) meters: Arc<Meters>,
     pub(crate) services: Services,
     /// How long batches are held while the database is away.
     pub(crate) hold: Duration,
@@ -70,12 +72,14 @@ impl Commits {
 
 impl Commit {
     async fn write(self, mut batch: Batch<Finished>) {
+        let (rows, began) = (batch.len(), Instant::now());
         let mut backoff = Backoff::default();
         let mut failing = None;
         loop {
             match self.store.write(batch).await {
                 Ok(written) => {
                     drop(failing);
+                    self.meters.batch(rows, began.elapsed());
                     return self.written(written);
                 }
                 Err(unwritten) => {
@@ -97,13 +101,17 @@ impl Commit {
         }
     }
 
+    fn committed(&self, rows: impl Iterator<Item = (Outcome, Duration)>) {
+        self.tally.committed(rows.inspect(|(outcome, _)| self.meters.committed(*outcome)));
+    }
+
     fn written(&self, written: Written<Finished>) {
         self.services.database_answers();
         let Written { taken, refused, items_left_out } = written;
         if let Some((items, reason)) = items_left_out {
             error!(items, reason, "the database refuses items; the rows of their fetches say so");
         }
-        self.tally.committed(taken.receipts().filter_map(|finished| finished.fetched));
+        self.committed(taken.receipts().filter_map(|finished| finished.fetched));
         let (given_up, done) = taken.partition(|finished| finished.death.is_some());
         self.settle.committed(done);
         // These rows are durable; their messages go to the dead letters before they are acked.
@@ -116,7 +124,7 @@ impl Commit {
             refused
         {
             if recorded {
-                self.tally.committed(fetched.into_iter().map(|(_, elapsed)| (Outcome::Refused, elapsed)));
+                self.committed(fetched.into_iter().map(|(_, elapsed)| (Outcome::Refused, elapsed)));
             } else {
                 error!(
                     reason,

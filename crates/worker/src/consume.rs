@@ -24,6 +24,7 @@ use crate::failure::chain;
 use crate::hand_over::HandOver;
 use crate::job::{Done, Finished, Job};
 use crate::judge::is_suspect;
+use crate::meters::Meters;
 use crate::services::Services;
 use crate::settle::{Session, Settle};
 use crate::summary::Tally;
@@ -55,6 +56,7 @@ pub(crate) struct Consume {
     pub(crate) hand_over: HandOver,
     pub(crate) settle: Settle,
     pub(crate) tally: Arc<Tally>,
+    pub(crate) meters: Arc<Meters>,
     pub(crate) services: Services,
     /// The present session, for those who look at the queues.
     pub(crate) session: watch::Sender<Option<Session>>,
@@ -112,6 +114,7 @@ impl Consume {
                 Ok(session) => {
                     backoff.reset();
                     self.services.broker_answers();
+                    self.meters.connected();
                     match lost.take() {
                         None => info!(broker = self.broker.location(), "connected"),
                         Some((since, _)) => {
@@ -262,6 +265,7 @@ impl Consume {
 
     fn take(&self, session: &Session, delivery: Delivery) {
         self.tally.begin();
+        self.meters.delivered(delivery.redelivered);
         let receipt = self.settle.receipt(session, delivery.delivery_tag);
         let redelivered = delivery.redelivered;
         let original = Original { properties: delivery.properties, body: delivery.data };

@@ -86,6 +86,11 @@ impl Fetcher {
         Ok(Self { client: client.build()?, guard, robots, timeout, read_timeout, hold, max_body, budget })
     }
 
+    /// The memory of all bodies.
+    pub(crate) fn budget(&self) -> Budget {
+        self.budget.clone()
+    }
+
     /// Sends the order and reads what comes back. A failure is an answer, too; only where a redirect leads to a host that
     /// gives no turn, there is none.
     pub(crate) async fn fetch(&self, order: &Order, turn: &mut Turn) -> Result<Answer, NoTurn> {

@@ -16,6 +16,7 @@ use tracing::{info, warn};
 use crate::backoff::Backoff;
 use crate::claim::Claim;
 use crate::failure::chain;
+use crate::meters::Meters;
 use crate::settle::Settle;
 
 /// Messages that are confirmed together.
@@ -27,6 +28,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 #[derive(Clone)]
 pub(crate) struct HandOver {
     letters: mpsc::UnboundedSender<Letter>,
+    meters: Arc<Meters>,
     worker: Arc<str>,
 }
 
@@ -50,6 +52,7 @@ impl HandOver {
 
     /// The message is given up. Its row, where there is one, has to be durable.
     pub(crate) fn dead(&self, original: Original, death: &Death, claim: Claim) {
+        self.meters.dead(death.reason);
         self.send(Draft::dead(original, death, &self.worker), claim);
     }
 
@@ -60,9 +63,15 @@ impl HandOver {
 }
 
 /// The two ends of handing over. There are never more letters under way than deliveries that are out.
-pub(crate) fn channel(worker: Arc<str>, broker: Broker, settle: Settle, hold: Duration) -> (HandOver, Publisher) {
+pub(crate) fn channel(
+    worker: Arc<str>,
+    broker: Broker,
+    settle: Settle,
+    meters: Arc<Meters>,
+    hold: Duration,
+) -> (HandOver, Publisher) {
     let (letters, inbox) = mpsc::unbounded_channel();
-    (HandOver { letters, worker }, Publisher { inbox, broker, settle, hold, link: None })
+    (HandOver { letters, meters, worker }, Publisher { inbox, broker, settle, hold, link: None })
 }
 
 /// Publishes.

@@ -1,4 +1,4 @@
-//! Whether the worker is alive and ready, over HTTP.
+//! Whether the worker is alive and ready, and what it counts, over HTTP.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use axum::extract::State;
 use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Json, Response};
 use axum::routing::get;
 use fetchline_store::Store;
@@ -13,8 +14,9 @@ use serde::Serialize;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::control::{Control, Orders};
+use crate::control::Orders;
 use crate::failure::chain;
+use crate::meters::{Meters, Sights};
 use crate::services::{Readiness, Services};
 
 /// How often the database is asked whether it takes rows.
@@ -27,13 +29,14 @@ pub(crate) async fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
     TcpListener::bind(address).await
 }
 
-/// Serves `/livez` and `/readyz` until `stop`.
-pub(crate) async fn serve(listener: TcpListener, services: Services, control: Control, stop: CancellationToken) {
+/// Serves `/livez`, `/readyz` and `/metrics` until `stop`.
+pub(crate) async fn serve(listener: TcpListener, meters: Arc<Meters>, sights: Sights, stop: CancellationToken) {
     let router = axum::Router::new()
         // Answering is the proof: the process waits out an outage, and no restart would help.
         .route("/livez", get(|| async { "alive\n" }))
         .route("/readyz", get(readyz))
-        .with_state((services, control));
+        .route("/metrics", get(metrics))
+        .with_state((meters, Arc::new(sights)));
     // An error ends this server only; the probes then tell.
     _ = axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned()).await;
 }
@@ -47,10 +50,17 @@ struct Body {
     orders: Orders,
 }
 
-async fn readyz(State((services, control)): State<(Services, Control)>) -> Response {
-    let readiness = services.readiness();
+type Told = (Arc<Meters>, Arc<Sights>);
+
+async fn readyz(State((_, sights)): State<Told>) -> Response {
+    let readiness = sights.services.readiness();
     let status = if readiness.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    (status, Json(Body { services: readiness, orders: control.now() })).into_response()
+    (status, Json(Body { services: readiness, orders: sights.control.now() })).into_response()
+}
+
+async fn metrics(State((meters, sights)): State<Told>) -> Response {
+    // The text format of Prometheus.
+    ([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], meters.render(&sights)).into_response()
 }
 
 /// Asks the database now and then, until `stop`: a worker without work, or one that waits for the database to come back,

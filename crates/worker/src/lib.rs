@@ -41,6 +41,7 @@ mod idle;
 mod job;
 mod ledger;
 mod limits;
+mod meters;
 mod pace;
 mod permits;
 mod proxy;
@@ -49,6 +50,7 @@ mod resolver;
 mod robots;
 mod services;
 mod summary;
+mod waits;
 
 pub use config::{MAX_PREFETCH, RobotsPolicy, StoreBody, WorkConfig};
 pub use pipeline::{Deps, Stop, run};

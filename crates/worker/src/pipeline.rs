@@ -22,6 +22,7 @@ use crate::fetch::Fetcher;
 use crate::host::Hosts;
 use crate::isolate::Isolate;
 use crate::judge::Policy;
+use crate::meters::{Meters, Sights};
 use crate::permits::Permits;
 use crate::recognise::Recognise;
 use crate::resolver::Resolver;
@@ -29,6 +30,7 @@ use crate::robots::Robots;
 use crate::services::Services;
 use crate::summary::{Summary, Tally};
 use crate::turn::Turns;
+use crate::waits::Waits;
 use crate::{batch, hand_over, health, idle, settle};
 
 /// How long the last writes may take when the grace is over.
@@ -97,6 +99,7 @@ pub async fn run(config: WorkConfig, deps: Deps, stop: Stop) -> Result<Summary, 
     let prefetch = Box::new(config.prefetch_by_concurrency());
     let turns = Arc::new(Turns {
         permits: Permits::new(config.concurrency),
+        waits: Waits::default(),
         hosts: Arc::new(Hosts::new(config.per_host)),
         limits: Arc::default(),
         store: store.clone(),
@@ -109,14 +112,25 @@ pub async fn run(config: WorkConfig, deps: Deps, stop: Stop) -> Result<Summary, 
     let robots = (config.robots == RobotsPolicy::Obey).then(|| Robots::new(turns.clone(), &config.user_agent));
     let fetcher = Fetcher::new(&config, Arc::new(resolver), robots);
     let fetcher = fetcher.map_err(|error| Error::Client(failure_text(error)))?;
+    let meters = Arc::new(Meters::new(&tiers));
+    let (session, present) = watch::channel(None);
     let side_end = CancellationToken::new();
     let _end_sides = side_end.clone().drop_guard();
     if let Some(address) = config.listen {
         let listener = health::bind(address).await.map_err(|error| Error::Listen(address, error))?;
         let address = listener.local_addr().map_err(|error| Error::Listen(address, error))?;
         info!(%address, "health is served");
-        tokio::spawn(health::serve(listener, services.clone(), control.clone(), side_end.clone()));
+        let sights = Sights {
+            services: services.clone(),
+            control: control.clone(),
+            turns: turns.clone(),
+            store: store.clone(),
+            budget: fetcher.budget(),
+            session: present.clone(),
+        };
+        tokio::spawn(health::serve(listener, meters.clone(), sights, side_end.clone()));
     }
+    tokio::spawn(meters.clone().keep_up(side_end.clone()));
     if !schema_is_there(&store, &services, &stop).await? {
         return Ok(Tally::new().summary());
     }
@@ -124,19 +138,20 @@ pub async fn run(config: WorkConfig, deps: Deps, stop: Stop) -> Result<Summary, 
 
     let tally = Arc::new(Tally::new());
     let grace_over = CancellationToken::new();
-    let (session, present) = watch::channel(None);
     if config.until_empty {
         tokio::spawn(idle::stop_when_empty(broker.clone(), present, services.clone(), stop.clone()));
     }
 
     // From the end of the road to its beginning: each stage is given the way to the next one.
-    let (settle, settling) = settle::channel();
-    let (hand_over, publisher) = hand_over::channel(pod.clone(), broker.clone(), settle.clone(), config.hold);
+    let (settle, settling) = settle::channel(meters.clone());
+    let (hand_over, publisher) =
+        hand_over::channel(pod.clone(), broker.clone(), settle.clone(), meters.clone(), config.hold);
     let commits = Commits::new(Commit {
         store: store.clone(),
         settle: settle.clone(),
         hand_over: hand_over.clone(),
         tally: tally.clone(),
+        meters: meters.clone(),
         services: services.clone(),
         hold: config.hold,
         grace_over: grace_over.clone(),
@@ -175,6 +190,7 @@ pub async fn run(config: WorkConfig, deps: Deps, stop: Stop) -> Result<Summary, 
         hand_over: hand_over.clone(),
         settle: settle.clone(),
         tally: tally.clone(),
+        meters: meters.clone(),
         grace_over: grace_over.clone(),
     };
     let admission = Arc::new(Admission::new(stage));
@@ -205,6 +221,7 @@ pub async fn run(config: WorkConfig, deps: Deps, stop: Stop) -> Result<Summary, 
         hand_over,
         settle,
         tally: tally.clone(),
+        meters,
         services,
         session,
         stop: stop.clone(),

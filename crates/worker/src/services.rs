@@ -116,6 +116,10 @@ impl Services {
         })
     }
 
+    pub(crate) fn broker_is_up(&self) -> bool {
+        self.0.borrow().broker.up
+    }
+
     pub(crate) fn database_is_up(&self) -> bool {
         self.0.borrow().database.up
     }

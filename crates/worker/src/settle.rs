@@ -20,6 +20,7 @@ use tracing::{debug, warn};
 use crate::claim::{Claim, Receipt};
 use crate::job::{Finished, Job};
 use crate::ledger::{Ack, Ledger};
+use crate::meters::Meters;
 
 /// How long a settled delivery may wait for a lower one that is still out, before it is acked on its own.
 const MAX_WAIT: Duration = Duration::from_secs(1);
@@ -86,7 +87,7 @@ impl Settle {
     /// The receipt of a delivery.
     pub(crate) fn receipt(&self, session: &Session, tag: u64) -> Receipt {
         session.held.fetch_add(1, Ordering::Relaxed);
-        Receipt { channel: session.number, tag }
+        Receipt { channel: session.number, tag, delivered: Instant::now() }
     }
 
     /// Rows are durable: their messages are acked.
@@ -121,14 +122,15 @@ impl Settle {
 }
 
 /// The two ends of settling. There are never more notes under way than deliveries that are out.
-pub(crate) fn channel() -> (Settle, Settling) {
+pub(crate) fn channel(meters: Arc<Meters>) -> (Settle, Settling) {
     let (notes, inbox) = mpsc::unbounded_channel();
-    (Settle { notes }, Settling { inbox, present: None })
+    (Settle { notes }, Settling { inbox, meters, present: None })
 }
 
 /// Settles what it is told to, until nobody is left who could tell.
 pub(crate) struct Settling {
     inbox: mpsc::UnboundedReceiver<Note>,
+    meters: Arc<Meters>,
     present: Option<(Session, Ledger)>,
 }
 
@@ -191,6 +193,7 @@ impl Settling {
             if let Some((session, ledger)) = &mut self.present
                 && session.number == receipt.channel
             {
+                self.meters.settled(now.saturating_duration_since(receipt.delivered));
                 ledger.settle(receipt.tag, now);
                 session.held.fetch_sub(1, Ordering::Relaxed);
             }
@@ -201,6 +204,7 @@ impl Settling {
         if let Some((session, ledger)) = &mut self.present
             && session.number == receipt.channel
         {
+            self.meters.given_back();
             ledger.give_back(receipt.tag);
             session.held.fetch_sub(1, Ordering::Relaxed);
             // Not multiple: lower tags may be with a fetch.

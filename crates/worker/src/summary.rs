@@ -9,7 +9,7 @@ use fetchline_store::Outcome;
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
-/// Counts as batches are committed.
+/// Counts as batches are committed, for the summary at the end.
 pub(crate) struct Tally(Mutex<Counts>);
 
 struct Counts {

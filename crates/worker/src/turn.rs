@@ -21,10 +21,12 @@ use crate::limits::{Limit, Limits};
 use crate::pace::Pace;
 use crate::permits::Permits;
 use crate::services::Services;
+use crate::waits::Waits;
 
 /// Gives turns.
 pub(crate) struct Turns {
     pub(crate) permits: Permits,
+    pub(crate) waits: Waits,
     pub(crate) hosts: Arc<Hosts>,
     pub(crate) limits: Arc<Limits>,
     pub(crate) store: Arc<Store>,
@@ -82,6 +84,7 @@ impl Turns {
         if let Ok(permit) = host.permits.clone().try_acquire_owned() {
             return Ok(permit);
         }
+        let _waiting = self.waits.host.one();
         let mut changes = self.limits.changes();
         let mut free = std::pin::pin!(host.permits.clone().acquire_owned());
         let mut patience_ends = Instant::now() + self.patience;
@@ -127,7 +130,9 @@ impl Turns {
 
     /// One of the worker's permits. While the database is away nothing is begun: the result could only be held.
     async fn permit(&self) -> Result<OwnedSemaphorePermit, NoTurn> {
+        let waiting = self.waits.concurrency.one();
         let permit = self.permits.take().await.map_err(|_| NoTurn::GiveBack)?;
+        drop(waiting);
         self.database().await?;
         Ok(permit)
     }
@@ -148,6 +153,7 @@ impl Turns {
     /// for a host gets so far as to hold a permit while it waits for a slot, and only when it had a slot before and no
     /// permit came in time.
     async fn paced(&self, host: &Host) -> Result<OwnedSemaphorePermit, NoTurn> {
+        let _waiting = self.waits.rate.one();
         let mut changes = self.limits.changes();
         let mut pace = host.pace.lock().await;
         let mut permit = None;
@@ -294,6 +300,7 @@ pub(crate) mod tests {
         services.database_answers();
         Arc::new(Turns {
             permits: Permits::new(concurrency),
+            waits: Waits::default(),
             hosts: Arc::new(Hosts::new(per_host)),
             limits: Arc::new(Limits::default()),
             store: Arc::new(Store::open(config).unwrap()),
