@@ -124,7 +124,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "DURATION", env = "FETCHLINE_GRACE", default_value = "35s", value_parser = args::duration)]
     grace: Duration,
 
-    /// Where /livez and /readyz are served; port 0 takes a free one, `off` serves nothing
+    /// Where /livez, /readyz and /metrics are served; port 0 takes a free one, `off` serves nothing
     #[arg(long, value_name = "ADDRESS", env = "FETCHLINE_LISTEN", default_value = "127.0.0.1:9464")]
     #[arg(value_parser = listen)]
     listen: Listen,
