@@ -47,11 +47,14 @@ pub(crate) struct Meters {
     gauges: Gauges,
 }
 
+/// How many tasks wait for something.
+type Waiting = fn(&Turns) -> usize;
+
 /// What is looked at when somebody asks.
 struct Gauges {
     in_flight: Gauge,
     held: Gauge,
-    waiting: [(Gauge, fn(&Turns) -> usize); 3],
+    waiting: [(Gauge, Waiting); 3],
     broker_up: Gauge,
     database_up: Gauge,
     paused: Gauge,
