@@ -266,6 +266,10 @@ async fn old_rows_are_pruned_and_what_is_known_of_the_others_stays_exact() -> an
     }
     let old = world.count("SELECT COUNT(*) FROM fetches WHERE fetched_at < UTC_TIMESTAMP(6) - INTERVAL 30 DAY").await?;
     assert_eq!(old, 1_211);
+    for never in ["1000000d", "1000000000d"] {
+        let never = world.run(&["runs", "prune", "--older-than", never, "--json"], "").await?;
+        assert_eq!((never.code, &never.json()?["rows"]), (Some(0), &0.into()), "{never:?}");
+    }
     let dry = world.run(&["runs", "prune", "--older-than", "30d", "--dry-run", "--json"], "").await?.json()?;
     assert_eq!((&dry["rows"], world.rows().await?), (&1_211.into(), 1_270));
     let pruned = world.run(&["runs", "prune", "--older-than", "30d", "--json"], "").await?;

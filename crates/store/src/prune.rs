@@ -42,7 +42,10 @@ impl Store {
         mut tell: impl FnMut(Pruned),
     ) -> Result<Pruned, Error> {
         let mut pruned = Pruned::default();
-        let cutoff = self.now().await? - older_than;
+        let older_than = time::Duration::try_from(older_than).unwrap_or(time::Duration::MAX);
+        // The database has no times before the year 1000, and no row is as old as that.
+        let cutoff = self.now().await?.checked_sub(older_than).filter(|cutoff| cutoff.year() >= 1000);
+        let Some(cutoff) = cutoff else { return Ok(pruned) };
         let cutoff = PrimitiveDateTime::new(cutoff.date(), cutoff.time());
         for run in self.runs_with_rows_or_parts_before(cutoff).await? {
             for outcome in self.run(&run).await?.outcomes.into_keys() {

@@ -96,11 +96,6 @@ impl Consume {
     pub(crate) async fn run(self) {
         let mut backoff = Backoff::default();
         let mut lost: Option<(Instant, String)> = None;
-        // A worker that starts while all are paused takes nothing.
-        tokio::select! {
-            () = self.control.heard() => {}
-            () = self.stop.cancelled() => return,
-        }
         for number in 1.. {
             tokio::select! {
                 () = self.services.database_up() => {}
@@ -188,6 +183,12 @@ impl Consume {
 
     /// Consumes while operators want it, and as they want it, until the session ends for another reason.
     async fn consume(&self, session: &Session) -> End {
+        // A worker that starts while all are paused takes nothing.
+        tokio::select! {
+            () = self.control.heard() => {}
+            () = self.stop.cancelled() => return End::Stopped,
+            end = lost(session) => return end,
+        }
         loop {
             let orders = self.control.now();
             let end = if orders.paused {
@@ -211,16 +212,11 @@ impl Consume {
     /// Takes nothing, while paused. What is being fetched is finished, and acked on this session.
     async fn rest(&self, session: &Session, orders: Orders) -> End {
         info!("paused: nothing is taken until `resume`");
-        let lost = async {
-            while session.channel().status().connected() {
-                tokio::time::sleep(LOOK_EVERY).await;
-            }
-        };
         tokio::select! {
             biased;
             () = self.stop.cancelled() => End::Stopped,
             _ = self.control.changed_from(orders) => End::Told,
-            () = lost => End::Lost("the connection is lost".to_owned()),
+            end = lost(session) => end,
         }
     }
 
@@ -321,6 +317,14 @@ impl Consume {
             }
         }
     }
+}
+
+/// Waits until a session that takes nothing is lost.
+async fn lost(session: &Session) -> End {
+    while session.channel().status().connected() {
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+    End::Lost("the connection is lost".to_owned())
 }
 
 /// What ended a channel, for people.
