@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use fetchline_store::{Fetch, LATEST_RUNS, Outcome, PARTS_OF_RUN, ROWS_OF_RUN, Store};
+use fetchline_store::{Fetch, LATEST_RUNS, Outcome, PARTS_OF_RUN, ROWS_OF_PRUNE, ROWS_OF_REPORT, ROWS_OF_RUN, Store};
 use fetchline_tests::rows::{fetch, store, tell, write};
 use fetchline_tests::wait;
 use fetchline_tests::world::World;
@@ -172,6 +172,18 @@ async fn asking_for_a_run_reads_none_of_its_rows() -> anyhow::Result<()> {
         for plan in sqlx::query(AssertSqlSafe(explain)).fetch_all(&world.database).await? {
             let (of, key): (String, Option<String>) = (plan.get("table"), plan.get("key"));
             assert_eq!((of.as_str(), key.as_deref()), (table, Some("PRIMARY")), "{statement}");
+        }
+    }
+    // Where rows are read, each is read once, however many pages there are.
+    for statement in [ROWS_OF_REPORT, ROWS_OF_PRUNE] {
+        let bound = ["'nightly'", "'ok'", "UNHEX('80')", "50"];
+        let statement = bound.iter().fold(statement.to_owned(), |statement, value| statement.replacen('?', value, 1));
+        let plans = sqlx::query(AssertSqlSafe(format!("EXPLAIN {statement}"))).fetch_all(&world.database).await?;
+        for plan in plans {
+            let (by, key, extra): (String, Option<String>, Option<String>) =
+                (plan.get("type"), plan.get("key"), plan.get("Extra"));
+            assert_eq!((by.as_str(), key.as_deref()), ("range", Some("fetches_by_run")), "{statement}");
+            assert!(!extra.is_some_and(|extra| extra.contains("filesort")), "{statement}");
         }
     }
     // And what the server counts itself.

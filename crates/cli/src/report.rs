@@ -1,17 +1,21 @@
 //! A run as one HTML page: nothing in it is loaded from elsewhere, and it holds no script.
 
 mod charts;
+mod numbers;
+#[cfg(test)]
+mod sample;
 
 use std::cmp::Reverse;
 
 use askama::Template;
 use fetchline_store::{FailedUrl, HostReport, Outcome, Report, Run};
-use indicatif::{HumanBytes, HumanCount};
+use reqwest::StatusCode;
 use time::OffsetDateTime;
 use time::format_description::BorrowedFormatItem;
 use time::macros::format_description;
 
-use self::charts::{Throughput, Times};
+use self::charts::{Throughput, Times, bar};
+use self::numbers::{about_ms, count, ms, percent, rate, share, size};
 use crate::runs;
 use crate::table::{or_dash, span};
 
@@ -19,8 +23,9 @@ use crate::table::{or_dash, span};
 const HOSTS: usize = 30;
 const SLOWEST: usize = 10;
 const REASONS: usize = 15;
-/// A host's fetch time is told from so many fetches on.
-const ENOUGH: u64 = 5;
+const FAILED: usize = 200;
+/// A host's fetch time is told from so many fetches on: a 95th percentile of fewer is their longest.
+const ENOUGH: u64 = 20;
 const TIME: &[BorrowedFormatItem<'_>] =
     format_description!("[day padding:none] [month repr:short] [year], [hour]:[minute]:[second]");
 const TIME_OF_DAY: &[BorrowedFormatItem<'_>] = format_description!("[hour]:[minute]:[second]");
@@ -36,12 +41,12 @@ struct Page<'a> {
     figures: Vec<Figure>,
     outcomes: Vec<Share>,
     throughput: Throughput,
-    times: Times,
-    statuses: Vec<Share>,
+    times: Option<Times>,
+    statuses: Vec<Status>,
     slowest: Vec<Slow<'a>>,
     hosts: Vec<Host<'a>>,
-    more_hosts: String,
-    reasons: Vec<Share>,
+    hosts_note: &'static str,
+    reasons: Vec<Reason<'a>>,
     failed_urls: Vec<Failed<'a>>,
     more_failed: String,
     made: String,
@@ -53,20 +58,31 @@ struct Figure {
     note: String,
 }
 
-/// A name, and how many of all it has.
+/// An outcome, and how many of all rows have it.
 struct Share {
     name: String,
     count: String,
-    /// Of 100, for a width.
     percent: f64,
-    /// The same for people.
     share: String,
     colour: usize,
 }
 
+struct Status {
+    code: String,
+    name: &'static str,
+    count: String,
+    bar: f64,
+    is_good: bool,
+}
+
+struct Reason<'a> {
+    count: String,
+    text: &'a str,
+}
+
 struct Slow<'a> {
     name: &'a str,
-    rows: String,
+    fetches: String,
     p50: String,
     p95: String,
 }
@@ -77,7 +93,7 @@ struct Host<'a> {
     ok: String,
     failed: String,
     failures: String,
-    percent: f64,
+    bar: f64,
     failed_percent: f64,
 }
 
@@ -91,35 +107,34 @@ struct Failed<'a> {
 
 /// The page of a run.
 pub(crate) fn html(name: &str, run: &Run, report: &Report) -> anyhow::Result<String> {
-    let state = runs::state(run);
-    let mut hosts: Vec<(&str, &HostReport)> = report.hosts.iter().map(|(name, host)| (name.as_str(), host)).collect();
-    hosts.sort_by_key(|(name, host)| (Reverse(host.rows), *name));
-    let shown: u64 = hosts.iter().take(HOSTS).map(|(_, host)| host.rows).sum();
+    let mut by_size: Vec<(&str, &HostReport)> = report.hosts().collect();
+    by_size.sort_by_key(|(name, host)| (Reverse(host.rows), *name));
+    let (hosts, failed_urls) = (hosts(&by_size, report), failed_urls(report));
     let page = Page {
-        title: format!("Run {name}: {} rows, {} failed", HumanCount(report.rows), HumanCount(report.failed())),
+        title: format!("Run {name}: {} rows, {} failed", count(report.rows), count(report.failed())),
         run: name,
-        state,
+        state: runs::state(run),
         period: period(report),
         figures: figures(run, report),
         outcomes: outcomes(report),
         throughput: charts::throughput(report),
         times: charts::times(report),
-        statuses: shares(report.statuses.iter().map(|(status, rows)| (status.to_string(), *rows)), usize::MAX),
-        slowest: slowest(&hosts),
-        more_hosts: match report.rows - shown {
-            0 => String::new(),
-            rows => format!("{} rows of other hosts are not shown.", HumanCount(rows)),
+        statuses: statuses(report),
+        slowest: slowest(&by_size),
+        hosts_note: match by_size.iter().take(HOSTS).any(|(_, host)| host.lacks > 0) {
+            true => "There are too many hosts to count each of them exactly: “≥” is what is certain.",
+            false => "",
         },
-        hosts: hosts.iter().take(HOSTS).map(|(name, host)| Host::of(name, host, hosts[0].1.rows)).collect(),
-        reasons: shares(report.reasons.iter().map(|(reason, rows)| (reason.clone(), *rows)), REASONS),
-        failed_urls: failed_urls(report),
-        more_failed: match report.failed() - report.failed_urls.len() as u64 {
+        hosts,
+        reasons: reasons(report),
+        more_failed: match report.failed() - failed_urls.len() as u64 {
             0 => String::new(),
             more => format!(
                 "And {} more: SELECT url, outcome, status, error FROM fetches WHERE run = '…' AND outcome <> 'ok'",
-                HumanCount(more)
+                count(more)
             ),
         },
+        failed_urls,
         made: format!("fetchline {}, {} UTC", env!("CARGO_PKG_VERSION"), text(OffsetDateTime::now_utc(), TIME)),
     };
     Ok(page.render()?)
@@ -129,122 +144,173 @@ fn text(at: OffsetDateTime, format: &[BorrowedFormatItem<'_>]) -> String {
     at.format(format).unwrap_or_default()
 }
 
-fn ms(ms: Option<u64>) -> String {
-    match ms {
-        None => "–".to_owned(),
-        Some(ms) if ms < 1_000 => format!("{ms} ms"),
-        Some(ms) => format!("{:.1} s", ms as f64 / 1_000.0),
-    }
-}
-
-/// To a unit without places: it stands in a small space.
-fn size(bytes: u64) -> String {
-    let text = HumanBytes(bytes).to_string();
-    match text.split_once('.') {
-        Some((whole, rest)) if whole.len() > 1 => {
-            let unit = rest.split_once(' ').map_or("", |(_, unit)| unit);
-            format!("{whole} {unit}")
-        }
-        _ => text,
-    }
-}
-
-/// Of 100; 0 of nothing.
-fn percent(part: u64, whole: u64) -> f64 {
-    if whole == 0 { 0.0 } else { (part as f64 * 10_000.0 / whole as f64).round() / 100.0 }
+/// What was counted, and a sign where there may be more.
+fn at_least(rows: u64, lacks: u64) -> String {
+    if lacks > 0 { format!("≥ {}", count(rows)) } else { count(rows) }
 }
 
 fn period(report: &Report) -> String {
     let Some((first, last)) = report.period else { return "no row has been written".to_owned() };
+    if report.duration().as_secs() == 0 {
+        return format!("{} UTC", text(first, TIME));
+    }
     let end = if first.date() == last.date() { text(last, TIME_OF_DAY) } else { text(last, TIME) };
     format!("{} – {end} UTC, {}", text(first, TIME), span(report.duration()))
 }
 
 fn figures(run: &Run, report: &Report) -> Vec<Figure> {
     let figure = |name, value: String, note: String| Figure { name, value, note };
-    let per_second = report.rows as f64 / report.duration().as_secs_f64().max(1.0);
     let planned = match run.planned() {
-        Some(planned) => format!("of {} planned", HumanCount(planned)),
+        Some(planned) => format!("of {} planned", count(planned)),
+        // A run whose messages are from elsewhere has no part that tells.
+        None if run.parts.iter().all(|part| part.part.is_empty()) => "none planned".to_owned(),
         None => "more may be published".to_owned(),
     };
+    // Of less than a second, or of one row, nothing can be said.
+    let seconds = report.duration().as_secs_f64();
+    let per_second = if seconds < 1.0 { "–".to_owned() } else { rate(report.rows as f64 / seconds) };
+    let (failed, rows) = (report.failed(), report.rows);
     vec![
-        figure("Rows", HumanCount(report.rows).to_string(), planned),
-        figure("ok", HumanCount(report.ok).to_string(), format!("{:.1} %", percent(report.ok, report.rows))),
+        figure("Rows", count(rows), planned),
+        figure("ok", count(report.ok), share(report.ok, rows)),
+        figure("Failed", count(failed), share(failed, rows)),
+        figure("Rate", per_second, "of the whole run".to_owned()),
+        figure("Fetch time", ms(report.fetch_ms(50.0)), format!("median; p95 {}", ms(report.fetch_ms(95.0)))),
         figure(
-            "Failed",
-            HumanCount(report.failed()).to_string(),
-            format!("{:.1} %", percent(report.failed(), report.rows)),
+            "Data",
+            size(report.bytes),
+            match report.tries {
+                1 => "1 try".to_owned(),
+                tries => format!("{} tries", count(tries)),
+            },
         ),
-        figure("Rate", format!("{per_second:.0}/s"), "URLs per second".to_owned()),
-        figure("Fetch time", ms(report.fetch_ms(50.0)), format!("half; 95 % within {}", ms(report.fetch_ms(95.0)))),
-        figure("Data", size(report.bytes), format!("{} tries", HumanCount(report.tries))),
     ]
 }
 
-/// The most frequent ones first.
-fn shares(counts: impl Iterator<Item = (String, u64)>, at_most: usize) -> Vec<Share> {
-    let mut counts: Vec<(String, u64)> = counts.collect();
-    counts.sort_by(|one, other| other.1.cmp(&one.1).then_with(|| one.0.cmp(&other.0)));
-    let all = counts.iter().map(|(_, rows)| rows).sum();
-    let share = |(name, rows): (String, u64)| Share {
-        name,
-        count: HumanCount(rows).to_string(),
-        percent: percent(rows, all),
-        share: format!("{:.1} %", percent(rows, all)),
-        colour: 0,
-    };
-    counts.into_iter().take(at_most).map(share).collect()
-}
-
-/// `ok` has the first colour, whatever its rank.
+/// The most frequent ones first. `ok` has the first colour, whatever its rank.
 fn outcomes(report: &Report) -> Vec<Share> {
     const COLOURS: usize = 8;
-    let mut shares = shares(report.outcomes.iter().map(|(outcome, rows)| (outcome.clone(), *rows)), usize::MAX);
+    let mut outcomes: Vec<_> = report.outcomes.iter().collect();
+    outcomes.sort_by_key(|(_, rows)| Reverse(**rows));
     let mut colour = 0;
-    for share in &mut shares {
-        if share.name != Outcome::Ok.as_str() {
+    let outcome = |(outcome, rows): (&String, &u64)| Share {
+        name: outcome.clone(),
+        count: count(*rows),
+        percent: percent(*rows, report.rows),
+        share: share(*rows, report.rows),
+        colour: if outcome == Outcome::Ok.as_str() {
+            0
+        } else {
             colour = (colour + 1).min(COLOURS - 1);
-            share.colour = colour;
+            colour
+        },
+    };
+    outcomes.into_iter().map(outcome).collect()
+}
+
+/// The most frequent ones first, and at last what has none.
+fn statuses(report: &Report) -> Vec<Status> {
+    let mut statuses: Vec<_> = report.statuses.iter().map(|(status, rows)| (*status, *rows)).collect();
+    statuses.sort_by_key(|(_, rows)| Reverse(*rows));
+    let none = report.rows - statuses.iter().map(|(_, rows)| rows).sum::<u64>();
+    let most = statuses.iter().map(|(_, rows)| *rows).fold(none, u64::max);
+    let status = |(status, rows): (u16, u64)| {
+        let known = StatusCode::from_u16(status).ok();
+        Status {
+            code: status.to_string(),
+            name: known.and_then(|known| known.canonical_reason()).unwrap_or_default(),
+            count: count(rows),
+            bar: bar(rows, most),
+            is_good: known.is_some_and(|known| known.is_success()),
         }
-    }
-    shares
+    };
+    let none = (none > 0).then(|| Status {
+        code: "–".to_owned(),
+        name: "no answer",
+        count: count(none),
+        bar: bar(none, most),
+        is_good: false,
+    });
+    statuses.into_iter().map(status).chain(none).collect()
 }
 
 fn slowest<'a>(hosts: &[(&'a str, &HostReport)]) -> Vec<Slow<'a>> {
-    let mut hosts: Vec<_> =
-        hosts.iter().filter(|(_, host)| host.rows >= ENOUGH && host.fetch_ms(95.0).is_some()).collect();
+    let mut hosts: Vec<_> = hosts.iter().filter(|(_, host)| host.fetches() >= ENOUGH).collect();
     hosts.sort_by_key(|(name, host)| (Reverse(host.fetch_ms(95.0)), *name));
     let slow = |(name, host): &(&'a str, &HostReport)| Slow {
         name,
-        rows: HumanCount(host.rows).to_string(),
-        p50: ms(host.fetch_ms(50.0)),
-        p95: ms(host.fetch_ms(95.0)),
+        fetches: count(host.fetches()),
+        p50: about_ms(host.fetch_ms(50.0)),
+        p95: about_ms(host.fetch_ms(95.0)),
     };
     hosts.into_iter().take(SLOWEST).map(slow).collect()
 }
 
-/// Those of the most frequent outcome first.
+/// The largest ones, and at last all others together.
+fn hosts<'a>(by_size: &[(&'a str, &HostReport)], report: &Report) -> Vec<Host<'a>> {
+    let most = by_size.first().map_or(0, |(_, host)| host.rows);
+    let (shown, others) = by_size.split_at(by_size.len().min(HOSTS));
+    let mut hosts: Vec<_> = shown.iter().map(|(name, host)| Host::of(name, host, most)).collect();
+    let others = || others.iter().map(|(_, host)| *host).chain([&report.other_hosts]);
+    let (rows, failed) = others().fold((0, 0), |all, host| (all.0 + host.rows, all.1 + host.failed));
+    if rows > 0 {
+        hosts.push(Host {
+            name: "all other hosts",
+            rows: count(rows),
+            ok: count(rows - failed),
+            failed: count(failed),
+            failures: String::new(),
+            bar: 0.0,
+            failed_percent: 0.0,
+        });
+    }
+    hosts
+}
+
+/// The most frequent ones first.
+fn reasons(report: &Report) -> Vec<Reason<'_>> {
+    let mut reasons: Vec<_> = report.reasons().collect();
+    reasons.sort_by_key(|(text, reason)| (Reverse(reason.rows), *text));
+    let reason =
+        |(text, reason): (_, &fetchline_store::Reason)| Reason { count: at_least(reason.rows, reason.lacks), text };
+    reasons.into_iter().take(REASONS).map(reason).collect()
+}
+
+/// Those of the most frequent outcome first, and of each outcome as many as there is room for: one alone does not hide the
+/// others.
 fn failed_urls(report: &Report) -> Vec<Failed<'_>> {
-    let mut failed: Vec<&FailedUrl> = report.failed_urls.iter().collect();
-    failed.sort_by_key(|failed| (Reverse(report.outcomes.get(&failed.outcome)), failed.outcome.as_str()));
-    failed.into_iter().map(Failed::of).collect()
+    let mut by_outcome: Vec<(u64, Vec<&FailedUrl>)> = Vec::new();
+    for (outcome, rows) in &report.outcomes {
+        let failed: Vec<_> = report.failed_urls.iter().filter(|failed| failed.outcome == *outcome).collect();
+        if !failed.is_empty() {
+            by_outcome.push((*rows, failed));
+        }
+    }
+    // The fewest first: what they leave is for the others.
+    by_outcome.sort_by_key(|(rows, _)| *rows);
+    let (mut room, mut left) = (FAILED, by_outcome.len());
+    for (_, failed) in &mut by_outcome {
+        failed.truncate(room / left);
+        room -= failed.len();
+        left -= 1;
+    }
+    by_outcome.iter().rev().flat_map(|(_, failed)| failed).map(|failed| Failed::of(failed)).collect()
 }
 
 impl<'a> Host<'a> {
     fn of(name: &'a str, host: &HostReport, most: u64) -> Self {
-        let failures: Vec<String> = host
-            .outcomes
-            .iter()
-            .filter(|(outcome, _)| *outcome != Outcome::Ok.as_str())
-            .map(|(outcome, rows)| format!("{outcome} {}", HumanCount(*rows)))
-            .collect();
+        let mut failures: Vec<_> =
+            host.outcomes.iter().filter(|(outcome, _)| *outcome != Outcome::Ok.as_str()).collect();
+        failures.sort_by_key(|(_, rows)| Reverse(**rows));
+        // No line breaks between an outcome and its number.
+        let failures = failures.into_iter().map(|(outcome, rows)| format!("{outcome}\u{a0}{}", count(*rows)));
         Self {
             name,
-            rows: HumanCount(host.rows).to_string(),
-            ok: HumanCount(host.rows - host.failed).to_string(),
-            failed: HumanCount(host.failed).to_string(),
-            failures: failures.join(", "),
-            percent: percent(host.rows, most),
+            rows: at_least(host.rows, host.lacks),
+            ok: count(host.rows - host.failed),
+            failed: count(host.failed),
+            failures: failures.collect::<Vec<_>>().join(", "),
+            bar: bar(host.rows, most),
             failed_percent: percent(host.failed, host.rows),
         }
     }

@@ -54,6 +54,11 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(everywhere: Everywhere, args: Args) -> Result {
+    if let Some(file) = &args.report {
+        // Now, and not after hours of waiting. What is there stays until there is something to take its place.
+        let opened = std::fs::OpenOptions::new().append(true).create(true).open(file);
+        opened.with_context(|| format!("cannot write --report {}", file.display())).map_err(Failure::usage)?;
+    }
     match &args.run {
         Some(name) if args.wait => wait(&everywhere, name, &args).await,
         Some(name) => {

@@ -29,7 +29,7 @@ pub use items::{ITEM_OF_PAGE, ITEMS, ITEMS_OF_CATEGORY, Item, ItemKey, PRICES_OF
 pub use known::{Known, LookedUp, NotLookedUp};
 pub use pool::{Store, StoreConfig};
 pub use product::{Product, ProductTold};
-pub use prune::Pruned;
-pub use report::{FailedUrl, HostReport, ROWS_OF_REPORT, Report, Reported};
+pub use prune::{Pruned, ROWS_OF_PRUNE};
+pub use report::{FailedUrl, HostReport, ROWS_OF_REPORT, Reason, Report, Reported, Span};
 pub use robots::RobotsFile;
 pub use runs::{FetchTimes, LATEST_RUNS, PARTS_OF_RUN, Part, PartTold, ROWS_OF_RUN, Run};

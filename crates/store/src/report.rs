@@ -1,29 +1,36 @@
 //! What a run's rows tell together. Every row is read once, page by page, and what is kept of them is bounded.
 
-use std::collections::{BTreeMap, HashMap};
+mod host;
+mod largest;
+mod spans;
+
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
 use time::{OffsetDateTime, PrimitiveDateTime};
 
+pub use self::host::HostReport;
+pub use self::spans::Span;
+
+use self::host::{host, times, was_tried};
+use self::largest::{Count, Largest};
+use self::spans::Spans;
 use crate::{Error, Outcome, Store};
 
 /// Rows that are read together.
 const PAGE: u32 = 5_000;
-/// Hosts that are told apart; those that are met later are one.
-const MOST_HOSTS: usize = 2_000;
-/// Reasons that are told apart.
-const MOST_REASONS: usize = 5_000;
+/// Hosts that are told apart, where there are as many; there may be twice as many. The smallest ones are counted as one.
+const HOSTS: usize = 2_000;
+/// The same for reasons, which have up to 1,000 characters.
+const REASONS: usize = 1_000;
 /// Failed URLs that are kept of each outcome.
-const MOST_FAILED: u64 = 50;
-/// Spans of time that are counted apart; with more of them, each becomes twice as long.
-const MOST_SPANS: usize = 120;
-/// The longest fetch that is told apart, in milliseconds.
-const LONGEST_MS: u64 = 3_600_000;
-
-/// The next rows of a run and an outcome; binds both, the last key, and how many.
+const MOST_FAILED: u64 = 200;
+/// The next rows of a run and an outcome; binds both, the last key, and how many. The index is forced: left to itself,
+/// MariaDB looks up run and outcome alone and passes over every row before the page, or reads the rows of all runs by key.
 pub const ROWS_OF_REPORT: &str = "SELECT id, url, status, elapsed_ms, fetched_at, body_bytes, attempts, error \
-                                  FROM fetches WHERE run = ? AND outcome = ? AND id > ? ORDER BY id LIMIT ?";
+                                  FROM fetches FORCE INDEX (fetches_by_run) \
+                                  WHERE run = ? AND outcome = ? AND id > ? ORDER BY id LIMIT ?";
 
 /// A row, as far as it is reported.
 #[derive(Clone, Debug)]
@@ -61,16 +68,13 @@ pub struct FailedUrl {
     pub error: Option<String>,
 }
 
-/// What came of the rows of one host.
-#[derive(Clone, Debug)]
-pub struct HostReport {
+/// How often a reason was given.
+#[derive(Clone, Copy, Debug)]
+pub struct Reason {
     /// Rows.
     pub rows: u64,
-    /// Those that are not `ok`.
-    pub failed: u64,
-    /// Rows by outcome.
-    pub outcomes: BTreeMap<String, u64>,
-    times: Histogram<u64>,
+    /// How many more there may be; 0 unless there are thousands of reasons.
+    pub lacks: u64,
 }
 
 /// What the rows of a run tell.
@@ -90,48 +94,23 @@ pub struct Report {
     pub outcomes: BTreeMap<String, u64>,
     /// Rows by status; those without an answer are not among them.
     pub statuses: BTreeMap<u16, u64>,
-    /// The first hosts that were met, by name.
-    pub hosts: HashMap<String, HostReport>,
-    /// All others.
+    /// What belongs to hosts that are too small to be told apart.
     pub other_hosts: HostReport,
-    /// How often which reason was given, the first ones that were met.
-    pub reasons: HashMap<String, u64>,
     /// Some of the URLs that failed, of each outcome.
     pub failed_urls: Vec<FailedUrl>,
+    hosts: Largest<HostReport>,
+    reasons: Largest<Reason>,
     times: Histogram<u64>,
-    throughput: Throughput,
+    spans: Spans,
 }
 
-/// Rows by time.
-#[derive(Clone, Debug)]
-struct Throughput {
-    /// Seconds of one span.
-    step: i64,
-    spans: BTreeMap<i64, u64>,
-}
-
-fn times(digits: u8) -> Histogram<u64> {
-    Histogram::new_with_bounds(1, LONGEST_MS, digits).unwrap_or_else(|_| unreachable!("fixed bounds"))
-}
-
-impl HostReport {
-    fn new() -> Self {
-        // One digit: there are many hosts.
-        Self { rows: 0, failed: 0, outcomes: BTreeMap::new(), times: times(1) }
+impl Count for Reason {
+    fn begin(lacks: u64) -> Self {
+        Self { rows: 0, lacks }
     }
 
-    fn take(&mut self, row: &Reported<'_>) {
-        self.rows += 1;
-        self.failed += u64::from(row.outcome != Outcome::Ok.as_str());
-        *self.outcomes.entry(row.outcome.to_owned()).or_default() += 1;
-        if was_tried(row) {
-            self.times.saturating_record(row.elapsed_ms.into());
-        }
-    }
-
-    /// So much of 100 fetches took no longer, in milliseconds and to about a tenth; `None` where nothing was fetched.
-    pub fn fetch_ms(&self, percent: f64) -> Option<u64> {
-        (!self.times.is_empty()).then(|| self.times.value_at_quantile(percent / 100.0))
+    fn rows(&self) -> u64 {
+        self.rows
     }
 }
 
@@ -145,12 +124,12 @@ impl Default for Report {
             period: None,
             outcomes: BTreeMap::new(),
             statuses: BTreeMap::new(),
-            hosts: HashMap::new(),
-            other_hosts: HostReport::new(),
-            reasons: HashMap::new(),
+            other_hosts: HostReport::begin(0),
             failed_urls: Vec::new(),
+            hosts: Largest::new(HOSTS),
+            reasons: Largest::new(REASONS),
             times: times(3),
-            throughput: Throughput { step: 1, spans: BTreeMap::new() },
+            spans: Spans::new(),
         }
     }
 }
@@ -167,31 +146,23 @@ impl Report {
         }
         let (first, last) = self.period.unwrap_or((row.fetched_at, row.fetched_at));
         self.period = Some((first.min(row.fetched_at), last.max(row.fetched_at)));
-        self.throughput.take(row.fetched_at);
+        let failed = row.outcome != Outcome::Ok.as_str();
+        self.spans.take(row.fetched_at, failed);
         if was_tried(row) {
             self.times.saturating_record(row.elapsed_ms.into());
         }
-        self.host(host(row.url)).take(row);
-        if row.outcome == Outcome::Ok.as_str() {
-            self.ok += 1;
-        } else {
+        self.hosts.of(host(row.url), |small| self.other_hosts.add(small)).take(row);
+        if failed {
             self.take_failure(row);
+        } else {
+            self.ok += 1;
         }
-    }
-
-    fn host(&mut self, name: &str) -> &mut HostReport {
-        if self.hosts.len() >= MOST_HOSTS && !self.hosts.contains_key(name) {
-            return &mut self.other_hosts;
-        }
-        self.hosts.entry(name.to_owned()).or_insert_with(HostReport::new)
     }
 
     fn take_failure(&mut self, row: &Reported<'_>) {
         let reason = row.error.map(str::to_owned).or_else(|| row.status.map(|status| format!("status {status}")));
         let reason = reason.unwrap_or_else(|| row.outcome.to_owned());
-        if self.reasons.len() < MOST_REASONS || self.reasons.contains_key(&reason) {
-            *self.reasons.entry(reason).or_default() += 1;
-        }
+        self.reasons.of(&reason, drop).rows += 1;
         if self.outcomes.get(row.outcome).is_some_and(|rows| *rows <= MOST_FAILED) {
             self.failed_urls.push(FailedUrl {
                 url: row.url.to_owned(),
@@ -206,6 +177,16 @@ impl Report {
     /// Rows that are not `ok`.
     pub fn failed(&self) -> u64 {
         self.rows - self.ok
+    }
+
+    /// The largest hosts by name, in no order: all of them, unless there are thousands.
+    pub fn hosts(&self) -> impl Iterator<Item = (&str, &HostReport)> {
+        self.hosts.iter()
+    }
+
+    /// The most frequent reasons of failures, in no order: all of them, unless there are thousands.
+    pub fn reasons(&self) -> impl Iterator<Item = (&str, &Reason)> {
+        self.reasons.iter()
     }
 
     /// From the end of the first try to that of the last one.
@@ -227,50 +208,10 @@ impl Report {
             .sum()
     }
 
-    /// Rows in spans of time, from the first to the last, each with how long it was: at both ends a span counts as far as
-    /// it belongs to the run.
-    pub fn throughput(&self) -> Vec<(u64, Duration)> {
-        let Throughput { step, spans } = &self.throughput;
-        let (Some((first, _)), Some((last, _)), Some((begin, end))) =
-            (spans.first_key_value(), spans.last_key_value(), self.period)
-        else {
-            return Vec::new();
-        };
-        let length = |span: i64| {
-            let from = (span * step).max(begin.unix_timestamp());
-            let until = ((span + 1) * step).min(end.unix_timestamp() + 1);
-            Duration::from_secs((until - from).unsigned_abs())
-        };
-        (*first..=*last).map(|span| (spans.get(&span).copied().unwrap_or(0), length(span))).collect()
+    /// Rows in spans of time, from the first to the last.
+    pub fn throughput(&self) -> Vec<Span> {
+        self.period.map(|(begin, end)| self.spans.between(begin, end)).unwrap_or_default()
     }
-}
-
-impl Throughput {
-    fn take(&mut self, at: OffsetDateTime) {
-        *self.spans.entry(at.unix_timestamp().div_euclid(self.step)).or_default() += 1;
-        while let (Some((first, _)), Some((last, _))) = (self.spans.first_key_value(), self.spans.last_key_value())
-            && (last - first) as usize >= MOST_SPANS
-        {
-            self.step *= 2;
-            let mut longer = BTreeMap::new();
-            for (span, rows) in std::mem::take(&mut self.spans) {
-                *longer.entry(span.div_euclid(2)).or_default() += rows;
-            }
-            self.spans = longer;
-        }
-    }
-}
-
-/// Whether the time tells of a fetch.
-fn was_tried(row: &Reported<'_>) -> bool {
-    ![Outcome::Cancelled, Outcome::Poison].map(Outcome::as_str).contains(&row.outcome)
-}
-
-/// The host of a URL as it is stored: normalised, credentials struck out.
-fn host(url: &str) -> &str {
-    let after = url.split_once("://").map_or(url, |(_, after)| after);
-    let authority = after.split(['/', '?', '#']).next().unwrap_or_default();
-    authority.rsplit_once('@').map_or(authority, |(_, host)| host)
 }
 
 impl Store {
@@ -319,18 +260,6 @@ mod tests {
     }
 
     #[test]
-    fn a_host_is_told_from_the_url_that_is_stored() {
-        for (url, expected) in [
-            ("https://shop.example/p/1?x=//y", "shop.example"),
-            ("http://***@shop.example:8080/", "shop.example:8080"),
-            ("http://[::1]:80/x", "[::1]:80"),
-            ("http://shop.example?q=a@b", "shop.example"),
-        ] {
-            assert_eq!(host(url), expected, "{url}");
-        }
-    }
-
-    #[test]
     fn percentiles_are_those_of_the_fetches_that_were_made() {
         let mut report = Report::default();
         for ms in 1..=1_000 {
@@ -349,25 +278,57 @@ mod tests {
             let mut report = Report::default();
             // From the end to the beginning: rows come in any order.
             for at in (0..500).rev() {
-                report.take(&row("http://a.example/", at * length / 500, 1));
+                let outcome = if at % 10 == 0 { "dns" } else { "ok" };
+                report.take(&Reported { outcome, ..row("http://a.example/", at * length / 500, 1) });
             }
             let spans = report.throughput();
-            assert_eq!(spans.iter().map(|(rows, _)| rows).sum::<u64>(), 500, "{length}");
-            let all: u64 = spans.iter().map(|(_, long)| long.as_secs()).sum();
-            assert!(spans.len() <= MOST_SPANS && all.abs_diff(report.duration().as_secs() + 1) == 0, "{length} {all}");
+            let counted = spans.iter().map(|span| (span.rows, span.failed));
+            assert_eq!(counted.fold((0, 0), |all, one| (all.0 + one.0, all.1 + one.1)), (500, 50), "{length}");
+            let all: u64 = spans.iter().map(|span| span.long.as_secs()).sum();
+            assert_eq!(all, report.duration().as_secs() + 1, "{length}");
+            assert!(spans.len() <= spans::MOST as usize, "{length} {}", spans.len());
+            assert!(length < spans::MOST || spans.len() >= spans::MOST as usize / 2, "{length} {}", spans.len());
         }
     }
 
     #[test]
-    fn what_is_kept_of_hosts_reasons_and_failures_is_bounded() {
+    fn a_large_host_is_told_though_many_small_ones_came_first() {
         let mut report = Report::default();
-        for host in 0..2 * MOST_REASONS {
-            let (url, error) = (format!("http://{host}.example/"), format!("reason {host}"));
-            report.take(&Reported { outcome: "dns", status: None, error: Some(&error), ..row(&url, 0, 1) });
+        for host in 0..20_000 {
+            let url = format!("http://{host}.example/");
+            report.take(&Reported { outcome: "dns", status: None, error: Some("no address"), ..row(&url, 0, 1) });
         }
-        let rows = 2 * MOST_REASONS as u64;
-        assert_eq!((report.rows, report.failed(), report.hosts.len()), (rows, rows, MOST_HOSTS));
-        assert_eq!(report.other_hosts.rows, rows - MOST_HOSTS as u64);
-        assert_eq!((report.reasons.len(), report.failed_urls.len()), (MOST_REASONS, MOST_FAILED as usize));
+        for _ in 0..10_000 {
+            report.take(&row("http://large.example/", 0, 70));
+        }
+        let hosts: BTreeMap<_, _> = report.hosts().collect();
+        let large = hosts["large.example"];
+        assert_eq!((large.rows, large.failed), (10_000, 0));
+        assert!(large.fetch_ms(50.0).is_some_and(|ms| ms.abs_diff(70) < 7), "{:?}", large.fetch_ms(50.0));
+        assert!((HOSTS..=2 * HOSTS).contains(&hosts.len()), "{}", hosts.len());
+        // Every row is counted once, and so is every fetch.
+        let kept = hosts.values().fold((0, 0), |all, host| (all.0 + host.rows, all.1 + host.fetches()));
+        let others = (report.other_hosts.rows, report.other_hosts.fetches());
+        assert_eq!((kept.0 + others.0, kept.1 + others.1), (report.rows, report.rows));
+        assert_eq!(
+            report.reasons().map(|(reason, told)| (reason, told.rows)).collect::<Vec<_>>(),
+            [("no address", 20_000)]
+        );
+    }
+
+    #[test]
+    fn what_is_kept_of_reasons_and_failures_is_bounded() {
+        let mut report = Report::default();
+        for number in 0..5 * REASONS {
+            let error = format!("reason {number}");
+            report.take(&Reported {
+                outcome: "dns",
+                status: None,
+                error: Some(&error),
+                ..row("http://a.example/", 0, 1)
+            });
+        }
+        assert!((REASONS..=2 * REASONS).contains(&report.reasons().count()));
+        assert_eq!((report.failed(), report.failed_urls.len()), (5 * REASONS as u64, MOST_FAILED as usize));
     }
 }
