@@ -11,7 +11,7 @@ SERVICES = deploy/local/services
 BUILT = $(shell cargo metadata --no-deps --format-version 1 | sed -n 's/.*"target_directory":"\([^"]*\)".*/\1/p')
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-faults soak bench ci fmt fmt-check lint doc up down
+.PHONY: help run test test-faults soak bench rules ci fmt fmt-check lint doc up down
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,7 +35,12 @@ bench: ## What extraction costs beside a fetch, as a ratio
 	cargo build --release --package fetchline-tests --bin shop
 	cargo bench --package fetchline-tests --bench extraction
 
-ci: fmt-check lint doc test test-faults ## All that has to hold before a change lands
+rules: ## Check the alerts of deploy/prometheus, by promtool
+	@deploy/local/install prometheus >/dev/null
+	promtool check rules deploy/prometheus/rules.yml
+	promtool test rules deploy/prometheus/rules_test.yml
+
+ci: fmt-check lint doc rules test test-faults ## All that has to hold before a change lands
 
 fmt: ## Format the code
 	cargo fmt --all

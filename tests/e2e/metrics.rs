@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use anyhow::Context;
 use fetchline_tests::process::Running;
+use fetchline_tests::services::project;
 use fetchline_tests::wait;
 use fetchline_tests::world::World;
 
@@ -85,6 +86,14 @@ async fn metrics_are_named_as_prometheus_wants_it_and_have_no_label_without_boun
         for unit in ["_ms", "_millis", "_kib", "_mb"] {
             assert!(!name.contains(unit), "{name} is in no base unit");
         }
+    }
+    // What alerts ask for is there.
+    let rules = std::fs::read_to_string(project().join("deploy/prometheus/rules.yml"))?;
+    let expressions = rules.lines().filter(|line| !line.contains("summary") && !line.contains("description"));
+    for word in expressions.flat_map(|line| line.split(|c: char| !c.is_ascii_alphanumeric() && !"_:".contains(c))) {
+        let of_histogram = ["_bucket", "_count", "_sum"].iter().find_map(|end| word.strip_suffix(end)).unwrap_or(word);
+        let known = types.contains_key(word) || types.contains_key(of_histogram);
+        assert!(known || !word.starts_with("fetchline_"), "the rules ask for {word}, which is no metric");
     }
     let labels: HashSet<&str> = samples(&text)?
         .keys()
