@@ -87,10 +87,19 @@ async fn metrics_are_named_as_prometheus_wants_it_and_have_no_label_without_boun
             assert!(!name.contains(unit), "{name} is in no base unit");
         }
     }
-    // What alerts ask for is there.
+    // What alerts and the dashboard ask for is there.
     let rules = std::fs::read_to_string(project().join("deploy/prometheus/rules.yml"))?;
+    let dashboard = std::fs::read_to_string(project().join("deploy/grafana/workers.json"))?;
+    let dashboard: serde_json::Value = serde_json::from_str(&dashboard)?;
+    let panels = dashboard["panels"].as_array().context("no panels")?;
+    let queries = panels.iter().flat_map(|panel| panel["targets"].as_array().into_iter().flatten());
+    let queries: Vec<&str> = queries.filter_map(|query| query["expr"].as_str()).collect();
+    assert!(queries.len() > 20 && queries.iter().all(|query| query.contains("fetchline_")), "{queries:?}");
     let expressions = rules.lines().filter(|line| !line.contains("summary") && !line.contains("description"));
-    for word in expressions.flat_map(|line| line.split(|c: char| !c.is_ascii_alphanumeric() && !"_:".contains(c))) {
+    for word in expressions
+        .chain(queries)
+        .flat_map(|line| line.split(|c: char| !c.is_ascii_alphanumeric() && !"_:".contains(c)))
+    {
         let of_histogram = ["_bucket", "_count", "_sum"].iter().find_map(|end| word.strip_suffix(end)).unwrap_or(word);
         let known = types.contains_key(word) || types.contains_key(of_histogram);
         assert!(known || !word.starts_with("fetchline_"), "the rules ask for {word}, which is no metric");
