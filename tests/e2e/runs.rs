@@ -53,6 +53,25 @@ async fn waiting_for_a_run_ends_by_itself_and_says_whether_all_went_well() -> an
 }
 
 #[tokio::test]
+async fn a_name_that_is_used_again_is_complete_when_its_last_part_is() -> anyhow::Result<()> {
+    let world = World::new().await?;
+    world.produce("nightly", &world.pages(3)).await?;
+    world.work_until_empty(&[]).await?;
+    let wait = ["status", "--run", "nightly", "--wait", "--json", "--for"];
+    let ended = world.run(&[&wait[..], &["30s"]].concat(), "").await?;
+    assert_eq!((ended.code, &ended.json()?["run"]["rows"]), (Some(0), &3.into()), "{ended:?}");
+    // The next night: no worker has heard of it yet.
+    world.produce("nightly", &world.pages(5)).await?;
+    let ended = world.run(&[&wait[..], &["4s"]].concat(), "").await?;
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    let worker = world.worker(&[])?;
+    let ended = world.run(&[&wait[..], &["30s"]].concat(), "").await?;
+    assert_eq!((ended.code, &ended.json()?["run"]["rows"]), (Some(0), &8.into()), "{ended:?}");
+    worker.terminate().await?;
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_part_that_is_open_is_shown_with_its_age_and_the_waiting_ends_in_time() -> anyhow::Result<()> {
     let world = World::new().await?;
     let store = store(&world)?;
@@ -271,7 +290,7 @@ async fn old_rows_are_pruned_and_what_is_known_of_the_others_stays_exact() -> an
     world.work_until_empty(&[]).await?;
     for statement in [
         "UPDATE fetches SET fetched_at = fetched_at - INTERVAL 40 DAY WHERE run = 'old'",
-        "UPDATE runs SET created_at = created_at - INTERVAL 40 DAY WHERE run = 'old'",
+        "UPDATE runs SET created_at = created_at - INTERVAL 40 DAY, closed_at = closed_at - INTERVAL 40 DAY WHERE run = 'old'",
         "UPDATE fetches SET fetched_at = fetched_at - INTERVAL 40 DAY WHERE run = 'adhoc' AND url LIKE '%/p/1%'",
     ] {
         sqlx::query(statement).execute(&world.database).await?;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
-use fetchline_queue::Broker;
+use fetchline_queue::{Broker, Topology};
 use reqwest::Url;
 use serde::{Deserialize, Serialize};
 
@@ -43,6 +43,13 @@ pub(crate) async fn queues(broker: &Broker, management: Option<&Management>) -> 
         });
     }
     Ok(queues)
+}
+
+/// Whether something that was told of runs waits for a worker.
+pub(crate) async fn is_told_of_runs(broker: &Broker) -> anyhow::Result<bool> {
+    let connection = broker.connect().await?;
+    let depth = broker.topology().depth(&connection, Topology::RUNS).await?;
+    Ok(depth.is_some_and(|depth| depth.ready > 0))
 }
 
 /// For people.

@@ -13,7 +13,7 @@ use crate::exit::{self, Done, Failure, Result};
 use crate::fleet::{self, Management, Queue};
 use crate::runs;
 use crate::table::span;
-use crate::watch::{self, Pace};
+use crate::watch::{self, Pace, Seen};
 
 /// Between the two looks that tell how fast a run gets on.
 const BETWEEN_LOOKS: Duration = Duration::from_secs(2);
@@ -78,14 +78,15 @@ pub(crate) async fn run(everywhere: Everywhere, args: Args) -> Result {
 
 async fn wait(everywhere: &Everywhere, name: &str, args: &Args) -> Result {
     let store = everywhere.store(1, Duration::from_secs(5))?;
-    let (seen, pace) = watch::until_complete(&store, name, args.at_most).await?;
+    let broker = everywhere.broker(Role::Status, &args::host_name())?;
+    let Seen { run, pace, is_complete } = watch::until_complete(&store, &broker, name, args.at_most).await?;
     let within = args.at_most.map(span).unwrap_or_default();
-    let Some(run) = seen else {
+    let Some(run) = run else {
         return Err(anyhow!("the database did not answer within {within}").into());
     };
     show(None, Some((name, &run, &pace)), args.json);
     report(&store, name, args.report.as_deref()).await?;
-    if !run.is_complete() {
+    if !is_complete {
         return Err(anyhow!("the run {name} is not complete after {within}").into());
     }
     let failed = run.rows() - run.rows_with(Outcome::Ok);

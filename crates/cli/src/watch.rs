@@ -4,17 +4,21 @@ use std::collections::VecDeque;
 use std::io::IsTerminal;
 use std::time::Duration;
 
+use fetchline_queue::Broker;
 use fetchline_store::{Outcome, Part, Run, Store};
 use indicatif::{ProgressBar, ProgressStyle};
 use tokio::time::Instant;
 
 use crate::exit::Failure;
+use crate::fleet;
 use crate::table::span;
 
 /// How often the run is asked for.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How often a line is written where there is no terminal.
 const SAY_EVERY: Duration = Duration::from_secs(10);
+/// How often a complete run is looked at, while nothing that was told of runs waits in the queue.
+const LOOKS_AT_QUEUE: u32 = 2;
 /// The rate is that of so many looks.
 const LOOKS: usize = 10;
 
@@ -45,16 +49,29 @@ impl Pace {
     }
 }
 
-/// What was seen last of a run, and how fast it got on. `None` where the database did not answer.
-pub(crate) type Seen = (Option<Run>, Pace);
+/// What was seen last of a run.
+pub(crate) struct Seen {
+    /// `None` where the database did not answer.
+    pub(crate) run: Option<Run>,
+    /// How fast it got on.
+    pub(crate) pace: Pace,
+    /// Whether it is complete, and nothing more is told of it.
+    pub(crate) is_complete: bool,
+}
 
 /// Shows a run until it is complete, or for as long as that may take. While the database is away it is waited for; the error
 /// is one that waiting does not mend.
-pub(crate) async fn until_complete(store: &Store, name: &str, within: Option<Duration>) -> Result<Seen, Failure> {
+pub(crate) async fn until_complete(
+    store: &Store,
+    broker: &Broker,
+    name: &str,
+    within: Option<Duration>,
+) -> Result<Seen, Failure> {
     let ends = within.map(|within| Instant::now() + within);
     let mut shown = Shown::new(name);
     let mut pace = Pace::default();
     let mut is_there = false;
+    let mut settled = 0;
     loop {
         let look = async {
             if !is_there {
@@ -76,13 +93,21 @@ pub(crate) async fn until_complete(store: &Store, name: &str, within: Option<Dur
             }
         };
         let is_over = ends.is_some_and(|ends| ends <= Instant::now());
-        if is_over || seen.as_ref().is_some_and(Run::is_complete) {
+        // A name may be used again, and what a `produce` has just told of its part may be on its way to the database.
+        let is_complete = seen.as_ref().is_some_and(Run::is_complete);
+        settled = if is_complete && !is_told_more(broker).await { settled + 1 } else { 0 };
+        if is_over || settled >= LOOKS_AT_QUEUE {
             shown.end();
-            return Ok((seen, pace));
+            return Ok(Seen { run: seen, pace, is_complete: settled >= LOOKS_AT_QUEUE });
         }
         let next = Instant::now() + LOOK_EVERY;
         tokio::time::sleep_until(ends.map_or(next, |ends| ends.min(next))).await;
     }
+}
+
+/// Whether more may be told of runs. Where the broker does not say, nothing is: a run is told by the database.
+async fn is_told_more(broker: &Broker) -> bool {
+    fleet::is_told_of_runs(broker).await.unwrap_or(false)
 }
 
 /// How it is shown: as a bar, or as lines where there is no terminal.

@@ -103,7 +103,11 @@ impl Checkpoint {
 
     /// The part is finished.
     pub(crate) fn remove(self) -> io::Result<()> {
-        std::fs::remove_file(&self.path)
+        match std::fs::remove_file(&self.path) {
+            // Another process has finished the same part.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            removed => removed,
+        }
     }
 
     fn write(&mut self) -> io::Result<()> {
@@ -113,7 +117,10 @@ impl Checkpoint {
         file.write_all(&serde_json::to_vec(&self.progressed)?)?;
         file.write_all(b"\n")?;
         file.sync_all()?;
-        std::fs::rename(name, &self.path)
+        std::fs::rename(name, &self.path)?;
+        // The name is a part of the folder: without this, it may be missing after a power failure.
+        let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        std::fs::File::open(folder)?.sync_all()
     }
 }
 

@@ -6,6 +6,7 @@ use lapin::message::Delivery;
 use lapin::options::{BasicConsumeOptions, BasicPublishOptions, BasicQosOptions, ConfirmSelectOptions};
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{BasicProperties, Channel, Confirmation, Connection, Consumer};
+use tokio_stream::StreamExt;
 
 use crate::broker::within;
 use crate::{Broker, Error, Topology};
@@ -89,6 +90,8 @@ pub async fn tell(broker: &Broker, word: Word) -> Result<(), Error> {
 pub struct Words {
     consumer: Consumer,
     channel: Channel,
+    /// What was handed on, and not acked yet.
+    unread: Option<u64>,
 }
 
 impl Words {
@@ -106,16 +109,19 @@ impl Words {
                 .basic_consume(queue.into(), tag.into(), BasicConsumeOptions::default(), arguments)
                 .await
                 .map_err(&failed)?;
-            Ok(Self { consumer, channel })
+            Ok(Self { consumer, channel, unread: None })
         })
         .await
     }
 
-    /// The next message, read as a word; `None` when the connection is lost, or the stream deleted.
+    /// The next message, read as a word; `None` when the connection is lost, or the stream deleted. Nothing is lost where
+    /// this is dropped.
     pub async fn next(&mut self) -> Option<Result<Word, NotAWord>> {
-        use tokio_stream::StreamExt;
+        if let Some(tag) = self.unread.take() {
+            self.read(tag).await.ok()?;
+        }
         let Delivery { data, delivery_tag, .. } = self.consumer.next().await?.ok()?;
-        self.read(delivery_tag).await.ok()?;
+        self.unread = Some(delivery_tag);
         Some(Word::read(&data))
     }
 

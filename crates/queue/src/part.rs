@@ -2,10 +2,13 @@
 
 use lapin::BasicProperties;
 use serde::{Deserialize, Serialize};
-use time::OffsetDateTime;
+use time::{Duration, OffsetDateTime, UtcOffset};
 
 use crate::task::is_name;
 use crate::{NotATask, Task, header};
+
+/// How far a producer's clock may be ahead.
+const AHEAD: Duration = Duration::DAY;
 
 /// What is told of a part of a run: that it began, or how many tasks it has.
 ///
@@ -45,15 +48,15 @@ impl Message {
 
 impl Part {
     fn read(data: &[u8]) -> Result<Self, NotATask> {
-        let part: Self = serde_json::from_slice(data).map_err(|error| NotATask::Part(error.to_string()))?;
+        let mut part: Self = serde_json::from_slice(data).map_err(|error| NotATask::Part(error.to_string()))?;
         // The database counts with a sign.
         if part.planned.is_some_and(|planned| i64::try_from(planned).is_err()) {
             return Err(NotATask::Part("nobody plans so many tasks".to_owned()));
         }
-        // What databases take for a time.
-        if !(1970..=9999).contains(&part.at.year()) {
-            return Err(NotATask::Part("nobody lives at that time".to_owned()));
-        }
+        // In UTC there may be no such time. And what is told from far ahead would count for ever, as the latest.
+        let latest = OffsetDateTime::now_utc() + AHEAD;
+        let at = part.at.checked_to_offset(UtcOffset::UTC).filter(|at| at.year() >= 1970 && *at <= latest);
+        part.at = at.ok_or_else(|| NotATask::Part("nobody lives at that time".to_owned()))?;
         if is_name(&part.run) && is_name(&part.part) { Ok(part) } else { Err(NotATask::Run) }
     }
 
@@ -90,6 +93,8 @@ mod tests {
             ("https://a.example/", "no part of a run"),
             (r#"{"run":"r","part":"p","at":"yesterday"}"#, "no part of a run"),
             (r#"{"run":"","part":"p","at":"2026-01-01T00:00:00Z"}"#, "the name of a run"),
+            (r#"{"run":"r","part":"p","at":"9999-12-31T23:59:59-23:00"}"#, "at that time"),
+            (r#"{"run":"r","part":"p","at":"2999-01-01T00:00:00Z"}"#, "at that time"),
             (r#"{"run":"r","part":"p","at":"0000-01-01T00:00:00Z"}"#, "at that time"),
             (r#"{"run":"r","part":"p","planned":18446744073709551615,"at":"2026-01-01T00:00:00Z"}"#, "so many"),
         ] {

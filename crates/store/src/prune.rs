@@ -142,25 +142,38 @@ impl Store {
     async fn forget_if_empty(&self, run: &str, cutoff: PrimitiveDateTime) -> Result<bool, Error> {
         const COUNTS: &str = "SELECT part, outcome, slot, tasks FROM run_counts WHERE run = ? \
                               ORDER BY part, outcome, slot FOR UPDATE";
+        // What was begun, ended or cancelled since is still needed: of a cancelled part tasks may be waiting.
+        const PARTS: &str = "DELETE FROM runs WHERE run = ? AND GREATEST(created_at, COALESCE(closed_at, created_at), \
+                             COALESCE(cancelled_at, created_at)) < ?";
+        const YOUNG: &str = "SELECT COUNT(*) FROM runs WHERE run = ? AND GREATEST(created_at, \
+                             COALESCE(closed_at, created_at), COALESCE(cancelled_at, created_at)) >= ?";
         const COUNT: &str = "DELETE FROM run_counts WHERE run = ? AND part = ? AND outcome = ? AND slot = ?";
-        self.with_connection("deleting old runs", async |connection| {
-            let failed = Error::database("cannot delete old runs");
-            let mut transaction = connection.begin().await.map_err(&failed)?;
-            let counts: Vec<(String, String, u8, i64)> =
-                sqlx::query_as(COUNTS).bind(run).fetch_all(&mut *transaction).await.map_err(&failed)?;
-            if counts.iter().map(|(.., tasks)| tasks).sum::<i64>() != 0 {
-                return Ok(false);
-            }
-            // One by one: what a worker adds in the meantime is no row that was read.
-            for (part, outcome, slot, _) in counts {
-                let count = sqlx::query(COUNT).bind(run).bind(part).bind(outcome).bind(slot);
-                count.execute(&mut *transaction).await.map_err(&failed)?;
-            }
-            let parts = sqlx::query("DELETE FROM runs WHERE run = ? AND created_at < ?").bind(run).bind(cutoff);
-            parts.execute(&mut *transaction).await.map_err(&failed)?;
-            transaction.commit().await.map_err(&failed)?;
-            Ok(true)
-        })
-        .await
+        let forget = || {
+            self.with_connection("deleting old runs", async |connection| {
+                let failed = Error::database("cannot delete old runs");
+                let mut transaction = connection.begin().await.map_err(&failed)?;
+                let counts: Vec<(String, String, u8, i64)> =
+                    sqlx::query_as(COUNTS).bind(run).fetch_all(&mut *transaction).await.map_err(&failed)?;
+                let young: i64 = sqlx::query_scalar(YOUNG)
+                    .bind(run)
+                    .bind(cutoff)
+                    .fetch_one(&mut *transaction)
+                    .await
+                    .map_err(&failed)?;
+                if young > 0 || counts.iter().map(|(.., tasks)| tasks).sum::<i64>() != 0 {
+                    return Ok(false);
+                }
+                // One by one: what a worker adds in the meantime is no row that was read.
+                for (part, outcome, slot, _) in counts {
+                    let count = sqlx::query(COUNT).bind(run).bind(part).bind(outcome).bind(slot);
+                    count.execute(&mut *transaction).await.map_err(&failed)?;
+                }
+                let parts = sqlx::query(PARTS).bind(run).bind(cutoff);
+                parts.execute(&mut *transaction).await.map_err(&failed)?;
+                transaction.commit().await.map_err(&failed)?;
+                Ok(true)
+            })
+        };
+        contended(forget).await
     }
 }

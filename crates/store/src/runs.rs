@@ -186,7 +186,10 @@ impl Store {
                 sqlx::query_as(PARTS_OF_RUN).bind(run).fetch_all(&mut *connection).await.map_err(&failed)?;
             let now: PrimitiveDateTime =
                 sqlx::query_scalar("SELECT UTC_TIMESTAMP(6)").fetch_one(connection).await.map_err(&failed)?;
-            let rows = |part: &str| counts.iter().filter(|(of, ..)| of == part).map(|(_, _, rows)| rows).sum();
+            let rows = |part: &str| -> u64 {
+                let rows: i64 = counts.iter().filter(|(of, ..)| of == part).map(|(.., rows)| rows).sum();
+                rows.max(0).unsigned_abs()
+            };
             let parts = parts.into_iter().map(|(part, planned, created_at, closed_at, cancelled_at)| Part {
                 rows: rows(&part),
                 part,
@@ -196,10 +199,12 @@ impl Store {
                 cancelled_at: cancelled_at.map(PrimitiveDateTime::assume_utc),
             });
             let parts = parts.collect();
-            let mut outcomes = BTreeMap::new();
+            let mut sums: BTreeMap<String, i64> = BTreeMap::new();
             for (_, outcome, rows) in counts {
-                *outcomes.entry(outcome).or_default() += rows;
+                *sums.entry(outcome).or_default() += rows;
             }
+            let there = sums.into_iter().filter(|(_, rows)| *rows > 0);
+            let outcomes = there.map(|(outcome, rows)| (outcome, rows.unsigned_abs())).collect();
             Ok(Run { parts, outcomes, asked_at: now.assume_utc() })
         })
         .await
@@ -269,13 +274,13 @@ impl Store {
     }
 }
 
-/// Rows by part and outcome.
-async fn rows_of(connection: &mut MySqlConnection, run: &str) -> Result<Vec<(String, String, u64)>, Error> {
+/// Rows by part and outcome. Those of one part may be negative, where rows were pruned, or counted before their part was
+/// known; the sum over the parts is right.
+async fn rows_of(connection: &mut MySqlConnection, run: &str) -> Result<Vec<(String, String, i64)>, Error> {
     let counts: Vec<(String, String, i64)> = sqlx::query_as(ROWS_OF_RUN)
         .bind(run)
         .fetch_all(connection)
         .await
         .map_err(Error::database("cannot read a run's counts"))?;
-    let there = counts.into_iter().filter(|(.., rows)| *rows != 0);
-    Ok(there.map(|(part, outcome, rows)| (part, outcome, rows.max(0).unsigned_abs())).collect())
+    Ok(counts.into_iter().filter(|(.., rows)| *rows != 0).collect())
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use fetchline_queue::Task;
 use fetchline_store::Store;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
@@ -24,6 +25,7 @@ pub(crate) struct Cancelled {
     parts: RwLock<Parts>,
     /// Whether there are any: that is asked for every task.
     any: AtomicBool,
+    changed: watch::Sender<()>,
 }
 
 impl Cancelled {
@@ -35,6 +37,15 @@ impl Cancelled {
         let parts = self.parts.read().unwrap_or_else(PoisonError::into_inner);
         // Tasks that belong to no part are a part without a name.
         parts.get(&task.run).is_some_and(|parts| parts.contains(task.part.as_deref().unwrap_or_default()))
+    }
+
+    /// Waits until the task is not to be fetched any more.
+    pub(crate) async fn reaches(&self, task: &Task) {
+        let mut changes = self.changed.subscribe();
+        while !self.holds(task) {
+            // The sender lives as long as this does.
+            _ = changes.changed().await;
+        }
     }
 
     /// Asks until the database tells. Nothing may be fetched before.
@@ -78,6 +89,7 @@ impl Cancelled {
         info!(runs = parts.len(), "runs were cancelled: what waits of them is recorded as such, and not fetched");
         self.any.store(!parts.is_empty(), Ordering::Relaxed);
         *self.parts.write().unwrap_or_else(PoisonError::into_inner) = parts;
+        self.changed.send_replace(());
     }
 }
 

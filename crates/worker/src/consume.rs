@@ -247,8 +247,16 @@ impl Consume {
                 None => return End::Lost("the broker cancelled the consumer: was the queue deleted?".to_owned()),
             }
         };
-        self.give_back(session, consumers).await;
-        end
+        let ended = self.give_back(session, consumers).await;
+        match end {
+            End::Told if !ended => End::Lost("the broker does not end the consumer".to_owned()),
+            End::Told => {
+                // What is held is as much as was wanted before, and the broker counts it for each consumer anew.
+                self.control.recall();
+                End::Told
+            }
+            end => end,
+        }
     }
 
     /// The next delivery. While the database is away there is none: its result could only be held.
@@ -303,19 +311,21 @@ impl Consume {
         }
     }
 
-    /// Ends the consumers, and gives back at once what they had delivered in advance: other workers may go on with it.
-    async fn give_back(&self, session: &Session, consumers: Consumers) {
+    /// Ends the consumers, and gives back at once what they had delivered in advance: other workers may go on with it. `false`
+    /// where the broker did not say that it ended them.
+    async fn give_back(&self, session: &Session, consumers: Consumers) -> bool {
         for mut consumer in [consumers.tasks, consumers.runs] {
             let cancel = session.channel().basic_cancel(consumer.tag(), BasicCancelOptions::default());
             if !matches!(timeout(DEADLINE, cancel).await, Ok(Ok(()))) {
                 // The channel is gone, or will be, and everything on it goes back by itself.
-                return;
+                return false;
             }
             while let Some(Ok(delivery)) = consumer.next().await {
                 let receipt = self.settle.receipt(session, delivery.delivery_tag);
                 self.settle.give_back_unclaimed(receipt);
             }
         }
+        true
     }
 }
 

@@ -15,7 +15,10 @@ use crate::backoff::Backoff;
 use crate::failure::chain;
 
 /// When nothing has come for so long, the stream was read to its end.
-const QUIET: Duration = Duration::from_millis(250);
+const QUIET: Duration = Duration::from_millis(500);
+
+/// So many failures in a row are enough to go on without it.
+const FAILURES: u32 = 5;
 
 /// What holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -41,15 +44,14 @@ impl Orders {
 pub(crate) struct Control {
     orders: Arc<watch::Sender<Orders>>,
     heard: Arc<watch::Sender<bool>>,
-    /// Where nothing was said.
-    own: Orders,
+    recalls: Arc<watch::Sender<()>>,
 }
 
 impl Control {
     /// `concurrency` is that of the configuration.
     pub(crate) fn new(concurrency: usize) -> Self {
         let own = Orders { paused: false, concurrency };
-        Self { orders: Arc::new(watch::Sender::new(own)), heard: Arc::default(), own }
+        Self { orders: Arc::new(watch::Sender::new(own)), heard: Arc::default(), recalls: Arc::default() }
     }
 
     /// What holds now.
@@ -71,9 +73,18 @@ impl Control {
         }
     }
 
-    /// Waits until the worker is paused.
-    pub(crate) async fn paused(&self) {
-        _ = self.orders.subscribe().wait_for(|now| now.paused).await;
+    /// Has everything given back that waits for its turn: there would be too much of it.
+    pub(crate) fn recall(&self) {
+        self.recalls.send_replace(());
+    }
+
+    /// Waits until what waits for its turn is to be given back: since the worker is paused, or there is too much of it.
+    pub(crate) async fn sends_back(&self) {
+        let (mut orders, mut recalls) = (self.orders.subscribe(), self.recalls.subscribe());
+        tokio::select! {
+            _ = orders.wait_for(|now| now.paused) => {}
+            _ = recalls.changed() => {}
+        }
     }
 
     /// Listens until `stop`. While the stream cannot be read, what was heard last holds.
@@ -87,9 +98,10 @@ impl Control {
     async fn listen_on(&self, broker: Broker, pod: &str) {
         let mut backoff = Backoff::default();
         let mut said = false;
+        let mut failures = 0;
         loop {
             match self.once_through(&broker, pod, &mut backoff).await {
-                Ok(()) => said = false,
+                Ok(()) => (said, failures) = (false, 0),
                 // The broker answers, and does not let us: no reason not to work.
                 Err(error) if error.is_answer() => {
                     if !std::mem::replace(&mut said, true) {
@@ -100,8 +112,17 @@ impl Control {
                     }
                     self.heard.send_replace(true);
                 }
-                // Consuming tells of a broker that is away.
-                Err(_) => {}
+                // Consuming tells of a broker that is away. Where it answers there, and not here, that is no reason not to work.
+                Err(error) => {
+                    failures += 1;
+                    if failures == FAILURES {
+                        warn!(
+                            cause = chain(&error),
+                            "what operators tell workers cannot be read; tried again now and then"
+                        );
+                        self.heard.send_replace(true);
+                    }
+                }
             }
             tokio::time::sleep(backoff.next_pause()).await;
         }
@@ -112,7 +133,8 @@ impl Control {
         let connection = broker.connect().await?;
         let mut words = Words::listen(&connection, broker.topology(), pod).await?;
         backoff.reset();
-        let mut orders = self.own;
+        // The newest words are read again. Until they are, what was heard last holds.
+        let mut orders = self.now();
         let mut caught_up = false;
         loop {
             let next = match caught_up {
