@@ -54,6 +54,7 @@ async fn a_pause_typed_into_the_console_stops_new_requests_and_loses_nothing() -
     wait::until("some pages", visits, |visits| *visits > 30).await?;
 
     type_into(&world, "control", "pause").await?;
+    // The promise: a second later no new request is begun.
     tokio::time::sleep(Duration::from_secs(1)).await;
     let then = world.shop.visits().total();
     assert!(then < 400, "the pause came too late to tell anything: {then}");
@@ -112,5 +113,20 @@ async fn the_newest_word_counts_also_for_a_worker_that_comes_later() -> anyhow::
     let wrong = world.run(&["control", "concurrency", "0"], "").await?;
     assert_eq!(wrong.code, Some(2), "{wrong:?}");
     assert_eq!(worker.terminate().await?.code, Some(0));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_lower_concurrency_gives_back_what_would_be_held_for_too_long() -> anyhow::Result<()> {
+    let world = World::new().await?;
+    world.produce("slow", &(0..300).map(|id| world.shop.url(&format!("/slow/20000/{id}"))).collect::<Vec<_>>()).await?;
+    let worker = world.worker(&["--concurrency", "20"])?;
+    wait::until("all are held", async || held(&world).await, |held| *held == Some(300)).await?;
+    let told = world.run(&["control", "concurrency", "1"], "").await?;
+    assert_eq!(told.code, Some(0), "{told:?}");
+    // Twenty are being fetched, and at most thirty more are held by one that fetches one at a time.
+    wait::until("the rest is given back", async || held(&world).await, |held| *held <= Some(50)).await?;
+    assert!(world.ready("urls").await? >= 250);
+    worker.kill().await?;
     Ok(())
 }

@@ -262,6 +262,26 @@ async fn a_cancelled_run_is_not_fetched_any_more_and_what_is_added_later_is() ->
 }
 
 #[tokio::test]
+async fn cancelling_reaches_tasks_that_wait_for_a_slow_host() -> anyhow::Result<()> {
+    let world = World::new().await?;
+    let host = world.shop.addr().to_string();
+    let set = world.run(&["hosts", "set", &host, "--rate", "0.1/s"], "").await?;
+    assert_eq!(set.code, Some(0), "{set:?}");
+    let worker = world.worker(&["--retry-delays", "60s"])?;
+    world.produce("bad", &world.pages(10)).await?;
+    let visits = async || Ok(world.shop.visits().total());
+    wait::until("the first page", visits, |visits| *visits == 1).await?;
+    let cancelled = world.run(&["runs", "cancel", "bad"], "").await?;
+    assert_eq!(cancelled.code, Some(0), "{cancelled:?}");
+    let left_out = async || world.count("SELECT COUNT(*) FROM fetches WHERE outcome = 'cancelled'").await;
+    // One slot comes every ten seconds, and nothing may be fetched for it.
+    wait::until("all that waited here", left_out, |left_out| *left_out >= 8).await?;
+    assert!(world.shop.visits().total() <= 2, "{}", world.shop.visits().total());
+    worker.kill().await?;
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_run_may_be_cancelled_before_any_worker_has_heard_of_it() -> anyhow::Result<()> {
     let world = World::new().await?;
     let slow: Vec<String> = (0..20).map(|id| world.shop.url(&format!("/slow/500/{id}"))).collect();

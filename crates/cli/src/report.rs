@@ -2,8 +2,6 @@
 
 mod charts;
 mod numbers;
-#[cfg(test)]
-mod sample;
 
 use std::cmp::Reverse;
 

@@ -95,14 +95,17 @@ impl Stage {
     async fn run(&self, job: Job) {
         let turn = tokio::select! {
             biased;
+            // First: a task that need not wait does not listen to anything else.
+            turn = self.turns.take(&job.task.order.address) => turn,
             () = self.cancelled.reaches(&job.task) => return self.leave_out(job),
             // Others, that are not paused, may have it.
             () = self.control.sends_back() => Err(NoTurn::GiveBack),
-            turn = self.turns.take(&job.task.order.address) => turn,
         };
         match turn {
             // Its channel was lost while it waited: it is delivered again, and may be with another worker already.
             Ok(_) if !job.claim.is_live() => {}
+            Ok(_) if self.cancelled.holds(&job.task) => self.leave_out(job),
+            Ok(_) if self.control.now().paused => self.put_off(job, NoTurn::GiveBack),
             // Boxed, so that a task that waits is small.
             Ok(turn) => Box::pin(self.work(job, turn)).await,
             Err(no_turn) => self.put_off(job, no_turn),

@@ -97,24 +97,13 @@ impl Control {
 
     async fn listen_on(&self, broker: Broker, pod: &str) {
         let mut backoff = Backoff::default();
-        let mut said = false;
         let mut failures = 0;
         loop {
             match self.once_through(&broker, pod, &mut backoff).await {
-                Ok(()) => (said, failures) = (false, 0),
-                // The broker answers, and does not let us: no reason not to work.
-                Err(error) if error.is_answer() => {
-                    if !std::mem::replace(&mut said, true) {
-                        warn!(
-                            cause = chain(&error),
-                            "what operators tell workers cannot be read; tried again now and then"
-                        );
-                    }
-                    self.heard.send_replace(true);
-                }
-                // Consuming tells of a broker that is away. Where it answers there, and not here, that is no reason not to work.
+                Ok(()) => failures = 0,
+                // Consuming tells of a broker that is away. One that answers, here with a refusal or there, is no reason not to work.
                 Err(error) => {
-                    failures += 1;
+                    failures = if error.is_answer() { FAILURES.max(failures + 1) } else { failures + 1 };
                     if failures == FAILURES {
                         warn!(
                             cause = chain(&error),
