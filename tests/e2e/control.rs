@@ -3,28 +3,15 @@
 use std::time::Duration;
 
 use anyhow::Context;
+use fetchline_tests::console::Console;
 use fetchline_tests::process::Running;
 use fetchline_tests::wait;
 use fetchline_tests::world::World;
-use serde_json::{Value, json};
+use serde_json::Value;
 
-/// Publishes a message as the console does, by the management API, to a queue by its name.
+/// Publishes to a queue by its name, by the default exchange.
 async fn type_into(world: &World, queue: &str, text: &str) -> anyhow::Result<()> {
-    let management_url = world.management_url.as_deref().context("MANAGEMENT_URL names no management API")?;
-    let broker: reqwest::Url = world.amqp_url.parse()?;
-    let url = format!("{management_url}/api/exchanges/%2f/amq.default/publish");
-    let message = json!({
-        "properties": {}, "routing_key": format!("{}.{queue}", world.prefix), "payload": text, "payload_encoding": "string",
-    });
-    let answer = reqwest::Client::new()
-        .post(url)
-        .basic_auth(broker.username(), broker.password())
-        .body(message.to_string())
-        .send()
-        .await?;
-    let routed: Value = serde_json::from_slice(&answer.error_for_status()?.bytes().await?)?;
-    anyhow::ensure!(routed["routed"] == true, "no queue took it: {routed}");
-    Ok(())
+    Console::of(world)?.publish("amq.default", &format!("{}.{queue}", world.prefix), text).await
 }
 
 /// The body of a worker's `/readyz`.

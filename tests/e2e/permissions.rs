@@ -2,6 +2,7 @@
 //! have to, and no more.
 
 use anyhow::Context;
+use fetchline_tests::console::Console;
 use fetchline_tests::process::Ended;
 use fetchline_tests::services::project;
 use fetchline_tests::wait;
@@ -13,18 +14,15 @@ const PASSWORD: &str = "not-a-secret-here";
 /// A virtual host of its own with what the definitions say; it is removed in the end.
 struct Defined<'a> {
     world: &'a World,
-    api: String,
+    console: Console,
     vhost: String,
 }
 
 impl<'a> Defined<'a> {
     /// `None` where the services have no management API.
     async fn new(world: &'a World) -> anyhow::Result<Option<Self>> {
-        let Some(management_url) = &world.management_url else {
-            eprintln!("these services have no management API that is known: MANAGEMENT_URL names it");
-            return Ok(None);
-        };
-        let defined = Self { world, api: format!("{management_url}/api"), vhost: world.prefix.clone() };
+        let Some(console) = Console::known(world)? else { return Ok(None) };
+        let defined = Self { world, console, vhost: world.prefix.clone() };
         // Users belong to the broker as a whole, so these have names of their own as well.
         let text = std::fs::read_to_string(project().join("deploy/rabbitmq/definitions.json"))?;
         let mut definitions: Value = serde_json::from_str(&text)?;
@@ -44,23 +42,8 @@ impl<'a> Defined<'a> {
             }
         }
         definitions["vhosts"][0]["name"] = json!(defined.vhost);
-        defined.call(reqwest::Method::POST, "definitions", Some(definitions)).await?;
+        defined.console.call(reqwest::Method::POST, "definitions", Some(definitions)).await?;
         Ok(Some(defined))
-    }
-
-    async fn call(&self, method: reqwest::Method, path: &str, body: Option<Value>) -> anyhow::Result<Value> {
-        let broker: reqwest::Url = self.world.amqp_url.parse()?;
-        let mut request = reqwest::Client::new()
-            .request(method, format!("{}/{path}", self.api))
-            .basic_auth(broker.username(), broker.password())
-            .header("content-type", "application/json");
-        if let Some(body) = body {
-            request = request.body(body.to_string());
-        }
-        let answer = request.send().await?;
-        let (status, text) = (answer.status(), answer.text().await?);
-        anyhow::ensure!(status.is_success(), "{path}: {status} {text}");
-        Ok(serde_json::from_str(&text).unwrap_or_default())
     }
 
     /// The broker as this user sees it.
@@ -86,7 +69,7 @@ impl<'a> Defined<'a> {
             ("queues", &["name", "durable", "auto_delete", "arguments"]),
             ("bindings", &["source", "destination", "routing_key", "arguments"]),
         ] {
-            let items = self.call(reqwest::Method::GET, &format!("{kind}/{vhost}"), None).await?;
+            let items = self.console.call(reqwest::Method::GET, &format!("{kind}/{vhost}"), None).await?;
             for item in items.as_array().context("no list")? {
                 if item.to_string().contains("fetchline") {
                     let told: Vec<String> = fields.iter().map(|field| item[*field].to_string()).collect();
@@ -101,9 +84,9 @@ impl<'a> Defined<'a> {
     async fn remove(self) -> anyhow::Result<()> {
         for user in ["producer", "worker", "operator"] {
             let user = format!("{}-fetchline-{user}", self.world.prefix);
-            self.call(reqwest::Method::DELETE, &format!("users/{user}"), None).await?;
+            self.console.call(reqwest::Method::DELETE, &format!("users/{user}"), None).await?;
         }
-        self.call(reqwest::Method::DELETE, &format!("vhosts/{}", self.vhost), None).await?;
+        self.console.call(reqwest::Method::DELETE, &format!("vhosts/{}", self.vhost), None).await?;
         Ok(())
     }
 }
@@ -115,17 +98,20 @@ async fn the_definitions_hold_what_the_program_declares() -> anyhow::Result<()> 
     let imported = defined.topology(&defined.vhost).await?;
     // The program declares everything in an empty virtual host.
     let empty = format!("{}-empty", world.prefix);
-    defined.call(reqwest::Method::PUT, &format!("vhosts/{empty}"), None).await?;
+    defined.console.call(reqwest::Method::PUT, &format!("vhosts/{empty}"), None).await?;
     let broker: reqwest::Url = world.amqp_url.parse()?;
     let rights = json!({ "configure": ".*", "write": ".*", "read": ".*" });
-    defined.call(reqwest::Method::PUT, &format!("permissions/{empty}/{}", broker.username()), Some(rights)).await?;
+    defined
+        .console
+        .call(reqwest::Method::PUT, &format!("permissions/{empty}/{}", broker.username()), Some(rights))
+        .await?;
     let mut url = broker;
     url.set_path(&format!("/{empty}"));
     let worker = world.worker_on(url.as_str(), &["--prefix", "fetchline"])?;
     let declared = async || defined.topology(&empty).await;
     let declared = wait::until("the same topology", declared, |declared| declared.len() == imported.len()).await;
     worker.terminate().await?;
-    defined.call(reqwest::Method::DELETE, &format!("vhosts/{empty}"), None).await?;
+    defined.console.call(reqwest::Method::DELETE, &format!("vhosts/{empty}"), None).await?;
     defined.remove().await?;
     assert_eq!(declared?, imported);
     Ok(())

@@ -7,4 +7,5 @@ mod broker;
 mod database;
 mod network;
 mod rows;
+mod tls;
 mod workers;

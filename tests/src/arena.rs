@@ -9,6 +9,7 @@ use std::time::Duration;
 use anyhow::{Context, bail, ensure};
 use tokio::process::Command;
 
+use crate::authority::Authority;
 use crate::services::{Services, project};
 use crate::wait;
 
@@ -50,12 +51,18 @@ impl Arena {
     /// The arena of this process, started when it is first asked for, which takes some ten seconds.
     pub fn shared() -> anyhow::Result<&'static Self> {
         static SHARED: OnceLock<Result<Arena, String>> = OnceLock::new();
-        let shared = SHARED.get_or_init(|| Self::start().map_err(|error| format!("{error:#}")));
+        let shared = SHARED.get_or_init(|| Self::start(None).map_err(|error| format!("{error:#}")));
         shared.as_ref().map_err(|error| anyhow::anyhow!("{error}"))
     }
 
+    /// One more, whose services speak TLS too, with a certificate of this authority for `localhost`. The database takes nobody
+    /// without.
+    pub fn secured(authority: &Authority) -> anyhow::Result<Self> {
+        Self::start(Some(authority))
+    }
+
     /// Starts both services, and waits until they answer.
-    fn start() -> anyhow::Result<Self> {
+    fn start(authority: Option<&Authority>) -> anyhow::Result<Self> {
         let scripts = project().join("deploy/local");
         let folder = std::env::temp_dir().join(format!("fetchline-arena-{:08x}", rand::random::<u32>()));
         fs::create_dir_all(&folder)?;
@@ -67,6 +74,9 @@ impl Arena {
         ensure!(installed.success(), "rabbitmq-server and mariadb-server are missing");
         let mut starting = Vec::new();
         for service in [&broker, &database] {
+            if let Some(authority) = authority {
+                authority.certify("localhost", &service.folder.join("tls"))?;
+            }
             let start = std::process::Command::new(&service.script).arg("start").arg(&service.folder).spawn();
             starting.push(start.with_context(|| format!("cannot run {}", service.script.display()))?);
         }
@@ -85,13 +95,18 @@ impl Arena {
         })
     }
 
-    /// Runs `rabbitmqctl`.
-    pub async fn rabbitmqctl(&self, arguments: &[&str]) -> anyhow::Result<()> {
+    /// RabbitMQ's URL for TLS.
+    pub fn amqps_url(&self) -> anyhow::Result<String> {
+        self.broker.variable("AMQPS_URL")
+    }
+
+    /// Runs `rabbitmqctl`; what it printed.
+    pub async fn rabbitmqctl(&self, arguments: &[&str]) -> anyhow::Result<String> {
         let mut command = Command::new(&self.broker.script);
         command.arg("ctl").arg(&self.broker.folder).args(arguments).stdin(Stdio::null()).kill_on_drop(true);
         let ended = tokio::time::timeout(PATIENCE, command.output()).await.context("rabbitmqctl does not end")??;
         ensure!(ended.status.success(), "rabbitmqctl {arguments:?}: {}", String::from_utf8_lossy(&ended.stderr));
-        Ok(())
+        Ok(String::from_utf8(ended.stdout)?)
     }
 
     /// Keeps the folder with its logs, for somebody who wants to know why a test failed.

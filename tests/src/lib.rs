@@ -1,7 +1,10 @@
 //! What the end-to-end tests, the fault suite and the demo stand on: real services, real processes, and a sample shop.
 
 pub mod arena;
+pub mod authority;
 pub mod binary;
+pub mod collector;
+pub mod console;
 pub mod count;
 pub mod dead;
 pub mod fleet;

@@ -258,14 +258,14 @@ impl Trial {
     /// Has the broker close every connection.
     pub async fn close_all_connections(&mut self) -> anyhow::Result<()> {
         self.expose().await;
-        self.arena.rabbitmqctl(&["close_all_connections", "a fault"]).await
+        self.arena.rabbitmqctl(&["close_all_connections", "a fault"]).await.map(drop)
     }
 
     /// Brings the broker's memory alarm on, or ends it.
     pub async fn memory_alarm(&mut self, on: bool) -> anyhow::Result<()> {
         self.faults += u64::from(on);
         let limit: &[&str] = if on { &["absolute", "1MB"] } else { &["0.4"] };
-        self.arena.rabbitmqctl(&[&["set_vm_memory_high_watermark"], limit].concat()).await
+        self.arena.rabbitmqctl(&[&["set_vm_memory_high_watermark"], limit].concat()).await.map(drop)
     }
 
     /// Publishes URLs, and when the workers hold all of them, deletes the queue as an operator might, and kills a worker:

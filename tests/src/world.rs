@@ -128,7 +128,8 @@ impl World {
     /// A command of the program, in this world.
     pub fn command(&self, arguments: &[&str]) -> anyhow::Result<Command> {
         let mut command = Command::new(binary::fetchline()?);
-        let foreign = std::env::vars().filter(|(name, _)| name.starts_with("FETCHLINE_") || name == "RUST_LOG");
+        let foreign = std::env::vars()
+            .filter(|(name, _)| ["FETCHLINE_", "OTEL_", "RUST_LOG"].iter().any(|known| name.starts_with(known)));
         for (name, _) in foreign {
             command.env_remove(name);
         }

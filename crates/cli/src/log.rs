@@ -12,8 +12,17 @@ use crate::args::LogFormat;
 pub(crate) fn start(format: LogFormat) {
     let chosen = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
     // Libraries report what we handle and say ourselves; lapin would even print messages, which may hold secrets.
-    let quiet = ["lapin=off", "sqlx=off", "hickory_resolver=off", "hickory_net=off", "hickory_proto=off"];
-    let filter = quiet.iter().filter_map(|line| line.parse().ok()).fold(chosen, EnvFilter::add_directive);
+    let quiet = [
+        "lapin",
+        "sqlx",
+        "hickory_resolver",
+        "hickory_net",
+        "hickory_proto",
+        "rustls_platform_verifier",
+        "opentelemetry",
+    ];
+    let off = quiet.iter().filter_map(|library| format!("{library}=off").parse().ok());
+    let filter = off.fold(chosen, EnvFilter::add_directive);
     let registry = tracing_subscriber::registry().with(filter);
     match format {
         LogFormat::Text => {

@@ -11,6 +11,7 @@ use fetchline_queue::Role;
 use fetchline_worker::pipeline::Error;
 use fetchline_worker::{Deps, MAX_PREFETCH, Proxy, RobotsPolicy, Stop, StoreBody, WorkConfig};
 use ipnet::IpNet;
+use url::Url;
 
 use crate::args::{self, Everywhere};
 use crate::exit::{self, Done, Failure, Result};
@@ -129,6 +130,12 @@ pub(crate) struct Args {
     #[arg(value_parser = listen)]
     listen: Listen,
 
+    /// Traces go here by OTLP over HTTP (`http://collector:4318`; `/v1/traces` is added). Else to where
+    /// `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT` or `OTEL_EXPORTER_OTLP_ENDPOINT` say, and nowhere without these. How many are
+    /// kept: `OTEL_TRACES_SAMPLER`
+    #[arg(long, value_name = "URL", env = "FETCHLINE_OTLP_ENDPOINT")]
+    otlp_endpoint: Option<String>,
+
     /// End with 0 when `urls` and the retry queues were seen empty twice, 2 s apart, and this worker holds nothing
     #[arg(long, env = "FETCHLINE_UNTIL_EMPTY")]
     until_empty: bool,
@@ -197,7 +204,7 @@ pub(crate) async fn run(everywhere: Everywhere, args: Args) -> Result {
             let summary: fetchline_worker::Summary = *summary;
             (summary.clone(), Err(Error::GraceOver(Box::new(summary)).into()))
         }
-        Err(error @ (Error::Config(_) | Error::Listen(..))) => return Err(Failure::usage(error)),
+        Err(error @ (Error::Config(_) | Error::Listen(..) | Error::Traces(_))) => return Err(Failure::usage(error)),
         Err(error) => return Err(error.into()),
     };
     if json {
@@ -209,10 +216,31 @@ pub(crate) async fn run(everywhere: Everywhere, args: Args) -> Result {
 }
 
 impl Args {
+    /// Where traces go: what the standard variables say is read as OpenTelemetry wants it.
+    fn traces_to(&self) -> std::result::Result<Option<Url>, Failure> {
+        let variable = |name| std::env::var(name).ok().filter(|value| !value.trim().is_empty());
+        let of_base = |base: String| format!("{}/v1/traces", base.trim_end_matches('/'));
+        let (flag, whole, base) =
+            ("--otlp-endpoint", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT");
+        let given = (self.otlp_endpoint.clone().map(|url| (flag, of_base(url))))
+            .or_else(|| variable(whole).map(|url| (whole, url)))
+            .or_else(|| variable(base).map(|url| (base, of_base(url))));
+        let Some((name, text)) = given else { return Ok(None) };
+        let url = Url::parse(&text).ok().filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
+        match url {
+            Some(url) if url.username().is_empty() && url.password().is_none() => Ok(Some(url)),
+            Some(_) => Err(Failure::usage(anyhow::anyhow!(
+                "{name}: credentials do not belong into the URL; OTEL_EXPORTER_OTLP_HEADERS holds them"
+            ))),
+            None => Err(Failure::usage(anyhow::anyhow!("{name} is no URL like http://collector:4318"))),
+        }
+    }
+
     fn into_config(self, pod: String) -> std::result::Result<WorkConfig, Failure> {
         // Not read by clap, which would repeat it, password and all, where it is wrong.
         let proxy = self.proxy.as_deref().map(Proxy::parse).transpose();
         let proxy = proxy.map_err(|error| Failure::usage(anyhow::anyhow!("--proxy: {error}")))?;
+        let traces_to = self.traces_to()?;
         let rules = args::rules(self.rules.as_deref())?;
         let default_prefetch = WorkConfig::default_prefetch(self.concurrency, self.batch_rows, self.timeout, self.hold);
         Ok(WorkConfig {
@@ -247,6 +275,7 @@ impl Args {
             hold: self.hold,
             grace: self.grace,
             listen: self.listen.0,
+            traces_to,
             until_empty: self.until_empty,
         })
     }

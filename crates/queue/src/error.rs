@@ -51,10 +51,32 @@ impl Error {
         matches!(self, Self::Amqp { source, .. } if reply_code(source).is_some())
     }
 
-    /// Whether the broker does not let this user in, or not to this virtual host (403, 530).
-    pub fn is_refusal(&self) -> bool {
-        matches!(self, Self::Amqp { source, .. } if matches!(reply_code(source), Some(403 | 530)))
+    /// What has to be put right before another try can help: the broker does not let this user in, or not to this virtual
+    /// host (403, 530), or it may not be trusted.
+    pub fn refusal(&self) -> Option<&'static str> {
+        match self {
+            Self::Amqp { source, .. } if matches!(reply_code(source), Some(403 | 530)) => {
+                Some("the broker refuses the connection: user, password and virtual host have to be right")
+            }
+            Self::Amqp { source, .. } if is_untrusted(source) => Some(
+                "the broker's certificate is not trusted: --amqp-ca has to name the authority that signed it, and the URL \
+                 the host that it was made for",
+            ),
+            _ => None,
+        }
     }
+}
+
+/// Whether the connection was ended by us, for the certificate that the broker has.
+fn is_untrusted(error: &lapin::Error) -> bool {
+    let lapin::ErrorKind::IOError(error) = error.kind() else { return false };
+    let mut inner = error.get_ref();
+    // Each layer of TLS may have wrapped it once more.
+    while let Some(wrapped) = inner.and_then(|inner| inner.downcast_ref::<std::io::Error>()) {
+        inner = wrapped.get_ref();
+    }
+    let error = inner.and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    matches!(error, Some(rustls::Error::InvalidCertificate(_)))
 }
 
 /// The AMQP reply code of a protocol error.

@@ -144,6 +144,13 @@ impl Draft {
     }
 }
 
+impl Original {
+    /// A header as text; `None` where it is missing or no text.
+    pub fn header(&self, name: &str) -> Option<String> {
+        header::text(&self.properties, name)
+    }
+}
+
 impl Death {
     /// The death of a message that is no task.
     pub fn not_a_task(reason: &NotATask) -> Self {

@@ -87,6 +87,12 @@ impl<R> Batch<R> {
         self.len() == 0
     }
 
+    /// A look at the receipts.
+    pub fn receipts(&self) -> impl Iterator<Item = &R> {
+        let of_parts = self.parts.iter().map(|(_, receipt)| receipt);
+        self.entries.iter().map(|(_, receipt)| receipt).chain(of_parts)
+    }
+
     /// The receipts, with nothing written.
     pub fn into_receipts(self) -> impl Iterator<Item = R> {
         let of_parts = self.parts.into_iter().map(|(_, receipt)| receipt);

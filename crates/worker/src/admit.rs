@@ -24,6 +24,7 @@ use crate::judge::{self, Judgement, Policy};
 use crate::meters::Meters;
 use crate::settle::Settle;
 use crate::summary::Tally;
+use crate::trace::Step;
 use crate::turn::{NoTurn, Turn, Turns};
 
 /// Starts fetches, and knows which are under way.
@@ -93,6 +94,7 @@ impl Admission {
 
 impl Stage {
     async fn run(&self, job: Job) {
+        job.claim.enter(Step::Wait);
         let turn = tokio::select! {
             biased;
             // First: a task that need not wait does not listen to anything else.
@@ -119,6 +121,7 @@ impl Stage {
     }
 
     async fn work(&self, job: Job, mut turn: Turn) {
+        job.claim.enter(Step::Fetch);
         let started = Instant::now();
         let in_flight = self.meters.fetch();
         let answer = self.fetcher.fetch(&job.task.order, &mut turn).await;
@@ -128,6 +131,9 @@ impl Stage {
             Ok(answer) => answer,
             Err(no_turn) => return self.put_off(job, no_turn),
         };
+        if let Some(trace) = job.claim.trace() {
+            trace.fetched(&job.task, &answer);
+        }
         self.meters.fetched(took.elapsed, answer.body.as_ref().map_or(0, Vec::len));
         let judgement = self.policy.judge(&job.task, &answer);
         if answer.outcome != Outcome::Ok {
@@ -172,6 +178,7 @@ impl Stage {
     /// Sends the row on its way.
     fn record(&self, job: Job, mut answer: Answer, read: Read, took: Took, given_up: bool) {
         let Job { task, original, claim } = job;
+        claim.enter(Step::Batch);
         let (outcome, status, attempts) = (answer.outcome, answer.status, task.attempt);
         let death = given_up.then(|| Death {
             reason: outcome.as_str(),

@@ -13,6 +13,8 @@ use fetchline_queue::{Key, Task};
 use time::OffsetDateTime;
 use tokio::sync::oneshot;
 
+use crate::trace::{Step, Trace};
+
 /// The right to have a delivery settled. Dropping it means that the broker delivers the message again, when its channel
 /// has ended.
 #[derive(Debug)]
@@ -54,6 +56,8 @@ pub(crate) struct Claim {
     claims: Claims,
     /// Dropped when the claim ends, for the one who waits for that.
     ends: Option<oneshot::Sender<()>>,
+    /// Absent where nobody wants to see it.
+    trace: Option<Box<Trace>>,
 }
 
 impl Claims {
@@ -93,7 +97,7 @@ impl Claims {
     }
 
     fn claim(&self, receipt: Receipt, this: Option<Try>) -> Claim {
-        Claim { receipt: Some(receipt), this, claims: self.clone(), ends: None }
+        Claim { receipt: Some(receipt), this, claims: self.clone(), ends: None, trace: None }
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<Try, Vec<Receipt>>> {
@@ -118,6 +122,29 @@ impl Claim {
         let (sender, receiver) = oneshot::channel();
         self.ends = Some(sender);
         receiver
+    }
+
+    /// From here on it is traced what becomes of the task.
+    pub(crate) fn traced(mut self, trace: Option<Box<Trace>>) -> Self {
+        self.trace = trace;
+        self
+    }
+
+    /// The trace, where there is one.
+    pub(crate) fn trace(&self) -> Option<&Trace> {
+        self.trace.as_deref()
+    }
+
+    /// Where there is a trace, it enters this step.
+    pub(crate) fn enter(&self, step: Step) {
+        if let Some(trace) = &self.trace {
+            trace.enter(step);
+        }
+    }
+
+    /// Takes the trace out, so that it goes on beyond the end of the claim.
+    pub(crate) fn take_trace(&mut self) -> Option<Box<Trace>> {
+        self.trace.take()
     }
 
     /// Ends the claim: the receipts of the delivery and of the copies that joined it.

@@ -20,6 +20,7 @@ use crate::meters::Meters;
 use crate::services::Services;
 use crate::settle::Settle;
 use crate::summary::Tally;
+use crate::trace::Step;
 
 /// While one batch is being written, the next one is being sent.
 const UNDER_WAY: usize = 2;
@@ -73,6 +74,10 @@ impl Commits {
 impl Commit {
     async fn write(self, mut batch: Batch<Finished>) {
         let (rows, began) = (batch.len(), Instant::now());
+        for trace in batch.receipts().filter_map(|finished| finished.claim.trace()) {
+            trace.enter(Step::Commit);
+            trace.of_batch(rows);
+        }
         let mut backoff = Backoff::default();
         let mut failing = None;
         loop {

@@ -8,6 +8,7 @@ use fetchline_extract::Rules;
 use fetchline_queue::Tier;
 use fetchline_store::MAX_BATCH_ROWS;
 use ipnet::IpNet;
+use url::Url;
 
 use crate::proxy::Proxy;
 
@@ -93,6 +94,8 @@ pub struct WorkConfig {
     pub grace: Duration,
     /// Where health is served; `None` for nowhere.
     pub listen: Option<SocketAddr>,
+    /// Where traces are exported to, by OTLP over HTTP, path included; `None` for nowhere.
+    pub traces_to: Option<Url>,
     /// Whether the worker ends when there is nothing left to do.
     pub until_empty: bool,
 }
@@ -217,6 +220,7 @@ pub(crate) mod tests {
             hold: Duration::from_secs(600),
             grace: Duration::from_secs(35),
             listen: None,
+            traces_to: None,
             until_empty: false,
         }
     }

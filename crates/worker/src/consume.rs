@@ -28,6 +28,7 @@ use crate::meters::Meters;
 use crate::services::Services;
 use crate::settle::{Session, Settle};
 use crate::summary::Tally;
+use crate::trace::Traces;
 
 /// How long the broker may take to open a channel and a consumer, or to end one.
 const DEADLINE: Duration = Duration::from_secs(15);
@@ -56,6 +57,7 @@ pub(crate) struct Consume {
     pub(crate) hand_over: HandOver,
     pub(crate) settle: Settle,
     pub(crate) tally: Arc<Tally>,
+    pub(crate) traces: Arc<Traces>,
     pub(crate) meters: Arc<Meters>,
     pub(crate) services: Services,
     /// The present session, for those who look at the queues.
@@ -299,6 +301,7 @@ impl Consume {
     /// A copy of what is under way joins it; what can be a copy of something older is looked up; the rest is fetched.
     fn route(&self, task: Task, original: Original, receipt: Receipt, redelivered: bool) {
         let Some(claim) = self.claims.take(&task, receipt) else { return };
+        let claim = claim.traced(self.traces.begin(&task, &original, redelivered));
         let can_be_copy = task.message_id.is_some() && (redelivered || task.attempt > 1 || task.parked > 0);
         let job = Job { task, original, claim };
         if can_be_copy {

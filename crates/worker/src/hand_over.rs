@@ -18,6 +18,7 @@ use crate::claim::Claim;
 use crate::failure::chain;
 use crate::meters::Meters;
 use crate::settle::Settle;
+use crate::trace::Step;
 
 /// Messages that are confirmed together.
 const ROUND: usize = 256;
@@ -57,6 +58,7 @@ impl HandOver {
     }
 
     fn send(&self, draft: Draft, claim: Claim) {
+        claim.enter(Step::HandOver);
         // The publisher lives until nobody is left who could send.
         _ = self.letters.send(Letter { draft, claim, since: Instant::now() });
     }

@@ -32,6 +32,7 @@ mod control;
 mod deadline;
 mod decode;
 mod failure;
+mod flow;
 mod guard;
 mod head;
 mod health;
@@ -50,6 +51,7 @@ mod resolver;
 mod robots;
 mod services;
 mod summary;
+mod trace;
 mod waits;
 
 pub use config::{MAX_PREFETCH, RobotsPolicy, StoreBody, WorkConfig};

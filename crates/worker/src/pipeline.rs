@@ -29,9 +29,10 @@ use crate::resolver::Resolver;
 use crate::robots::Robots;
 use crate::services::Services;
 use crate::summary::{Summary, Tally};
+use crate::trace::Traces;
 use crate::turn::Turns;
 use crate::waits::Waits;
-use crate::{batch, hand_over, health, idle, settle};
+use crate::{batch, flow, hand_over, health, idle, settle};
 
 /// How long the last writes may take when the grace is over.
 const LAST_WRITES: Duration = Duration::from_secs(5);
@@ -67,6 +68,9 @@ pub enum Error {
     /// The HTTP client cannot be set up.
     #[error("the HTTP client cannot be set up: {0}")]
     Client(String),
+    /// Traces cannot be exported as configured.
+    #[error("traces cannot be exported (--otlp-endpoint, OTEL_…): {0}")]
+    Traces(String),
     /// The port is taken.
     #[error("cannot listen on {0} (--listen)")]
     Listen(std::net::SocketAddr, #[source] std::io::Error),
@@ -112,6 +116,8 @@ pub async fn run(config: WorkConfig, deps: Deps, stop: Stop) -> Result<Summary, 
     let robots = (config.robots == RobotsPolicy::Obey).then(|| Robots::new(turns.clone(), &config.user_agent));
     let fetcher = Fetcher::new(&config, Arc::new(resolver), robots);
     let fetcher = fetcher.map_err(|error| Error::Client(failure_text(error)))?;
+    let traces = Traces::to(config.traces_to.as_ref(), &pod, broker.topology());
+    let traces = Arc::new(traces.map_err(|error| Error::Traces(error.to_string()))?);
     let meters = Arc::new(Meters::new(&tiers));
     let (session, present) = watch::channel(None);
     let side_end = CancellationToken::new();
@@ -137,6 +143,7 @@ pub async fn run(config: WorkConfig, deps: Deps, stop: Stop) -> Result<Summary, 
     tokio::spawn(health::watch_database(store.clone(), services.clone(), side_end.clone()));
 
     let tally = Arc::new(Tally::new());
+    tokio::spawn(flow::tell(tally.clone(), present.clone(), side_end.clone()));
     let grace_over = CancellationToken::new();
     if config.until_empty {
         tokio::spawn(idle::stop_when_empty(broker.clone(), present, services.clone(), stop.clone()));
@@ -221,6 +228,7 @@ pub async fn run(config: WorkConfig, deps: Deps, stop: Stop) -> Result<Summary, 
         hand_over,
         settle,
         tally: tally.clone(),
+        traces: traces.clone(),
         meters,
         services,
         session,
@@ -256,12 +264,12 @@ pub async fn run(config: WorkConfig, deps: Deps, stop: Stop) -> Result<Summary, 
         grace_over.cancel();
         tokio::time::sleep(LAST_WRITES).await;
     };
-    tokio::select! {
-        drained = drained => {
-            drained.map_err(|panic| Error::Stage(panic.to_string()))?;
-        }
-        () = deadline => return Err(Error::GraceOver(Box::new(tally.summary()))),
-    }
+    let ended = tokio::select! {
+        drained = drained => drained.map(drop).map_err(|panic| Error::Stage(panic.to_string())),
+        () = deadline => Ok(()),
+    };
+    traces.finish().await;
+    ended?;
     if grace_over.is_cancelled() {
         return Err(Error::GraceOver(Box::new(tally.summary())));
     }

@@ -21,6 +21,7 @@ use crate::claim::{Claim, Receipt};
 use crate::job::{Finished, Job};
 use crate::ledger::{Ack, Ledger};
 use crate::meters::Meters;
+use crate::trace::{Step, Trace};
 
 /// How long a settled delivery may wait for a lower one that is still out, before it is acked on its own.
 const MAX_WAIT: Duration = Duration::from_secs(1);
@@ -124,7 +125,7 @@ impl Settle {
 /// The two ends of settling. There are never more notes under way than deliveries that are out.
 pub(crate) fn channel(meters: Arc<Meters>) -> (Settle, Settling) {
     let (notes, inbox) = mpsc::unbounded_channel();
-    (Settle { notes }, Settling { inbox, meters, present: None })
+    (Settle { notes }, Settling { inbox, meters, present: None, traces: Vec::new() })
 }
 
 /// Settles what it is told to, until nobody is left who could tell.
@@ -132,6 +133,8 @@ pub(crate) struct Settling {
     inbox: mpsc::UnboundedReceiver<Note>,
     meters: Arc<Meters>,
     present: Option<(Session, Ledger)>,
+    /// Of what was settled since the last acks were sent.
+    traces: Vec<Trace>,
 }
 
 impl Settling {
@@ -154,6 +157,7 @@ impl Settling {
             if let Some((session, ledger)) = &mut self.present {
                 send(session, ledger.due(now)).await;
             }
+            self.traces.clear();
         }
         if let Some((session, mut ledger)) = self.present.take() {
             send(&session, ledger.close(Instant::now())).await;
@@ -179,7 +183,8 @@ impl Settling {
                 }
             }
             Note::Confirmed(proof) => self.settle(proof.into_inner(), now),
-            Note::GivenBack(claim) => {
+            Note::GivenBack(mut claim) => {
+                self.end_of(claim.take_trace(), "given back");
                 for receipt in claim.into_receipts() {
                     self.give_back(receipt).await;
                 }
@@ -188,7 +193,8 @@ impl Settling {
         }
     }
 
-    fn settle(&mut self, claim: Claim, now: Instant) {
+    fn settle(&mut self, mut claim: Claim, now: Instant) {
+        self.end_of(claim.take_trace(), "acked");
         for receipt in claim.into_receipts() {
             if let Some((session, ledger)) = &mut self.present
                 && session.number == receipt.channel
@@ -197,6 +203,15 @@ impl Settling {
                 ledger.settle(receipt.tag, now);
                 session.held.fetch_sub(1, Ordering::Relaxed);
             }
+        }
+    }
+
+    /// The trace ends when the broker has been told.
+    fn end_of(&mut self, trace: Option<Box<Trace>>, how: &'static str) {
+        if let Some(trace) = trace {
+            trace.enter(Step::Settle);
+            trace.settled(how);
+            self.traces.push(*trace);
         }
     }
 

@@ -51,6 +51,23 @@ pub struct Summary {
     pub peak_memory_bytes: Option<u64>,
 }
 
+/// What a worker has done up to a moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct SoFar {
+    pub(crate) ok: u64,
+    pub(crate) failed: u64,
+    pub(crate) retried: u64,
+    pub(crate) parked: u64,
+}
+
+impl Counts {
+    fn so_far(&self) -> SoFar {
+        let rows: u64 = self.outcomes.values().sum();
+        let ok = self.outcomes.get(&Outcome::Ok).copied().unwrap_or(0);
+        SoFar { ok, failed: rows - ok, retried: self.retried, parked: self.parked }
+    }
+}
+
 impl Tally {
     pub(crate) fn new() -> Self {
         // From a microsecond to an hour, to two digits: a few kilobytes.
@@ -94,15 +111,20 @@ impl Tally {
         self.counts().dead += 1;
     }
 
+    /// What has come about so far, for telling how it goes on.
+    pub(crate) fn so_far(&self) -> SoFar {
+        self.counts().so_far()
+    }
+
     pub(crate) fn summary(&self) -> Summary {
         let counts = self.counts();
-        let rows: u64 = counts.outcomes.values().sum();
-        let ok = counts.outcomes.get(&Outcome::Ok).copied().unwrap_or(0);
+        let SoFar { ok, failed, .. } = counts.so_far();
+        let rows = ok + failed;
         let seconds = counts.span.map_or(0.0, |(start, end)| (end - start).as_secs_f64());
         let quantile = |q| counts.times.value_at_quantile(q) as f64 / 1000.0;
         Summary {
             ok,
-            failed: rows - ok,
+            failed,
             outcomes: counts.outcomes.iter().map(|(outcome, rows)| (outcome.as_str(), *rows)).collect(),
             rows,
             retried: counts.retried,

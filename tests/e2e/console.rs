@@ -1,0 +1,101 @@
+//! What a person at RabbitMQ's console types, and what is seen there.
+
+use fetchline_tests::console::Console;
+use fetchline_tests::wait;
+use fetchline_tests::world::World;
+use reqwest::Method;
+use serde_json::{Value, json};
+
+#[tokio::test]
+async fn what_is_typed_into_the_console_becomes_a_row_or_a_dead_letter_that_says_why() -> anyhow::Result<()> {
+    let world = World::new().await?;
+    let Some(console) = Console::known(&world)? else { return Ok(()) };
+    let page = |path: &str| world.shop.url(path);
+    let posted = json!({
+        "url": page("/echo"), "method": "POST", "body": { "sku": 17 }, "run": "typed", "category": "Tea",
+    });
+    for payload in [
+        page("/p/1"),
+        format!("  {}\n", page("/p/2")),
+        posted.to_string(),
+        json!({ "url": page("/p/3") }).to_string(),
+        page("/status/500/1"),
+        "htp:/shop.example".to_owned(),
+        "{\"url\": \"https://shop.example\", }".to_owned(),
+        json!({ "link": page("/p/4") }).to_string(),
+    ] {
+        console.publish(&world.prefix, "urls", &payload).await?;
+    }
+    let worker = world.worker(&["--max-attempts", "1"])?;
+    let rows = async || world.rows().await;
+    wait::until("a row for each that is a task", rows, |rows| *rows == 5).await?;
+    let dead = async || world.ready("dead").await;
+    wait::until("the others, and what failed, in the dead letters", dead, |dead| *dead == 4).await?;
+    let ok: Vec<(String, String, String)> =
+        sqlx::query_as("SELECT run, method, url FROM fetches WHERE outcome = 'ok' ORDER BY url, run")
+            .fetch_all(&world.database)
+            .await?;
+    let row = |run: &str, method: &str, path: &str| (run.to_owned(), method.to_owned(), page(path));
+    let expected = [
+        row("typed", "POST", "/echo"),
+        row("adhoc", "GET", "/p/1"),
+        row("adhoc", "GET", "/p/2"),
+        row("adhoc", "GET", "/p/3"),
+    ];
+    assert_eq!(ok, expected);
+
+    // As the console shows them.
+    let letters = console.look_into(&format!("{}.dead", world.prefix)).await?;
+    let told = |payload: &str| {
+        let letter =
+            letters.iter().find(|letter| letter["payload"].as_str().is_some_and(|text| text.contains(payload)));
+        letter.map(|letter| letter["properties"]["headers"].clone()).unwrap_or_default()
+    };
+    for (payload, reason, error) in [
+        ("htp:/", "not_a_task", "the URL is not usable"),
+        ("shop.example\", }", "not_a_task", "its syntax is wrong (line 1, column"),
+        ("\"link\"", "not_a_task", "a field is missing"),
+        ("/status/500/1", "http_error", "500"),
+    ] {
+        let headers = told(payload);
+        assert_eq!(headers["x-reason"], reason, "{payload}: {headers}");
+        assert!(headers["x-error"].as_str().is_some_and(|told| told.contains(error)), "{payload}: {headers}");
+        assert_eq!(headers["x-worker"], "worker-1");
+        assert!(headers["x-failed-at"].as_str().is_some_and(|time| time.ends_with('Z')), "{headers}");
+    }
+    let failed = told("/status/500/1");
+    assert_eq!((&failed["x-status"], &failed["x-attempts"]), (&500.into(), &1.into()), "{failed}");
+    worker.terminate().await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn connections_and_consumers_say_whose_they_are() -> anyhow::Result<()> {
+    let world = World::new().await?;
+    let Some(console) = Console::known(&world)? else { return Ok(()) };
+    let worker = world.worker(&[])?;
+    let queue = format!("queues/%2f/{}.urls", world.prefix);
+    let consumers = async || Ok(console.call(Method::GET, &queue, None).await?["consumer_details"].clone());
+    let consumers =
+        wait::until("the consumer", consumers, |seen| seen.as_array().is_some_and(|seen| seen.len() == 1)).await?;
+    let consumer = &consumers[0];
+    assert_eq!(
+        (&consumer["consumer_tag"], &consumer["prefetch_count"]),
+        (&"worker-1".into(), &1100.into()),
+        "{consumer}"
+    );
+    let name = consumer["channel_details"]["connection_name"].as_str().unwrap_or_default();
+    let path = format!("connections/{}", name.replace(' ', "%20").replace('>', "%3E"));
+    let client = console.call(Method::GET, &path, None).await?["client_properties"].clone();
+    for (property, expected) in [
+        ("connection_name", "fetchline-work@worker-1"),
+        ("product", "fetchline"),
+        ("version", env!("CARGO_PKG_VERSION")),
+        ("role", "work"),
+        ("pod", "worker-1"),
+    ] {
+        assert_eq!(client[property], Value::from(expected), "{client}");
+    }
+    worker.terminate().await?;
+    Ok(())
+}

@@ -1,0 +1,135 @@
+//! What a worker tells a collector of traces.
+
+use anyhow::Context;
+use fetchline_tests::collector::{Collector, Seen};
+use fetchline_tests::process;
+use fetchline_tests::shop;
+use fetchline_tests::world::World;
+use lapin::BasicProperties;
+use lapin::types::{AMQPValue, FieldTable};
+
+/// A message that belongs to a trace already.
+fn belongs_to(traceparent: &str) -> BasicProperties {
+    let mut headers = FieldTable::default();
+    headers.insert("traceparent".into(), AMQPValue::LongString(traceparent.into()));
+    BasicProperties::default().with_headers(headers)
+}
+
+/// The children of a span, by the time at which they began.
+fn children<'a>(spans: &'a [Seen], of: &Seen) -> Vec<&'a Seen> {
+    spans.iter().filter(|span| span.parent == of.id).collect()
+}
+
+fn names<'a>(spans: &[&'a Seen]) -> Vec<&'a str> {
+    spans.iter().map(|span| span.name.as_str()).collect()
+}
+
+#[tokio::test]
+async fn a_task_is_traced_from_its_delivery_to_its_ack_within_the_trace_of_its_message() -> anyhow::Result<()> {
+    let (world, collector) = (World::new().await?, Collector::start().await?);
+    let url = world.shop.url("/p/1").replace("http://", "http://ann:hunter2@");
+    world
+        .publish(
+            &url,
+            belongs_to("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01").with_message_id("a".into()),
+        )
+        .await?;
+    world
+        .publish(&world.shop.url("/p/2"), belongs_to("00-11111111111111111111111111111111-2222222222222222-00"))
+        .await?;
+    world.type_message(&world.shop.url("/p/3")).await?;
+    world.work_until_empty(&["--otlp-endpoint", &collector.url]).await?;
+    assert_eq!(world.rows().await?, 3);
+
+    let spans = collector.spans();
+    let consumed: Vec<&Seen> = spans.iter().filter(|span| span.name == "consume").collect();
+    // The second message says that its trace is not kept.
+    assert_eq!(consumed.len(), 2, "{spans:#?}");
+    let whole = consumed.iter().find(|span| span.parent == "b7ad6b7169203331").context("no parent")?;
+    assert_eq!(whole.trace, "0af7651916cd43dd8448eb211c80319c");
+    let queue = format!("{}.urls", world.prefix);
+    for (name, expected) in [
+        ("service.name", "fetchline"),
+        ("service.instance.id", "worker-1"),
+        ("messaging.system", "rabbitmq"),
+        ("messaging.destination.name", queue.as_str()),
+        ("messaging.message.id", "a"),
+        ("fetchline.run", "adhoc"),
+        ("fetchline.attempt", "1"),
+        ("fetchline.settled", "acked"),
+    ] {
+        assert_eq!(whole.attribute(name), Some(expected), "{name}");
+    }
+    assert!(!format!("{spans:?}").contains("hunter2"));
+    let steps = children(&spans, whole);
+    assert_eq!(names(&steps), ["wait", "fetch", "batch", "commit", "settle"]);
+    for (step, next) in steps.iter().zip(&steps[1..]) {
+        assert!(step.trace == whole.trace && step.from <= step.to && step.to >= next.from, "{step:?} {next:?}");
+    }
+    assert!(steps.iter().all(|step| step.from >= whole.from && step.to <= whole.to), "{steps:#?}");
+    for (name, expected) in [
+        ("http.request.method", "GET"),
+        ("http.response.status_code", "200"),
+        ("server.address", "127.0.0.1"),
+        ("fetchline.outcome", "ok"),
+    ] {
+        assert_eq!(steps[1].attribute(name), Some(expected), "{name}");
+    }
+    assert_eq!(steps[3].attribute("fetchline.batch.rows"), Some("3"));
+    // The one that was typed begins a trace.
+    let typed = consumed.iter().find(|span| span.parent.is_empty()).context("no trace of its own")?;
+    assert!(typed.trace != whole.trace && children(&spans, typed).len() == 5, "{spans:#?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn tries_of_a_task_are_in_one_trace_and_say_what_failed() -> anyhow::Result<()> {
+    let (world, collector) = (World::new().await?, Collector::start().await?);
+    let traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    world.publish(&world.shop.url("/status/500/1"), belongs_to(traceparent).with_message_id("a".into())).await?;
+    // As OpenTelemetry's own variable says it.
+    let flags = ["work", "--until-empty", "--listen", "off", "--max-attempts", "2", "--retry-delays", "1s"];
+    let mut command = world.command(&flags)?;
+    command.env("OTEL_EXPORTER_OTLP_ENDPOINT", &collector.url).env("FETCHLINE_ALLOW_NETWORK", shop::NETWORK);
+    let ended = process::run(&mut command, "").await?;
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let spans = collector.spans();
+    let tries: Vec<&Seen> = spans.iter().filter(|span| span.name == "consume").collect();
+    assert_eq!(tries.len(), 2, "{spans:#?}");
+    assert!(tries.iter().all(|span| span.parent == "b7ad6b7169203331"));
+    assert_eq!(names(&children(&spans, tries[0])), ["wait", "fetch", "hand over", "settle"]);
+    assert_eq!(names(&children(&spans, tries[1])), ["wait", "fetch", "batch", "commit", "hand over", "settle"]);
+    assert_eq!(tries[1].attribute("fetchline.attempt"), Some("2"));
+    for fetch in spans.iter().filter(|span| span.name == "fetch") {
+        assert!(fetch.failed && fetch.attribute("error.type") == Some("http_error"), "{fetch:?}");
+        assert_eq!(fetch.attribute("http.response.status_code"), Some("500"));
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_collector_that_is_away_costs_traces_and_is_said_once() -> anyhow::Result<()> {
+    let world = World::new().await?;
+    let away = Collector::start().await?.url.clone();
+    world.produce("away", &world.pages(50)).await?;
+    let flags = ["--otlp-endpoint", &away, "--until-empty"];
+    let ended = world.worker(&flags)?.end().await?;
+    assert_eq!((ended.code, world.rows().await?), (Some(0), 50), "{ended:?}");
+    assert_eq!(ended.stderr.matches("traces cannot be exported").count(), 1, "{ended:?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_endpoint_that_cannot_be_used_is_refused_at_the_start() -> anyhow::Result<()> {
+    let world = World::bare().await?;
+    for (endpoint, told) in [
+        ("collector:4318", "--otlp-endpoint is no URL like http://collector:4318"),
+        ("grpc://collector:4317", "--otlp-endpoint is no URL"),
+        ("http://ann:hunter2@collector:4318", "OTEL_EXPORTER_OTLP_HEADERS"),
+    ] {
+        let ended = world.run(&["work", "--otlp-endpoint", endpoint], "").await?;
+        assert_eq!(ended.code, Some(2), "{ended:?}");
+        assert!(ended.stderr.contains(told) && !ended.stderr.contains("hunter2"), "{ended:?}");
+    }
+    Ok(())
+}

@@ -1,0 +1,44 @@
+//! A certificate authority of one's own.
+
+use std::fs;
+use std::path::Path;
+
+use rcgen::{BasicConstraints, Certificate, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose};
+
+/// Signs certificates.
+pub struct Authority {
+    certificate: Certificate,
+    issuer: Issuer<'static, KeyPair>,
+}
+
+impl Authority {
+    /// One that nobody knows yet.
+    pub fn new(name: &str) -> anyhow::Result<Self> {
+        let mut params = CertificateParams::default();
+        params.distinguished_name.push(DnType::CommonName, name);
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        let key = KeyPair::generate()?;
+        let certificate = params.self_signed(&key)?;
+        Ok(Self { certificate, issuer: Issuer::new(params, key) })
+    }
+
+    /// Its own certificate, as PEM.
+    pub fn pem(&self) -> String {
+        self.certificate.pem()
+    }
+
+    /// Writes what a server of this name needs into a folder: `ca.pem`, `cert.pem` and `key.pem`.
+    pub fn certify(&self, host: &str, folder: &Path) -> anyhow::Result<()> {
+        fs::create_dir_all(folder)?;
+        let mut params = CertificateParams::new(vec![host.to_owned()])?;
+        params.distinguished_name.push(DnType::CommonName, host);
+        params.use_authority_key_identifier_extension = true;
+        let key = KeyPair::generate()?;
+        let certificate = params.signed_by(&key, &self.issuer)?;
+        fs::write(folder.join("ca.pem"), self.pem())?;
+        fs::write(folder.join("cert.pem"), certificate.pem())?;
+        fs::write(folder.join("key.pem"), key.serialize_pem())?;
+        Ok(())
+    }
+}

@@ -1,0 +1,63 @@
+//! RabbitMQ's management API: what its console does.
+
+use anyhow::{Context, ensure};
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::world::World;
+
+/// The console, as the user of the world's URL.
+#[derive(Clone)]
+pub struct Console {
+    api: String,
+    broker: reqwest::Url,
+}
+
+impl Console {
+    /// The console of these services; an error where it is not known.
+    pub fn of(world: &World) -> anyhow::Result<Self> {
+        Self::known(world)?.context("MANAGEMENT_URL names no management API")
+    }
+
+    /// The console of these services; `None`, which is said, where it is not known.
+    pub fn known(world: &World) -> anyhow::Result<Option<Self>> {
+        let Some(url) = &world.management_url else {
+            eprintln!("these services have no management API that is known: MANAGEMENT_URL names it");
+            return Ok(None);
+        };
+        Ok(Some(Self { api: format!("{url}/api"), broker: world.amqp_url.parse()? }))
+    }
+
+    /// Calls the API; what it answers.
+    pub async fn call(&self, method: Method, path: &str, body: Option<Value>) -> anyhow::Result<Value> {
+        let mut request = reqwest::Client::new()
+            .request(method, format!("{}/{path}", self.api))
+            .basic_auth(self.broker.username(), self.broker.password())
+            .header("content-type", "application/json");
+        if let Some(body) = body {
+            request = request.body(body.to_string());
+        }
+        let answer = request.send().await?;
+        let (status, text) = (answer.status(), answer.text().await?);
+        ensure!(status.is_success(), "{path}: {status} {text}");
+        Ok(serde_json::from_str(&text).unwrap_or_default())
+    }
+
+    /// "Publish message" of an exchange's page, with nothing but a routing key and a payload.
+    pub async fn publish(&self, exchange: &str, key: &str, payload: &str) -> anyhow::Result<()> {
+        let message = json!({
+            "properties": {}, "routing_key": key, "payload": payload, "payload_encoding": "string",
+        });
+        let path = format!("exchanges/%2f/{exchange}/publish");
+        let routed = self.call(Method::POST, &path, Some(message)).await?;
+        ensure!(routed["routed"] == true, "no queue took it: {routed}");
+        Ok(())
+    }
+
+    /// "Get messages" of a queue's page, which puts them back.
+    pub async fn look_into(&self, queue: &str) -> anyhow::Result<Vec<Value>> {
+        let wanted = json!({ "count": 100, "ackmode": "ack_requeue_true", "encoding": "auto" });
+        let messages = self.call(Method::POST, &format!("queues/%2f/{queue}/get"), Some(wanted)).await?;
+        messages.as_array().cloned().context("no list")
+    }
+}
