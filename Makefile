@@ -11,10 +11,10 @@ SERVICES = deploy/local/services
 BUILT = $(shell cargo metadata --no-deps --format-version 1 | sed -n 's/.*"target_directory":"\([^"]*\)".*/\1/p')
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-faults soak bench rules ci fmt fmt-check lint doc up down
+.PHONY: help run test test-faults test-matrix test-deploy soak bench rules manifests dist ci fmt fmt-check lint doc up down
 
 help: ## This list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[.a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: up ## Fetch the sample shop's pages, or URLS=my-urls.txt, with WORKERS=2 processes, and show what came of it
 	cargo build --release --package fetchline --package fetchline-tests --bin fetchline --bin demo
@@ -40,7 +40,25 @@ rules: ## Check the alerts of deploy/prometheus, by promtool
 	promtool check rules deploy/prometheus/rules.yml
 	promtool test rules deploy/prometheus/rules_test.yml
 
-ci: fmt-check lint doc rules test test-faults ## All that has to hold before a change lands
+manifests: ## Render deploy/kubernetes and hold it against the schemas of Kubernetes 1.31 to 1.37
+	@tests/kubernetes/check
+
+ci: fmt-check lint doc rules manifests test test-faults ## All that has to hold before a change lands
+
+ENV = .env
+.env: ## Passwords for docker-compose.yml, by chance
+	@(umask 077 && while IFS= read -r line; do case $$line in \
+		*=) echo "$$line$$(od -An -N 16 -tx1 /dev/urandom | tr -d ' \n')" ;; *) echo "$$line" ;; esac; \
+		done <.env.example >$(ENV))
+
+dist: ## The binary as it is handed out, in target/dist: full optimisation, stripped, with its commit
+	FETCHLINE_COMMIT=$$(git describe --always --dirty --abbrev=12) cargo build --locked --profile dist --package fetchline
+
+test-matrix: ## The end-to-end tests on RabbitMQ and MySQL or MariaDB of Debian 12, 13 and sid; as root
+	tests/matrix/run
+
+test-deploy: ## Build the image, run docker-compose.yml and what it promises; as root
+	tests/deploy/run
 
 fmt: ## Format the code
 	cargo fmt --all

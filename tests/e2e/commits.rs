@@ -4,7 +4,8 @@ use fetchline_tests::process::Running;
 use fetchline_tests::proxy::Proxy;
 use fetchline_tests::wait;
 use fetchline_tests::world::World;
-use sqlx::Connection;
+use sqlx::mysql::MySqlRow;
+use sqlx::{Connection, Row};
 
 /// A worker that has fetched every page and stands before the held table.
 async fn blocked_worker(world: &World, amqp_url: &str) -> anyhow::Result<Running> {
@@ -12,8 +13,13 @@ async fn blocked_worker(world: &World, amqp_url: &str) -> anyhow::Result<Running
     let worker = world.worker_on(amqp_url, &["--batch-rows", "10"])?;
     let fetched = async || Ok(world.shop.visits().total());
     wait::until("every page is fetched", fetched, |visits| *visits == 50).await?;
+    let database = world.database_url.rsplit('/').next().unwrap_or_default();
     let blocked = async || {
-        world.count("SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE STATE LIKE 'Waiting for table%' AND DB = DATABASE()").await
+        // Not `information_schema`: MySQL has left the list of processes out of it.
+        let processes = sqlx::query("SHOW FULL PROCESSLIST").fetch_all(&world.database).await?;
+        let text = |row: &MySqlRow, column| row.try_get::<Option<String>, _>(column).ok().flatten().unwrap_or_default();
+        let waits = |row: &&MySqlRow| text(row, "db") == database && text(row, "State").starts_with("Waiting for table");
+        Ok(processes.iter().filter(waits).count())
     };
     wait::until("two batches wait for the table", blocked, |blocked| *blocked == 2).await?;
     Ok(worker)

@@ -113,7 +113,9 @@ async fn a_lower_concurrency_gives_back_what_would_be_held_for_too_long() -> any
     assert_eq!(told.code, Some(0), "{told:?}");
     // Twenty are being fetched, and at most thirty more are held by one that fetches one at a time.
     wait::until("the rest is given back", async || held(&world).await, |held| *held <= Some(50)).await?;
-    assert!(world.ready("urls").await? >= 250);
+    // On a machine that is busy with other things some may be done by now.
+    let done = world.rows().await?;
+    assert!(i64::from(world.ready("urls").await?) >= 250 - done, "{done} rows");
     worker.kill().await?;
     Ok(())
 }

@@ -6,6 +6,7 @@ mod dead;
 mod exit;
 mod extract;
 mod fleet;
+mod health;
 mod hosts;
 mod items;
 mod limits;
@@ -23,17 +24,24 @@ mod watch;
 mod work;
 
 use std::process::ExitCode;
+use std::sync::LazyLock;
 
 use clap::{Parser, Subcommand};
 
 use crate::args::Everywhere;
+
+/// The version, and the commit where the build was told of one.
+static VERSION: LazyLock<String> = LazyLock::new(|| match option_env!("FETCHLINE_COMMIT") {
+    Some(commit) if !commit.is_empty() => format!("{} ({commit})", env!("CARGO_PKG_VERSION")),
+    _ => env!("CARGO_PKG_VERSION").to_owned(),
+});
 
 /// A message-queue worker: URLs from RabbitMQ, fetched over HTTP, outcomes in MySQL, nothing lost.
 ///
 /// Every flag can also be given as `FETCHLINE_<FLAG>` in the environment (upper case, _ for -); the flag wins.
 /// Exit codes: 0 done; 1 failed; 2 wrong usage or configuration; 3 done, but some input was refused.
 #[derive(Parser)]
-#[command(name = "fetchline", version, propagate_version = true)]
+#[command(name = "fetchline", version = VERSION.as_str(), propagate_version = true)]
 struct Cli {
     #[command(flatten)]
     everywhere: Everywhere,
@@ -53,6 +61,7 @@ enum Command {
     Items(items::Args),
     Extract(extract::Args),
     Control(control::Args),
+    Health(health::Args),
 }
 
 fn main() -> ExitCode {
@@ -81,5 +90,6 @@ async fn run(everywhere: Everywhere, command: Command) -> exit::Result {
         Command::Items(args) => items::run(everywhere, args).await,
         Command::Extract(args) => extract::run(args).await,
         Command::Control(args) => control::run(everywhere, args).await,
+        Command::Health(args) => health::run(args).await,
     }
 }

@@ -1,0 +1,226 @@
+//! What the libraries cost by themselves: lapin, reqwest and sqlx in the barest loops that do the work, with none of what
+//! fetchline adds. Batches of rows, and one ack a batch. For `make bench`; nothing here survives an outage.
+
+use std::time::Duration;
+
+use anyhow::Context;
+use bytes::Bytes;
+use clap::{Parser, ValueEnum};
+use futures_util::{StreamExt, TryStreamExt, stream};
+use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicPublishOptions, BasicQosOptions};
+use lapin::types::FieldTable;
+use lapin::{BasicProperties, Channel, Connection, ConnectionProperties};
+use sqlx::mysql::MySqlPool;
+use sqlx::{MySql, QueryBuilder};
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, timeout_at};
+
+/// The barest loops over lapin, reqwest and sqlx.
+#[derive(Parser)]
+struct Args {
+    /// What is done
+    mode: Mode,
+    /// RabbitMQ
+    #[arg(long, env = "AMQP_URL")]
+    amqp_url: String,
+    /// MySQL or MariaDB
+    #[arg(long, env = "DATABASE_URL")]
+    database_url: String,
+    /// The queue, which is also where the default exchange publishes to
+    #[arg(long)]
+    queue: String,
+    /// Fetches at once
+    #[arg(long, default_value_t = 100)]
+    concurrency: usize,
+    /// Messages held unacked
+    #[arg(long, default_value_t = 1100)]
+    prefetch: u16,
+    /// Rows of a batch
+    #[arg(long, default_value_t = 500)]
+    batch: usize,
+    /// Rows that are inserted by `insert`
+    #[arg(long, default_value_t = 0)]
+    count: u64,
+}
+
+/// What is done.
+#[derive(Clone, Copy, ValueEnum)]
+enum Mode {
+    /// Consume URLs, fetch them, insert what came, ack
+    Work,
+    /// Consume and ack, nothing else
+    Consume,
+    /// Insert rows of 380 bytes, nothing else
+    Insert,
+    /// Publish the lines of standard input, without waiting for confirms
+    Publish,
+}
+
+/// A row to be.
+struct Fetched {
+    tag: u64,
+    url: String,
+    status: u16,
+    body: Bytes,
+}
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let args = Args::parse();
+    match args.mode {
+        Mode::Work => work(&args).await,
+        Mode::Consume => consume(&args).await,
+        Mode::Insert => insert_rows(&args).await,
+        Mode::Publish => publish(&args).await,
+    }
+}
+
+async fn channel(args: &Args) -> anyhow::Result<Channel> {
+    let connection = Connection::connect(&args.amqp_url, ConnectionProperties::default()).await?;
+    let channel = connection.create_channel().await?;
+    // It lives as long as the process does.
+    std::mem::forget(connection);
+    Ok(channel)
+}
+
+async fn consumer(args: &Args, channel: &Channel) -> anyhow::Result<lapin::Consumer> {
+    channel.basic_qos(args.prefetch, BasicQosOptions::default()).await?;
+    let consumer =
+        channel.basic_consume(args.queue.as_str().into(), "bare".into(), BasicConsumeOptions::default(), FieldTable::default());
+    Ok(consumer.await?)
+}
+
+async fn work(args: &Args) -> anyhow::Result<()> {
+    let channel = channel(args).await?;
+    let deliveries = consumer(args, &channel).await?;
+    let pool = table(args).await?;
+    let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(30)).build()?;
+    let (results, mut collected) = mpsc::channel::<Fetched>(args.batch);
+    let size = args.batch;
+    let writing = tokio::spawn(async move {
+        while let Some(first) = collected.recv().await {
+            let closes = Instant::now() + Duration::from_millis(250);
+            let mut batch = vec![first];
+            while batch.len() < size {
+                match timeout_at(closes, collected.recv()).await {
+                    Ok(Some(fetched)) => batch.push(fetched),
+                    _ => break,
+                }
+            }
+            insert(&pool, &batch).await?;
+            // They come in order, so the last tag stands for all.
+            let last = batch.last().map_or(0, |fetched| fetched.tag);
+            ack(&channel, last).await?;
+        }
+        anyhow::Ok(())
+    });
+    let mut fetched = deliveries
+        .map_err(anyhow::Error::from)
+        .map_ok(|delivery| fetch(client.clone(), delivery))
+        .try_buffered(args.concurrency);
+    while let Some(fetched) = fetched.try_next().await? {
+        if results.send(fetched).await.is_err() {
+            break;
+        }
+    }
+    drop(results);
+    writing.await?
+}
+
+async fn fetch(client: reqwest::Client, delivery: lapin::message::Delivery) -> anyhow::Result<Fetched> {
+    let url = String::from_utf8(delivery.data)?;
+    let response = client.get(&url).send().await?;
+    let status = response.status().as_u16();
+    Ok(Fetched { tag: delivery.delivery_tag, url, status, body: response.bytes().await? })
+}
+
+#[expect(clippy::disallowed_methods, reason = "no worker, and no part of what is handed out")]
+async fn ack(channel: &Channel, tag: u64) -> anyhow::Result<()> {
+    Ok(channel.basic_ack(tag, BasicAckOptions { multiple: true }).await?)
+}
+
+async fn table(args: &Args) -> anyhow::Result<MySqlPool> {
+    let pool = MySqlPool::connect(&args.database_url).await?;
+    sqlx::raw_sql(
+        "CREATE TABLE IF NOT EXISTS bare (id BIGINT AUTO_INCREMENT PRIMARY KEY, url TEXT, status SMALLINT UNSIGNED, \
+         body LONGTEXT, fetched_at DATETIME(6) DEFAULT CURRENT_TIMESTAMP(6)) CHARACTER SET utf8mb4",
+    )
+    .execute(&pool)
+    .await?;
+    Ok(pool)
+}
+
+async fn insert(pool: &MySqlPool, batch: &[Fetched]) -> anyhow::Result<()> {
+    let mut statement = QueryBuilder::<MySql>::new("INSERT INTO bare (url, status, body) ");
+    let mut bodies = Vec::with_capacity(batch.len());
+    for fetched in batch {
+        bodies.push((&fetched.url, fetched.status, std::str::from_utf8(&fetched.body)?));
+    }
+    statement.push_values(bodies, |mut row, (url, status, body)| {
+        row.push_bind(url).push_bind(status).push_bind(body);
+    });
+    statement.build().execute(pool).await?;
+    Ok(())
+}
+
+async fn consume(args: &Args) -> anyhow::Result<()> {
+    let channel = channel(args).await?;
+    let mut deliveries = consumer(args, &channel).await?;
+    let mut held = 0;
+    while let Some(delivery) = deliveries.next().await {
+        let tag = delivery?.delivery_tag;
+        held += 1;
+        // A quarter of the prefetch at once, so that the broker always has something to send.
+        if held >= u32::from(args.prefetch / 4) {
+            ack(&channel, tag).await?;
+            held = 0;
+        }
+    }
+    Ok(())
+}
+
+async fn insert_rows(args: &Args) -> anyhow::Result<()> {
+    let pool = table(args).await?;
+    let body = Bytes::from("x".repeat(380));
+    let batches = (0..args.count / args.batch as u64).map(|number| {
+        let rows = (0..args.batch as u64).map(|row| Fetched {
+            tag: 0,
+            url: format!("http://127.0.0.1:8080/json/{number}/{row}"),
+            status: 200,
+            body: body.clone(),
+        });
+        rows.collect::<Vec<_>>()
+    });
+    let began = Instant::now();
+    stream::iter(batches)
+        .map(|batch| {
+            let pool = pool.clone();
+            async move { insert(&pool, &batch).await }
+        })
+        .buffer_unordered(2)
+        .try_collect::<Vec<_>>()
+        .await?;
+    println!("{}", args.count as f64 / began.elapsed().as_secs_f64());
+    Ok(())
+}
+
+async fn publish(args: &Args) -> anyhow::Result<()> {
+    let channel = channel(args).await?;
+    let mut lines = BufReader::new(tokio::io::stdin()).lines();
+    let began = Instant::now();
+    let mut count = 0_u64;
+    while let Some(line) = lines.next_line().await? {
+        let properties = BasicProperties::default().with_delivery_mode(2);
+        let options = BasicPublishOptions::default();
+        // Without confirms what comes back is resolved at once.
+        let sent = channel.basic_publish("".into(), args.queue.as_str().into(), options, line.as_bytes(), properties);
+        drop(sent.await?);
+        count += 1;
+    }
+    // A passive declaration waits for all that was sent before it on this channel.
+    let declared = lapin::options::QueueDeclareOptions { passive: true, ..Default::default() };
+    channel.queue_declare(args.queue.as_str().into(), declared, FieldTable::default()).await.context("the queue")?;
+    println!("{}", count as f64 / began.elapsed().as_secs_f64());
+    Ok(())
+}
