@@ -187,7 +187,7 @@ async fn asking_for_a_run_reads_none_of_its_rows() -> anyhow::Result<()> {
     }
     sqlx::query("ANALYZE TABLE runs, run_counts").execute(&world.database).await?;
     for (statement, table) in [(PARTS_OF_RUN, "runs"), (ROWS_OF_RUN, "run_counts")] {
-        let explain = format!("EXPLAIN {}", statement.replace('?', "'nightly'"));
+        let explain = format!("EXPLAIN FORMAT = TRADITIONAL {}", statement.replace('?', "'nightly'"));
         for plan in sqlx::query(AssertSqlSafe(explain)).fetch_all(&world.database).await? {
             let (of, key): (String, Option<String>) = (plan.get("table"), plan.get("key"));
             assert_eq!((of.as_str(), key.as_deref()), (table, Some("PRIMARY")), "{statement}");
@@ -197,7 +197,9 @@ async fn asking_for_a_run_reads_none_of_its_rows() -> anyhow::Result<()> {
     for statement in [ROWS_OF_REPORT, ROWS_OF_PRUNE] {
         let bound = ["'nightly'", "'ok'", "UNHEX('80')", "50"];
         let statement = bound.iter().fold(statement.to_owned(), |statement, value| statement.replacen('?', value, 1));
-        let plans = sqlx::query(AssertSqlSafe(format!("EXPLAIN {statement}"))).fetch_all(&world.database).await?;
+        let plans = sqlx::query(AssertSqlSafe(format!("EXPLAIN FORMAT = TRADITIONAL {statement}")))
+            .fetch_all(&world.database)
+            .await?;
         for plan in plans {
             let (by, key, extra): (String, Option<String>, Option<String>) =
                 (plan.get("type"), plan.get("key"), plan.get("Extra"));
@@ -216,7 +218,7 @@ async fn asking_for_a_run_reads_none_of_its_rows() -> anyhow::Result<()> {
     let reads: u64 = reads.iter().filter_map(|(_, reads)| reads.parse::<u64>().ok()).sum();
     assert!((1..100).contains(&reads), "{reads} rows were read");
     // A list of runs reads none of them either.
-    let explain = format!("EXPLAIN {}", LATEST_RUNS.replace('?', "20"));
+    let explain = format!("EXPLAIN FORMAT = TRADITIONAL {}", LATEST_RUNS.replace('?', "20"));
     let plans = sqlx::query(AssertSqlSafe(explain)).fetch_all(&world.database).await?;
     assert!(plans.iter().all(|plan| plan.get::<String, _>("table") == "runs"), "{plans:?}");
     Ok(())

@@ -163,7 +163,8 @@ impl Consume {
     }
 
     /// Begins to consume on the session's channel.
-    async fn subscribe(&self, session: &Session, prefetch: u16) -> Result<Consumers, Error> {
+    /// `times` counts the subscriptions of the session, from 0.
+    async fn subscribe(&self, session: &Session, prefetch: u16, times: usize) -> Result<Consumers, Error> {
         let channel = session.channel();
         let consumer = async |key: &str, tag: String, prefetch: u16| {
             let amqp = |context| move |source| Error::Amqp { context, source };
@@ -175,8 +176,11 @@ impl Consume {
             consuming.await.map_err(amqp("cannot consume"))
         };
         let subscribing = async {
-            let runs = consumer(Topology::RUNS, format!("{}.runs", self.pod), PREFETCH_OF_RUNS).await?;
-            let tasks = consumer(Topology::URLS, self.pod.to_string(), prefetch).await?;
+            // Each has a tag of its own: to one that has the tag of an earlier one, quorum queues (seen on 4.3) go on to deliver
+            // more for each message of that earlier one that is settled, beyond the prefetch.
+            let tag = if times == 0 { self.pod.to_string() } else { format!("{}.{}", self.pod, times + 1) };
+            let runs = consumer(Topology::RUNS, format!("{tag}.runs"), PREFETCH_OF_RUNS).await?;
+            let tasks = consumer(Topology::URLS, tag, prefetch).await?;
             Ok(Consumers { tasks, runs })
         };
         let subscribed = timeout(DEADLINE, subscribing).await;
@@ -191,14 +195,16 @@ impl Consume {
             () = self.stop.cancelled() => return End::Stopped,
             end = lost(session) => return end,
         }
+        let mut times = 0;
         loop {
             let orders = self.control.now();
             let end = if orders.paused {
                 self.rest(session, orders).await
             } else {
                 let prefetch = (self.prefetch)(orders.concurrency);
-                match self.subscribe(session, prefetch).await {
+                match self.subscribe(session, prefetch, times).await {
                     Ok(consumers) => {
+                        times += 1;
                         info!(prefetch, concurrency = orders.concurrency, "consuming");
                         self.take_all(session, consumers, prefetch).await
                     }

@@ -86,8 +86,12 @@ async fn channel(args: &Args) -> anyhow::Result<Channel> {
 
 async fn consumer(args: &Args, channel: &Channel) -> anyhow::Result<lapin::Consumer> {
     channel.basic_qos(args.prefetch, BasicQosOptions::default()).await?;
-    let consumer =
-        channel.basic_consume(args.queue.as_str().into(), "bare".into(), BasicConsumeOptions::default(), FieldTable::default());
+    let consumer = channel.basic_consume(
+        args.queue.as_str().into(),
+        "bare".into(),
+        BasicConsumeOptions::default(),
+        FieldTable::default(),
+    );
     Ok(consumer.await?)
 }
 
