@@ -11,7 +11,7 @@ SERVICES = deploy/local/services
 BUILT = $(shell cargo metadata --no-deps --format-version 1 | sed -n 's/.*"target_directory":"\([^"]*\)".*/\1/p')
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-faults test-matrix test-deploy soak bench rules manifests dist ci fmt fmt-check lint doc up down
+.PHONY: help run test test-faults test-matrix test-deploy soak bench bench-full bench-extraction rules manifests dist ci fmt fmt-check lint doc up down
 
 help: ## This list
 	@awk -F ':.*## ' '/^[.a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -31,7 +31,13 @@ soak: ## All faults mixed over 100,000 URLs, for MINUTES=10
 	cargo build --package fetchline --package fetchline-tests --bin fetchline --bin soak
 	$(BUILT)/debug/soak --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
 
-bench: ## What extraction costs beside a fetch, as a ratio
+bench: ## fetchline beside asyncio, Scrapy and a bare loop, into docs/benchmarks.md; about 20 minutes
+	tests/bench/run
+
+bench-full: ## The same at the full sizes, with a million URLs; about an hour
+	tests/bench/run --full
+
+bench-extraction: ## What extraction costs beside a fetch, as a ratio
 	cargo build --release --package fetchline-tests --bin shop
 	cargo bench --package fetchline-tests --bench extraction
 

@@ -2,7 +2,7 @@
 //! both in one run, each page read as soon as it is there. The shop runs in a process of its own, so that serving the page does not count; and
 //! what is fetched is only received, so that a worker's own work around a fetch does not count either.
 //!
-//!     make bench
+//!     make bench-extraction
 
 use std::process::{Command, Stdio};
 use std::time::Duration;

@@ -82,7 +82,7 @@ impl<'a> Defined<'a> {
     }
 
     async fn remove(self) -> anyhow::Result<()> {
-        for user in ["producer", "worker", "operator"] {
+        for user in ["producer", "worker", "operator", "scaler"] {
             let user = format!("{}-fetchline-{user}", self.world.prefix);
             self.console.call(reqwest::Method::DELETE, &format!("users/{user}"), None).await?;
         }
