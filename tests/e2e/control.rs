@@ -104,6 +104,30 @@ async fn the_newest_word_counts_also_for_a_worker_that_comes_later() -> anyhow::
 }
 
 #[tokio::test]
+async fn a_pause_also_stops_what_waits_in_the_middle_of_a_fetch() -> anyhow::Result<()> {
+    let world = World::alone().await?;
+    let host = world.shop.url("").trim_start_matches("http://").to_owned();
+    let limited = world.run(&["hosts", "set", &host, "--rate", "5/s"], "").await?;
+    assert_eq!(limited.code, Some(0), "{limited:?}");
+    // Five requests each.
+    let urls: Vec<String> = (0..12).map(|id| world.shop.url(&format!("/redirect/4/{id}"))).collect();
+    let worker = world.worker(&["--concurrency", "12", "--timeout", "60s", "--grace", "70s"])?;
+    world.produce("hops", &urls).await?;
+    let visits = async || Ok(world.shop.visits().total());
+    wait::until("some hops", visits, |visits| *visits > 15).await?;
+    type_into(&world, "control", "pause").await?;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let then = world.shop.visits().total();
+    wait::until("nothing is held unacked", async || held(&world).await, |held| *held == Some(0)).await?;
+    assert_eq!(world.shop.visits().total(), then, "requests were begun a second after the pause");
+    type_into(&world, "control", "resume").await?;
+    let rows = async || world.count("SELECT COUNT(*) FROM fetches WHERE outcome = 'ok'").await;
+    wait::until("every page, at the end of its redirects", rows, |rows| *rows == 12).await?;
+    assert_eq!(worker.terminate().await?.code, Some(0));
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_lower_concurrency_gives_back_what_would_be_held_for_too_long() -> anyhow::Result<()> {
     let world = World::new().await?;
     world.produce("slow", &(0..300).map(|id| world.shop.url(&format!("/slow/20000/{id}"))).collect::<Vec<_>>()).await?;

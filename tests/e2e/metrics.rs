@@ -3,10 +3,11 @@
 use std::collections::{HashMap, HashSet};
 
 use anyhow::Context;
-use fetchline_tests::process::Running;
+use fetchline_tests::process::{self, Running};
 use fetchline_tests::services::project;
 use fetchline_tests::wait;
 use fetchline_tests::world::World;
+use tokio::process::Command;
 
 async fn scrape(worker: &mut Running) -> anyhow::Result<String> {
     let address = worker.health().await?;
@@ -74,6 +75,11 @@ async fn metrics_are_named_as_prometheus_wants_it_and_have_no_label_without_boun
     let rows = async || world.rows().await;
     wait::until("every row", rows, |rows| *rows == 3).await?;
     let text = scrape(&mut worker).await?;
+    // Prometheus' own judgement, where it is at hand: `make rules` installs it, and `make ci` runs that first.
+    match process::run(Command::new("promtool").args(["check", "metrics"]), &text).await {
+        Ok(checked) => assert_eq!((checked.code, checked.stderr.as_str()), (Some(0), ""), "{text}"),
+        Err(error) => eprintln!("promtool has not looked at this: {error:#}"),
+    }
     let about = |what: &str| -> HashMap<String, String> {
         let lines = text.lines().filter_map(|line| line.strip_prefix(&format!("# {what} "))?.split_once(' '));
         lines.map(|(name, told)| (name.to_owned(), told.to_owned())).collect()

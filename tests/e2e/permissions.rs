@@ -7,6 +7,9 @@ use fetchline_tests::process::Ended;
 use fetchline_tests::services::project;
 use fetchline_tests::wait;
 use fetchline_tests::world::World;
+use lapin::options::{BasicConsumeOptions, QueueDeleteOptions, QueuePurgeOptions};
+use lapin::types::FieldTable;
+use lapin::{Connection, ConnectionProperties};
 use serde_json::{Value, json};
 
 const PASSWORD: &str = "not-a-secret-here";
@@ -19,9 +22,8 @@ struct Defined<'a> {
 }
 
 impl<'a> Defined<'a> {
-    /// `None` where the services have no management API.
-    async fn new(world: &'a World) -> anyhow::Result<Option<Self>> {
-        let Some(console) = Console::known(world)? else { return Ok(None) };
+    async fn new(world: &'a World) -> anyhow::Result<Self> {
+        let console = Console::of(world)?;
         let defined = Self { world, console, vhost: world.prefix.clone() };
         // Users belong to the broker as a whole, so these have names of their own as well.
         let text = std::fs::read_to_string(project().join("deploy/rabbitmq/definitions.json"))?;
@@ -43,7 +45,7 @@ impl<'a> Defined<'a> {
         }
         definitions["vhosts"][0]["name"] = json!(defined.vhost);
         defined.console.call(reqwest::Method::POST, "definitions", Some(definitions)).await?;
-        Ok(Some(defined))
+        Ok(defined)
     }
 
     /// The broker as this user sees it.
@@ -91,10 +93,33 @@ impl<'a> Defined<'a> {
     }
 }
 
+/// What somebody might want to do with a queue.
+#[derive(Clone, Copy, Debug)]
+enum What {
+    Consume,
+    Purge,
+    Delete,
+}
+
+/// What the broker says to it.
+async fn attempt(amqp_url: &str, queue: &str, what: What) -> anyhow::Result<String> {
+    let connection = Connection::connect(amqp_url, ConnectionProperties::default()).await?;
+    let channel = connection.create_channel().await?;
+    let done = match what {
+        What::Consume => {
+            let (options, arguments) = (BasicConsumeOptions::default(), FieldTable::default());
+            channel.basic_consume(queue.into(), "attempt".into(), options, arguments).await.map(drop)
+        }
+        What::Purge => channel.queue_purge(queue.into(), QueuePurgeOptions::default()).await.map(drop),
+        What::Delete => channel.queue_delete(queue.into(), QueueDeleteOptions::default()).await.map(drop),
+    };
+    Ok(done.map_or_else(|error| error.to_string(), |()| "it was done".to_owned()))
+}
+
 #[tokio::test]
 async fn the_definitions_hold_what_the_program_declares() -> anyhow::Result<()> {
     let world = World::new().await?;
-    let Some(defined) = Defined::new(&world).await? else { return Ok(()) };
+    let defined = Defined::new(&world).await?;
     let imported = defined.topology(&defined.vhost).await?;
     // The program declares everything in an empty virtual host.
     let empty = format!("{}-empty", world.prefix);
@@ -120,7 +145,7 @@ async fn the_definitions_hold_what_the_program_declares() -> anyhow::Result<()> 
 #[tokio::test]
 async fn each_user_may_do_what_it_has_to_and_no_more() -> anyhow::Result<()> {
     let world = World::new().await?;
-    let Some(defined) = Defined::new(&world).await? else { return Ok(()) };
+    let defined = Defined::new(&world).await?;
     let urls =
         [world.pages(30), vec![world.shop.url("/status/500/1"), world.shop.url("/flaky/1/1")]].concat().join("\n");
     let worker_url = defined.amqp_url("fetchline-worker")?;
@@ -145,6 +170,20 @@ async fn each_user_may_do_what_it_has_to_and_no_more() -> anyhow::Result<()> {
     let control = defined.run_as("fetchline-worker", &["control", "pause"], "").await?;
     assert!(control.code == Some(1) && control.stderr.contains("refused"), "{control:?}");
     assert_eq!(worker.terminate().await?.code, Some(0));
+    // Whatever a program asks for: a producer cannot consume, a worker cannot empty the dead letters nor delete what others said.
+    for (user, queue, what) in [
+        ("fetchline-producer", "fetchline.urls", What::Consume),
+        ("fetchline-producer", "fetchline.control", What::Consume),
+        ("fetchline-scaler", "fetchline.urls", What::Consume),
+        ("fetchline-worker", "fetchline.dead", What::Consume),
+        ("fetchline-worker", "fetchline.dead", What::Purge),
+        ("fetchline-worker", "fetchline.control", What::Delete),
+        ("fetchline-worker", "fetchline.urls", What::Delete),
+        ("fetchline-operator", "fetchline.urls", What::Delete),
+    ] {
+        let refused = attempt(&defined.amqp_url(user)?, queue, what).await?;
+        assert!(refused.contains("ACCESS_REFUSED"), "{user} {queue} {what:?}: {refused}");
+    }
     let mut consumer = world.worker_on(&defined.amqp_url("fetchline-producer")?, &["--prefix", "fetchline"])?;
     consumer.logs("not consuming").await?;
     consumer.kill().await?;

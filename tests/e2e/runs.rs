@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use anyhow::Context;
 use fetchline_store::{Fetch, LATEST_RUNS, Outcome, PARTS_OF_RUN, ROWS_OF_PRUNE, ROWS_OF_REPORT, ROWS_OF_RUN, Store};
 use fetchline_tests::rows::{fetch, store, tell, write};
 use fetchline_tests::wait;
@@ -342,10 +343,7 @@ async fn old_rows_are_pruned_and_what_is_known_of_the_others_stays_exact() -> an
 #[tokio::test]
 async fn the_fleet_shows_what_waits_and_what_is_held() -> anyhow::Result<()> {
     let world = World::new().await?;
-    let Some(management_url) = world.management_url.clone() else {
-        eprintln!("these services have no management API that is known: MANAGEMENT_URL names it");
-        return Ok(());
-    };
+    let management_url = world.management_url.clone().context("MANAGEMENT_URL has to name the management API")?;
     world.produce("held", &(0..30).map(|id| world.shop.url(&format!("/slow/20000/{id}"))).collect::<Vec<_>>()).await?;
     let worker = world.worker(&["--concurrency", "5", "--prefetch", "10"])?;
     let look = async || {

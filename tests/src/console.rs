@@ -14,18 +14,10 @@ pub struct Console {
 }
 
 impl Console {
-    /// The console of these services; an error where it is not known.
+    /// The console of these services.
     pub fn of(world: &World) -> anyhow::Result<Self> {
-        Self::known(world)?.context("MANAGEMENT_URL names no management API")
-    }
-
-    /// The console of these services; `None`, which is said, where it is not known.
-    pub fn known(world: &World) -> anyhow::Result<Option<Self>> {
-        let Some(url) = &world.management_url else {
-            eprintln!("these services have no management API that is known: MANAGEMENT_URL names it");
-            return Ok(None);
-        };
-        Ok(Some(Self { api: format!("{url}/api"), broker: world.amqp_url.parse()? }))
+        let url = world.management_url.as_ref().context("MANAGEMENT_URL has to name the broker's management API")?;
+        Ok(Self { api: format!("{url}/api"), broker: world.amqp_url.parse()? })
     }
 
     /// Calls the API; what it answers.

@@ -219,10 +219,13 @@ impl Args {
     /// Where traces go: what the standard variables say is read as OpenTelemetry wants it.
     fn traces_to(&self) -> std::result::Result<Option<Url>, Failure> {
         let variable = |name| std::env::var(name).ok().filter(|value| !value.trim().is_empty());
-        let of_base = |base: String| format!("{}/v1/traces", base.trim_end_matches('/'));
+        if variable("OTEL_SDK_DISABLED").is_some_and(|value| value.trim().eq_ignore_ascii_case("true")) {
+            return Ok(None);
+        }
+        let of_base = |base: String| format!("{}/v1/traces", base.trim_end_matches('/').trim_end_matches("/v1/traces"));
         let (flag, whole, base) =
             ("--otlp-endpoint", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT");
-        let given = (self.otlp_endpoint.clone().map(|url| (flag, of_base(url))))
+        let given = (self.otlp_endpoint.clone().filter(|url| !url.is_empty()).map(|url| (flag, of_base(url))))
             .or_else(|| variable(whole).map(|url| (whole, url)))
             .or_else(|| variable(base).map(|url| (base, of_base(url))));
         let Some((name, text)) = given else { return Ok(None) };

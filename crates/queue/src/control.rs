@@ -92,12 +92,14 @@ pub struct Words {
     channel: Channel,
     /// What was handed on, and not acked yet.
     unread: Option<u64>,
+    said_before: u32,
 }
 
 impl Words {
     /// Begins to read.
     pub async fn listen(connection: &Connection, topology: &Topology, tag: &str) -> Result<Self, Error> {
         topology.declare_control(connection).await?;
+        let said_before = topology.depth(connection, Topology::CONTROL).await?.map_or(0, |depth| depth.ready);
         within("reading the control stream", async {
             let channel = connection.create_channel().await.map_err(Error::amqp("cannot open a channel"))?;
             let failed = Error::amqp("cannot read the control stream");
@@ -109,9 +111,14 @@ impl Words {
                 .basic_consume(queue.into(), tag.into(), BasicConsumeOptions::default(), arguments)
                 .await
                 .map_err(&failed)?;
-            Ok(Self { consumer, channel, unread: None })
+            Ok(Self { consumer, channel, unread: None, said_before })
         })
         .await
+    }
+
+    /// How many messages there were when reading began.
+    pub fn said_before(&self) -> u32 {
+        self.said_before
     }
 
     /// The next message, read as a word; `None` when the connection is lost, or the stream deleted. Nothing is lost where

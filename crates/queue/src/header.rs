@@ -26,6 +26,9 @@ pub(crate) const WORKER: &str = "x-worker";
 /// When a message was given up; RFC 3339, UTC. A replayed message keeps it: see [`Task::failed_at`](crate::Task).
 pub(crate) const FAILED_AT: &str = "x-failed-at";
 
+/// The trace that a message belongs to (W3C Trace Context).
+pub(crate) const TRACEPARENT: &str = "traceparent";
+
 /// The `type` property of a message that tells of a part of a run.
 pub(crate) const TYPE_PART: &str = "part";
 

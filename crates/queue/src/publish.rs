@@ -137,6 +137,18 @@ impl Draft {
         Self::stamped(Topology::URLS.into(), properties.with_headers(headers), original.body)
     }
 
+    /// Puts the message into a trace, where it belongs to none yet.
+    pub fn within_trace(mut self, traceparent: impl FnOnce() -> Option<String>) -> Self {
+        if header::text(&self.properties, header::TRACEPARENT).is_none()
+            && let Some(traceparent) = traceparent()
+        {
+            let mut headers = self.properties.headers().clone().unwrap_or_default();
+            put(&mut headers, header::TRACEPARENT, traceparent);
+            self.properties = self.properties.with_headers(headers);
+        }
+        self
+    }
+
     fn stamped(routing_key: Cow<'static, str>, properties: BasicProperties, body: Vec<u8>) -> Self {
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
         let properties = properties.with_delivery_mode(PERSISTENT).with_timestamp(now).with_app_id("fetchline".into());

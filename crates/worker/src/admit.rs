@@ -74,8 +74,14 @@ impl Admission {
 
     /// Records a task as poison, without a fetch.
     fn give_up_poison(&self, job: Job) {
-        warn!(url = %job.task.order.address, run = job.task.run, "a task came back too often; it is given up");
         let error = format!("delivered {} times without being settled: does it crash its worker?", job.task.returned);
+        warn!(
+            url = %job.task.order.address,
+            run = job.task.run,
+            attempt = job.task.attempt,
+            error,
+            "a task came back too often; it is given up"
+        );
         let (answer, took) = (Answer::without(Outcome::Poison, error), Took::until_now(Duration::ZERO));
         self.stage.record(job, answer, Read::default(), took, true);
     }
@@ -146,7 +152,6 @@ impl Stage {
             }
             Judgement::Retry(tier) => {
                 self.tally.retried();
-                self.meters.retried(tier);
                 self.hand_over.retry(job.original, tier, job.task.attempt + 1, job.claim);
             }
             Judgement::PutOff => self.put_off(job, NoTurn::Later(Duration::ZERO)),
@@ -171,7 +176,6 @@ impl Stage {
             "the host has no slot for a while; the task waits for it in a delay queue"
         );
         self.tally.parked();
-        self.meters.parked();
         self.hand_over.park(&task, original, tier, claim);
     }
 

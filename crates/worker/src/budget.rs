@@ -14,6 +14,8 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout};
 use tracing::warn;
 
+use crate::waits::Count;
+
 /// A room up to this size is a small one. The last eighth of the pool is for small ones: pages go on while large bodies
 /// wait.
 const SMALL: usize = 256 * 1024;
@@ -42,6 +44,7 @@ struct Shares {
     /// The right to use the reserve.
     reserve: Arc<Semaphore>,
     told: Mutex<Option<Instant>>,
+    waiting: Count,
 }
 
 /// A part of the budget, in bytes. It grows, shrinks, and is given back when it is dropped.
@@ -67,6 +70,7 @@ impl Budget {
             given_back: Notify::new(),
             reserve: Arc::new(Semaphore::new(1)),
             told: Mutex::default(),
+            waiting: Count::default(),
         }))
     }
 
@@ -75,6 +79,11 @@ impl Budget {
         let Shares { total, pool, free, reserve, .. } = &*self.0;
         let reserved = if reserve.available_permits() == 0 { total - pool } else { 0 };
         (pool.saturating_sub(free.load(SeqCst)) + reserved, *total)
+    }
+
+    /// How many wait for room.
+    pub(crate) fn waiting(&self) -> usize {
+        self.0.waiting.now()
     }
 
     /// An empty room.
@@ -138,6 +147,7 @@ impl Room {
             return;
         }
         let Some(shares) = self.shares.clone() else { return };
+        let _waiting = shares.waiting.one();
         let mut waiting = pin!(self.wait(to, &shares));
         if timeout(LONG, &mut waiting).await.is_err() {
             shares.tell();

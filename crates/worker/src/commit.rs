@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use fetchline_queue::Death;
+use fetchline_queue::{Death, Task};
 use fetchline_store::{Batch, Outcome, Refusal, Store, Written};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
@@ -130,12 +130,17 @@ impl Commit {
         {
             if recorded {
                 self.committed(fetched.into_iter().map(|(_, elapsed)| (Outcome::Refused, elapsed)));
-            } else {
-                error!(
-                    reason,
-                    "the database refuses a row, and the bare one in its place; only a dead letter tells of it"
-                );
             }
+            // Read again, since nothing else of it was needed for a row.
+            let task = Task::read(&original.properties, &original.body).ok();
+            error!(
+                run = task.as_ref().map(|task| task.run.as_str()),
+                url = task.as_ref().map(|task| task.order.address.to_string()),
+                attempt = attempts,
+                error = reason,
+                recorded,
+                "the database refuses a row; its message goes to the dead letters"
+            );
             let death = Death { reason: Outcome::Refused.as_str(), error: reason, status, attempts };
             self.hand_over.dead(original, &death, claim);
         }

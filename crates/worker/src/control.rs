@@ -14,8 +14,8 @@ use tracing::{info, warn};
 use crate::backoff::Backoff;
 use crate::failure::chain;
 
-/// When nothing has come for so long, the stream was read to its end.
-const QUIET: Duration = Duration::from_millis(500);
+/// When nothing has come for so long, the stream was read to its end, whatever the broker says of its length.
+const QUIET: Duration = Duration::from_secs(5);
 
 /// So many failures in a row are enough to go on without it.
 const FAILURES: u32 = 5;
@@ -87,6 +87,12 @@ impl Control {
         }
     }
 
+    /// Waits until the worker is paused.
+    pub(crate) async fn pauses(&self) {
+        // The senders live as long as this does.
+        _ = self.orders.subscribe().wait_for(|now| now.paused).await;
+    }
+
     /// Listens until `stop`. While the stream cannot be read, what was heard last holds.
     pub(crate) async fn listen(self, broker: Broker, pod: Arc<str>, stop: CancellationToken) {
         tokio::select! {
@@ -124,30 +130,24 @@ impl Control {
         backoff.reset();
         // The newest words are read again. Until they are, what was heard last holds.
         let mut orders = self.now();
-        let mut caught_up = false;
-        loop {
-            let next = match caught_up {
-                true => words.next().await,
-                false => match timeout(QUIET, words.next()).await {
-                    Ok(next) => next,
-                    Err(_) => {
-                        caught_up = true;
-                        self.take(orders);
-                        self.heard.send_replace(true);
-                        continue;
-                    }
-                },
-            };
-            match next {
-                Some(Ok(word)) => orders = orders.after(word),
+        for _ in 0..words.said_before() {
+            match timeout(QUIET, words.next()).await {
+                Ok(Some(Ok(word))) => orders = orders.after(word),
                 // What was wrong before this worker began was told by others.
-                Some(Err(wrong)) if caught_up => warn!(%wrong, "a message in the control stream is ignored"),
-                Some(Err(_)) => {}
+                Ok(Some(Err(_))) => {}
+                Ok(None) => return Ok(()),
+                Err(_) => break,
+            }
+        }
+        self.take(orders);
+        self.heard.send_replace(true);
+        loop {
+            match words.next().await {
+                Some(Ok(word)) => orders = orders.after(word),
+                Some(Err(wrong)) => warn!(%wrong, "a message in the control stream is ignored"),
                 None => return Ok(()),
             }
-            if caught_up {
-                self.take(orders);
-            }
+            self.take(orders);
         }
     }
 

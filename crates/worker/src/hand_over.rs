@@ -18,7 +18,7 @@ use crate::claim::Claim;
 use crate::failure::chain;
 use crate::meters::Meters;
 use crate::settle::Settle;
-use crate::trace::Step;
+use crate::trace::{Step, Trace};
 
 /// Messages that are confirmed together.
 const ROUND: usize = 256;
@@ -29,38 +29,51 @@ const PATIENCE: Duration = Duration::from_secs(10);
 #[derive(Clone)]
 pub(crate) struct HandOver {
     letters: mpsc::UnboundedSender<Letter>,
-    meters: Arc<Meters>,
     worker: Arc<str>,
 }
 
 /// A message and the claim on the one that it replaces.
 struct Letter {
     draft: Draft,
+    why: Why,
     claim: Claim,
     since: Instant,
+}
+
+/// Why a message replaces another.
+#[derive(Clone, Copy, Debug)]
+enum Why {
+    /// Its task is tried again.
+    Retry(Tier),
+    /// Its task waits for its host.
+    Parked,
+    /// It is given up, for this reason.
+    Dead(&'static str),
 }
 
 impl HandOver {
     /// The task is tried again later.
     pub(crate) fn retry(&self, original: Original, tier: Tier, attempt: u32, claim: Claim) {
-        self.send(Draft::retry(original, tier, attempt), claim);
+        self.send(Draft::retry(original, tier, attempt), Why::Retry(tier), claim);
     }
 
     /// The task waits for its host, and that is no try.
     pub(crate) fn park(&self, task: &Task, original: Original, tier: Tier, claim: Claim) {
-        self.send(Draft::parked(original, tier, task.parked.saturating_add(1), task.returned), claim);
+        let draft = Draft::parked(original, tier, task.parked.saturating_add(1), task.returned);
+        self.send(draft, Why::Parked, claim);
     }
 
     /// The message is given up. Its row, where there is one, has to be durable.
     pub(crate) fn dead(&self, original: Original, death: &Death, claim: Claim) {
-        self.meters.dead(death.reason);
-        self.send(Draft::dead(original, death, &self.worker), claim);
+        self.send(Draft::dead(original, death, &self.worker), Why::Dead(death.reason), claim);
     }
 
-    fn send(&self, draft: Draft, claim: Claim) {
+    fn send(&self, draft: Draft, why: Why, claim: Claim) {
         claim.enter(Step::HandOver);
+        // What comes of the copy belongs to the same trace.
+        let draft = draft.within_trace(|| claim.trace().and_then(Trace::traceparent));
         // The publisher lives until nobody is left who could send.
-        _ = self.letters.send(Letter { draft, claim, since: Instant::now() });
+        _ = self.letters.send(Letter { draft, why, claim, since: Instant::now() });
     }
 }
 
@@ -73,7 +86,7 @@ pub(crate) fn channel(
     hold: Duration,
 ) -> (HandOver, Publisher) {
     let (letters, inbox) = mpsc::unbounded_channel();
-    (HandOver { letters, meters, worker }, Publisher { inbox, broker, settle, hold, link: None })
+    (HandOver { letters, worker }, Publisher { inbox, broker, settle, meters, hold, link: None })
 }
 
 /// Publishes.
@@ -81,6 +94,7 @@ pub(crate) struct Publisher {
     inbox: mpsc::UnboundedReceiver<Letter>,
     broker: Broker,
     settle: Settle,
+    meters: Arc<Meters>,
     /// How long a letter waits for the broker before its original is given back.
     hold: Duration,
     link: Option<(Connection, Lane)>,
@@ -175,7 +189,14 @@ impl Publisher {
             problem = Some(match verdict {
                 Verdict::Confirmed(proof) => {
                     if let Some(proof) = proof.map(|index| letters[index].take()).transpose() {
-                        self.settle.confirmed(proof.map(|letter| letter.claim));
+                        self.settle.confirmed(proof.map(|letter| {
+                            match letter.why {
+                                Why::Retry(tier) => self.meters.retried(tier),
+                                Why::Parked => self.meters.parked(),
+                                Why::Dead(reason) => self.meters.dead(reason),
+                            }
+                            letter.claim
+                        }));
                     }
                     continue;
                 }

@@ -48,13 +48,13 @@ pub(crate) struct Meters {
 }
 
 /// How many tasks wait for something.
-type Waiting = fn(&Turns) -> usize;
+type Waiting = fn(&Sights) -> usize;
 
 /// What is looked at when somebody asks.
 struct Gauges {
     in_flight: Gauge,
     held: Gauge,
-    waiting: [(Gauge, Waiting); 3],
+    waiting: [(Gauge, Waiting); 4],
     broker_up: Gauge,
     database_up: Gauge,
     paused: Gauge,
@@ -269,9 +269,10 @@ impl Gauges {
             in_flight: gauge("fetchline_fetches_in_flight", "Fetches that are under way."),
             held: gauge("fetchline_messages_held", "Messages that this worker holds unacked."),
             waiting: [
-                (waiting("host"), |turns| turns.waits.host.now()),
-                (waiting("rate"), |turns| turns.waits.rate.now()),
-                (waiting("concurrency"), |turns| turns.waits.concurrency.now()),
+                (waiting("host"), |sights| sights.turns.waits.host.now()),
+                (waiting("rate"), |sights| sights.turns.waits.rate.now()),
+                (waiting("concurrency"), |sights| sights.turns.waits.concurrency.now()),
+                (waiting("memory"), |sights| sights.budget.waiting()),
             ],
             broker_up: gauge("fetchline_broker_up", "1 while the broker answers."),
             database_up: gauge("fetchline_database_up", "1 while the database takes rows."),
@@ -290,7 +291,7 @@ impl Gauges {
         set(&self.in_flight, in_flight);
         set(&self.held, sights.session.borrow().as_ref().map_or(0, Session::held));
         for (gauge, waiting) in &self.waiting {
-            set(gauge, waiting(&sights.turns));
+            set(gauge, waiting(sights));
         }
         flag(&self.broker_up, sights.services.broker_is_up());
         flag(&self.database_up, sights.services.database_is_up());

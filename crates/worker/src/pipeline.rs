@@ -104,6 +104,7 @@ pub async fn run(config: WorkConfig, deps: Deps, stop: Stop) -> Result<Summary, 
     let turns = Arc::new(Turns {
         permits: Permits::new(config.concurrency),
         waits: Waits::default(),
+        control: control.clone(),
         hosts: Arc::new(Hosts::new(config.per_host)),
         limits: Arc::default(),
         store: store.clone(),
@@ -116,7 +117,7 @@ pub async fn run(config: WorkConfig, deps: Deps, stop: Stop) -> Result<Summary, 
     let robots = (config.robots == RobotsPolicy::Obey).then(|| Robots::new(turns.clone(), &config.user_agent));
     let fetcher = Fetcher::new(&config, Arc::new(resolver), robots);
     let fetcher = fetcher.map_err(|error| Error::Client(failure_text(error)))?;
-    let traces = Traces::to(config.traces_to.as_ref(), &pod, broker.topology());
+    let traces = Traces::to(config.traces_to.as_ref(), &pod, broker.topology(), config.prefetch);
     let traces = Arc::new(traces.map_err(|error| Error::Traces(error.to_string()))?);
     let meters = Arc::new(Meters::new(&tiers));
     let (session, present) = watch::channel(None);
@@ -174,8 +175,8 @@ pub async fn run(config: WorkConfig, deps: Deps, stop: Stop) -> Result<Summary, 
     });
     tokio::spawn(control.clone().listen(broker.clone().with_role(Role::Control), pod.clone(), side_end.clone()));
     tokio::spawn({
-        let (turns, control) = (turns.clone(), control.clone());
-        async move { turns.follow(control).await }
+        let turns = turns.clone();
+        async move { turns.follow().await }
     });
     let cancelled = Arc::new(Cancelled::default());
     tokio::select! {

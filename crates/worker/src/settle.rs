@@ -133,7 +133,7 @@ pub(crate) struct Settling {
     inbox: mpsc::UnboundedReceiver<Note>,
     meters: Arc<Meters>,
     present: Option<(Session, Ledger)>,
-    /// Of what was settled since the last acks were sent.
+    /// Of what was settled just now: they end when what is due has been sent.
     traces: Vec<Trace>,
 }
 
@@ -184,7 +184,7 @@ impl Settling {
             }
             Note::Confirmed(proof) => self.settle(proof.into_inner(), now),
             Note::GivenBack(mut claim) => {
-                self.end_of(claim.take_trace(), "given back");
+                self.end_trace(claim.take_trace(), claim.is_live(), "given back");
                 for receipt in claim.into_receipts() {
                     self.give_back(receipt).await;
                 }
@@ -194,7 +194,7 @@ impl Settling {
     }
 
     fn settle(&mut self, mut claim: Claim, now: Instant) {
-        self.end_of(claim.take_trace(), "acked");
+        self.end_trace(claim.take_trace(), claim.is_live(), "acked");
         for receipt in claim.into_receipts() {
             if let Some((session, ledger)) = &mut self.present
                 && session.number == receipt.channel
@@ -206,11 +206,11 @@ impl Settling {
         }
     }
 
-    /// The trace ends when the broker has been told.
-    fn end_of(&mut self, trace: Option<Box<Trace>>, how: &'static str) {
+    /// Says how the message ends. An ack may wait for a lower tag for a while yet; that is the ledger's affair.
+    fn end_trace(&mut self, trace: Option<Box<Trace>>, is_live: bool, how: &'static str) {
         if let Some(trace) = trace {
             trace.enter(Step::Settle);
-            trace.settled(how);
+            trace.settled(if is_live { how } else { "lost with its channel" });
             self.traces.push(*trace);
         }
     }

@@ -13,11 +13,11 @@ use fetchline_store::Outcome;
 use opentelemetry::propagation::TextMapPropagator;
 use opentelemetry::trace::{Span as _, SpanBuilder, SpanKind, Status, TraceContextExt, Tracer, TracerProvider as _};
 use opentelemetry::{Context, KeyValue};
-use opentelemetry_otlp::{ExporterBuildError, Protocol, SpanExporter, WithExportConfig};
+use opentelemetry_otlp::{ExporterBuildError, Protocol, SpanExporter, WithExportConfig, WithHttpConfig};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::propagation::TraceContextPropagator;
-use opentelemetry_sdk::trace::{SdkTracer, SdkTracerProvider, Span, SpanData};
+use opentelemetry_sdk::trace::{BatchConfigBuilder, BatchSpanProcessor, SdkTracer, SdkTracerProvider, Span, SpanData};
 use tracing::{info, warn};
 use url::Url;
 
@@ -25,9 +25,14 @@ use crate::answer::Answer;
 use crate::failure::chain;
 
 /// The headers that a trace is taken up from (W3C Trace Context).
-const TAKEN_UP: [&str; 2] = ["traceparent", "tracestate"];
+const TRACEPARENT: &str = "traceparent";
+const TRACESTATE: &str = "tracestate";
+/// The most spans that a delivery comes to.
+const SPANS: usize = 7;
 /// How long the last spans may take to be exported.
-const LAST_SPANS: Duration = Duration::from_secs(5);
+const LAST_SPANS: Duration = Duration::from_secs(2);
+/// How long an export may take.
+const EXPORT: Duration = Duration::from_secs(10);
 
 /// Begins traces, and sends what has ended of them.
 pub(crate) struct Traces(Option<Exporting>);
@@ -87,11 +92,25 @@ impl Step {
 impl Traces {
     /// Exports to this URL (`http://collector:4318/v1/traces`), from a thread of its own. `None`: there are no traces. What
     /// else there is to choose, such as how many of them are kept, the standard `OTEL_` variables choose.
-    pub(crate) fn to(endpoint: Option<&Url>, pod: &str, topology: &Topology) -> Result<Self, ExporterBuildError> {
+    pub(crate) fn to(
+        endpoint: Option<&Url>,
+        pod: &str,
+        topology: &Topology,
+        prefetch: usize,
+    ) -> Result<Self, ExporterBuildError> {
         let Some(endpoint) = endpoint else { return Ok(Self(None)) };
-        let exporter =
-            SpanExporter::builder().with_http().with_protocol(Protocol::HttpBinary).with_endpoint(endpoint.as_str());
+        let exporter = SpanExporter::builder()
+            .with_http()
+            .with_http_client(client())
+            .with_protocol(Protocol::HttpBinary)
+            .with_endpoint(endpoint.as_str());
         let exporter = Noticing { exporter: exporter.build()?, failing: AtomicBool::new(false) };
+        let mut limits = BatchConfigBuilder::default();
+        if std::env::var_os("OTEL_BSP_MAX_QUEUE_SIZE").is_none() {
+            // The spans of a batch of rows end at the same moment, and what does not fit is dropped.
+            limits = limits.with_max_queue_size(prefetch.saturating_mul(SPANS).max(2048));
+        }
+        let batches = BatchSpanProcessor::builder(exporter).with_batch_config(limits.build()).build();
         let mut resource = Resource::builder().with_attributes([
             KeyValue::new("service.version", env!("CARGO_PKG_VERSION")),
             KeyValue::new("service.instance.id", pod.to_owned()),
@@ -100,7 +119,7 @@ impl Traces {
             resource = resource.with_service_name("fetchline");
         }
         let provider =
-            SdkTracerProvider::builder().with_batch_exporter(exporter).with_resource(resource.build()).build();
+            SdkTracerProvider::builder().with_span_processor(batches).with_resource(resource.build()).build();
         let (tracer, queue) = (provider.tracer("fetchline"), topology.queue(Topology::URLS));
         Ok(Self(Some(Exporting { provider, tracer, queue })))
     }
@@ -108,25 +127,26 @@ impl Traces {
     /// The trace of a delivery, in the trace that its message belongs to; `None` where it is not sampled.
     pub(crate) fn begin(&self, task: &Task, original: &Original, redelivered: bool) -> Option<Box<Trace>> {
         let Exporting { tracer, queue, .. } = self.0.as_ref()?;
-        let told = TAKEN_UP.into_iter().filter_map(|name| Some((name.to_owned(), original.header(name)?)));
+        let told =
+            [TRACEPARENT, TRACESTATE].into_iter().filter_map(|name| Some((name.to_owned(), original.header(name)?)));
         let parent = TraceContextPropagator::new().extract(&told.collect::<HashMap<_, _>>());
-        let order = &task.order;
+        let builder = SpanBuilder::from_name("consume").with_kind(SpanKind::Consumer);
+        let mut span = tracer.build_with_context(builder, &parent);
+        if !span.is_recording() {
+            return None;
+        }
         // Names of OpenTelemetry's semantic conventions, and beside them our own.
         let mut attributes = vec![
             KeyValue::new("messaging.system", "rabbitmq"),
             KeyValue::new("messaging.operation.type", "process"),
             KeyValue::new("messaging.destination.name", queue.clone()),
-            KeyValue::new("url.full", order.address.to_string()),
+            KeyValue::new("url.full", task.order.address.to_string()),
             KeyValue::new("fetchline.run", task.run.clone()),
             KeyValue::new("fetchline.attempt", i64::from(task.attempt)),
             KeyValue::new("fetchline.redelivered", redelivered),
         ];
         attributes.extend(task.message_id.clone().map(|id| KeyValue::new("messaging.message.id", id)));
-        let builder = SpanBuilder::from_name("consume").with_kind(SpanKind::Consumer).with_attributes(attributes);
-        let span = tracer.build_with_context(builder, &parent);
-        if !span.is_recording() {
-            return None;
-        }
+        span.set_attributes(attributes);
         Some(Box::new(Trace { tracer: tracer.clone(), whole: parent.with_span(span), stage: Mutex::default() }))
     }
 
@@ -142,9 +162,18 @@ impl Traces {
 impl Trace {
     /// The task leaves the step before.
     pub(crate) fn enter(&self, step: Step) {
-        let builder = SpanBuilder::from_name(step.name()).with_kind(step.kind());
+        let mut stage = self.stage();
         // Dropped, the one before ends.
-        *self.stage() = Some(self.tracer.build_with_context(builder, &self.whole));
+        drop(stage.take());
+        let builder = SpanBuilder::from_name(step.name()).with_kind(step.kind());
+        *stage = Some(self.tracer.build_with_context(builder, &self.whole));
+    }
+
+    /// The `traceparent` of what comes of this delivery.
+    pub(crate) fn traceparent(&self) -> Option<String> {
+        let mut told = HashMap::new();
+        TraceContextPropagator::new().inject_context(&self.whole, &mut told);
+        told.remove(TRACEPARENT)
     }
 
     /// What came of the fetch.
@@ -181,6 +210,13 @@ impl Trace {
     fn stage(&self) -> MutexGuard<'_, Option<Span>> {
         self.stage.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// As everywhere, the environment's proxies are ignored. It is made on a thread of its own, since it waits where a runtime
+/// must not.
+fn client() -> reqwest::blocking::Client {
+    let client = || reqwest::blocking::Client::builder().no_proxy().timeout(EXPORT).build().unwrap_or_default();
+    std::thread::spawn(client).join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
 /// Says once that nothing can be exported, and once that it can again.

@@ -27,6 +27,7 @@ use crate::waits::Waits;
 pub(crate) struct Turns {
     pub(crate) permits: Permits,
     pub(crate) waits: Waits,
+    pub(crate) control: Control,
     pub(crate) hosts: Arc<Hosts>,
     pub(crate) limits: Arc<Limits>,
     pub(crate) store: Arc<Store>,
@@ -58,11 +59,11 @@ pub(crate) struct Turn {
 
 impl Turns {
     /// Keeps to the concurrency that operators want.
-    pub(crate) async fn follow(&self, control: Control) {
-        let mut orders = control.now();
+    pub(crate) async fn follow(&self) {
+        let mut orders = self.control.now();
         loop {
             self.permits.resize(orders.concurrency);
-            orders = control.changed_from(orders).await;
+            orders = self.control.changed_from(orders).await;
         }
     }
 
@@ -153,7 +154,7 @@ impl Turns {
     /// for a host gets so far as to hold a permit while it waits for a slot, and only when it had a slot before and no
     /// permit came in time.
     async fn paced(&self, host: &Host) -> Result<OwnedSemaphorePermit, NoTurn> {
-        let _waiting = self.waits.rate.one();
+        let mut waiting = self.waits.rate.one();
         let mut changes = self.limits.changes();
         let mut pace = host.pace.lock().await;
         let mut permit = None;
@@ -198,9 +199,13 @@ impl Turns {
                 pace.take();
                 return Ok(permit);
             } else {
+                // Meanwhile it waits for that, and counts as one that does.
+                drop(waiting);
                 permit = Some(self.permit().await?);
+                waiting = self.waits.rate.one();
             }
         }
+        drop(waiting);
         // No limit any more.
         match permit {
             Some(permit) => Ok(permit),
@@ -253,7 +258,13 @@ impl Turn {
         if !limited && (has_it || self.turns.stop.is_cancelled()) {
             return Ok(());
         }
-        self.wait().await
+        let turns = self.turns.clone();
+        tokio::select! {
+            biased;
+            turn = self.wait() => turn,
+            // What has to wait is not begun any more.
+            () = turns.control.pauses() => Err(NoTurn::GiveBack),
+        }
     }
 
     /// Lets others have their turns, while this one waits for something else. [`Self::next`] takes it again.
@@ -301,6 +312,7 @@ pub(crate) mod tests {
         Arc::new(Turns {
             permits: Permits::new(concurrency),
             waits: Waits::default(),
+            control: Control::new(concurrency),
             hosts: Arc::new(Hosts::new(per_host)),
             limits: Arc::new(Limits::default()),
             store: Arc::new(Store::open(config).unwrap()),
