@@ -66,8 +66,8 @@ pub enum Error {
     #[error("--checkpoint {0} cannot be used: {1}")]
     Checkpoint(String, String),
     /// The broker does not let us in, or we may not trust it: what has to be put right.
-    #[error("{0}")]
-    Broker(&'static str, #[source] fetchline_queue::Error),
+    #[error("{}", .0.refusal().unwrap_or("the broker cannot be connected to"))]
+    Broker(#[source] fetchline_queue::Error),
 }
 
 /// What became of the input.
@@ -125,7 +125,7 @@ pub async fn produce(
         false => Some(Sender::new(broker, &progress, &observer, stop.clone())),
     };
     if let Some(sender) = &mut sender {
-        sender.connect().await?;
+        sender.connect().await.map_err(Error::Broker)?;
     }
     // Before anything is sent, so that a part that was begun can be gone on with.
     let checkpoint = path.map(|path| Checkpoint::begin(path, progressed).map_err(|error| unusable(path, error)));

@@ -10,7 +10,6 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::checkpoint::Mark;
-use crate::produce;
 use crate::progress::{Event, Observer, Progress};
 
 /// Messages of one round. Two rounds are under way at once, so the window is twice as large.
@@ -245,17 +244,15 @@ impl<'a> Sender<'a> {
     }
 
     /// Connects for the first time, for as long as it takes; a broker that refuses us is not asked again.
-    pub(crate) async fn connect(&mut self) -> Result<(), produce::Error> {
+    pub(crate) async fn connect(&mut self) -> Result<(), Error> {
         while self.link.is_none() && !self.stop.is_cancelled() {
             match open(&self.broker).await {
                 Ok(link) => self.link = Some(link),
-                Err(error) => match error.refusal() {
-                    Some(what) => return Err(produce::Error::Broker(what, error)),
-                    None => {
-                        self.say(self.explain(&error));
-                        self.wait().await;
-                    }
-                },
+                Err(error) if error.refusal().is_some() => return Err(error),
+                Err(error) => {
+                    self.say(self.explain(&error));
+                    self.wait().await;
+                }
             }
         }
         Ok(())
