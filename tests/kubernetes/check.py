@@ -107,7 +107,7 @@ def check_copies():
     cluster = yaml.safe_load((MANIFESTS / "rabbitmq/cluster.yaml").read_text())["spec"]["rabbitmq"]["additionalConfig"]
     # The operator sets the watermark by the pod's limit; definitions come from a secret; what makes a queue whole again is for
     # clusters, and not known to 3.10.
-    own = ("load_definitions", "vm_memory_high_watermark", "quorum_queue.", "#")
+    own = ("definitions.local.path", "vm_memory_high_watermark", "quorum_queue.", "#")
     settings = lambda text: [line for line in text.splitlines() if line and not line.startswith(own)]
     expect(
         settings((PROJECT / "deploy/rabbitmq/rabbitmq.conf").read_text()) == settings(cluster),

@@ -176,7 +176,7 @@ impl Consume {
             consuming.await.map_err(amqp("cannot consume"))
         };
         let subscribing = async {
-            // Each has a tag of its own: to one that has the tag of an earlier one, quorum queues (seen on 4.3) go on to deliver
+            // Each has a tag of its own: to one that has the tag of an earlier one, quorum queues (seen on 4.0 and 4.3) go on to deliver
             // more for each message of that earlier one that is settled, beyond the prefetch.
             let tag = if times == 0 { self.pod.to_string() } else { format!("{}.{}", self.pod, times + 1) };
             let runs = consumer(Topology::RUNS, format!("{tag}.runs"), PREFETCH_OF_RUNS).await?;

@@ -184,7 +184,7 @@ impl Settling {
             }
             Note::Confirmed(proof) => self.settle(proof.into_inner(), now),
             Note::GivenBack(mut claim) => {
-                self.end_trace(claim.take_trace(), claim.is_live(), "given back");
+                self.end_trace(&mut claim, "given back");
                 for receipt in claim.into_receipts() {
                     self.give_back(receipt).await;
                 }
@@ -194,7 +194,7 @@ impl Settling {
     }
 
     fn settle(&mut self, mut claim: Claim, now: Instant) {
-        self.end_trace(claim.take_trace(), claim.is_live(), "acked");
+        self.end_trace(&mut claim, "acked");
         for receipt in claim.into_receipts() {
             if let Some((session, ledger)) = &mut self.present
                 && session.number == receipt.channel
@@ -207,12 +207,11 @@ impl Settling {
     }
 
     /// Says how the message ends. An ack may wait for a lower tag for a while yet; that is the ledger's affair.
-    fn end_trace(&mut self, trace: Option<Box<Trace>>, is_live: bool, how: &'static str) {
-        if let Some(trace) = trace {
-            trace.enter(Step::Settle);
-            trace.settled(if is_live { how } else { "lost with its channel" });
-            self.traces.push(*trace);
-        }
+    fn end_trace(&mut self, claim: &mut Claim, how: &'static str) {
+        let Some(trace) = claim.take_trace() else { return };
+        trace.enter(Step::Settle);
+        trace.settled(if claim.is_live() { how } else { "lost with its channel" });
+        self.traces.push(*trace);
     }
 
     async fn give_back(&mut self, receipt: Receipt) {
