@@ -7,16 +7,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fetchline_queue::Address;
+use futures_util::stream;
 use reqwest::redirect::{Action, Attempt, Policy};
 use reqwest::{Client, StatusCode, Url};
 use tokio::sync::OnceCell;
-use tokio_stream::StreamExt;
+use tokio::time::timeout;
 use tokio_util::io::StreamReader;
 
 use crate::source::Text;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// Silence between two reads.
+/// Silence while we wait for an answer, or for more of it. That we do not read for a while, since the broker or a rate holds
+/// us up, does not count.
 const READ_TIMEOUT: Duration = Duration::from_secs(30);
 /// Redirects that are followed.
 const MAX_REDIRECTS: usize = 10;
@@ -33,6 +35,7 @@ pub(crate) struct Remote {
     /// For what a list has named: redirects stay with its host.
     listed: Arc<OnceCell<Client>>,
     first_pause: Duration,
+    patience: Duration,
 }
 
 /// Who has named an address.
@@ -44,7 +47,7 @@ pub(crate) enum NamedBy {
 
 impl Remote {
     pub(crate) fn new() -> Self {
-        Self { named: Arc::default(), listed: Arc::default(), first_pause: FIRST_PAUSE }
+        Self { named: Arc::default(), listed: Arc::default(), first_pause: FIRST_PAUSE, patience: READ_TIMEOUT }
     }
 
     async fn client(&self, by: NamedBy) -> io::Result<&Client> {
@@ -56,7 +59,6 @@ impl Remote {
             let builder = Client::builder()
                 .user_agent(concat!("fetchline/", env!("CARGO_PKG_VERSION")))
                 .connect_timeout(CONNECT_TIMEOUT)
-                .read_timeout(READ_TIMEOUT)
                 .redirect(policy);
             builder.build().map_err(told)
         };
@@ -68,7 +70,7 @@ impl Remote {
         let client = self.client(by).await?;
         let mut pause = self.first_pause;
         for _ in 1..TRIES {
-            match try_get(client, address).await {
+            match try_get(client, address, self.patience).await {
                 Err((error, true)) => {
                     tracing::debug!(%address, %error, "a source cannot be fetched; it is tried again")
                 }
@@ -77,13 +79,14 @@ impl Remote {
             tokio::time::sleep(pause).await;
             pause *= 2;
         }
-        try_get(client, address).await.map_err(|(error, _)| error)
+        try_get(client, address, self.patience).await.map_err(|(error, _)| error)
     }
 }
 
 /// The error says whether it may pass.
-async fn try_get(client: &Client, address: &Address) -> Result<(Text, Url), (io::Error, bool)> {
-    let answer = client.get(address.as_url().clone()).send().await.map_err(|error| {
+async fn try_get(client: &Client, address: &Address, patience: Duration) -> Result<(Text, Url), (io::Error, bool)> {
+    let answer = timeout(patience, client.get(address.as_url().clone()).send()).await;
+    let answer = answer.map_err(|_| (silent(patience), true))?.map_err(|error| {
         let may_pass = !error.is_redirect() && !error.is_builder();
         (told(error), may_pass)
     })?;
@@ -93,8 +96,16 @@ async fn try_get(client: &Client, address: &Address) -> Result<(Text, Url), (io:
         return Err((io::Error::other(format!("it answers {status}")), may_pass));
     }
     let url = answer.url().clone();
-    let body = answer.bytes_stream().map(|chunk| chunk.map_err(told));
+    // The client's own limit would run while nobody reads.
+    let body = stream::try_unfold(answer, move |mut answer| async move {
+        let chunk = timeout(patience, answer.chunk()).await.map_err(|_| silent(patience))?.map_err(told)?;
+        io::Result::Ok(chunk.map(|chunk| (chunk, answer)))
+    });
     Ok((Box::new(StreamReader::new(Box::pin(body))), url))
+}
+
+fn silent(patience: Duration) -> io::Error {
+    io::Error::new(io::ErrorKind::TimedOut, format!("nothing came for {} s", patience.as_secs_f64()))
 }
 
 /// What is wrong, with its causes in one text; without the URL, which is told beside it, masked.

@@ -35,6 +35,33 @@ async fn what_may_pass_is_tried_again_and_nothing_else_is() {
 }
 
 #[tokio::test]
+async fn a_list_that_is_read_slowly_is_read_to_its_end_and_a_site_that_says_nothing_is_given_up() {
+    let patience = Duration::from_millis(200);
+    let remote = Remote { patience, ..remote() };
+    // More than what is read ahead while nobody asks.
+    let site = Site::begin(|_, _| answer("200 OK", &vec![b'x'; 4 << 20])).await;
+    let address = Address::parse(&site.url("x")).unwrap();
+    let (mut text, _) = remote.get(&address, NamedBy::User).await.unwrap();
+    let (mut part, mut length) = (vec![0; 1 << 20], 0);
+    loop {
+        tokio::time::sleep(patience * 2).await;
+        match text.read(&mut part).await.unwrap() {
+            0 => break,
+            read => length += read,
+        }
+        // The first reads are the slow ones.
+        if length > 1 << 20 {
+            length += text.read_to_end(&mut Vec::new()).await.unwrap();
+        }
+    }
+    assert_eq!(length, 4 << 20);
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = Address::parse(&format!("http://{}/", silent.local_addr().unwrap())).unwrap();
+    let error = remote.get(&address, NamedBy::User).await.err().unwrap().to_string();
+    assert_eq!(error, "nothing came for 0.2 s");
+}
+
+#[tokio::test]
 async fn an_error_names_its_cause_and_no_password() {
     let error = get("http://user:hunter2@127.0.0.1:1/", NamedBy::User).await.unwrap_err();
     assert!(error.contains("Connection refused") && !error.contains("hunter2"), "{error}");
