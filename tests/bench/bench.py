@@ -227,16 +227,12 @@ def trial(side, urls, visits, workers=1, whole=False):
     if whole:
         first = next(moment for moment, done, _ in samples if done > 0)
         rate = total / (ended - first)
-        return {"rate": rate, "cpu": processes_cpu(samples) / total * 1e6, "peak": peak, "half_peak": half_peak}
+        return {"rate": rate, "cpu": samples[-1][2] / total * 1e6, "peak": peak, "half_peak": half_peak}
     steady = [sample for sample in samples if total * 0.1 <= sample[1] <= total * 0.9]
     if len(steady) < 5:
         raise RuntimeError(f"{side.name}: {total} URLs are too few for a steady part")
     (t0, n0, c0), (t1, n1, c1) = steady[0], steady[-1]
     return {"rate": (n1 - n0) / (t1 - t0), "cpu": (c1 - c0) / (n1 - n0) * 1e6, "peak": peak, "half_peak": half_peak}
-
-
-def processes_cpu(samples):
-    return samples[-1][2]
 
 
 def turns(entries, visits, rounds=ROUNDS):
@@ -339,7 +335,8 @@ def scaling():
         share = result["rate"] / (one * workers)
         rows.append((str(workers), f"{result['rate']:,.0f}", f"{share:.1%}", f"{result['cpu']:,.0f}"))
         say(f"  {rows[-1]}")
-        goal(f"{workers} workers on one queue, 200 ms pages", "95 % of linear", f"{share:.1%}", share >= 0.95) if workers > 1 else None
+        if workers > 1:
+            goal(f"{workers} workers on one queue, 200 ms pages", "95 % of linear", f"{share:.1%}", share >= 0.95)
     table("Workers on one queue", "200 ms pages, concurrency 100 each.", ("workers", "URLs/s", "of linear", "CPU µs/URL"), rows)
 
 

@@ -21,6 +21,17 @@ async fn readyz(worker: &mut Running) -> anyhow::Result<Value> {
     Ok(serde_json::from_slice(&answer.bytes().await?)?)
 }
 
+/// Types `pause`, and sees that from a second later on, which is the promise, no new request is begun, until nothing is held any
+/// more. How many requests there were till then.
+async fn pause(world: &World) -> anyhow::Result<u64> {
+    type_into(world, "control", "pause").await?;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let then = world.shop.visits().total();
+    wait::until("nothing is held unacked", async || held(world).await, |held| *held == Some(0)).await?;
+    anyhow::ensure!(world.shop.visits().total() == then, "requests were begun a second after the pause");
+    Ok(then)
+}
+
 async fn held(world: &World) -> anyhow::Result<Option<u64>> {
     let management_url = world.management_url.as_deref().context("MANAGEMENT_URL names no management API")?;
     let status = world.run(&["status", "--json", "--management-url", management_url], "").await?.json()?;
@@ -40,13 +51,8 @@ async fn a_pause_typed_into_the_console_stops_new_requests_and_loses_nothing() -
     let visits = async || Ok(world.shop.visits().total());
     wait::until("some pages", visits, |visits| *visits > 30).await?;
 
-    type_into(&world, "control", "pause").await?;
-    // The promise: a second later no new request is begun.
-    tokio::time::sleep(Duration::from_secs(1)).await;
-    let then = world.shop.visits().total();
+    let then = pause(&world).await?;
     assert!(then < 400, "the pause came too late to tell anything: {then}");
-    wait::until("nothing is held unacked", async || held(&world).await, |held| *held == Some(0)).await?;
-    assert_eq!(world.shop.visits().total(), then, "requests were begun a second after the pause");
     assert_eq!(world.rows().await? as u64, then, "what was fetched is not committed");
     assert_eq!(u64::from(world.ready("urls").await?), 400 - then, "the rest is not back in the queue");
     let body = readyz(&mut worker).await?;
@@ -115,11 +121,8 @@ async fn a_pause_also_stops_what_waits_in_the_middle_of_a_fetch() -> anyhow::Res
     world.produce("hops", &urls).await?;
     let visits = async || Ok(world.shop.visits().total());
     wait::until("some hops", visits, |visits| *visits > 15).await?;
-    type_into(&world, "control", "pause").await?;
-    tokio::time::sleep(Duration::from_secs(1)).await;
-    let then = world.shop.visits().total();
-    wait::until("nothing is held unacked", async || held(&world).await, |held| *held == Some(0)).await?;
-    assert_eq!(world.shop.visits().total(), then, "requests were begun a second after the pause");
+    let then = pause(&world).await?;
+    assert!(then < 60, "the pause came too late to tell anything: {then}");
     type_into(&world, "control", "resume").await?;
     let rows = async || world.count("SELECT COUNT(*) FROM fetches WHERE outcome = 'ok'").await;
     wait::until("every page, at the end of its redirects", rows, |rows| *rows == 12).await?;
