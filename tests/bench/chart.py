@@ -31,7 +31,9 @@ def draw(tables):
         if header[1:3] != ("URLs/s", "CPU µs/URL") or len(rows) < 2 or header[0] == "workers":
             continue
         top = bars(out, top, f"{title}: URLs per second (more is better)", "/s", [(row[0], number(row[1])) for row in rows])
-        top = bars(out, top, f"{title}: processor time per URL (less is better)", "µs", [(row[0], number(row[2])) for row in rows])
+        top = bars(
+            out, top, f"{title}: processor time per URL (less is better)", "µs", [(row[0], number(row[2])) for row in rows]
+        )
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="-12 0 {WIDTH + 24} {top}" width="{WIDTH + 24}" height="{top}" '
         f'font-family="system-ui, sans-serif" font-size="13" fill="{INK}"><rect x="-12" width="{WIDTH + 24}" height="{top}" fill="#fff"/>'

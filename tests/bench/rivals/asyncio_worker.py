@@ -59,7 +59,13 @@ async def write_all(pool, results):
 async def main():
     database = URL(os.environ["DATABASE_URL"])
     pool = await aiomysql.create_pool(
-        host=database.host, port=database.port, user=database.user, db=database.path.strip("/"), minsize=2, maxsize=4, charset="utf8mb4"
+        host=database.host,
+        port=database.port,
+        user=database.user,
+        db=database.path.strip("/"),
+        minsize=2,
+        maxsize=4,
+        charset="utf8mb4",
     )
     async with pool.acquire() as connection, connection.cursor() as cursor:
         await cursor.execute(TABLE)

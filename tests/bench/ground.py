@@ -1,0 +1,112 @@
+"""What the trials stand on: the origins that are fetched from, the broker and the database."""
+
+import json
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+import time
+import urllib.request
+
+import pymysql
+from yarl import URL
+
+PROJECT = pathlib.Path(__file__).resolve().parent.parent.parent
+STATE = PROJECT / ".local/bench"
+BUILT = pathlib.Path(os.environ["BUILT"])
+DATABASE = URL(os.environ["DATABASE_URL"]).with_path("/fetchline_bench")
+PREFIX = "bench"
+QUEUE = f"{PREFIX}.urls"
+NGINX_PORT, SHOP_PORT = 18480, 18481
+ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith(("FETCHLINE_", "OTEL_", "RUST_LOG"))}
+ENVIRONMENT |= {"DATABASE_URL": str(DATABASE), "FETCHLINE_PREFIX": PREFIX, "FETCHLINE_ALLOW_NETWORK": "127.0.0.0/8"}
+JSON_BODY = json.dumps({"id": 17, "name": "Tea", "price": "12.99", "currency": "EUR", "description": "x" * 300})[:379] + "}"
+
+
+def say(text):
+    print(f"{time.strftime('%H:%M:%S')}  {text}", file=sys.stderr, flush=True)
+
+
+# --- Origins -----------------------------------------------------------------------------------------------------------------
+
+
+def start_nginx(page):
+    folder = STATE / "nginx"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    (folder / "page.html").write_bytes(page)
+    body = JSON_BODY.replace("'", "\\'")
+    (folder / "nginx.conf").write_text(f"""
+daemon off; worker_processes 1; error_log {folder}/error.log; pid {folder}/pid;
+events {{ worker_connections 20000; }}
+http {{
+  access_log off; sendfile on; keepalive_requests 100000000; default_type text/html;
+  client_body_temp_path {folder}; proxy_temp_path {folder}; fastcgi_temp_path {folder}; uwsgi_temp_path {folder}; scgi_temp_path {folder};
+  server {{
+    listen 127.0.0.1:{NGINX_PORT};
+    location /json/ {{ default_type application/json; return 200 '{body}'; }}
+    location /html/ {{ root {folder}; charset utf-8; try_files /page.html =404; }}
+    location /text/ {{ root {folder}; default_type text/plain; types {{ }} try_files /page.html =404; }}
+    location /status {{ stub_status; }}
+  }}
+}}
+""")
+    return subprocess.Popen(["/usr/sbin/nginx", "-e", f"{folder}/error.log", "-c", f"{folder}/nginx.conf"])
+
+
+def get(url):
+    with urllib.request.urlopen(url, timeout=10) as answer:
+        return answer.read()
+
+
+def nginx_visits():
+    # "server accepts handled requests", and below these four the numbers; the asking ones count, too.
+    return int(get(f"http://127.0.0.1:{NGINX_PORT}/status").split()[9])
+
+
+def shop_visits():
+    return json.loads(get(f"http://127.0.0.1:{SHOP_PORT}/-/visits?top=0"))["total"]
+
+
+# --- Broker and database -------------------------------------------------------------------------------------------------------
+
+
+def sql(statement):
+    connection = pymysql.connect(host=DATABASE.host, port=DATABASE.port, user=DATABASE.user, database=DATABASE.path.strip("/"))
+    with connection, connection.cursor() as cursor:
+        cursor.execute(statement)
+        connection.commit()
+        row = cursor.fetchone()
+        return row[0] if row else None
+
+
+def fetchline(*arguments, **options):
+    return subprocess.run(
+        [BUILT / "fetchline", *arguments], env=ENVIRONMENT, check=True, capture_output=True, text=True, **options
+    )
+
+
+def broker_api(method, path):
+    url = f"{os.environ['MANAGEMENT_URL']}/api/{path}"
+    amqp = URL(os.environ["AMQP_URL"])
+    request = urllib.request.Request(url, method=method)
+    passwords = urllib.request.HTTPPasswordMgrWithDefaultRealm()
+    passwords.add_password(None, os.environ["MANAGEMENT_URL"], amqp.user, amqp.password)
+    opener = urllib.request.build_opener(urllib.request.HTTPBasicAuthHandler(passwords))
+    with opener.open(request, timeout=30) as answer:
+        return answer.read()
+
+
+def queue_ready():
+    queues = json.loads(fetchline("status", "--json").stdout)["queues"]
+    return next(queue["ready"] for queue in queues if queue["name"] == QUEUE)
+
+
+def clear():
+    broker_api("DELETE", f"queues/%2f/{QUEUE}/contents")
+    for table in ("fetches", "bare", "run_counts", "runs", "items", "price_history"):
+        try:
+            sql(f"TRUNCATE TABLE {table}")
+        except pymysql.err.ProgrammingError:
+            pass  # one that only another side makes

@@ -1,0 +1,68 @@
+"""What was measured, as Markdown and as a chart, in docs."""
+
+import json
+import os
+import pathlib
+import platform
+import re
+import subprocess
+import time
+
+import chart
+from ground import BUILT, PROJECT, broker_api, sql
+
+tables, goals = [], []
+
+
+def table(title, text, header, rows):
+    tables.append((title, text, header, rows))
+
+
+def goal(on, wanted, figure, reached):
+    goals.append((on, wanted, figure, reached))
+
+
+def markdown(rows, header):
+    lines = ["| " + " | ".join(header) + " |", "|" + "|".join(["---"] + ["---:"] * (len(header) - 1)) + "|"]
+    return "\n".join(lines + ["| " + " | ".join(row) + " |" for row in rows])
+
+
+def first_line(*command):
+    try:
+        return subprocess.run(command, capture_output=True, text=True).stdout.splitlines()[0].strip()
+    except (OSError, IndexError):
+        return "unknown"
+
+
+def machine():
+    cpu = re.search(r"model name\s*: (.*)", pathlib.Path("/proc/cpuinfo").read_text())
+    memory_ = int(re.search(r"MemTotal:\s+(\d+)", pathlib.Path("/proc/meminfo").read_text()).group(1)) / 2**20
+    rabbitmq = json.loads(broker_api("GET", "overview"))["rabbitmq_version"]
+    return (
+        f"{os.cpu_count()} cores ({cpu.group(1) if cpu else 'unknown'}), {memory_:.0f} GiB, Linux {platform.release()}; RabbitMQ {rabbitmq}, "
+        f"{sql('SELECT VERSION()')}, Python {platform.python_version()}, {first_line('rustc', '--version')}; "
+        f"{first_line(BUILT / 'fetchline', '--version')}, {time.strftime('%Y-%m-%d')}"
+    )
+
+
+def write(command, how):
+    """Into docs. `how` says how it was measured."""
+    text = ["# Benchmarks", "", f"Made by `{command}`.", ""]
+    text += [
+        f"Everything ran on one machine: {machine()}. Broker, database, origin and workers share its cores, so rates are those of",
+        "the whole; processor time is the worker's own. Three rounds in turn, medians; single figures move by a tenth, ratios less.",
+        "",
+    ]
+    text += ["![URLs per second and processor time per URL](benchmarks.svg)", "", "## What was to be reached", ""]
+    text += [
+        markdown(
+            [(on, wanted, figure, "yes" if reached else "**no**") for on, wanted, figure, reached in goals],
+            ("on", "at least", "measured", "reached"),
+        ),
+        "",
+    ]
+    for title, what, header, rows in tables:
+        text += [f"## {title}", "", what, "", markdown(rows, header), ""]
+    text += ["## How it was measured", "", how, ""]
+    (PROJECT / "docs/benchmarks.md").write_text("\n".join(text))
+    (PROJECT / "docs/benchmarks.svg").write_text(chart.draw(tables))
