@@ -63,6 +63,7 @@ def small_json():
         ("asyncio with uvloop", asyncio_side("--uvloop"), urls(NGINX_PORT, "json", 18_000 * size)),
         ("Scrapy", scrapy_side(), urls(NGINX_PORT, "json", 4_000 * size)),
         ("fetchline, bodies not stored", ours(100, "--store-body", "none"), urls(NGINX_PORT, "json", 100_000 * size)),
+        ("fetchline, of a product, with its item", ours(), urls(NGINX_PORT, "product", 60_000 * size)),
     ]
     r = turns(entries, nginx_visits)
     table("380 bytes of JSON at once, stored", "nginx answers at once; concurrency 100, batches of 500.", SIDES, side_rows(r))

@@ -21,7 +21,10 @@ QUEUE = f"{PREFIX}.urls"
 NGINX_PORT, SHOP_PORT = 18480, 18481
 ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith(("FETCHLINE_", "OTEL_", "RUST_LOG"))}
 ENVIRONMENT |= {"DATABASE_URL": str(DATABASE), "FETCHLINE_PREFIX": PREFIX, "FETCHLINE_ALLOW_NETWORK": "127.0.0.0/8"}
-JSON_BODY = json.dumps({"id": 17, "name": "Tea", "price": "12.99", "currency": "EUR", "description": "x" * 300})[:379] + "}"
+# 380 bytes each; the second tells a product, which fetchline takes out and stores as an item.
+STOCK_LEVEL = json.dumps({"id": 17, "warehouse": "Leipzig", "quantity": 1299, "reserved": 12, "note": ""})
+PRODUCT = json.dumps({"id": 17, "name": "Tea", "price": "12.99", "currency": "EUR", "description": ""})
+STOCK_LEVEL, PRODUCT = (body[:-2] + "x" * (380 - len(body)) + body[-2:] for body in (STOCK_LEVEL, PRODUCT))
 
 
 def say(text):
@@ -36,7 +39,6 @@ def start_nginx(page):
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     (folder / "page.html").write_bytes(page)
-    body = JSON_BODY.replace("'", "\\'")
     (folder / "nginx.conf").write_text(f"""
 daemon off; worker_processes 1; error_log {folder}/error.log; pid {folder}/pid;
 events {{ worker_connections 20000; }}
@@ -45,7 +47,8 @@ http {{
   client_body_temp_path {folder}; proxy_temp_path {folder}; fastcgi_temp_path {folder}; uwsgi_temp_path {folder}; scgi_temp_path {folder};
   server {{
     listen 127.0.0.1:{NGINX_PORT};
-    location /json/ {{ default_type application/json; return 200 '{body}'; }}
+    location /json/ {{ default_type application/json; return 200 '{STOCK_LEVEL}'; }}
+    location /product/ {{ default_type application/json; return 200 '{PRODUCT}'; }}
     location /html/ {{ root {folder}; charset utf-8; try_files /page.html =404; }}
     location /text/ {{ root {folder}; default_type text/plain; types {{ }} try_files /page.html =404; }}
     location /status {{ stub_status; }}

@@ -165,7 +165,8 @@ impl<'a> Intake<'a> {
 
     async fn grow(&mut self, to: usize) -> Result<(), Error> {
         if !self.room.try_grow(to) {
-            self.deadline.stand_still(self.room.grow(to)).await?;
+            // Boxed, since it is rare.
+            self.deadline.stand_still(Box::pin(self.room.grow(to))).await?;
         }
         Ok(())
     }

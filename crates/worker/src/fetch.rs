@@ -1,6 +1,6 @@
 //! One request and its answer, redirects included, within one deadline.
 
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -23,7 +23,7 @@ use crate::head::{self, HeaderTooLarge, MAX_HEADER_BYTES};
 use crate::hop::{self, Hop};
 use crate::judge;
 use crate::resolver::Guarded;
-use crate::robots::{self, Asked, Robots, Verdict};
+use crate::robots::{self, Asked, Forbidden, Robots};
 use crate::turn::{NoTurn, Turn};
 
 /// Redirects that are followed, as many as browsers' engines and curl's users expect at most in practice.
@@ -96,7 +96,8 @@ impl Fetcher {
     pub(crate) async fn fetch(&self, order: &Order, turn: &mut Turn) -> Result<Answer, NoTurn> {
         let mut progress = Progress::default();
         let deadline = Deadline::new(self.timeout, self.hold);
-        let outcome = match deadline.bound(self.follow(order, &mut progress, turn, &deadline)).await {
+        let ended = deadline.bound(pin!(self.follow(order, &mut progress, turn, &deadline))).await;
+        let outcome = match ended {
             Some(Ok(outcome)) => outcome,
             Some(Err(End::Failed(failure))) => {
                 progress.error = Some(failure.text);
@@ -160,7 +161,7 @@ impl Fetcher {
         for _ in 0..=MAX_REDIRECTS {
             self.guard.check_host(&hop.address)?;
             if progress.redirected_to.is_some() {
-                progress.wait(deadline, turn.next(&hop.address)).await?;
+                Box::pin(progress.wait(deadline, turn.next(&hop.address))).await?;
             }
             if let Some(robots) = robots {
                 self.obey(robots, &hop.address, progress, turn, deadline).await?;
@@ -188,17 +189,19 @@ impl Fetcher {
         turn: &mut Turn,
         deadline: &Deadline,
     ) -> Result<(), End> {
-        let robots_txt = address.join("/robots.txt")?;
-        let known = robots.knows(address).await;
-        if !known {
+        if let Some(verdict) = robots.verdict(address).await {
+            return Ok(verdict?);
+        }
+        // Boxed, as all that is rare: a fetch would have room for it all the time.
+        Box::pin(async {
+            let robots_txt = address.join("/robots.txt")?;
             // One asks and the others wait: were they to hold what the one needs, all would stand still.
             turn.let_go();
-        }
-        match progress.wait(deadline, robots.judge(address, self.ask_for_robots(robots_txt, turn))).await? {
-            Verdict::Allowed { waited: false } if known => Ok(()),
-            Verdict::Allowed { .. } => progress.wait(deadline, turn.next(address)).await,
-            Verdict::Forbidden { outcome, text } => Err(Failure { outcome, text }.into()),
-        }
+            progress.wait(deadline, robots.find_out(address, self.ask_for_robots(robots_txt, turn))).await??;
+            // The rules may have changed what the host allows per time.
+            progress.wait(deadline, turn.next(address)).await
+        })
+        .await
     }
 
     /// Asks a site for its robots.txt, within a deadline of its own. Boxed, since it is a part of asking for a page.
@@ -319,6 +322,12 @@ impl From<reqwest::Error> for Failure {
 impl From<Blocked> for Failure {
     fn from(blocked: Blocked) -> Self {
         Self { outcome: Outcome::Blocked, text: blocked.to_string() }
+    }
+}
+
+impl From<Forbidden> for Failure {
+    fn from(Forbidden { outcome, text }: Forbidden) -> Self {
+        Self { outcome, text }
     }
 }
 

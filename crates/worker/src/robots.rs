@@ -68,13 +68,11 @@ pub(crate) struct Asked {
     pub(crate) body: Vec<u8>,
 }
 
-/// What is to be done.
+/// Why an address is not fetched.
 #[derive(Debug)]
-pub(crate) enum Verdict {
-    /// It may be fetched. `waited`: the rules had to be got first, and may have changed what the host allows per time.
-    Allowed { waited: bool },
-    /// It may not, and that is what its row says.
-    Forbidden { outcome: Outcome, text: String },
+pub(crate) struct Forbidden {
+    pub(crate) outcome: Outcome,
+    pub(crate) text: String,
 }
 
 impl Robots {
@@ -90,42 +88,42 @@ impl Robots {
         Self { turns, agent: user_agent[..end].into(), known }
     }
 
-    /// Whether the rules are there, so that nobody has to be asked for them.
-    pub(crate) async fn knows(&self, address: &Address) -> bool {
-        self.known.get(&origin(address)).await.is_some()
+    /// Whether an address may be fetched; `None` where the rules of its site are not known yet.
+    pub(crate) async fn verdict(&self, address: &Address) -> Option<Result<(), Forbidden>> {
+        let origin = origin(address);
+        let known = self.known.get(&origin).await?;
+        Some(self.judge(address, &origin, &known))
     }
 
-    /// Whether an address may be fetched. `asking` asks its site, if nobody has.
-    pub(crate) async fn judge(
+    /// The same where they are not known: `asking` asks the site, unless somebody else does.
+    pub(crate) async fn find_out(
         &self,
         address: &Address,
         asking: impl Future<Output = Result<Asked, NoTurn>>,
-    ) -> Result<Verdict, NoTurn> {
+    ) -> Result<Result<(), Forbidden>, NoTurn> {
         let origin = origin(address);
-        let (known, waited) = match self.known.get(&origin).await {
-            Some(known) => (known, false),
-            // Whoever comes meanwhile waits for the same answer.
-            None => {
-                let found = self.known.try_get_with_by_ref(&origin, self.find(&origin, address.host(), asking)).await;
-                (found.map_err(|no_turn| *no_turn)?, true)
+        // Whoever comes meanwhile waits for the same answer.
+        let found = self.known.try_get_with_by_ref(&origin, self.find(&origin, address.host(), asking)).await;
+        let known = found.map_err(|no_turn| *no_turn)?;
+        Ok(self.judge(address, &origin, &known))
+    }
+
+    fn judge(&self, address: &Address, origin: &str, known: &Known) -> Result<(), Forbidden> {
+        let path = &address.as_url()[url::Position::BeforePath..];
+        let (outcome, text) = match &known.says {
+            Says::Rules(rules) if rules.is_allowed(path) => return Ok(()),
+            Says::Rules(_) => {
+                (Outcome::Robots, format!("{origin}/robots.txt forbids it to `{}` (--robots obey)", self.agent))
+            }
+            // Nothing was sent to the page: like one that cannot be connected to, it is tried again later.
+            Says::Unreachable(Some(status)) => {
+                (Outcome::Connect, format!("{origin}/robots.txt answered {status}; nothing is fetched meanwhile"))
+            }
+            Says::Unreachable(None) => {
+                (Outcome::Connect, format!("{origin}/robots.txt cannot be had; nothing is fetched meanwhile"))
             }
         };
-        let path = &address.as_url()[url::Position::BeforePath..];
-        Ok(match &known.says {
-            Says::Rules(rules) if rules.is_allowed(path) => Verdict::Allowed { waited },
-            Says::Rules(_) => Verdict::Forbidden {
-                outcome: Outcome::Robots,
-                text: format!("{origin}/robots.txt forbids it to `{}` (--robots obey)", self.agent),
-            },
-            // Nothing was sent to the page: like one that cannot be connected to, it is tried again later.
-            Says::Unreachable(status) => Verdict::Forbidden {
-                outcome: Outcome::Connect,
-                text: match status {
-                    Some(status) => format!("{origin}/robots.txt answered {status}; nothing is fetched meanwhile"),
-                    None => format!("{origin}/robots.txt cannot be had; nothing is fetched meanwhile"),
-                },
-            },
-        })
+        Err(Forbidden { outcome, text })
     }
 
     /// What the database knows, else what the site says: asked by this worker, or waited for while another one asks.

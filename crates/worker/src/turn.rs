@@ -280,7 +280,8 @@ impl Turn {
         let place = turns.place(host).await?;
         let permit = loop {
             if turns.limits.of(&host.name).is_some() {
-                break turns.paced(host).await?;
+                // Boxed, so that those who need not wait for a slot do not have room for it.
+                break Box::pin(turns.paced(host)).await?;
             }
             let permit = turns.permit().await?;
             // It may have been limited while this one waited.
