@@ -11,7 +11,7 @@ SERVICES = deploy/local/services
 BUILT = $(shell cargo metadata --no-deps --format-version 1 | sed -n 's/.*"target_directory":"\([^"]*\)".*/\1/p')
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-faults test-matrix test-deploy soak bench bench-full bench-extraction rules manifests dist ci fmt fmt-check lint doc up down
+.PHONY: help run test test-faults test-matrix test-deploy soak bench bench-full bench-extraction bench-parts rules manifests dist ci fmt fmt-check lint doc up down
 
 help: ## This list
 	@awk -F ':.*## ' '/^[.a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -40,6 +40,9 @@ bench-full: ## The same at the full sizes, with a million URLs; about an hour
 bench-extraction: ## What extraction costs beside a fetch, as a ratio
 	cargo build --release --package fetchline-tests --bin shop
 	cargo bench --package fetchline-tests --bench extraction
+
+bench-parts: ## What each part of a URL's way costs: time, allocations, instructions
+	tests/bench/parts
 
 rules: ## Check the alerts of deploy/prometheus, by promtool
 	@deploy/local/install prometheus >/dev/null

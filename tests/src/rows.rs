@@ -47,7 +47,7 @@ pub fn fetch(task: u8, second: i64) -> Fetch {
 pub async fn write(store: &Store, fetches: impl IntoIterator<Item = Fetch>) -> anyhow::Result<()> {
     let mut batch = Batch::default();
     for fetch in fetches {
-        batch.push(fetch, ());
+        batch.push(Box::new(fetch), ());
     }
     let written = store.write(batch).await.map_err(|unwritten| unwritten.error)?;
     anyhow::ensure!(written.refused.is_empty(), "{written:?}");

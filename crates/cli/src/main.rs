@@ -30,6 +30,11 @@ use clap::{Parser, Subcommand};
 
 use crate::args::Everywhere;
 
+/// A URL costs some 150 allocations, and what one thread allocates another one frees: the system's allocator lets threads
+/// wait for each other there.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 /// The version, and the commit where the build was told of one.
 static VERSION: LazyLock<String> = LazyLock::new(|| match option_env!("FETCHLINE_COMMIT") {
     Some(commit) if !commit.is_empty() => format!("{} ({commit})", env!("CARGO_PKG_VERSION")),

@@ -258,6 +258,11 @@ impl Way<'_> {
                 biased;
                 () = stop.cancelled() => return Ok(()),
                 entry = entries.next() => entry.map_err(unreadable)?,
+                // Before it is waited for more.
+                () = std::future::ready(()), if self.sender.as_ref().is_some_and(Sender::has_collected) => {
+                    self.burst().await;
+                    continue;
+                }
                 () = tokio::time::sleep(PATIENCE), if self.has_unconfirmed() => {
                     self.flush().await;
                     self.save()?;
@@ -291,6 +296,7 @@ impl Way<'_> {
             self.flush().await;
         }
         if !wait.is_zero() {
+            self.burst().await;
             tokio::select! {
                 () = tokio::time::sleep(wait) => {}
                 () = self.stop.cancelled() => return Ok(()),
@@ -336,6 +342,12 @@ impl Way<'_> {
 
     fn has_unconfirmed(&self) -> bool {
         self.sender.as_ref().is_some_and(Sender::has_unconfirmed)
+    }
+
+    async fn burst(&mut self) {
+        if let Some(sender) = &mut self.sender {
+            sender.burst().await;
+        }
     }
 
     async fn flush(&mut self) {

@@ -14,6 +14,8 @@ use crate::progress::{Event, Observer, Progress};
 
 /// Messages of one round. Two rounds are under way at once, so the window is twice as large.
 const ROUND: usize = 1024;
+/// Messages that are handed to the connection at once.
+const BURST: usize = 64;
 /// How often a message that no queue took is sent again, before it counts as not sent.
 const MAX_RETURNS: u32 = 5;
 /// Pauses between tries to reach the broker; they double up to the longest.
@@ -67,6 +69,8 @@ pub(crate) struct Sender<'a> {
     progress: &'a Progress,
     observer: &'a Observer,
     link: Option<Link>,
+    /// To be sent with the next burst.
+    collected: Vec<(Draft, Letter)>,
     /// The round that is being filled.
     sent: Sent,
     /// The round that waits for its confirms.
@@ -90,6 +94,7 @@ impl<'a> Sender<'a> {
             progress,
             observer,
             link: None,
+            collected: Vec::new(),
             sent: Sent::default(),
             previous: None,
             again: Vec::new(),
@@ -102,18 +107,30 @@ impl<'a> Sender<'a> {
         }
     }
 
-    /// Sends a task of which this is the place in the input; waits while the window is full.
+    /// Sends a task of which this is the place in the input, with the next burst; waits while the window is full.
     pub(crate) async fn send(&mut self, task: Task, place: Mark) {
-        self.post(Letter { what: What::Task(task, place), returns: 0 }).await;
+        self.post(Letter { what: What::Task(task, place), returns: 0 });
+        if self.collected.len() >= BURST {
+            self.burst().await;
+        }
         if self.sent.round.len() >= ROUND || self.link.is_none() {
             self.turn().await;
         }
     }
 
+    /// Sends what was collected, without waiting for its confirms.
+    pub(crate) async fn burst(&mut self) {
+        let Some(link) = &self.link else { return };
+        let collected = std::mem::take(&mut self.collected);
+        self.progress.unconfirmed.fetch_add(collected.len() as u64, Ordering::Relaxed);
+        let (lane, round) = (&link.lanes[self.rounds % 2], &mut self.sent.round);
+        telling(Some(link.blocked.clone()), self.progress, self.observer, lane.send(round, collected)).await;
+    }
+
     /// Tells of the part, and waits until that is confirmed, for as long as it takes. `false` where it was stopped before.
     pub(crate) async fn tell(&mut self, part: Part) -> bool {
         self.told = false;
-        self.post(Letter { what: What::Part(part), returns: 0 }).await;
+        self.post(Letter { what: What::Part(part), returns: 0 });
         self.flush().await;
         self.told
     }
@@ -127,7 +144,12 @@ impl<'a> Sender<'a> {
 
     /// Whether tasks wait for their confirms.
     pub(crate) fn has_unconfirmed(&self) -> bool {
-        !self.sent.round.is_empty() || self.previous.is_some() || !self.again.is_empty()
+        !self.sent.round.is_empty() || !self.collected.is_empty() || self.previous.is_some() || !self.again.is_empty()
+    }
+
+    /// Whether tasks wait for the next burst.
+    pub(crate) fn has_collected(&self) -> bool {
+        !self.collected.is_empty()
     }
 
     /// Waits until each task so far is confirmed, or counted as not sent.
@@ -137,24 +159,21 @@ impl<'a> Sender<'a> {
         }
     }
 
-    async fn post(&mut self, letter: Letter) {
-        match &self.link {
-            Some(link) => {
-                let draft = match &letter.what {
-                    What::Task(task, _) => Draft::task(task),
-                    What::Part(part) => Draft::part(part),
-                };
-                self.progress.unconfirmed.fetch_add(1, Ordering::Relaxed);
-                self.sent.first = Mark::earlier(self.sent.first, letter.place());
-                let send = link.lanes[self.rounds % 2].send(&mut self.sent.round, draft, letter);
-                telling(Some(link.blocked.clone()), self.progress, self.observer, send).await;
-            }
-            None => self.again.push(letter),
+    fn post(&mut self, letter: Letter) {
+        if self.link.is_none() {
+            return self.again.push(letter);
         }
+        let draft = match &letter.what {
+            What::Task(task, _) => Draft::task(task),
+            What::Part(part) => Draft::part(part),
+        };
+        self.sent.first = Mark::earlier(self.sent.first, letter.place());
+        self.collected.push((draft, letter));
     }
 
     /// Turns to the other lane: finishes its round, and sends again there what has to be.
     async fn turn(&mut self) {
+        self.burst().await;
         let current = std::mem::take(&mut self.sent);
         let previous = if current.round.is_empty() { self.previous.take() } else { self.previous.replace(current) };
         if let Some(previous) = previous {
@@ -175,7 +194,7 @@ impl<'a> Sender<'a> {
             if self.link.is_none() && self.stop.is_cancelled() {
                 self.not_sent(letter, "stopped before the broker could be reached");
             } else {
-                self.post(letter).await;
+                self.post(letter);
             }
         }
     }

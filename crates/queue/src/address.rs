@@ -123,6 +123,11 @@ impl Address {
         }
         format!("{}://***@{}", self.0.scheme(), &self.0[Position::BeforeHost..])
     }
+
+    /// The same, of an address that is not needed any more.
+    pub fn into_masked(self) -> String {
+        if self.has_credentials() { self.masked() } else { self.0.into() }
+    }
 }
 
 /// Shows the URL with its credentials struck out.

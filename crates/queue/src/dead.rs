@@ -99,7 +99,7 @@ pub async fn replay(
         let (mut round, mut bytes) = (Round::default(), 0);
         while let Some(Found { letter, original, held }) = walk.next().await? {
             bytes += original.body.len();
-            let send = lane.send(&mut round, Draft::replay(original), (letter, held));
+            let send = lane.send(&mut round, [(Draft::replay(original), (letter, held))]);
             tokio::time::timeout(CONFIRMS, send).await.map_err(|_| Error::Deadline(CONFIRMS.as_secs(), BLOCKED))?;
             if round.len() >= ROUND || bytes >= ROUND_BYTES {
                 walk.confirmed(std::mem::take(&mut round), &mut stays).await?;
@@ -186,7 +186,7 @@ impl<'a> Walk<'a> {
         });
         let letters = gets.await?.into_iter().enumerate().filter_map(|(channel, got)| {
             let delivery = got?.delivery;
-            let original = Original { properties: delivery.properties, body: delivery.data };
+            let original = Original { properties: Box::new(delivery.properties), body: delivery.data };
             Some((original, Held { channel, tag: delivery.delivery_tag }))
         });
         self.got.extend(letters);

@@ -9,6 +9,7 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, HashSet};
 use std::time::{Instant, SystemTime};
 
+use futures_util::future::join_all;
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
 use lapin::types::{AMQPValue, FieldTable, ShortString};
 use lapin::{BasicProperties, Channel, Confirmation, Connection, Event, PublisherConfirm};
@@ -28,8 +29,8 @@ const PERSISTENT: u8 = 2;
 /// A message as it was delivered, for the copy that may have to replace it.
 #[derive(Clone, Debug)]
 pub struct Original {
-    /// Its properties.
-    pub properties: BasicProperties,
+    /// Its properties; boxed, since they are large and it is moved often.
+    pub properties: Box<BasicProperties>,
     /// Its body.
     pub body: Vec<u8>,
 }
@@ -324,15 +325,19 @@ impl Lane {
         .await
     }
 
-    /// Sends a message within a round. A failure shows when the round is finished.
-    pub async fn send<T>(&self, round: &mut Round<T>, draft: Draft, token: T) {
-        let id = draft.properties.message_id().clone();
+    /// Sends messages within a round. A failure shows when the round is finished.
+    ///
+    /// The library tells of each message when it was written, which is the affair of another thread. So they are handed
+    /// over all at once, and then waited for.
+    pub async fn send<T>(&self, round: &mut Round<T>, letters: impl IntoIterator<Item = (Draft, T)>) {
         let options = BasicPublishOptions { mandatory: true, ..Default::default() };
-        let confirm = self
-            .channel
-            .basic_publish(self.exchange.clone(), (&*draft.routing_key).into(), options, &draft.body, draft.properties)
-            .await;
-        round.sent.push(Sent { token, id, confirm });
+        let sending = letters.into_iter().map(|(Draft { routing_key, properties, body }, token)| async move {
+            let (exchange, routing_key) = (self.exchange.clone(), (&*routing_key).into());
+            let id = properties.message_id().clone();
+            let confirm = self.channel.basic_publish(exchange, routing_key, options, &body, properties).await;
+            Sent { token, id, confirm }
+        });
+        round.sent.extend(join_all(sending).await);
     }
 
     /// Whether messages can still be sent.

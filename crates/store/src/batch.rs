@@ -54,7 +54,7 @@ const ERROR_CHARS: usize = 1000;
 /// of parts of runs.
 #[derive(Debug)]
 pub struct Batch<R> {
-    entries: Vec<(Fetch, R)>,
+    entries: Vec<(Box<Fetch>, R)>,
     parts: Vec<(PartTold, R)>,
     weight: usize,
 }
@@ -67,7 +67,7 @@ impl<R> Default for Batch<R> {
 
 impl<R> Batch<R> {
     /// Adds a row and its receipt.
-    pub fn push(&mut self, row: Fetch, receipt: R) {
+    pub fn push(&mut self, row: Box<Fetch>, receipt: R) {
         self.weight += row.weight();
         self.entries.push((row, receipt));
     }
@@ -208,7 +208,7 @@ impl Store {
             Err(error) => return Err(Unwritten { batch, error }),
         };
         // In key order: transactions that lock rows in one order do not dead-lock each other.
-        batch.entries.sort_unstable_by_key(|(row, _)| row.id);
+        batch.entries.sort_by_cached_key(|(row, _)| row.id);
         let (mut refused, items_left_out) = match self.write_or_refuse(&batch.entries).await {
             Ok(refused) => refused,
             Err(error) => return Err(Unwritten { batch, error }),
@@ -234,7 +234,7 @@ impl Store {
     /// the bare row was taken; and how many items were left out, and why.
     async fn write_or_refuse<R>(
         &self,
-        entries: &[(Fetch, R)],
+        entries: &[(Box<Fetch>, R)],
     ) -> Result<(HashMap<usize, (String, bool)>, Option<(usize, String)>), Error> {
         let mut halving = Halving::default();
         self.write_halves(entries, 0, &mut halving).await?;
@@ -261,8 +261,13 @@ impl Store {
 
     /// Writes rows in one transaction; where the database refuses one, in two halves. `first` is the index of the first
     /// row in the batch.
-    async fn write_halves<R>(&self, entries: &[(Fetch, R)], first: usize, halving: &mut Halving) -> Result<(), Error> {
-        let rows: Vec<&Fetch> = entries.iter().map(|(row, _)| row).collect();
+    async fn write_halves<R>(
+        &self,
+        entries: &[(Box<Fetch>, R)],
+        first: usize,
+        halving: &mut Halving,
+    ) -> Result<(), Error> {
+        let rows: Vec<&Fetch> = entries.iter().map(|(row, _)| &**row).collect();
         match self.write_rows(&rows).await {
             Err(error) if error.is_refusal() && entries.len() == 1 => {
                 let Some(without_item) = rows[0].without_item(&error.reason()) else {
@@ -321,15 +326,7 @@ impl Store {
         let mut rest = rows;
         while !rest.is_empty() {
             let (chunk, after) = rest.split_at(upsert::rows_that_fit(rest, packet, |row| row.row_weight()));
-            let mut arguments = MySqlArguments::default();
-            arguments.reserve(chunk.len() * COLUMNS.len(), chunk.iter().map(|row| row.weight()).sum());
-            for row in chunk {
-                let bound = match row.row_weight() > packet {
-                    true => bind(&mut arguments, &row.without_body(packet)),
-                    false => bind(&mut arguments, row),
-                };
-                bound.map_err(sqlx::Error::Encode).map_err(&failed)?;
-            }
+            let arguments = encode(chunk, packet).map_err(sqlx::Error::Encode).map_err(&failed)?;
             let statement = AssertSqlSafe(self.upsert_fetches.text(chunk.len()));
             let done = sqlx::query_with(statement, arguments).execute(&mut *transaction).await.map_err(&failed)?;
             affected += done.rows_affected();
@@ -344,6 +341,26 @@ impl Store {
         transaction.commit().await.map_err(&failed)?;
         Ok(true)
     }
+}
+
+/// The values of a statement that writes these rows. A row that does not fit into a packet goes without its body.
+fn encode(rows: &[&Fetch], packet: usize) -> Result<MySqlArguments, sqlx::error::BoxDynError> {
+    let mut arguments = MySqlArguments::default();
+    arguments.reserve(rows.len() * COLUMNS.len(), rows.iter().map(|row| row.row_weight()).sum());
+    for row in rows {
+        match row.row_weight() > packet {
+            true => bind(&mut arguments, &row.without_body(packet))?,
+            false => bind(&mut arguments, row)?,
+        }
+    }
+    Ok(arguments)
+}
+
+/// For benchmarks: encodes the rows of a batch as one statement, and tells how many values that are.
+#[cfg(feature = "bench")]
+pub fn encoded<R>(batch: &Batch<R>) -> usize {
+    let rows: Vec<&Fetch> = batch.entries.iter().map(|(row, _)| &**row).collect();
+    encode(&rows, usize::MAX).map_or(0, |arguments| arguments.len())
 }
 
 fn bind(arguments: &mut MySqlArguments, row: &Fetch) -> Result<(), sqlx::error::BoxDynError> {

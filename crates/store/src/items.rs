@@ -143,7 +143,8 @@ impl<'a> Sighting<'a> {
     }
 
     fn of(fetch: &'a Fetch) -> Option<Self> {
-        Some(Self { source: key(&fetch.url), fetch, product: fetch.item.as_deref()? })
+        let product = fetch.item.as_deref()?;
+        Some(Self { source: key(&fetch.url), fetch, product })
     }
 
     fn price(&self) -> (Option<Decimal>, Option<&str>) {

@@ -21,6 +21,8 @@ mod robots;
 mod runs;
 mod upsert;
 
+#[cfg(feature = "bench")]
+pub use batch::encoded;
 pub use batch::{Batch, Committed, MAX_BATCH_ROWS, Refusal, Unwritten, Written};
 pub use error::Error;
 pub use fetch::{Body, Fetch, Outcome};

@@ -184,19 +184,17 @@ impl Stage {
         let Job { task, original, claim } = job;
         claim.enter(Step::Batch);
         let (outcome, status, attempts) = (answer.outcome, answer.status, task.attempt);
-        let death = given_up.then(|| Death {
-            reason: outcome.as_str(),
-            error: answer.error.clone().unwrap_or_default(),
-            status,
-            attempts,
+        let death = given_up.then(|| {
+            let error = answer.error.clone().unwrap_or_default();
+            Box::new(Death { reason: outcome.as_str(), error, status, attempts })
         });
         let mut room = std::mem::take(&mut answer.room);
-        let row = self.extract.row(&task, answer, read, took);
+        let row = self.extract.row(task, answer, read, took);
         room.shrink(row.weight());
         let fetched = Some((outcome, took.elapsed));
         let finished = Finished { claim, original, fetched, attempts, status, death, _room: room };
         // The batcher lives until every fetch has ended.
-        _ = self.results.send(Done::Row(row, finished));
+        _ = self.results.send(Done::Row(Box::new(row), finished));
     }
 
     fn tell(&self, task: &Task, answer: &Answer, judgement: Judgement) {

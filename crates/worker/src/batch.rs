@@ -53,7 +53,6 @@ mod tests {
 
     use fetchline_queue::{Address, Order, Original, Task};
     use fetchline_store::Outcome;
-    use lapin::BasicProperties;
 
     use super::*;
     use crate::answer::Answer;
@@ -72,14 +71,14 @@ mod tests {
         answer.body = Some(vec![b'x'; body]);
         let extract = Extract::new(StoreBody::All, Arc::default(), "pod".into());
         let read = extract.read(&task, &mut answer).await;
-        let row = extract.row(&task, answer, read, Took::until_now(Duration::ZERO));
+        let row = extract.row(task, answer, read, Took::until_now(Duration::ZERO));
         let claim =
             Claims::default().without_task(Receipt { channel: 1, tag: 1, delivered: std::time::Instant::now() });
-        let original = Original { properties: BasicProperties::default(), body: Vec::new() };
+        let original = Original { properties: Box::default(), body: Vec::new() };
         let fetched = Some((Outcome::Ok, Duration::ZERO));
         let finished =
             Finished { claim, original, fetched, attempts: 1, status: None, death: None, _room: Room::default() };
-        Done::Row(row, finished)
+        Done::Row(Box::new(row), finished)
     }
 
     /// The sizes of the batches that come of these bodies, and how long each took to close.

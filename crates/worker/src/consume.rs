@@ -280,7 +280,7 @@ impl Consume {
         self.meters.delivered(delivery.redelivered);
         let receipt = self.settle.receipt(session, delivery.delivery_tag);
         let redelivered = delivery.redelivered;
-        let original = Original { properties: delivery.properties, body: delivery.data };
+        let original = Original { properties: Box::new(delivery.properties), body: delivery.data };
         match Message::read(&original.properties, &original.body) {
             Ok(Message::Task(task)) => self.route(task, original, receipt, redelivered),
             Ok(Message::Part(part)) => self.note(part, original, receipt),

@@ -1,10 +1,11 @@
 //! From an answer to the row that is stored, and to the product that its page tells.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
 use fetchline_extract::{Content, Extraction, Field, Rules};
-use fetchline_queue::Task;
+use fetchline_queue::{Address, Task};
 use fetchline_store::{Body, Fetch, Outcome, Product, ProductTold};
 use http::Method;
 use sha2::{Digest, Sha256};
@@ -78,7 +79,7 @@ impl Extract {
         let told = is_page.then(|| {
             let page = answer.redirected_to.as_ref().unwrap_or(&task.order.address);
             let category = task.order.category.as_deref();
-            match fetchline_extract::product(&content, &public(page.as_url()), &self.rules, category) {
+            match fetchline_extract::product(&content, &public(page), &self.rules, category) {
                 Extraction::Found(product) => (ProductTold::Found, Some(product)),
                 Extraction::NoPrice(product) => (ProductTold::NoPrice, Some(product)),
                 Extraction::None => (ProductTold::None, None),
@@ -90,14 +91,14 @@ impl Extract {
     }
 
     /// The row of a task that was answered, or not.
-    pub(crate) fn row(&self, task: &Task, answer: Answer, read: Read, took: Took) -> Fetch {
+    pub(crate) fn row(&self, task: Task, answer: Answer, read: Read, took: Took) -> Fetch {
         Fetch {
             id: *task.key.as_bytes(),
-            run: task.run.clone(),
-            part: task.part.clone(),
-            url: task.order.address.masked(),
-            given_url: task.order.given.as_deref().map(str::to_owned),
-            final_url: answer.redirected_to.map(|address| address.masked()),
+            run: task.run,
+            part: task.part,
+            url: task.order.address.into_masked(),
+            given_url: task.order.given.map(String::from),
+            final_url: answer.redirected_to.map(Address::into_masked),
             method: task.order.method.to_string(),
             outcome: answer.outcome,
             status: answer.status,
@@ -113,18 +114,20 @@ impl Extract {
             elapsed: took.elapsed,
             fetched_at: took.ended,
             worker: self.worker.clone(),
-            message_id: task.message_id.clone(),
+            message_id: task.message_id,
         }
     }
 }
 
 /// The address without credentials: links that are made absolute by it are stored.
-fn public(address: &Url) -> Url {
-    let mut address = address.clone();
-    // These fail for URLs without a host alone.
-    _ = address.set_username("");
-    _ = address.set_password(None);
-    address
+fn public(address: &Address) -> Cow<'_, Url> {
+    let mut url = Cow::Borrowed(address.as_url());
+    if address.has_credentials() {
+        // These fail for URLs without a host alone.
+        _ = url.to_mut().set_username("");
+        _ = url.to_mut().set_password(None);
+    }
+    url
 }
 
 fn stored(found: fetchline_extract::Product) -> Product {
@@ -186,7 +189,7 @@ mod tests {
 
     #[test]
     fn what_is_stored_of_a_page_does_not_repeat_the_credentials_that_it_was_fetched_with() {
-        let page = public(&"http://user:hunter2@a.example/p/1".parse().unwrap());
-        assert_eq!(page.as_str(), "http://a.example/p/1");
+        let page = Address::parse("http://user:hunter2@a.example/p/1").unwrap();
+        assert_eq!(public(&page).as_str(), "http://a.example/p/1");
     }
 }

@@ -175,7 +175,7 @@ impl Fetcher {
             let Some(location) = hop::location(&response) else { return Ok(response) };
             hop::drain(&mut response).await;
             hop.redirect(status, &location)?;
-            progress.redirected_to = Some(hop.address.clone());
+            progress.redirected_to = Some(hop.address.clone().into_owned());
         }
         Err(Failure { outcome: Outcome::Redirect, text: format!("more than {MAX_REDIRECTS} redirects") }.into())
     }

@@ -178,11 +178,9 @@ impl Publisher {
             None => open(&self.broker).await.map_err(|error| chain(&error))?,
         };
         let mut round = Round::default();
-        for (index, letter) in letters.iter().enumerate() {
-            if let Some(letter) = letter {
-                lane.send(&mut round, letter.draft.clone(), index).await;
-            }
-        }
+        let drafts = letters.iter().enumerate();
+        let drafts = drafts.filter_map(|(index, letter)| Some((letter.as_ref()?.draft.clone(), index)));
+        lane.send(&mut round, drafts).await;
         let mut problem = None;
         let mut deleted = false;
         for verdict in round.finish().await {

@@ -1,5 +1,6 @@
 //! One request of a chain of redirects, and what its answer's headers say.
 
+use std::borrow::Cow;
 use std::time::{Duration, SystemTime};
 
 use fetchline_queue::{Address, AddressError, Order};
@@ -15,7 +16,7 @@ const DRAINED_WITHIN: Duration = Duration::from_secs(1);
 /// The next request of an order.
 pub(crate) struct Hop<'a> {
     order: &'a Order,
-    pub(crate) address: Address,
+    pub(crate) address: Cow<'a, Address>,
     method: Method,
     with_body: bool,
     with_headers: bool,
@@ -23,7 +24,7 @@ pub(crate) struct Hop<'a> {
 
 impl<'a> Hop<'a> {
     pub(crate) fn first(order: &'a Order) -> Self {
-        let (address, method) = (order.address.clone(), order.method.clone());
+        let (address, method) = (Cow::Borrowed(&order.address), order.method.clone());
         Self { order, address, method, with_body: true, with_headers: true }
     }
 
@@ -50,7 +51,7 @@ impl<'a> Hop<'a> {
     pub(crate) fn redirect(&mut self, status: StatusCode, location: &str) -> Result<(), AddressError> {
         let next = self.address.join(location)?;
         self.with_headers &= next.same_origin(&self.address);
-        self.address = next;
+        self.address = Cow::Owned(next);
         let becomes_get = match status {
             StatusCode::SEE_OTHER => self.method != Method::HEAD,
             StatusCode::MOVED_PERMANENTLY | StatusCode::FOUND => self.method == Method::POST,

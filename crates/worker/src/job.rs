@@ -19,9 +19,9 @@ pub(crate) struct Job {
 
 /// What is to be written, with what is settled when it is.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "nearly all are rows; a box for each would cost more")]
 pub(crate) enum Done {
-    Row(Fetch, Finished),
+    /// Boxed, since it is large and moved often.
+    Row(Box<Fetch>, Finished),
     Part(PartTold, Finished),
 }
 
@@ -35,7 +35,7 @@ pub(crate) struct Finished {
     pub(crate) attempts: u32,
     pub(crate) status: Option<u16>,
     /// Where the task is given up, what its dead letter says.
-    pub(crate) death: Option<Death>,
+    pub(crate) death: Option<Box<Death>>,
     /// The memory of the row's body: it is given back when the row is written, or given up.
     pub(crate) _room: Room,
 }

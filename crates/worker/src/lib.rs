@@ -54,6 +54,9 @@ mod summary;
 mod trace;
 mod waits;
 
+#[cfg(feature = "bench")]
+pub mod bench;
+
 pub use config::{MAX_PREFETCH, RobotsPolicy, StoreBody, WorkConfig};
 pub use pipeline::{Deps, Stop, run};
 pub use proxy::{Proxy, ProxyError};
