@@ -13,13 +13,13 @@ use sha2::{Digest, Sha256};
 use time::OffsetDateTime;
 use url::Url;
 
-pub const URL: &str = "https://shop.example/products/darjeeling-ftgfop1?variant=217";
+pub(crate) const URL: &str = "https://shop.example/products/darjeeling-ftgfop1?variant=217";
 const PAGE: &str = include_str!("../../../crates/extract/tests/corpus/woocommerce.html");
 /// The rows of a batch.
-pub const ROWS: u64 = 500;
+pub(crate) const ROWS: u64 = 500;
 
 /// A message as `fetchline produce` publishes it.
-pub fn message(body: &str) -> (BasicProperties, Vec<u8>) {
+pub(crate) fn message(body: &str) -> (BasicProperties, Vec<u8>) {
     let mut headers = FieldTable::default();
     for (name, value) in [("x-run", "nightly"), ("x-part", "0192d3f4c1e07a3b8f0e5d6c7b8a9f00")] {
         headers.insert(name.into(), AMQPValue::LongString(value.into()));
@@ -29,15 +29,15 @@ pub fn message(body: &str) -> (BasicProperties, Vec<u8>) {
     (BasicProperties::default().with_message_id(id.as_str().into()).with_headers(headers), body.into())
 }
 
-pub fn url_message() -> (BasicProperties, Vec<u8>) {
+pub(crate) fn url_message() -> (BasicProperties, Vec<u8>) {
     message(URL)
 }
 
-pub fn json_message() -> (BasicProperties, Vec<u8>) {
+pub(crate) fn json_message() -> (BasicProperties, Vec<u8>) {
     message(&format!(r#"{{"url":"{URL}","headers":{{"accept-language":"de"}},"category":"tea","run":"nightly"}}"#))
 }
 
-pub fn task((properties, body): &(BasicProperties, Vec<u8>)) -> Task {
+pub(crate) fn task((properties, body): &(BasicProperties, Vec<u8>)) -> Task {
     match Message::read(properties, body) {
         Ok(Message::Task(task)) => task,
         other => panic!("no task: {other:?}"),
@@ -45,19 +45,19 @@ pub fn task((properties, body): &(BasicProperties, Vec<u8>)) -> Task {
 }
 
 /// A shop's page, as long as pages are: some 40 kB, most of it after what tells the product.
-pub fn html() -> Vec<u8> {
+pub(crate) fn html() -> Vec<u8> {
     let filler = "<div class=\"review\"><p>Zart &amp; blumig, <b>gern wieder</b>.</p></div>\n".repeat(530);
     PAGE.replace("</body>", &format!("{filler}</body>")).into_bytes()
 }
 
 /// 380 bytes.
-pub fn json() -> Vec<u8> {
+pub(crate) fn json() -> Vec<u8> {
     let filler = "x".repeat(317);
     format!(r#"{{"id":217,"name":"Tea","price":"12.90","currency":"EUR","text":"{filler}"}}"#).into_bytes()
 }
 
 /// What is taken out of a body.
-pub fn extract(content_type: &str, body: Vec<u8>, page: &Url) -> (Content, Extraction) {
+pub(crate) fn extract(content_type: &str, body: Vec<u8>, page: &Url) -> (Content, Extraction) {
     let content = fetchline_extract::read(Some(content_type), body);
     let found = fetchline_extract::product(&content, page, &Rules::default(), None);
     assert!(matches!(found, Extraction::Found(_)), "a page without a product");
@@ -95,7 +95,7 @@ fn of(task: Task, body: Body) -> Fetch {
     }
 }
 
-pub fn batch() -> Batch<()> {
+pub(crate) fn batch() -> Batch<()> {
     let mut batch = Batch::default();
     for number in 0..ROWS {
         batch.push(row(number), ());
@@ -104,12 +104,12 @@ pub fn batch() -> Batch<()> {
 }
 
 /// A channel's ledger, and the tags of a batch in the order in which fetches end: never far from that in which they began.
-pub fn tags() -> (Tags, Vec<u64>) {
+pub(crate) fn tags() -> (Tags, Vec<u64>) {
     (Tags::new(250), (0..ROWS).map(|n| 1 + n / 100 * 100 + n % 100 * 37 % 100).collect())
 }
 
 /// Everything of a URL that is no waiting: its message is read, its answer looked at, its row encoded, its tag settled.
-pub fn whole_way(message: &(BasicProperties, Vec<u8>), answer: Vec<u8>, tags: &mut Tags) -> usize {
+pub(crate) fn whole_way(message: &(BasicProperties, Vec<u8>), answer: Vec<u8>, tags: &mut Tags) -> usize {
     let task = task(message);
     let (content, _found) = extract("application/json", answer, task.order.address.as_url());
     let body = match content {
