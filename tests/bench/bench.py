@@ -76,8 +76,8 @@ def small_json():
 
 def builds():
     """What a change brought, or cost."""
-    count = 100_000 * (3 if args.full else 1)
-    for path, count in (("json", count), ("html", count // 5)):
+    size = 3 if args.full else 1
+    for path, count in (("json", 100_000 * size), ("html", 20_000 * size)):
         pages = urls(NGINX_PORT, path, count)
         r = turns([("before", ours(binary=args.against), pages), ("now", ours(), pages)], nginx_visits, rounds=5)
         table(f"Two builds, {path}", "", SIDES, side_rows(r))

@@ -6,7 +6,7 @@ use sqlx::Connection;
 
 const MIB: u64 = 1 << 20;
 /// What a worker may hold besides bodies.
-const BESIDES: u64 = 100 * MIB;
+const BESIDES: u64 = 64 * MIB;
 
 /// The most memory that the worker has held, in bytes.
 fn peak(summary: &serde_json::Value) -> u64 {

@@ -3,6 +3,7 @@
 //! Every task that is admitted has a small future of its own, which waits; there are never more of them than the prefetch.
 //! What a fetch needs comes into being when its turn has come.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -56,24 +57,24 @@ impl Admission {
     }
 
     /// Lets the task wait for its turn. Poison is recorded instead, and so is a task of a run that was cancelled.
-    pub(crate) fn admit(&self, job: Job) {
+    pub(crate) fn admit(&self, job: Box<Job>) {
         if self.stage.cancelled.holds(&job.task) {
             return self.stage.leave_out(job);
         }
         if judge::is_poison(&job.task) {
             return self.give_up_poison(job);
         }
-        let stage = self.stage.clone();
+        let (stage, recalls) = (self.stage.clone(), self.stage.control.recalls());
         self.tasks.spawn(async move {
             tokio::select! {
-                () = stage.run(job) => {}
+                () = stage.run(job, recalls) => {}
                 () = stage.grace_over.cancelled() => {}
             }
         });
     }
 
     /// Records a task as poison, without a fetch.
-    fn give_up_poison(&self, job: Job) {
+    fn give_up_poison(&self, job: Box<Job>) {
         let error = format!("delivered {} times without being settled: does it crash its worker?", job.task.returned);
         warn!(
             url = %job.task.order.address,
@@ -99,20 +100,13 @@ impl Admission {
 }
 
 impl Stage {
-    async fn run(&self, job: Job) {
+    /// `recalls` counts those that do not mean this task.
+    async fn run(&self, job: Box<Job>, recalls: u64) {
         job.claim.enter(Step::Wait);
-        let turn = tokio::select! {
-            biased;
-            // First: a task that need not wait does not listen to anything else.
-            turn = self.turns.take(&job.task.order.address) => turn,
-            () = self.cancelled.reaches(&job.task) => return self.leave_out(job),
-            // Others, that are not paused, may have it.
-            () = self.control.sends_back() => Err(NoTurn::GiveBack),
-        };
-        match turn {
+        match self.turn(&job.task, recalls).await {
             // Its channel was lost while it waited: it is delivered again, and may be with another worker already.
             Ok(_) if !job.claim.is_live() => {}
-            Ok(_) if self.cancelled.holds(&job.task) => self.leave_out(job),
+            _ if self.cancelled.holds(&job.task) => self.leave_out(job),
             Ok(_) if self.control.now().paused => self.put_off(job, NoTurn::GiveBack),
             // Boxed, so that a task that waits is small.
             Ok(turn) => Box::pin(self.work(job, turn)).await,
@@ -120,13 +114,30 @@ impl Stage {
         }
     }
 
+    /// Waits for the task's turn, for as long as it is wanted here.
+    async fn turn(&self, task: &Task, recalls: u64) -> Result<Turn, NoTurn> {
+        let mut alarm = self.control.alarm.listen();
+        let mut turn = pin!(self.turns.take(&task.order.address));
+        loop {
+            if self.cancelled.holds(task) || self.control.now().paused || self.control.recalls() != recalls {
+                return Err(NoTurn::GiveBack);
+            }
+            tokio::select! {
+                biased;
+                // First: a task that need not wait does not listen.
+                turn = &mut turn => return turn,
+                _ = alarm.changed() => {}
+            }
+        }
+    }
+
     /// Records that the task is not fetched, since its run was cancelled.
-    fn leave_out(&self, job: Job) {
+    fn leave_out(&self, job: Box<Job>) {
         let answer = Answer::without(Outcome::Cancelled, "its run was cancelled before it was fetched".to_owned());
         self.record(job, answer, Read::default(), Took::until_now(Duration::ZERO), false);
     }
 
-    async fn work(&self, job: Job, mut turn: Turn) {
+    async fn work(&self, job: Box<Job>, mut turn: Turn) {
         job.claim.enter(Step::Fetch);
         let started = Instant::now();
         let in_flight = self.meters.fetch();
@@ -159,8 +170,8 @@ impl Stage {
     }
 
     /// The task gets no turn here and now. That costs it no attempt.
-    fn put_off(&self, job: Job, no_turn: NoTurn) {
-        let Job { task, original, claim } = job;
+    fn put_off(&self, job: Box<Job>, no_turn: NoTurn) {
+        let Job { task, original, claim } = *job;
         let tier = match no_turn {
             NoTurn::GiveBack => None,
             NoTurn::Later(wait) => self.policy.nearest(wait),
@@ -180,8 +191,8 @@ impl Stage {
     }
 
     /// Sends the row on its way.
-    fn record(&self, job: Job, mut answer: Answer, read: Read, took: Took, given_up: bool) {
-        let Job { task, original, claim } = job;
+    fn record(&self, job: Box<Job>, mut answer: Answer, read: Read, took: Took, given_up: bool) {
+        let Job { task, original, claim } = *job;
         claim.enter(Step::Batch);
         let (outcome, status, attempts) = (answer.outcome, answer.status, task.attempt);
         let death = given_up.then(|| {

@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use fetchline_queue::Task;
 use fetchline_store::Store;
-use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
+use crate::alarm::Alarm;
 use crate::failure::chain;
 
 /// How often they are asked for.
@@ -20,15 +20,19 @@ const ASK_EVERY: Duration = Duration::from_secs(1);
 type Parts = HashMap<String, HashSet<String>>;
 
 /// The runs that were cancelled, part by part: what is added to a run later is fetched.
-#[derive(Default)]
 pub(crate) struct Cancelled {
     parts: RwLock<Parts>,
     /// Whether there are any: that is asked for every task.
     any: AtomicBool,
-    changed: watch::Sender<()>,
+    /// Rings when there are others.
+    alarm: Alarm,
 }
 
 impl Cancelled {
+    pub(crate) fn new(alarm: Alarm) -> Self {
+        Self { parts: RwLock::default(), any: AtomicBool::new(false), alarm }
+    }
+
     /// Whether the task is not to be fetched any more.
     pub(crate) fn holds(&self, task: &Task) -> bool {
         if !self.any.load(Ordering::Relaxed) {
@@ -37,15 +41,6 @@ impl Cancelled {
         let parts = self.parts.read().unwrap_or_else(PoisonError::into_inner);
         // Tasks that belong to no part are a part without a name.
         parts.get(&task.run).is_some_and(|parts| parts.contains(task.part.as_deref().unwrap_or_default()))
-    }
-
-    /// Waits until the task is not to be fetched any more.
-    pub(crate) async fn reaches(&self, task: &Task) {
-        let mut changes = self.changed.subscribe();
-        while !self.holds(task) {
-            // The sender lives as long as this does.
-            _ = changes.changed().await;
-        }
     }
 
     /// Asks until the database tells. Nothing may be fetched before.
@@ -89,7 +84,7 @@ impl Cancelled {
         info!(runs = parts.len(), "runs were cancelled: what waits of them is recorded as such, and not fetched");
         self.any.store(!parts.is_empty(), Ordering::Relaxed);
         *self.parts.write().unwrap_or_else(PoisonError::into_inner) = parts;
-        self.changed.send_replace(());
+        self.alarm.ring();
     }
 }
 
@@ -106,7 +101,7 @@ mod tests {
             let key = Key::of(run, "part", &order, 0);
             Task { part: part.map(str::to_owned), ..Task::new(order, run.to_owned(), String::new(), key) }
         };
-        let cancelled = Cancelled::default();
+        let cancelled = Cancelled::new(Alarm::default());
         assert!(!cancelled.holds(&task("nightly", Some("p1"))));
         cancelled.take_over(vec![("nightly".to_owned(), String::new()), ("nightly".to_owned(), "p1".to_owned())]);
         assert!(cancelled.holds(&task("nightly", Some("p1"))) && cancelled.holds(&task("nightly", None)));

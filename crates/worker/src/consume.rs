@@ -49,9 +49,9 @@ pub(crate) struct Consume {
     pub(crate) claims: Claims,
     pub(crate) admission: Arc<Admission>,
     /// Where deliveries go that can be copies.
-    pub(crate) copies: mpsc::UnboundedSender<Job>,
+    pub(crate) copies: mpsc::UnboundedSender<Box<Job>>,
     /// Where deliveries go that may crash a worker.
-    pub(crate) suspects: mpsc::UnboundedSender<Job>,
+    pub(crate) suspects: mpsc::UnboundedSender<Box<Job>>,
     /// Where goes what is told of runs.
     pub(crate) results: mpsc::UnboundedSender<Done>,
     pub(crate) hand_over: HandOver,
@@ -309,7 +309,7 @@ impl Consume {
         let Some(claim) = self.claims.take(&task, receipt) else { return };
         let claim = claim.traced(self.traces.begin(&task, &original, redelivered));
         let can_be_copy = task.message_id.is_some() && (redelivered || task.attempt > 1 || task.parked > 0);
-        let job = Job { task, original, claim };
+        let job = Box::new(Job { task, original, claim });
         if can_be_copy {
             // The stage lives until this one has ended, and so does the other.
             _ = self.copies.send(job);

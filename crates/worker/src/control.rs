@@ -1,6 +1,7 @@
 //! What operators have told all workers: read from the control stream, whose newest words count.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use fetchline_queue::control::{Word, Words};
@@ -11,6 +12,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use crate::alarm::Alarm;
 use crate::backoff::Backoff;
 use crate::failure::chain;
 
@@ -44,14 +46,21 @@ impl Orders {
 pub(crate) struct Control {
     orders: Arc<watch::Sender<Orders>>,
     heard: Arc<watch::Sender<bool>>,
-    recalls: Arc<watch::Sender<()>>,
+    recalls: Arc<AtomicU64>,
+    /// Rings at a pause and at a recall.
+    pub(crate) alarm: Alarm,
 }
 
 impl Control {
     /// `concurrency` is that of the configuration.
     pub(crate) fn new(concurrency: usize) -> Self {
         let own = Orders { paused: false, concurrency };
-        Self { orders: Arc::new(watch::Sender::new(own)), heard: Arc::default(), recalls: Arc::default() }
+        Self {
+            orders: Arc::new(watch::Sender::new(own)),
+            heard: Arc::default(),
+            recalls: Arc::default(),
+            alarm: Alarm::default(),
+        }
     }
 
     /// What holds now.
@@ -75,16 +84,13 @@ impl Control {
 
     /// Has everything given back that waits for its turn: there would be too much of it.
     pub(crate) fn recall(&self) {
-        self.recalls.send_replace(());
+        self.recalls.fetch_add(1, Ordering::Relaxed);
+        self.alarm.ring();
     }
 
-    /// Waits until what waits for its turn is to be given back: since the worker is paused, or there is too much of it.
-    pub(crate) async fn sends_back(&self) {
-        let (mut orders, mut recalls) = (self.orders.subscribe(), self.recalls.subscribe());
-        tokio::select! {
-            _ = orders.wait_for(|now| now.paused) => {}
-            _ = recalls.changed() => {}
-        }
+    /// How often that was said. Whoever came before the last time is meant by it.
+    pub(crate) fn recalls(&self) -> u64 {
+        self.recalls.load(Ordering::Relaxed)
     }
 
     /// Waits until the worker is paused.
@@ -154,6 +160,7 @@ impl Control {
     fn take(&self, orders: Orders) {
         let changed = self.orders.send_if_modified(|now| std::mem::replace(now, orders) != orders);
         if changed {
+            self.alarm.ring();
             info!(
                 paused = orders.paused,
                 concurrency = orders.concurrency,

@@ -139,7 +139,8 @@ impl Fetcher {
         let response = self.ask(order, progress, turn, deadline, self.robots.as_ref()).await?;
         let status = response.status();
         progress.content_type = hop::text_of(response.headers(), CONTENT_TYPE);
-        let (body, room) = self.read(response, deadline).await?;
+        // Boxed, so that a fetch that waits for its answer is small.
+        let (body, room) = Box::pin(self.read(response, deadline)).await?;
         (progress.body, progress.room) = (Some(body), room);
         if status.is_success() {
             return Ok(Outcome::Ok);
@@ -164,7 +165,7 @@ impl Fetcher {
                 Box::pin(progress.wait(deadline, turn.next(&hop.address))).await?;
             }
             if let Some(robots) = robots {
-                self.obey(robots, &hop.address, progress, turn, deadline).await?;
+                Box::pin(self.obey(robots, &hop.address, progress, turn, deadline)).await?;
             }
             let mut response = self.within_silence(hop.send(&self.client)).await?;
             let status = response.status();

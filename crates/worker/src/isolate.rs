@@ -25,7 +25,7 @@ pub(crate) struct Isolate {
 
 impl Isolate {
     /// Runs until nobody is left who could bring a suspect.
-    pub(crate) async fn run(self, mut suspects: mpsc::UnboundedReceiver<Job>) {
+    pub(crate) async fn run(self, mut suspects: mpsc::UnboundedReceiver<Box<Job>>) {
         let mut waiting = Vec::new();
         loop {
             if waiting.is_empty() {

@@ -22,6 +22,7 @@ mod hand_over;
 mod settle;
 
 // What the stages lean on.
+mod alarm;
 mod answer;
 mod backoff;
 mod body;

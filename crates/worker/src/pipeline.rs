@@ -178,7 +178,7 @@ pub async fn run(config: WorkConfig, deps: Deps, stop: Stop) -> Result<Summary, 
         let turns = turns.clone();
         async move { turns.follow().await }
     });
-    let cancelled = Arc::new(Cancelled::default());
+    let cancelled = Arc::new(Cancelled::new(control.alarm.clone()));
     tokio::select! {
         () = cancelled.begin(&store) => {}
         () = stop.cancelled() => return Ok(tally.summary()),

@@ -29,7 +29,7 @@ pub(crate) struct Recognise {
     pub(crate) store: Arc<Store>,
     pub(crate) admission: Arc<Admission>,
     /// Where goes what may crash a worker.
-    pub(crate) suspects: mpsc::UnboundedSender<Job>,
+    pub(crate) suspects: mpsc::UnboundedSender<Box<Job>>,
     pub(crate) hand_over: HandOver,
     pub(crate) settle: Settle,
     pub(crate) services: Services,
@@ -39,7 +39,7 @@ pub(crate) struct Recognise {
 
 impl Recognise {
     /// Runs until nobody is left who could bring a copy.
-    pub(crate) async fn run(self, mut copies: mpsc::UnboundedReceiver<Job>) {
+    pub(crate) async fn run(self, mut copies: mpsc::UnboundedReceiver<Box<Job>>) {
         let mut jobs = Vec::with_capacity(AT_ONCE);
         while copies.recv_many(&mut jobs, AT_ONCE).await > 0 {
             let tasks = jobs.drain(..).map(|job| (*job.task.key.as_bytes(), job)).collect();
@@ -47,7 +47,7 @@ impl Recognise {
         }
     }
 
-    async fn look_up(&self, mut tasks: Vec<([u8; 32], Job)>) {
+    async fn look_up(&self, mut tasks: Vec<([u8; 32], Box<Job>)>) {
         let (mut backoff, began) = (Backoff::default(), Instant::now());
         let found = loop {
             let error = match self.store.look_up(tasks).await {
@@ -87,7 +87,7 @@ impl Recognise {
         }
     }
 
-    fn admit(&self, job: Job) {
+    fn admit(&self, job: Box<Job>) {
         if is_suspect(&job.task) {
             // The stage lives until this one has ended.
             _ = self.suspects.send(job);

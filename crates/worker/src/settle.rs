@@ -67,7 +67,7 @@ impl Session {
 enum Note {
     Opened(Session),
     Committed(Committed<Finished>),
-    Recognised(Committed<Job>),
+    Recognised(Committed<Box<Job>>),
     Confirmed(Confirmed<Claim>),
     GivenBack(Claim),
     Unclaimed(Receipt),
@@ -97,7 +97,7 @@ impl Settle {
     }
 
     /// The rows were durable already: the copies of their messages are acked.
-    pub(crate) fn recognised(&self, proof: Committed<Job>) {
+    pub(crate) fn recognised(&self, proof: Committed<Box<Job>>) {
         self.note(Note::Recognised(proof));
     }
 

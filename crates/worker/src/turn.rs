@@ -85,6 +85,11 @@ impl Turns {
         if let Ok(permit) = host.permits.clone().try_acquire_owned() {
             return Ok(permit);
         }
+        // Boxed, as all that not every task has to go through: each would have room for it from its beginning to its end.
+        Box::pin(self.wait_for_place(host)).await
+    }
+
+    async fn wait_for_place(&self, host: &Host) -> Result<OwnedSemaphorePermit, NoTurn> {
         let _waiting = self.waits.host.one();
         let mut changes = self.limits.changes();
         let mut free = std::pin::pin!(host.permits.clone().acquire_owned());
@@ -143,11 +148,14 @@ impl Turns {
         if self.services.database_is_up() {
             return Ok(());
         }
-        tokio::select! {
-            () = self.services.database_up() => Ok(()),
-            () = self.services.database_down_for(self.hold) => Err(NoTurn::GiveBack),
-            () = self.stop.cancelled() => Err(NoTurn::GiveBack),
-        }
+        Box::pin(async {
+            tokio::select! {
+                () = self.services.database_up() => Ok(()),
+                () = self.services.database_down_for(self.hold) => Err(NoTurn::GiveBack),
+                () = self.stop.cancelled() => Err(NoTurn::GiveBack),
+            }
+        })
+        .await
     }
 
     /// Waits for the next slot of a limited host, and then for a permit of the worker. Only the first of those who wait
