@@ -65,12 +65,7 @@ impl Admission {
             return self.give_up_poison(job);
         }
         let (stage, recalls) = (self.stage.clone(), self.stage.control.recalls());
-        self.tasks.spawn(async move {
-            tokio::select! {
-                () = stage.run(job, recalls) => {}
-                () = stage.grace_over.cancelled() => {}
-            }
-        });
+        self.tasks.spawn(async move { stage.run(job, recalls).await });
     }
 
     /// Records a task as poison, without a fetch.
@@ -141,7 +136,12 @@ impl Stage {
         job.claim.enter(Step::Fetch);
         let started = Instant::now();
         let in_flight = self.meters.fetch();
-        let answer = self.fetcher.fetch(&job.task.order, &mut turn).await;
+        let answer = tokio::select! {
+            biased;
+            answer = self.fetcher.fetch(&job.task.order, &mut turn) => answer,
+            // It ends where it is. Whoever waits for a turn has given back long ago.
+            () = self.grace_over.cancelled() => return,
+        };
         drop((turn, in_flight));
         let took = Took::until_now(started.elapsed());
         let mut answer = match answer {

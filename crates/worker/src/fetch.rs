@@ -45,7 +45,8 @@ pub(crate) struct Fetcher {
     /// Absent where they are ignored.
     robots: Option<Robots>,
     timeout: Duration,
-    read_timeout: Duration,
+    /// How long a site may send nothing, where that is shorter than a fetch as a whole.
+    silence: Option<Duration>,
     hold: Duration,
     max_body: usize,
     budget: Budget,
@@ -83,7 +84,8 @@ impl Fetcher {
         }
         let &WorkConfig { timeout, read_timeout, hold, max_body, memory_budget, .. } = config;
         let budget = body::budget(memory_budget, max_body);
-        Ok(Self { client: client.build()?, guard, robots, timeout, read_timeout, hold, max_body, budget })
+        let silence = (read_timeout < timeout).then_some(read_timeout);
+        Ok(Self { client: client.build()?, guard, robots, timeout, silence, hold, max_body, budget })
     }
 
     /// The memory of all bodies.
@@ -260,11 +262,13 @@ impl Fetcher {
 
     /// The client library has such a limit too, but counts the time in which nobody asks it for more.
     async fn within_silence<T>(&self, read: impl Future<Output = reqwest::Result<T>>) -> Result<T, Failure> {
-        match tokio::time::timeout(self.read_timeout, read).await {
+        // By default the fetch as a whole may take no longer.
+        let Some(silence) = self.silence else { return Ok(read.await?) };
+        match tokio::time::timeout(silence, read).await {
             Ok(read) => Ok(read?),
             Err(_) => Err(Failure {
                 outcome: Outcome::Timeout,
-                text: format!("nothing came within {} s (--read-timeout)", self.read_timeout.as_secs_f64()),
+                text: format!("nothing came within {} s (--read-timeout)", silence.as_secs_f64()),
             }),
         }
     }
