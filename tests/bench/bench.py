@@ -57,13 +57,13 @@ SIDES = ("", "URLs/s", "CPU µs/URL", "peak MiB")
 def small_json():
     size = 3 if args.full else 1
     entries = [
-        ("fetchline", ours(), urls(NGINX_PORT, "json", 100_000 * size)),
-        ("lapin + reqwest + sqlx, bare", bare(), urls(NGINX_PORT, "json", 100_000 * size)),
-        ("asyncio", asyncio_side(), urls(NGINX_PORT, "json", 15_000 * size)),
-        ("asyncio with uvloop", asyncio_side("--uvloop"), urls(NGINX_PORT, "json", 18_000 * size)),
-        ("Scrapy", scrapy_side(), urls(NGINX_PORT, "json", 4_000 * size)),
-        ("fetchline, bodies not stored", ours(100, "--store-body", "none"), urls(NGINX_PORT, "json", 100_000 * size)),
-        ("fetchline, of a product, with its item", ours(), urls(NGINX_PORT, "product", 60_000 * size)),
+        ("fetchline", ours(), urls(NGINX_PORT, "json", 200_000 * size)),
+        ("lapin + reqwest + sqlx, bare", bare(), urls(NGINX_PORT, "json", 200_000 * size)),
+        ("asyncio", asyncio_side(), urls(NGINX_PORT, "json", 20_000 * size)),
+        ("asyncio with uvloop", asyncio_side("--uvloop"), urls(NGINX_PORT, "json", 24_000 * size)),
+        ("Scrapy", scrapy_side(), urls(NGINX_PORT, "json", 6_000 * size)),
+        ("fetchline, bodies not stored", ours(100, "--store-body", "none"), urls(NGINX_PORT, "json", 200_000 * size)),
+        ("fetchline, of a product, with its item", ours(), urls(NGINX_PORT, "product", 120_000 * size)),
     ]
     r = turns(entries, nginx_visits)
     table("380 bytes of JSON at once, stored", "nginx answers at once; concurrency 100, batches of 500.", SIDES, side_rows(r))
@@ -89,9 +89,9 @@ def builds():
 def html():
     size = 3 if args.full else 1
     entries = [
-        ("fetchline, with extraction", ours(), urls(NGINX_PORT, "html", 20_000 * size)),
-        ("fetchline, without", ours(), urls(NGINX_PORT, "text", 30_000 * size)),
-        ("asyncio", asyncio_side(), urls(NGINX_PORT, "text", 8_000 * size)),
+        ("fetchline, with extraction", ours(), urls(NGINX_PORT, "html", 40_000 * size)),
+        ("fetchline, without", ours(), urls(NGINX_PORT, "text", 50_000 * size)),
+        ("asyncio", asyncio_side(), urls(NGINX_PORT, "text", 12_000 * size)),
     ]
     r = turns(entries, nginx_visits)
     text = "A product's page of 40 kB from nginx; without extraction it is served as plain text."
