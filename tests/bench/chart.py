@@ -2,7 +2,7 @@
 
 from html import escape
 
-WIDTH, LEFT, BAR, GAP = 860, 220, 16, 8
+WIDTH, LEFT, BAR, GAP = 890, 250, 16, 8
 INK, OURS, THEIRS = "#24292f", "#0969da", "#8c959f"
 
 

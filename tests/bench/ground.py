@@ -27,6 +27,12 @@ PRODUCT = json.dumps({"id": 17, "name": "Tea", "price": "12.99", "currency": "EU
 STOCK_LEVEL, PRODUCT = (body[:-2] + "x" * (380 - len(body)) + body[-2:] for body in (STOCK_LEVEL, PRODUCT))
 
 
+def processors():
+    """What all processors have done since the machine started, in ticks: in all, idle, and taken from it by its host."""
+    ticks = [int(field) for field in pathlib.Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]]
+    return sum(ticks), ticks[3] + ticks[4], ticks[7]
+
+
 def say(text):
     print(f"{time.strftime('%H:%M:%S')}  {text}", file=sys.stderr, flush=True)
 

@@ -9,9 +9,10 @@ import subprocess
 import time
 
 import chart
-from ground import BUILT, PROJECT, broker_api, sql
+from ground import BUILT, PROJECT, broker_api, processors, sql
 
 tables, goals = [], []
+began = processors()
 
 
 def table(title, text, header, rows):
@@ -48,9 +49,11 @@ def machine():
 def write(command, how):
     """Into docs. `how` says how it was measured."""
     text = ["# Benchmarks", "", f"Made by `{command}`.", ""]
+    all_, _, stolen = (now - then for now, then in zip(processors(), began))
     text += [
         f"Everything ran on one machine: {machine()}. Broker, database, origin and workers share its cores, so rates are those of",
         "the whole; processor time is the worker's own. Three rounds in turn, medians; single figures move by a tenth, ratios less.",
+        f"Its host took {stolen / all_:.0%} of its processor time from it meanwhile (steal).",
         "",
     ]
     text += ["![URLs per second and processor time per URL](benchmarks.svg)", "", "## What was to be reached", ""]

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 
-from ground import BUILT, ENVIRONMENT, QUEUE, STATE, clear, fetchline, say, sql
+from ground import BUILT, ENVIRONMENT, QUEUE, STATE, clear, fetchline, processors, say, sql
 
 RIVALS = pathlib.Path(__file__).resolve().parent / "rivals"
 TICK = 1 / os.sysconf("SC_CLK_TCK")
@@ -91,7 +91,7 @@ def trial(side, urls, visits, workers=1, whole=False):
         while True:
             done = visits() - started
             now = time.monotonic()
-            samples.append((now, done, processes.cpu()))
+            samples.append((now, done, processes.cpu(), processors()))
             if half_peak is None and done >= total / 2:
                 half_peak = processes.peak()
             if done >= total:
@@ -107,22 +107,28 @@ def trial(side, urls, visits, workers=1, whole=False):
     finally:
         processes.end()
     if whole:
-        first = next(moment for moment, done, _ in samples if done > 0)
+        first = next(moment for moment, done, *_ in samples if done > 0)
         rate = total / (ended - first)
         return {"rate": rate, "cpu": samples[-1][2] / total * 1e6, "peak": peak, "half_peak": half_peak}
     steady = [sample for sample in samples if total * 0.1 <= sample[1] <= total * 0.9]
     if len(steady) < 5:
         raise RuntimeError(f"{side.name}: {total} URLs are too few for a steady part")
-    (t0, n0, c0), (t1, n1, c1) = steady[0], steady[-1]
-    return {"rate": (n1 - n0) / (t1 - t0), "cpu": (c1 - c0) / (n1 - n0) * 1e6, "peak": peak, "half_peak": half_peak}
+    (t0, n0, c0, (all0, idle0, _)), (t1, n1, c1, (all1, idle1, _)) = steady[0], steady[-1]
+    return {
+        "rate": (n1 - n0) / (t1 - t0),
+        "cpu": (c1 - c0) / (n1 - n0) * 1e6,
+        "busy": 1 - (idle1 - idle0) / (all1 - all0),
+        "peak": peak,
+        "half_peak": half_peak,
+    }
 
 
 def turns(entries, visits, rounds=ROUNDS):
-    """Trials of (side, urls) in turn; the median of each figure, by the side's name."""
+    """Trials of (name, side, URLs, perhaps how many workers) in turn; the median of each figure, by name."""
     results = {}
     for number in range(rounds):
-        for key, side, urls in entries:
-            result = trial(side, urls, visits)
+        for key, side, urls, *workers in entries:
+            result = trial(side, urls, visits, *workers)
             results.setdefault(key, []).append(result)
             say(f"  {number + 1}/{rounds} {key}: {result['rate']:.0f}/s, {result['cpu']:.0f} µs, {result['peak']:.0f} MiB")
     return {key: {figure: statistics.median(one[figure] for one in all_) for figure in all_[0]} for key, all_ in results.items()}
