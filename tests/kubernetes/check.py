@@ -4,6 +4,7 @@ Kubernetes' own kinds are held against its schemas, in every version that deploy
 `schemas/`, written down from their documentation. Beside that: what Kubernetes cannot know, since it is about fetchline.
 """
 
+import ipaddress
 import json
 import pathlib
 import re
@@ -99,6 +100,24 @@ def check(where, documents):
     expect(grace + 5 < worker["terminationGracePeriodSeconds"], f"{where}: pods are killed within their grace")
 
 
+def check_network():
+    """What the worker's guard closes, its network policy closes as well."""
+    guard = (PROJECT / "crates/worker/src/guard.rs").read_text()
+    segments = lambda numbers: [int(number, 0) for number in numbers.split(",")]
+    closed = [f"{'.'.join(map(str, segments(v4)))}/{bits}" for v4, bits in re.findall(r"v4\(\[([^]]*)\], (\d+)\)", guard)]
+    closed += [f"{':'.join(f'{n:x}' for n in segments(v6))}/{bits}" for v6, bits in re.findall(r"v6\(\[([^]]*)\], (\d+)\)", guard)]
+    expect(len(closed) > 30, "guard.rs: its networks are not found any more")
+    policy = next(yaml.safe_load_all((MANIFESTS / "base/network.yaml").read_text()))
+    blocks = [to["ipBlock"] for rule in policy["spec"]["egress"] for to in rule["to"] if "ipBlock" in to]
+    for block in blocks:
+        open_, excepted = ipaddress.ip_network(block["cidr"]), [ipaddress.ip_network(it) for it in block["except"]]
+        for network in map(ipaddress.ip_network, closed):
+            # All of IPv6 that is public is in one network, which guard.rs spells in the same way.
+            if network.version == open_.version and network != open_ and network.subnet_of(open_):
+                inside = any(network.subnet_of(it) for it in excepted)
+                expect(inside, f"deploy/kubernetes/base/network.yaml lets workers reach {network}, which guard.rs closes")
+
+
 def check_copies():
     """What stands twice, since kustomize cannot take it over, is the same."""
     rules = yaml.safe_load((PROJECT / "deploy/prometheus/rules.yml").read_text())
@@ -122,6 +141,7 @@ rendered = {
 }
 for where, documents in rendered.items():
     check(where, documents)
+check_network()
 check_copies()
 for problem in problems:
     print(problem, file=sys.stderr)
