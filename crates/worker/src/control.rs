@@ -47,7 +47,7 @@ pub(crate) struct Control {
     orders: Arc<watch::Sender<Orders>>,
     heard: Arc<watch::Sender<bool>>,
     recalls: Arc<AtomicU64>,
-    /// Rings at a pause and at a recall.
+    /// Rings at new orders and at a recall; others ring it for reasons of their own.
     pub(crate) alarm: Alarm,
 }
 
