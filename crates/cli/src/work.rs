@@ -188,7 +188,7 @@ pub(crate) async fn run(everywhere: Everywhere, args: Args) -> Result {
         return Err(Failure::usage(anyhow::anyhow!("--pod has 1 to 100 bytes")));
     }
     let broker = everywhere.broker(Role::Work, &pod)?;
-    let store = Arc::new(everywhere.store(args.pool, args.pool_timeout)?);
+    let store = Arc::new(everywhere.store(args.pool, args.pool_timeout)?.with_batch_rows(args.batch_rows));
     let stop = Stop::default();
     let signalled = stop.clone();
     stop::on_signal(move || signalled.stop()).context("cannot listen for signals")?;

@@ -325,7 +325,8 @@ impl Store {
         let mut affected = 0;
         let mut rest = rows;
         while !rest.is_empty() {
-            let (chunk, after) = rest.split_at(upsert::rows_that_fit(rest, packet, |row| row.row_weight()));
+            let fitting = upsert::rows_that_fit(rest, self.batch_rows, packet, |row| row.row_weight());
+            let (chunk, after) = rest.split_at(fitting);
             let arguments = encode(chunk, packet).map_err(sqlx::Error::Encode).map_err(&failed)?;
             let statement = AssertSqlSafe(self.upsert_fetches.text(chunk.len()));
             let done = sqlx::query_with(statement, arguments).execute(&mut *transaction).await.map_err(&failed)?;
@@ -336,7 +337,7 @@ impl Store {
             transaction.rollback().await.map_err(&failed)?;
             return Ok(false);
         }
-        items::write(&mut transaction, &self.upsert_items, rows, packet).await?;
+        items::write(&mut transaction, &self.upsert_items, rows, self.batch_rows, packet).await?;
         changes.write(&mut transaction, counts::any_slot()).await?;
         transaction.commit().await.map_err(&failed)?;
         Ok(true)

@@ -87,6 +87,7 @@ pub(crate) async fn write(
     connection: &mut MySqlConnection,
     statement: &Upsert,
     rows: &[&Fetch],
+    full: usize,
     packet: usize,
 ) -> Result<(), Error> {
     let failed = Error::database("cannot write items");
@@ -96,7 +97,8 @@ pub(crate) async fn write(
         let (round, later) = once_each(sightings);
         let mut rest = &round[..];
         while !rest.is_empty() {
-            let (chunk, after) = rest.split_at(upsert::rows_that_fit(rest, packet, |item| item.fetch.item_weight()));
+            let fitting = upsert::rows_that_fit(rest, full, packet, |item| item.fetch.item_weight());
+            let (chunk, after) = rest.split_at(fitting);
             let mut values = MySqlArguments::default();
             chunk.iter().try_for_each(|item| item.bind(&mut values)).map_err(sqlx::Error::Encode).map_err(&failed)?;
             let statement = AssertSqlSafe(statement.text(chunk.len()));

@@ -39,6 +39,8 @@ pub struct Store {
     pub(crate) upsert_fetches: Upsert,
     pub(crate) upsert_items: Upsert,
     pub(crate) clock: Clock,
+    /// Rows of a full batch: so many go out in one statement.
+    pub(crate) batch_rows: usize,
     pool: MySqlPool,
     config: StoreConfig,
     /// Connections that are lent.
@@ -87,11 +89,18 @@ impl Store {
             upsert_fetches: batch::upsert(),
             upsert_items: items::upsert(),
             clock: Clock::new(),
+            batch_rows: batch::MAX_BATCH_ROWS,
             pool,
             config,
             lent: AtomicUsize::new(0),
             max_packet,
         })
+    }
+
+    /// Most batches will have so many rows, and have a statement of their own.
+    #[must_use]
+    pub fn with_batch_rows(self, rows: usize) -> Self {
+        Self { batch_rows: rows.clamp(1, batch::MAX_BATCH_ROWS), ..self }
     }
 
     /// Host, port and database, without user and password: what a log line may say.

@@ -53,15 +53,20 @@ pub(crate) fn list(element: &str, count: usize) -> String {
     vec![element; count].join(",")
 }
 
-/// How many of the rows go into the next statement: as many as fit into a packet. Powers of two keep the number of
-/// statement texts small, so that the database has prepared each of them already, whatever size a batch happens to have.
-pub(crate) fn rows_that_fit<T>(rows: &[T], packet: usize, weight: impl Fn(&T) -> usize) -> usize {
+/// How many of the rows go into the next statement: as many as fit into a packet. A full batch, or else powers of two,
+/// keep the number of statement texts small, so that the database has prepared each of them already, whatever size a batch
+/// happens to have.
+pub(crate) fn rows_that_fit<T>(rows: &[T], full: usize, packet: usize, weight: impl Fn(&T) -> usize) -> usize {
     let mut sum = 0;
     let fitting = rows.iter().take_while(|row| {
         sum += weight(row);
         sum <= packet
     });
-    1 << fitting.count().max(1).ilog2()
+    match fitting.count() {
+        0 => 1,
+        count if count >= full => full,
+        count => 1 << count.ilog2(),
+    }
 }
 
 #[cfg(test)]
@@ -74,17 +79,17 @@ mod tests {
         for rows in 1..=1000 {
             let mut rest = &vec![(); rows][..];
             while !rest.is_empty() {
-                let rows = rows_that_fit(rest, usize::MAX, |()| 300);
+                let rows = rows_that_fit(rest, 500, usize::MAX, |()| 300);
                 texts.insert(rows);
                 rest = &rest[rows..];
             }
         }
-        assert_eq!(texts.len(), 10);
+        assert_eq!(texts, [1, 2, 4, 8, 16, 32, 64, 128, 256, 500].into());
     }
 
     #[test]
     fn a_statement_fits_into_a_packet() {
-        let fitting = |weights: &[usize]| rows_that_fit(weights, 2_000, |weight| *weight);
+        let fitting = |weights: &[usize]| rows_that_fit(weights, 500, 2_000, |weight| *weight);
         assert_eq!(fitting(&[400, 400, 10_300]), 2);
         // It goes alone; what is too large for the packet by itself has lost its body before.
         assert_eq!(fitting(&[10_300, 400]), 1);
