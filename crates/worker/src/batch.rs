@@ -1,10 +1,10 @@
 //! Results into batches: a batch closes by rows, bytes or age, whichever comes first.
 
+use std::pin::pin;
 use std::time::Duration;
 
 use fetchline_store::Batch;
 use tokio::sync::mpsc;
-use tokio::time::{Instant, timeout_at};
 
 use crate::commit::Commits;
 use crate::job::{Done, Finished};
@@ -29,12 +29,15 @@ pub(crate) async fn run(mut results: mpsc::UnboundedReceiver<Done>, limits: Limi
 async fn collect(results: &mut mpsc::UnboundedReceiver<Done>, limits: Limits) -> Option<Batch<Finished>> {
     let mut batch = Batch::default();
     push(&mut batch, results.recv().await?);
-    let closes = Instant::now() + limits.age;
+    let mut too_old = pin!(tokio::time::sleep(limits.age));
     while batch.len() < limits.rows && batch.weight() < limits.bytes {
-        match timeout_at(closes, results.recv()).await {
-            Ok(Some(done)) => push(&mut batch, done),
-            // Too old, or the last one.
-            Ok(None) | Err(_) => break,
+        tokio::select! {
+            biased;
+            done = results.recv() => match done {
+                Some(done) => push(&mut batch, done),
+                None => break,
+            },
+            () = &mut too_old => break,
         }
     }
     Some(batch)
@@ -53,6 +56,7 @@ mod tests {
 
     use fetchline_queue::{Address, Order, Original, Task};
     use fetchline_store::Outcome;
+    use tokio::time::Instant;
 
     use super::*;
     use crate::answer::Answer;

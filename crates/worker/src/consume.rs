@@ -237,12 +237,13 @@ impl Consume {
     }
 
     async fn take_all(&self, session: &Session, mut consumers: Consumers, prefetch: u16) -> End {
+        let mut stopped = std::pin::pin!(self.stop.cancelled());
         let mut away = std::pin::pin!(self.services.database_down_for(self.hold));
         let mut told = std::pin::pin!(self.told(prefetch));
         let end = loop {
             let next = tokio::select! {
                 biased;
-                () = self.stop.cancelled() => break End::Stopped,
+                () = &mut stopped => break End::Stopped,
                 () = &mut told => break End::Told,
                 () = &mut away => break End::DatabaseAway,
                 next = self.next(&mut consumers) => next,
