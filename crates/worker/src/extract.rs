@@ -71,7 +71,7 @@ impl Extract {
         }
     }
 
-    fn read_body(&self, task: &Task, answer: &Answer, body: Vec<u8>) -> Read {
+    pub(crate) fn read_body(&self, task: &Task, answer: &Answer, body: Vec<u8>) -> Read {
         let (bytes, sha256) = (Some(body.len() as u64), Some(Sha256::digest(&body).into()));
         let content = fetchline_extract::read(answer.content_type.as_deref(), body);
         // The answer to another method is no page: what was sent along decides on it.

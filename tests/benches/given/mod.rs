@@ -1,16 +1,13 @@
 //! What the benchmarks of the parts are given: a message, a page, a row, each as a worker meets it; and a URL's whole way
 //! through these parts.
 
-use std::time::Duration;
-
 use fetchline_extract::{Content, Extraction, Rules};
 use fetchline_queue::{Message, Task};
-use fetchline_store::{Batch, Body, Fetch, Outcome, ProductTold};
-use fetchline_worker::bench::Tags;
+use fetchline_store::Batch;
+use fetchline_worker::bench::{Reader, Tags};
 use lapin::BasicProperties;
 use lapin::types::{AMQPValue, FieldTable};
 use sha2::{Digest, Sha256};
-use time::OffsetDateTime;
 use url::Url;
 
 pub(crate) const URL: &str = "https://shop.example/products/darjeeling-ftgfop1?variant=217";
@@ -64,41 +61,10 @@ pub(crate) fn extract(content_type: &str, body: Vec<u8>, page: &Url) -> (Content
     (content, found)
 }
 
-fn row(number: u64) -> Box<Fetch> {
-    let body = String::from_utf8(json()).map(Body::Json).unwrap_or_default();
-    Box::new(of(task(&message(&format!("{URL}&n={number}"))), body))
-}
-
-fn of(task: Task, body: Body) -> Fetch {
-    Fetch {
-        id: *task.key.as_bytes(),
-        run: task.run,
-        part: task.part,
-        url: task.order.address.into_masked(),
-        given_url: None,
-        final_url: None,
-        method: "GET".to_owned(),
-        outcome: Outcome::Ok,
-        status: Some(200),
-        content_type: Some("application/json".to_owned()),
-        body_bytes: Some(380),
-        body_sha256: Some([7; 32]),
-        body,
-        product: Some(ProductTold::Found),
-        item: None,
-        error: None,
-        attempts: 1,
-        elapsed: Duration::from_millis(80),
-        fetched_at: OffsetDateTime::UNIX_EPOCH,
-        worker: "worker-1".into(),
-        message_id: task.message_id,
-    }
-}
-
 pub(crate) fn batch() -> Batch<()> {
-    let mut batch = Batch::default();
+    let (mut batch, reader) = (Batch::default(), Reader::default());
     for number in 0..ROWS {
-        batch.push(row(number), ());
+        batch.push(reader.row(task(&message(&format!("{URL}&n={number}"))), "application/json", json()), ());
     }
     batch
 }
@@ -108,15 +74,10 @@ pub(crate) fn tags() -> (Tags, Vec<u64>) {
     (Tags::new(250), (0..ROWS).map(|n| 1 + n / 100 * 100 + n % 100 * 37 % 100).collect())
 }
 
-/// Everything of a URL that is no waiting: its message is read, its answer looked at, its row encoded, its tag settled.
+/// A URL's way but for its fetch and what waits: its message is read, its answer looked at and made a row, the row encoded,
+/// the tag settled.
 pub(crate) fn whole_way(message: &(BasicProperties, Vec<u8>), answer: Vec<u8>, tags: &mut Tags) -> usize {
-    let task = task(message);
-    let (content, _found) = extract("application/json", answer, task.order.address.as_url());
-    let body = match content {
-        Content::Json(text) => Body::Json(text),
-        _ => Body::None,
-    };
     let mut batch = Batch::default();
-    batch.push(Box::new(of(task, body)), ());
+    batch.push(Reader::default().row(task(message), "application/json", answer), ());
     fetchline_store::encoded(&batch) + tags.settle(&[1])
 }
