@@ -10,6 +10,7 @@ import time
 import urllib.request
 
 import pymysql
+from pymysql.constants.ER import NO_SUCH_TABLE
 from yarl import URL
 
 PROJECT = pathlib.Path(__file__).resolve().parent.parent.parent
@@ -56,7 +57,7 @@ http {{
     location /json/ {{ default_type application/json; return 200 '{STOCK_LEVEL}'; }}
     location /product/ {{ default_type application/json; return 200 '{PRODUCT}'; }}
     location /html/ {{ root {folder}; charset utf-8; try_files /page.html =404; }}
-    location /text/ {{ root {folder}; default_type text/plain; types {{ }} try_files /page.html =404; }}
+    location /bytes/ {{ root {folder}; default_type application/octet-stream; types {{ }} try_files /page.html =404; }}
     location /status {{ stub_status; }}
   }}
 }}
@@ -69,9 +70,27 @@ def get(url):
         return answer.read()
 
 
+asked = 0
+
+
 def nginx_visits():
-    # "server accepts handled requests", and below these four the numbers; the asking ones count, too.
-    return int(get(f"http://127.0.0.1:{NGINX_PORT}/status").split()[9])
+    """How many requests nginx has seen, but for these here, which it counts, too."""
+    global asked
+    asked += 1
+    # "server accepts handled requests", and below these four the numbers.
+    return int(get(f"http://127.0.0.1:{NGINX_PORT}/status").split()[9]) - asked
+
+
+def answer_of(process, url):
+    """What comes of a URL, once the process serves it."""
+    for _ in range(100):
+        try:
+            return get(url)
+        except OSError:
+            if process.poll() is not None:
+                break
+            time.sleep(0.1)
+    raise RuntimeError(f"nobody serves {url}: is its port taken?")
 
 
 def shop_visits():
@@ -112,10 +131,19 @@ def queue_ready():
     return next(queue["ready"] for queue in queues if queue["name"] == QUEUE)
 
 
+def make_queues():
+    fetchline("work", "--listen", "off", "--until-empty", timeout=60)
+
+
 def clear():
-    broker_api("DELETE", f"queues/%2f/{QUEUE}/contents")
+    # What a side that was ended had taken comes back to the queue.
+    time.sleep(0.2)
+    while queue_ready() > 0:
+        broker_api("DELETE", f"queues/%2f/{QUEUE}/contents")
+        time.sleep(0.2)
     for table in ("fetches", "bare", "run_counts", "runs", "items", "price_history"):
         try:
             sql(f"TRUNCATE TABLE {table}")
-        except pymysql.err.ProgrammingError:
-            pass  # one that only another side makes
+        except pymysql.err.ProgrammingError as error:
+            if error.args[0] != NO_SUCH_TABLE:
+                raise  # else one that another side makes

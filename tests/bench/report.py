@@ -5,14 +5,16 @@ import os
 import pathlib
 import platform
 import re
+import statistics
 import subprocess
 import time
 
 import chart
 from ground import BUILT, PROJECT, broker_api, processors, sql
+from sides import spreads
 
 tables, goals = [], []
-began = processors()
+began, started = processors(), time.monotonic()
 
 
 def table(title, text, header, rows):
@@ -20,7 +22,8 @@ def table(title, text, header, rows):
 
 
 def goal(on, wanted, figure, reached):
-    goals.append((on, wanted, figure, reached))
+    """`reached`: whether, or a text that says why it cannot be told."""
+    goals.append((on, wanted, figure, {True: "yes", False: "**no**"}.get(reached, reached)))
 
 
 def markdown(rows, header):
@@ -52,15 +55,15 @@ def write(command, how):
     all_, _, stolen = (now - then for now, then in zip(processors(), began))
     text += [
         f"Everything ran on one machine: {machine()}. Broker, database, origin and workers share its cores, so rates are those of",
-        "the whole; processor time is the worker's own. Three rounds in turn, medians; single figures move by a tenth, ratios less.",
-        f"Its host took {stolen / all_:.0%} of its processor time from it meanwhile (steal).",
+        f"the whole; processor time is the side's own. It took {(time.monotonic() - started) / 60:.0f} minutes. Between its rounds a side's processor time",
+        f"differed by {statistics.median(spreads):.0%} (the median over all sides); the machine's host took {stolen / all_:.0%} of its processor time from it (steal).",
         "",
     ]
     text += ["![URLs per second and processor time per URL](benchmarks.svg)", "", "## What was to be reached", ""]
     text += [
         markdown(
-            [(on, wanted, figure, "yes" if reached else "**no**") for on, wanted, figure, reached in goals],
-            ("on", "at least", "measured", "reached"),
+            goals,
+            ("on", "wanted", "measured", "reached"),
         ),
         "",
     ]

@@ -14,6 +14,8 @@ from ground import BUILT, ENVIRONMENT, QUEUE, STATE, clear, fetchline, processor
 RIVALS = pathlib.Path(__file__).resolve().parent / "rivals"
 TICK = 1 / os.sysconf("SC_CLK_TCK")
 ROUNDS = 3
+# By how much of its median each side's processor time has differed between its rounds.
+spreads = []
 
 
 class Side:
@@ -44,11 +46,11 @@ class Processes:
     """Some processes of one side, as the operating system sees them."""
 
     def __init__(self, side, count=1):
-        log = open(STATE / "side.log", "w")
-        self.all = []
-        for number in range(count):
-            environment = ENVIRONMENT | {"FETCHLINE_POD": f"bench-{number}"}
-            self.all.append(subprocess.Popen(side.command, env=environment, stdout=log, stderr=log))
+        with open(STATE / "side.log", "w") as log:
+            self.all = [
+                subprocess.Popen(side.command, env=ENVIRONMENT | {"FETCHLINE_POD": f"bench-{number}"}, stdout=log, stderr=log)
+                for number in range(count)
+            ]
 
     def cpu(self):
         """Seconds, user and system."""
@@ -58,10 +60,12 @@ class Processes:
             total += (int(fields[11]) + int(fields[12])) * TICK
         return total
 
-    def peak(self):
-        """MiB, of the largest."""
-        peaks = [re.search(r"VmHWM:\s+(\d+)", pathlib.Path(f"/proc/{process.pid}/status").read_text()) for process in self.all]
-        return max(int(peak.group(1)) for peak in peaks if peak) / 1024
+    def memory(self):
+        """MiB of the largest, now and at its peak; of those that have ended, what was seen last."""
+        states = "".join(pathlib.Path(f"/proc/{process.pid}/status").read_text() for process in self.all)
+        if "VmRSS" in states:
+            self.seen = [max(int(kib) for kib in re.findall(rf"{name}:\s+(\d+)", states)) / 1024 for name in ("VmRSS", "VmHWM")]
+        return self.seen
 
     def alive(self):
         return all(process.poll() is None for process in self.all)
@@ -86,52 +90,71 @@ def trial(side, urls, visits, workers=1, whole=False):
         fetchline("produce", "--run", "bench", STATE / "urls.txt")
     started = visits()
     processes = Processes(side, workers)
-    samples, half_peak = [], None
+    samples, half = [], None
     try:
         while True:
-            done = visits() - started
-            now = time.monotonic()
+            done, now, memory = visits() - started, time.monotonic(), processes.memory()
             samples.append((now, done, processes.cpu(), processors()))
-            if half_peak is None and done >= total / 2:
-                half_peak = processes.peak()
+            if half is None and done >= total / 2:
+                half = memory
             if done >= total:
                 break
             if not processes.alive() or now - samples[0][0] > 900:
                 raise RuntimeError(f"{side.name} has ended early or takes too long: see {STATE}/side.log")
-            time.sleep(0.2)
-        while sql(f"SELECT COUNT(*) FROM {side.table}") < total:
+            time.sleep(0.2 if done else 0.02)
+        while sql(f"SELECT COUNT(*) FROM {side.table} WHERE status = 200") < total:
             time.sleep(0.1)
             if time.monotonic() - now > 120:
                 raise RuntimeError(f"{side.name} does not write its rows: see {STATE}/side.log")
-        ended, peak = time.monotonic(), processes.peak()
+        ended, cpu, memory = time.monotonic(), processes.cpu(), processes.memory()
     finally:
         processes.end()
+    result = {"rss": memory[0], "peak": memory[1], "half_rss": half[0], "half_peak": half[1]}
     if whole:
-        first = next(moment for moment, done, *_ in samples if done > 0)
-        rate = total / (ended - first)
-        return {"rate": rate, "cpu": samples[-1][2] / total * 1e6, "peak": peak, "half_peak": half_peak}
+        began = max(moment for moment, done, *_ in samples if done == 0)
+        (all0, idle0, _), (all1, idle1, _) = samples[0][3], samples[-1][3]
+        return result | {"rate": total / (ended - began), "cpu": cpu / total * 1e6, "busy": 1 - (idle1 - idle0) / (all1 - all0)}
     steady = [sample for sample in samples if total * 0.1 <= sample[1] <= total * 0.9]
     if len(steady) < 5:
         raise RuntimeError(f"{side.name}: {total} URLs are too few for a steady part")
     (t0, n0, c0, (all0, idle0, _)), (t1, n1, c1, (all1, idle1, _)) = steady[0], steady[-1]
-    return {
+    return result | {
         "rate": (n1 - n0) / (t1 - t0),
         "cpu": (c1 - c0) / (n1 - n0) * 1e6,
         "busy": 1 - (idle1 - idle0) / (all1 - all0),
-        "peak": peak,
-        "half_peak": half_peak,
     }
 
 
-def turns(entries, visits, rounds=ROUNDS):
-    """Trials of (name, side, URLs, perhaps how many workers) in turn; the median of each figure, by name."""
-    results = {}
-    for number in range(rounds):
-        for key, side, urls, *workers in entries:
-            result = trial(side, urls, visits, *workers)
-            results.setdefault(key, []).append(result)
-            say(f"  {number + 1}/{rounds} {key}: {result['rate']:.0f}/s, {result['cpu']:.0f} µs, {result['peak']:.0f} MiB")
-    return {key: {figure: statistics.median(one[figure] for one in all_) for figure in all_[0]} for key, all_ in results.items()}
+class Turns:
+    """Trials of (name, side, URLs, perhaps how many workers) in turn, round by round, each round from another one on."""
+
+    def __init__(self, entries, visits, rounds=ROUNDS, whole=False):
+        self.results = {key: [] for key, *_ in entries}
+        for number in range(rounds):
+            first = number % len(entries)
+            for key, side, urls, *workers in entries[first:] + entries[:first]:
+                result = trial(side, urls, visits, *workers, whole=whole)
+                self.results[key].append(result)
+                say(f"  {number + 1}/{rounds} {key}: {result['rate']:.0f}/s, {result['cpu']:.0f} µs, {result['peak']:.0f} MiB")
+        for results in self.results.values():
+            costs = [result["cpu"] for result in results]
+            spreads.append((max(costs) - min(costs)) / statistics.median(costs))
+
+    def medians(self):
+        """Of each figure, by name."""
+        return {
+            key: {figure: statistics.median(one[figure] for one in rounds) for figure in rounds[0]}
+            for key, rounds in self.results.items()
+        }
+
+    def ratio(self, figure, of, to):
+        """Of two sides' figures."""
+        return ratio(*([result[figure] for result in self.results[side]] for side in (of, to)))
+
+
+def ratio(of, to):
+    """The median of what the rounds say, each for itself: while a machine is slower, it is so for both sides."""
+    return statistics.median(a / b for a, b in zip(of, to, strict=True))
 
 
 def urls(origin, path, count):

@@ -39,16 +39,26 @@ async def fetch_all(session, messages, results):
             results.put_nowait((message, url, None, str(error)))
 
 
-async def write_all(pool, results):
+async def collect(results):
     loop = asyncio.get_running_loop()
-    while True:
-        batch = [await results.get()]
-        closes = loop.time() + 0.25
-        while len(batch) < args.batch:
+    batch = [await results.get()]
+    closes = loop.time() + 0.25
+    while len(batch) < args.batch:
+        try:
+            # What is there already needs no timer.
+            batch.append(results.get_nowait())
+        except asyncio.QueueEmpty:
             try:
                 batch.append(await asyncio.wait_for(results.get(), closes - loop.time()))
             except asyncio.TimeoutError:
                 break
+    return batch
+
+
+async def write_all(pool, results, collecting):
+    while True:
+        async with collecting:
+            batch = await collect(results)
         async with pool.acquire() as connection, connection.cursor() as cursor:
             await cursor.executemany(INSERT, [row[1:] for row in batch])
             await connection.commit()
@@ -80,7 +90,8 @@ async def main():
         await queue.consume(messages.put)
         fetching = [fetch_all(session, messages, results) for _ in range(args.concurrency)]
         # Two, so that one batch is collected while the other is written.
-        await asyncio.gather(*fetching, write_all(pool, results), write_all(pool, results))
+        collecting = asyncio.Lock()
+        await asyncio.gather(*fetching, *(write_all(pool, results, collecting) for _ in range(2)))
 
 
 if args.uvloop:

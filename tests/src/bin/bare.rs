@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::Context;
 use bytes::Bytes;
 use clap::{Parser, ValueEnum};
+use futures_util::future::try_join_all;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicPublishOptions, BasicQosOptions};
 use lapin::types::FieldTable;
@@ -211,16 +212,20 @@ async fn insert_rows(args: &Args) -> anyhow::Result<()> {
 
 async fn publish(args: &Args) -> anyhow::Result<()> {
     let channel = channel(args).await?;
-    let mut lines = BufReader::new(tokio::io::stdin()).lines();
+    let lines = BufReader::new(tokio::io::stdin()).lines();
     let began = Instant::now();
-    let mut count = 0_u64;
-    while let Some(line) = lines.next_line().await? {
-        let properties = BasicProperties::default().with_delivery_mode(2);
-        let options = BasicPublishOptions::default();
+    let mut count = 0;
+    let lines = stream::try_unfold(lines, |mut lines| async { Ok(lines.next_line().await?.map(|line| (line, lines))) });
+    // Many at once: each is told of when the library's own thread has written it.
+    let mut bursts = std::pin::pin!(lines.map_err(|error: std::io::Error| error).try_ready_chunks(64));
+    while let Some(lines) = bursts.try_next().await? {
+        let sent = lines.iter().map(|line| {
+            let properties = BasicProperties::default().with_delivery_mode(2);
+            let options = BasicPublishOptions::default();
+            channel.basic_publish("".into(), args.queue.as_str().into(), options, line.as_bytes(), properties)
+        });
         // Without confirms what comes back is resolved at once.
-        let sent = channel.basic_publish("".into(), args.queue.as_str().into(), options, line.as_bytes(), properties);
-        drop(sent.await?);
-        count += 1;
+        count += try_join_all(sent).await?.len();
     }
     // A passive declaration waits for all that was sent before it on this channel.
     let declared = lapin::options::QueueDeclareOptions { passive: true, ..Default::default() };
