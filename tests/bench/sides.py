@@ -28,8 +28,8 @@ def ours(concurrency=100, *flags, binary=BUILT / "fetchline"):
     return Side("fetchline", [*command, "--concurrency", str(concurrency), *flags])
 
 
-def bare(concurrency=100):
-    command = [BUILT / "bare", "work", "--queue", QUEUE, "--concurrency", str(concurrency), "--batch", "500"]
+def bare(concurrency=100, batch=500):
+    command = [BUILT / "bare", "work", "--queue", QUEUE, "--concurrency", str(concurrency), "--batch", str(batch)]
     return Side("lapin + reqwest + sqlx, bare", command, "bare")
 
 

@@ -98,9 +98,14 @@ impl Visits {
     #[must_use]
     pub fn summary(&self, top: usize) -> Summary {
         let ledger = self.lock();
-        let mut by_path: Vec<_> = ledger.by_path.iter().collect();
-        by_path.sort_by(|a, b| b.1.cmp(a.1).then(a.0.cmp(b.0)));
-        by_path.truncate(top);
+        let most_visited = |a: &(&String, &u64), b: &(&String, &u64)| b.1.cmp(a.1).then(a.0.cmp(b.0));
+        // Nobody is served meanwhile: a million paths are not looked at for none of them, nor sorted for a few.
+        let mut by_path: Vec<_> = if top == 0 { Vec::new() } else { ledger.by_path.iter().collect() };
+        if top < by_path.len() {
+            by_path.select_nth_unstable_by(top, most_visited);
+            by_path.truncate(top);
+        }
+        by_path.sort_by(most_visited);
         let mut hosts: Vec<_> = ledger
             .by_host
             .iter()
@@ -182,6 +187,18 @@ mod tests {
         assert_eq!(visits.repeats(), 39_900);
         assert_eq!(visits.seconds("shop-1.test").iter().sum::<u32>(), 40_000);
         assert!(visits.seconds("shop-2.test").is_empty());
+    }
+
+    #[test]
+    fn the_summary_begins_with_the_most_visited_paths() {
+        let visits = Visits::new();
+        for path in ["/once", "/twice", "/twice", "/again", "/again", "/again"] {
+            visits.record("a.test", path);
+        }
+        let top = |count| visits.summary(count).top.into_iter().map(|(path, _)| path).collect::<Vec<_>>();
+        assert_eq!(top(0), [""; 0]);
+        assert_eq!(top(2), ["/again", "/twice"]);
+        assert_eq!(top(9), ["/again", "/twice", "/once"]);
     }
 
     #[test]
