@@ -126,13 +126,12 @@ def trial(side, urls, visits, workers=1, whole=False):
 
 
 class Turns:
-    """Trials of (name, side, URLs, perhaps how many workers) in turn, round by round, each round from another one on."""
+    """Trials of (name, side, URLs, perhaps how many workers) in turn, round by round, every other round from the last to the first."""
 
     def __init__(self, entries, visits, rounds=ROUNDS, whole=False):
         self.results = {key: [] for key, *_ in entries}
         for number in range(rounds):
-            first = number % len(entries)
-            for key, side, urls, *workers in entries[first:] + entries[:first]:
+            for key, side, urls, *workers in reversed(entries) if number % 2 else entries:
                 result = trial(side, urls, visits, *workers, whole=whole)
                 self.results[key].append(result)
                 say(f"  {number + 1}/{rounds} {key}: {result['rate']:.0f}/s, {result['cpu']:.0f} µs, {result['peak']:.0f} MiB")
