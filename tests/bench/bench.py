@@ -231,6 +231,8 @@ def limits():
     processes, began = Processes(Side("consume", [BUILT / "bare", "consume", "--queue", QUEUE])), time.monotonic()
     while processes.alive() and queue_ready() > 0:
         time.sleep(0.05)
+    if not processes.alive():
+        raise RuntimeError(f"the consumer has ended early: see {STATE}/side.log")
     rows.append(("RabbitMQ, consuming and acking alone", count / (time.monotonic() - began)))
     processes.end()
     done = subprocess.run(

@@ -112,8 +112,7 @@ def trial(side, urls, visits, workers=1, whole=False):
     result = {"rss": memory[0], "peak": memory[1], "half_rss": half[0], "half_peak": half[1]}
     if whole:
         began = max(moment for moment, done, *_ in samples if done == 0)
-        (all0, idle0, _), (all1, idle1, _) = samples[0][3], samples[-1][3]
-        return result | {"rate": total / (ended - began), "cpu": cpu / total * 1e6, "busy": 1 - (idle1 - idle0) / (all1 - all0)}
+        return result | {"rate": total / (ended - began), "cpu": cpu / total * 1e6}
     steady = [sample for sample in samples if total * 0.1 <= sample[1] <= total * 0.9]
     if len(steady) < 5:
         raise RuntimeError(f"{side.name}: {total} URLs are too few for a steady part")

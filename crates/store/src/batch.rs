@@ -10,7 +10,7 @@ use crate::items;
 use crate::pool::contended;
 use crate::product::ProductTold;
 use crate::runs::PartTold;
-use crate::upsert::{self, Upsert};
+use crate::upsert::Upsert;
 use crate::{Error, Store, counts};
 
 /// The columns of `fetches` in the order in which they are bound.
@@ -325,7 +325,7 @@ impl Store {
         let mut affected = 0;
         let mut rest = rows;
         while !rest.is_empty() {
-            let fitting = upsert::rows_that_fit(rest, self.batch_rows, packet, |row| row.row_weight());
+            let fitting = self.upsert_fetches.fitting(rest, packet, |row| row.row_weight());
             let (chunk, after) = rest.split_at(fitting);
             let arguments = encode(chunk, packet).map_err(sqlx::Error::Encode).map_err(&failed)?;
             let statement = AssertSqlSafe(self.upsert_fetches.text(chunk.len()));
@@ -337,7 +337,7 @@ impl Store {
             transaction.rollback().await.map_err(&failed)?;
             return Ok(false);
         }
-        items::write(&mut transaction, &self.upsert_items, rows, self.batch_rows, packet).await?;
+        items::write(&mut transaction, &self.upsert_items, rows, packet).await?;
         changes.write(&mut transaction, counts::any_slot()).await?;
         transaction.commit().await.map_err(&failed)?;
         Ok(true)

@@ -87,7 +87,6 @@ pub(crate) async fn write(
     connection: &mut MySqlConnection,
     statement: &Upsert,
     rows: &[&Fetch],
-    full: usize,
     packet: usize,
 ) -> Result<(), Error> {
     let failed = Error::database("cannot write items");
@@ -97,7 +96,7 @@ pub(crate) async fn write(
         let (round, later) = once_each(sightings);
         let mut rest = &round[..];
         while !rest.is_empty() {
-            let fitting = upsert::rows_that_fit(rest, full, packet, |item| item.fetch.item_weight());
+            let fitting = statement.fitting(rest, packet, |item| item.fetch.item_weight());
             let (chunk, after) = rest.split_at(fitting);
             let mut values = MySqlArguments::default();
             chunk.iter().try_for_each(|item| item.bind(&mut values)).map_err(sqlx::Error::Encode).map_err(&failed)?;

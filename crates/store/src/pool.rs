@@ -39,8 +39,6 @@ pub struct Store {
     pub(crate) upsert_fetches: Upsert,
     pub(crate) upsert_items: Upsert,
     pub(crate) clock: Clock,
-    /// Rows of a full batch: so many go out in one statement.
-    pub(crate) batch_rows: usize,
     pool: MySqlPool,
     config: StoreConfig,
     /// Connections that are lent.
@@ -89,7 +87,6 @@ impl Store {
             upsert_fetches: batch::upsert(),
             upsert_items: items::upsert(),
             clock: Clock::new(),
-            batch_rows: batch::MAX_BATCH_ROWS,
             pool,
             config,
             lent: AtomicUsize::new(0),
@@ -97,10 +94,12 @@ impl Store {
         })
     }
 
-    /// Most batches will have so many rows, and have a statement of their own.
+    /// Full batches have so many rows; they go out in one statement.
     #[must_use]
     pub fn with_batch_rows(self, rows: usize) -> Self {
-        Self { batch_rows: rows.clamp(1, batch::MAX_BATCH_ROWS), ..self }
+        let upsert_fetches = self.upsert_fetches.full_batches_of(rows);
+        let upsert_items = self.upsert_items.full_batches_of(rows);
+        Self { upsert_fetches, upsert_items, ..self }
     }
 
     /// Host, port and database, without user and password: what a log line may say.

@@ -10,6 +10,8 @@ pub(crate) struct Upsert {
     columns: &'static [&'static str],
     /// A column that counts how often a row was written again.
     rewrites: Option<&'static str>,
+    /// Rows of a full batch.
+    full: usize,
     texts: Mutex<HashMap<usize, Arc<str>>>,
 }
 
@@ -17,12 +19,33 @@ impl Upsert {
     /// The first of the columns is the key, and the last one is the time: a row that is older than what is there changes
     /// nothing.
     pub(crate) fn new(table: &'static str, columns: &'static [&'static str]) -> Self {
-        Self { table, columns, rewrites: None, texts: Mutex::default() }
+        Self { table, columns, rewrites: None, full: usize::MAX, texts: Mutex::default() }
     }
 
     /// The same, and this column counts how often a row was written again: so a row that was there is always changed.
     pub(crate) fn counting(self, rewrites: &'static str) -> Self {
         Self { rewrites: Some(rewrites), ..self }
+    }
+
+    /// The same, and most batches have so many rows.
+    pub(crate) fn full_batches_of(self, rows: usize) -> Self {
+        Self { full: rows.max(1), ..self }
+    }
+
+    /// How many of the rows go into the next statement: as many as fit into a packet. A full batch, or else powers of two,
+    /// keep the number of statement texts small, so that the database has prepared each of them already, whatever size a
+    /// batch happens to have.
+    pub(crate) fn fitting<T>(&self, rows: &[T], packet: usize, weight: impl Fn(&T) -> usize) -> usize {
+        let mut sum = 0;
+        let fitting = rows.iter().take_while(|row| {
+            sum += weight(row);
+            sum <= packet
+        });
+        match fitting.count() {
+            0 => 1,
+            count if count >= self.full => self.full,
+            count => 1 << count.ilog2(),
+        }
     }
 
     /// The statement for so many rows. Values are bound row by row, in the order of the columns.
@@ -53,33 +76,18 @@ pub(crate) fn list(element: &str, count: usize) -> String {
     vec![element; count].join(",")
 }
 
-/// How many of the rows go into the next statement: as many as fit into a packet. A full batch, or else powers of two,
-/// keep the number of statement texts small, so that the database has prepared each of them already, whatever size a batch
-/// happens to have.
-pub(crate) fn rows_that_fit<T>(rows: &[T], full: usize, packet: usize, weight: impl Fn(&T) -> usize) -> usize {
-    let mut sum = 0;
-    let fitting = rows.iter().take_while(|row| {
-        sum += weight(row);
-        sum <= packet
-    });
-    match fitting.count() {
-        0 => 1,
-        count if count >= full => full,
-        count => 1 << count.ilog2(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn a_batch_is_written_by_few_statement_texts() {
+        let upsert = Upsert::new("t", &["id", "at"]).full_batches_of(500);
         let mut texts = std::collections::HashSet::new();
         for rows in 1..=1000 {
             let mut rest = &vec![(); rows][..];
             while !rest.is_empty() {
-                let rows = rows_that_fit(rest, 500, usize::MAX, |()| 300);
+                let rows = upsert.fitting(rest, usize::MAX, |()| 300);
                 texts.insert(rows);
                 rest = &rest[rows..];
             }
@@ -89,7 +97,8 @@ mod tests {
 
     #[test]
     fn a_statement_fits_into_a_packet() {
-        let fitting = |weights: &[usize]| rows_that_fit(weights, 500, 2_000, |weight| *weight);
+        let upsert = Upsert::new("t", &["id", "at"]).full_batches_of(500);
+        let fitting = |weights: &[usize]| upsert.fitting(weights, 2_000, |weight| *weight);
         assert_eq!(fitting(&[400, 400, 10_300]), 2);
         // It goes alone; what is too large for the packet by itself has lost its body before.
         assert_eq!(fitting(&[10_300, 400]), 1);
