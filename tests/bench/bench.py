@@ -64,7 +64,7 @@ def small_json():
         ("fetchline", ours(), urls(NGINX_PORT, "json", 150_000 * size)),
         (BARE, bare(), urls(NGINX_PORT, "json", 150_000 * size)),
         ("asyncio", asyncio_side(), urls(NGINX_PORT, "json", 18_000 * size)),
-        ("asyncio with uvloop", asyncio_side("--uvloop"), urls(NGINX_PORT, "json", 20_000 * size)),
+        ("asyncio with uvloop", asyncio_side(100, "--uvloop"), urls(NGINX_PORT, "json", 20_000 * size)),
         ("Scrapy", scrapy_side(), urls(NGINX_PORT, "json", 4_000 * size)),
         ("fetchline, bodies not stored", ours(100, "--store-body", "none"), urls(NGINX_PORT, "json", 150_000 * size)),
         ("fetchline, a product and its item", ours(), urls(NGINX_PORT, "product", 90_000 * size)),
@@ -101,9 +101,14 @@ def html():
         ("fetchline, with extraction", ours(), urls(NGINX_PORT, "html", 30_000 * size)),
         ("fetchline, without", unread, urls(NGINX_PORT, "bytes", 36_000 * size)),
         # Batches of 4 MB, as fetchline's are: 500 pages do not fit into a packet of MariaDB's default.
-        (BARE, bare(batch=100), urls(NGINX_PORT, "html", 30_000 * size)),
+        (BARE, bare(100, "--batch", "100"), urls(NGINX_PORT, "html", 30_000 * size)),
         ("asyncio", asyncio_side(), urls(NGINX_PORT, "html", 7_000 * size)),
     ]
+    if args.full:
+        entries += [
+            ("asyncio with uvloop", asyncio_side(100, "--uvloop"), urls(NGINX_PORT, "html", 7_000)),
+            ("Scrapy", scrapy_side(), urls(NGINX_PORT, "html", 3_000)),
+        ]
     r = Turns(entries, nginx_visits)
     text = (
         "A product's page of 40 kB from nginx. fetchline takes the product out of every page that is text: without extraction means "
@@ -117,8 +122,15 @@ def html():
 
 
 def slow_pages():
-    count = 8_000 * (3 if args.full else 1)
-    r = Turns([("fetchline", ours(), urls(SHOP_PORT, "slow/200", count))], shop_visits)
+    size = 3 if args.full else 1
+    entries = [("fetchline", ours(), urls(SHOP_PORT, "slow/200", 8_000 * size))]
+    if args.full:
+        entries += [
+            (BARE, bare(), urls(SHOP_PORT, "slow/200", 8_000)),
+            ("asyncio", asyncio_side(), urls(SHOP_PORT, "slow/200", 8_000)),
+            ("Scrapy", scrapy_side(), urls(SHOP_PORT, "slow/200", 4_000)),
+        ]
+    r = Turns(entries, shop_visits)
     table("Pages that take 200 ms", "The sample shop; concurrency 100, so 500 URLs/s at the most.", SIDES, side_rows(r))
     share = r.medians()["fetchline"]["rate"] / 500
     goal("200 ms pages, concurrency 100", "98 % of concurrency / latency", f"{share:.1%}", share >= 0.98)
@@ -126,13 +138,21 @@ def slow_pages():
 
 def very_slow_pages():
     rows = []
-    for concurrency, count, rounds in ((2_000, 4_000, 1), (10_000, 20_000, ROUNDS)):
-        side = ours(concurrency, "--prefetch", str(min(2 * concurrency, 20_000)))
-        name = f"{concurrency:,} at once, {count:,} URLs"
+
+    def measure(name, side, concurrency, count, rounds):
         r = Turns([(name, side, urls(SHOP_PORT, "slow/10000", count))], shop_visits, rounds, whole=True)
         result = r.medians()[name]
         share = result["rate"] / (concurrency / 10)
-        rows.append((name, f"{result['rate']:,.0f}", f"{share:.1%}", f"{result['cpu']:,.0f}", f"{result['peak']:,.0f}"))
+        figures = f"{result['rate']:,.0f}", f"{share:.1%}", f"{result['cpu']:,.0f}", f"{result['peak']:,.0f}"
+        rows.append((f"{name}, {concurrency:,} at once, {count:,} URLs", *figures))
+        return share, result["peak"]
+
+    for concurrency, count, rounds in ((2_000, 4_000, 1), (10_000, 20_000, ROUNDS)):
+        prefetch = "--prefetch", str(min(2 * concurrency, 20_000))
+        if args.full:
+            measure(BARE, bare(concurrency, *prefetch), concurrency, count, 1)
+            measure("asyncio", asyncio_side(concurrency, *prefetch), concurrency, count, 1)
+        share, peak = measure("fetchline", ours(concurrency, *prefetch), concurrency, count, rounds)
     table(
         "Pages that take 10 s",
         "The sample shop; from the first request to the last row, and the processor time from the start of the process.",
@@ -140,11 +160,11 @@ def very_slow_pages():
         rows,
     )
     goal("10 s pages, concurrency 10,000", "90 % of concurrency / latency", f"{share:.1%}", share >= 0.9)
-    goal("10 s pages, concurrency 10,000", "peak memory under 400 MiB", f"{result['peak']:.0f} MiB", result["peak"] < 400)
+    goal("10 s pages, concurrency 10,000", "peak memory under 400 MiB", f"{peak:.0f} MiB", peak < 400)
 
 
 def scaling():
-    seconds = 10 * (3 if args.full else 1)
+    seconds = 30 if args.full else 15
     entries = [
         (workers, ours(), urls(SHOP_PORT, "slow/200", 500 * workers * seconds), workers) for workers in (1, 2, 4, 8)
     ]

@@ -28,14 +28,14 @@ def ours(concurrency=100, *flags, binary=BUILT / "fetchline"):
     return Side("fetchline", [*command, "--concurrency", str(concurrency), *flags])
 
 
-def bare(concurrency=100, batch=500):
-    command = [BUILT / "bare", "work", "--queue", QUEUE, "--concurrency", str(concurrency), "--batch", str(batch)]
+def bare(concurrency=100, *flags):
+    command = [BUILT / "bare", "work", "--queue", QUEUE, "--concurrency", str(concurrency), *flags]
     return Side("lapin + reqwest + sqlx, bare", command, "bare")
 
 
-def asyncio_side(*flags):
-    name = "asyncio with uvloop" if flags else "asyncio"
-    return Side(name, [sys.executable, RIVALS / "asyncio_worker.py", "--queue", QUEUE, *flags], "bare")
+def asyncio_side(concurrency=100, *flags):
+    command = [sys.executable, RIVALS / "asyncio_worker.py", "--queue", QUEUE, "--concurrency", str(concurrency), *flags]
+    return Side("asyncio", command, "bare")
 
 
 def scrapy_side():
@@ -134,9 +134,10 @@ class Turns:
                 result = trial(side, urls, visits, *workers, whole=whole)
                 self.results[key].append(result)
                 say(f"  {number + 1}/{rounds} {key}: {result['rate']:.0f}/s, {result['cpu']:.0f} µs, {result['peak']:.0f} MiB")
-        for results in self.results.values():
-            costs = [result["cpu"] for result in results]
-            spreads.append((max(costs) - min(costs)) / statistics.median(costs))
+        if rounds > 1:
+            for results in self.results.values():
+                costs = [result["cpu"] for result in results]
+                spreads.append((max(costs) - min(costs)) / statistics.median(costs))
 
     def medians(self):
         """Of each figure, by name."""
