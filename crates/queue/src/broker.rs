@@ -5,8 +5,9 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use lapin::tcp::OwnedTLSConfig;
-use lapin::uri::AMQPUri;
+use lapin::uri::{AMQPAuthority, AMQPUri};
 use lapin::{Connection, ConnectionProperties};
+use url::{Host, Url};
 
 use crate::{Error, Tier, Topology};
 
@@ -71,6 +72,10 @@ impl Broker {
             return Err(Error::Url("it does not begin with amqp:// or amqps://".to_owned()));
         }
         let mut uri = AMQPUri::from_str(&config.url).map_err(|error| Error::Url(without_url(error, &config.url)))?;
+        // The library takes an IPv6 address for no host at all, and no host for localhost.
+        if let Ok(Some(Host::Ipv6(address))) = Url::parse(&config.url).as_ref().map(Url::host) {
+            uri.authority.host = address.to_string();
+        }
         uri.query.heartbeat.get_or_insert(HEARTBEAT_S);
         uri.query.connection_timeout.get_or_insert(DEADLINE.as_millis() as u64);
         let cert_chain = match &config.ca {
@@ -118,8 +123,9 @@ impl Broker {
 
     /// Host, port and virtual host, without user and password: what a log line may say.
     pub fn location(&self) -> String {
-        let authority = &self.uri.authority;
-        format!("{}:{} {}", authority.host, authority.port, self.uri.vhost)
+        let AMQPAuthority { host, port, .. } = &self.uri.authority;
+        let host = if host.contains(':') { format!("[{host}]") } else { host.clone() };
+        format!("{host}:{port} {}", self.uri.vhost)
     }
 
     /// Opens a connection. It closes when it is dropped.
@@ -152,6 +158,17 @@ pub(crate) async fn within<T>(what: &'static str, request: impl Future<Output = 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_host_may_be_an_address() {
+        let told = |url: &str| {
+            let config = BrokerConfig { url: url.into(), ca: None, prefix: "fetchline".into() };
+            Broker::new(&config, Role::Work, "pod-1").unwrap().location()
+        };
+        assert_eq!(told("amqp://user:hunter2@[fd00::5]:5673/%2f"), "[fd00::5]:5673 /");
+        assert_eq!(told("amqps://[::1]/vhost"), "[::1]:5671 vhost");
+        assert_eq!(told("amqp://192.0.2.7"), "192.0.2.7:5672 /");
+    }
 
     #[test]
     fn neither_errors_nor_log_lines_repeat_the_password() {

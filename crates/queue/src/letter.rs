@@ -118,9 +118,9 @@ fn moment(seconds: u64) -> Option<OffsetDateTime> {
 
 /// The beginning of what is no task, fit for a terminal and without the credentials of a URL.
 fn excerpt(body: &[u8]) -> String {
-    let text = String::from_utf8_lossy(&body[..body.len().min(EXCERPT_BYTES)]);
+    let text = without_secrets(body).replace(r"\/", "/");
     let mut shown = String::new();
-    let mut rest = text.as_ref();
+    let mut rest = text.as_str();
     while let Some(at) = rest.find("://") {
         let (before, authority) = rest.split_at(at + "://".len());
         let end = authority.find(|c: char| matches!(c, '/' | '?' | '#' | '"') || c.is_whitespace());
@@ -133,6 +133,16 @@ fn excerpt(body: &[u8]) -> String {
     }
     shown.push_str(rest);
     shown.chars().take(EXCERPT_CHARS).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+}
+
+/// The beginning of a body, of JSON without what is sent to a site: headers and bodies may hold keys.
+fn without_secrets(body: &[u8]) -> String {
+    let text = String::from_utf8_lossy(&body[..body.len().min(EXCERPT_BYTES)]);
+    if !text.trim_start_matches(|c: char| c.is_whitespace() || c == '\u{feff}').starts_with(['{', '[']) {
+        return text.into_owned();
+    }
+    let secret = ["\"headers\"", "\"body\""].into_iter().filter_map(|field| text.find(field)).min();
+    secret.map_or_else(|| text.to_string(), |at| format!("{}…", &text[..at]))
 }
 
 #[cfg(test)]
@@ -222,6 +232,11 @@ mod tests {
             ("ftp://user:hunter2@a.example/x?y@z", "ftp://***@a.example/x?y@z"),
             ("ftp://a.example/@ ftp://b:c@d@e", "ftp://a.example/@ ftp://***@e"),
             (r#"{"url":"ftp://hunter2@a"}"#, r#"{"url":"ftp://***@a"}"#),
+            (r#"{"link":"ftp:\/\/hunter2@a\/"}"#, r#"{"link":"ftp://***@a/"}"#),
+            (r#"{"link":"ftp:\/\/hunter2@a\/"#, r#"{"link":"ftp://***@a/"#),
+            (r#"{"link":"x","headers":{"a":"hunter2"},"body":["hunter2"]}"#, r#"{"link":"x",…"#),
+            ("\u{feff}[{\"body\":\"hunter2\"},", "\u{feff}[{…"),
+            (r#"no "body" here"#, r#"no "body" here"#),
             ("://", "://"),
         ] {
             assert_eq!(excerpt(body.as_bytes()), shown);

@@ -59,7 +59,7 @@ pub struct Draft {
 impl Draft {
     /// The message of a task.
     pub fn task(task: &Task) -> Self {
-        let (body, content_type) = task.body();
+        let (body, content_type) = task.order.message();
         let mut headers = FieldTable::default();
         put(&mut headers, header::RUN, task.run.as_str());
         if let Some(part) = &task.part {
@@ -108,7 +108,8 @@ impl Draft {
     /// The copy of a message that is given up. Moved back by hand, it is a first try again.
     pub fn dead(original: Original, death: &Death, worker: &str) -> Self {
         let (properties, mut headers) = carried(&original.properties);
-        strip(&mut headers, |name| [header::PARKED, header::RETURNED].contains(&name));
+        // The status may be that of an earlier death, if it was moved back by hand.
+        strip(&mut headers, |name| [header::STATUS, header::PARKED, header::RETURNED].contains(&name));
         put(&mut headers, header::REASON, death.reason);
         put(&mut headers, header::ERROR, death.error.chars().take(MAX_ERROR_CHARS).collect::<String>());
         if let Some(status) = death.status {

@@ -16,11 +16,11 @@ use crate::{Address, AddressError, header};
 /// The largest message that is read as a task, in bytes.
 pub const MAX_MESSAGE_BYTES: usize = 1024 * 1024;
 /// The longest name of a run or a part, in bytes.
-const MAX_NAME_BYTES: usize = 100;
+pub const MAX_NAME_BYTES: usize = 100;
 /// The longest name of a header, in bytes.
 const MAX_HEADER_NAME_BYTES: usize = 200;
 /// The run of a message that names none.
-const NO_RUN: &str = "adhoc";
+pub const NO_RUN: &str = "adhoc";
 /// Headers that belong to the connection and are the worker's to set.
 const RESERVED_HEADERS: [HeaderName; 5] = [HOST, CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING, UPGRADE];
 
@@ -246,6 +246,39 @@ impl Order {
         order.category = written.category.filter(|category| !category.trim().is_empty());
         Ok(order)
     }
+
+    /// The bytes of its message, where they are too many for one: no worker would take it.
+    pub fn too_large(&self) -> Option<usize> {
+        // A character may be written as six bytes. What is small even so is not written out to be counted.
+        let headers: usize = self.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 6).sum();
+        let body = self.body.as_ref().map_or(0, Bytes::len);
+        let category = self.category.as_ref().map_or(0, String::len);
+        if headers + body + category + self.url().len() < MAX_MESSAGE_BYTES / 8 {
+            return None;
+        }
+        Some(self.message().0.len()).filter(|&bytes| bytes > MAX_MESSAGE_BYTES)
+    }
+
+    /// The message body that [`Task::read`] reads back: a bare URL where that says it all. And its content type.
+    pub(crate) fn message(&self) -> (Vec<u8>, &'static str) {
+        let plain =
+            self.method == Method::GET && self.headers.is_empty() && self.body.is_none() && self.category.is_none();
+        if plain {
+            return (self.url().as_bytes().to_vec(), "text/plain");
+        }
+        let headers = self.headers.iter().map(|(name, value)| {
+            (name.as_str().to_owned(), String::from_utf8_lossy(value.as_bytes()).into_owned().into())
+        });
+        let written = Written {
+            url: self.url().to_owned(),
+            method: Some(self.method.to_string()),
+            headers: (!self.headers.is_empty()).then(|| headers.collect()),
+            body: self.body.as_ref().map(|body| String::from_utf8_lossy(body).into_owned().into()),
+            category: self.category.clone(),
+            run: None,
+        };
+        (serde_json::to_vec(&written).unwrap_or_default(), "application/json")
+    }
 }
 
 /// The library's text repeats the value that it did not expect, which may be a secret.
@@ -292,7 +325,7 @@ fn read_header(mut name: String, value: &serde_json::Value) -> Result<(HeaderNam
 }
 
 /// Whether a run, or a part of one, may be called that.
-pub(crate) fn is_name(name: &str) -> bool {
+pub fn is_name(name: &str) -> bool {
     !name.is_empty() && name.len() <= MAX_NAME_BYTES && !name.chars().any(char::is_control)
 }
 
@@ -334,28 +367,6 @@ impl Task {
             failed_at: header::text(properties, header::FAILED_AT)
                 .and_then(|text| OffsetDateTime::parse(&text, &Rfc3339).ok()),
         })
-    }
-
-    /// The message body that [`Task::read`] reads back: a bare URL where that says it all.
-    pub(crate) fn body(&self) -> (Vec<u8>, &'static str) {
-        let order = &self.order;
-        let plain =
-            order.method == Method::GET && order.headers.is_empty() && order.body.is_none() && order.category.is_none();
-        if plain {
-            return (order.url().as_bytes().to_vec(), "text/plain");
-        }
-        let headers = order.headers.iter().map(|(name, value)| {
-            (name.as_str().to_owned(), String::from_utf8_lossy(value.as_bytes()).into_owned().into())
-        });
-        let written = Written {
-            url: order.url().to_owned(),
-            method: Some(order.method.to_string()),
-            headers: (!order.headers.is_empty()).then(|| headers.collect()),
-            body: order.body.as_ref().map(|body| String::from_utf8_lossy(body).into_owned().into()),
-            category: order.category.clone(),
-            run: None,
-        };
-        (serde_json::to_vec(&written).unwrap_or_default(), "application/json")
     }
 }
 
@@ -463,7 +474,7 @@ mod tests {
             r#"{"url":"https://a.example/","method":"PUT","headers":{"x-a":"1"},"body":"text","category":"tea"}"#,
         ] {
             let task = read(data).unwrap();
-            let (body, _) = task.body();
+            let (body, _) = task.order.message();
             let again = Task::read(&BasicProperties::default(), &body).unwrap();
             assert_eq!(again.order, task.order);
         }
