@@ -113,6 +113,18 @@ async fn a_producer_waits_until_a_worker_has_made_the_topology() -> anyhow::Resu
 }
 
 #[tokio::test]
+async fn a_producer_that_waits_for_the_topology_can_be_stopped() -> anyhow::Result<()> {
+    let world = World::bare().await?;
+    let urls = world.file("urls.txt", &world.pages(20).join("\n"))?;
+    let mut producer = world.start(&["produce", "--json", &urls])?;
+    producer.logs("does not exist yet").await?;
+    let produced = producer.terminate().await?;
+    assert_eq!(produced.code, Some(1), "{produced:?}");
+    assert_eq!(produced.json()?["published"], 0);
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_source_that_is_missing_is_told_before_anything_is_published() -> anyhow::Result<()> {
     let world = World::new().await?;
     let urls = world.file("urls.txt", &world.pages(3).join("\n"))?;
@@ -167,7 +179,10 @@ async fn lists_are_read_in_the_formats_that_people_have_them_in() -> anyhow::Res
         assert_eq!((&summary["published"], &summary["rejected"]), (&5.into(), &2.into()), "{summary}");
         assert!(ended.stderr.contains("list.csv:5: no URL") && ended.stderr.contains("list.jsonl:2: "), "{ended:?}");
     }
-    assert_eq!(std::fs::read_to_string(&rejects)?, "d;nowhere;;\r\n{\"link\":7}\n");
+    assert_eq!(
+        std::fs::read_to_string(&rejects)?,
+        "\u{feff}SKU;Link;Category;Priority\r\nd;nowhere;;\r\n{\"link\":7}\n"
+    );
     let mut told = Vec::new();
     while let Some((properties, body)) = world.take("urls").await? {
         let body: serde_json::Value = serde_json::from_slice(&body)?;
@@ -185,6 +200,44 @@ async fn lists_are_read_in_the_formats_that_people_have_them_in() -> anyhow::Res
         ("/p/5", "Other", None),
     ];
     assert_eq!(told, expected.map(|(url, category, priority)| (url.to_owned(), category.to_owned(), priority)));
+    Ok(())
+}
+
+#[tokio::test]
+async fn refused_rows_of_a_table_are_mended_and_published_again() -> anyhow::Result<()> {
+    let world = World::new().await?;
+    let rejects = world.file("rejects", "")?;
+    let page = |id: u32| world.shop.url(&format!("/p/{id}"));
+    let first = world.file("first.csv", &format!("link,category\n{},Tea\nnowhere,Tea\nnowhere,Jam\n", page(1)))?;
+    let second = world.file("second.csv", "link,category\nnowhere,Oil\n")?;
+    let flags = ["produce", "--run", "mended", "--url-field", "link"];
+    let ended = world.run(&[&flags[..], &["--rejects", &rejects, &first, &second]].concat(), "").await?;
+    assert_eq!(ended.code, Some(3), "{ended:?}");
+    let mut refused = std::fs::read_to_string(&rejects)?;
+    assert_eq!(refused, "link,category\nnowhere,Tea\nnowhere,Jam\nnowhere,Oil\n");
+    for id in 2..=4 {
+        refused = refused.replacen("nowhere", &page(id), 1);
+    }
+    std::fs::write(&rejects, refused)?;
+    // It is not emptied before it is read, nor by what cannot be begun.
+    for (sources, why) in [(&rejects, "is one of the files that are read"), (&"no-such.csv".to_owned(), "no-such.csv")]
+    {
+        let ended = world.run(&[&flags[..], &["--rejects", &rejects, sources]].concat(), "").await?;
+        assert!(ended.code == Some(2) && ended.stderr.contains(why), "{ended:?}");
+    }
+    let ended = world.run(&[&flags[..], &[&rejects]].concat(), "").await?;
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    // Nothing is refused this time.
+    let good = world.file("good.csv", &format!("link\n{}\n", page(5)))?;
+    let ended = world.run(&[&flags[..], &["--dry-run", "--rejects", &rejects, &good]].concat(), "").await?;
+    assert_eq!((ended.code, std::fs::read_to_string(&rejects)?.as_str()), (Some(0), ""), "{ended:?}");
+    let mut told = Vec::new();
+    while let Some((_, body)) = world.take("urls").await? {
+        let body: serde_json::Value = serde_json::from_slice(&body)?;
+        told.push((body["url"].as_str().unwrap_or_default().to_owned(), body["category"].clone()));
+    }
+    let expected = [(page(1), "Tea"), (page(2), "Tea"), (page(3), "Jam"), (page(4), "Oil")];
+    assert_eq!(told, expected.map(|(url, category)| (url, category.into())));
     Ok(())
 }
 

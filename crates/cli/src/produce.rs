@@ -13,11 +13,13 @@ use clap::ValueEnum;
 use fetchline_producer::{Config, Event, Format, MAX_PRIORITY, Produced, Progress, Rejection, Source, produce};
 use fetchline_queue::{Address, Role};
 use indicatif::{ProgressBar, ProgressStyle};
+use same_file::Handle;
 use tokio_util::sync::CancellationToken;
 
 use crate::args::{self, Everywhere};
 use crate::exit::{self, Done, Failure, Result};
 use crate::stop;
+use crate::table::printable;
 
 /// Publishes URLs from text, CSV, JSON Lines or sitemaps, also compressed by gzip or zstd. Ctrl-C once: reads no further
 /// and waits for the confirms; twice: out
@@ -56,7 +58,8 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N/s", env = "FETCHLINE_RATE", value_parser = args::rate)]
     rate: Option<f64>,
 
-    /// A file for the lines that are refused, as they were given, so that they can be mended and published; overwritten
+    /// A file for the lines that are refused, as they were given, of a CSV under its headings, so that they can be mended and
+    /// published; overwritten
     #[arg(long, value_name = "FILE", env = "FETCHLINE_REJECTS")]
     rejects: Option<PathBuf>,
 
@@ -117,12 +120,12 @@ pub(crate) async fn run(everywhere: Everywhere, args: Args) -> Result {
         checkpoint: args.checkpoint,
         dry_run: args.dry_run,
     };
-    let rejects = args.rejects.as_deref().map(Rejects::create).transpose()?;
-    let told = bar.clone();
+    let rejects = args.rejects.as_deref().map(|path| Rejects::open(path, &config.sources)).transpose()?.map(Arc::new);
+    let (told, refused) = (bar.clone(), rejects.clone());
     let observer = move |event: Event<'_>| {
         tell(&told, &event);
-        if let (Event::Rejected(rejection), Some(rejects)) = (&event, &rejects) {
-            rejects.take(rejection);
+        if let (Event::Rejected { rejection, headings }, Some(rejects)) = (&event, &refused) {
+            rejects.take(rejection, *headings);
         }
     };
     let result = produce(config, broker, progress, observer, stop).await;
@@ -130,6 +133,9 @@ pub(crate) async fn run(everywhere: Everywhere, args: Args) -> Result {
     bar.finish_and_clear();
 
     let produced = result.map_err(Failure::usage)?;
+    if let Some(rejects) = rejects.filter(|_| produced.complete) {
+        rejects.end();
+    }
     if args.json {
         exit::print(serde_json::to_string(&produced)?);
     } else {
@@ -147,20 +153,63 @@ pub(crate) async fn run(everywhere: Everywhere, args: Args) -> Result {
     Ok(if produced.rejected > 0 { Done::InputRefused } else { Done::Whole })
 }
 
-/// The file of lines that were refused.
-struct Rejects(Mutex<File>);
+/// The file of lines that were refused, under the headings that they stood under.
+struct Rejects(Mutex<Refused>);
+
+struct Refused {
+    file: File,
+    /// Whether it holds what was refused the last time. That goes only when this time's is known.
+    is_old: bool,
+    /// The row of headings that was written last.
+    headings: Option<String>,
+}
 
 impl Rejects {
-    fn create(path: &Path) -> std::result::Result<Self, Failure> {
-        let file = File::create(path).with_context(|| format!("cannot write --rejects {}", path.display()));
-        Ok(Self(Mutex::new(file.map_err(Failure::usage)?)))
+    fn open(path: &Path, sources: &[Source]) -> std::result::Result<Self, Failure> {
+        let file = File::options().write(true).create(true).truncate(false).open(path);
+        let opened =
+            file.and_then(|file| Ok((Handle::from_file(file.try_clone()?)?, file.metadata()?.is_file(), file)));
+        let unusable = || format!("cannot write --rejects {}", path.display());
+        let (handle, is_old, file) = opened.with_context(unusable).map_err(Failure::usage)?;
+        let is_read = sources.iter().any(|source| match source {
+            // A pipe is not opened before its time.
+            Source::File(file) => file.is_file() && Handle::from_path(file).is_ok_and(|read| read == handle),
+            Source::Stdin => Handle::stdin().is_ok_and(|read| read == handle),
+            Source::Url(_) => false,
+        });
+        if is_old && is_read {
+            let path = path.display();
+            return Err(Failure::usage(anyhow::anyhow!(
+                "--rejects {path} is one of the files that are read: name another"
+            )));
+        }
+        Ok(Self(Mutex::new(Refused { file, is_old, headings: None })))
     }
 
-    fn take(&self, rejection: &Rejection) {
-        let mut file = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let line = [&rejection.given[..], b"\n"].concat();
-        if let Err(error) = file.write_all(&line) {
-            tracing::error!(%error, "a refused line cannot be written to --rejects");
+    fn take(&self, rejection: &Rejection, headings: Option<&str>) {
+        self.write(|refused| {
+            let mut lines = Vec::new();
+            if let Some(headings) = headings.filter(|&headings| refused.headings.as_deref() != Some(headings)) {
+                lines.extend_from_slice(headings.as_bytes());
+                lines.push(b'\n');
+                refused.headings = Some(headings.to_owned());
+            }
+            lines.extend_from_slice(&rejection.given);
+            lines.push(b'\n');
+            refused.file.write_all(&lines)
+        });
+    }
+
+    /// All is read.
+    fn end(&self) {
+        self.write(|_| Ok(()));
+    }
+
+    fn write(&self, lines: impl FnOnce(&mut Refused) -> std::io::Result<()>) {
+        let mut refused = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let emptied = if std::mem::take(&mut refused.is_old) { refused.file.set_len(0) } else { Ok(()) };
+        if let Err(error) = emptied.and_then(|()| lines(&mut refused)) {
+            tracing::error!(%error, "refused lines cannot be written to --rejects");
         }
     }
 }
@@ -222,7 +271,8 @@ async fn draw(bar: ProgressBar, progress: Arc<Progress>) {
 
 fn tell(bar: &ProgressBar, event: &Event<'_>) {
     let text = match event {
-        Event::Rejected(rejection) => rejection.to_string(),
+        // It may repeat what somebody else has written.
+        Event::Rejected { rejection, .. } => printable(rejection.to_string()),
         Event::NotSent { url, why } => format!("not sent: {url}: {why}"),
         Event::Waits { why } => (*why).to_owned(),
         Event::Blocked { reason, since } => format!("blocked by the broker: {reason}, for {} s", since.as_secs()),

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use anyhow::anyhow;
 use clap::Subcommand;
+use fetchline_queue::{MAX_NAME_BYTES, NO_RUN, is_name};
 use fetchline_store::{Outcome, Run, Store};
 use serde_json::{Value, json};
 use time::format_description::well_known::Rfc3339;
@@ -11,9 +12,6 @@ use time::format_description::well_known::Rfc3339;
 use crate::args::{self, Everywhere};
 use crate::exit::{self, Done, Failure, Result};
 use crate::table::{or_dash, span, table};
-
-/// The run of messages that name none.
-const NO_RUN: &str = "adhoc";
 
 /// The latest runs, and what can be done about them
 #[derive(clap::Args)]
@@ -138,8 +136,8 @@ async fn cancel(store: &Store, name: &str, as_json: bool) -> Result {
             "`{NO_RUN}` is the run of all messages that name none, also of those to come: purge the queue instead"
         )));
     }
-    if name.is_empty() || name.chars().count() > 100 {
-        return Err(Failure::usage(anyhow!("a run's name has 1 to 100 characters")));
+    if !is_name(name) {
+        return Err(Failure::usage(anyhow!("a run's name has 1 to {MAX_NAME_BYTES} bytes and no control characters")));
     }
     let known = store.run(name).await?.is_known();
     let parts = store.cancel_run(name).await?;

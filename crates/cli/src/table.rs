@@ -33,7 +33,7 @@ pub(crate) fn span(span: Duration) -> String {
 }
 
 /// Whoever wrote a text may have written what a terminal would obey.
-fn printable(text: String) -> String {
+pub(crate) fn printable(text: String) -> String {
     text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }
 

@@ -67,7 +67,8 @@ pub(crate) async fn until_complete(
     name: &str,
     within: Option<Duration>,
 ) -> Result<Seen, Failure> {
-    let ends = within.map(|within| Instant::now() + within);
+    // What is longer than can be counted is no limit.
+    let ends = within.and_then(|within| Instant::now().checked_add(within));
     let mut shown = Shown::new(name);
     let mut pace = Pace::default();
     let mut is_there = false;

@@ -25,6 +25,8 @@ pub(crate) struct Table {
 
 struct Shape {
     separator: u8,
+    /// The row of headings as it was given; empty where the first row was none.
+    given: String,
     /// In lower case, but for that of the URL; empty where the first row was no headings.
     headings: Vec<String>,
     /// Which column the URL stands in.
@@ -38,7 +40,12 @@ impl Table {
 
     /// Whether a line is one of headings with one for the URL.
     pub(crate) fn names_a_url(&self, line: &str) -> bool {
-        self.headings(line).is_some()
+        self.headed(line).is_some()
+    }
+
+    /// The row of headings as it was given, once it was read; `None` where there is none.
+    pub(crate) fn headings(&self) -> Option<&str> {
+        self.shape.as_ref().map(|shape| shape.given.as_str()).filter(|given| !given.is_empty())
     }
 
     /// Takes a line.
@@ -48,8 +55,8 @@ impl Table {
 
     /// The next row, where the lines so far hold one.
     pub(crate) fn next(&mut self) -> Option<Entry> {
-        // What is blank between rows is no part of the next one.
-        if self.open == 0 && self.lines.front().is_some_and(|(_, bytes)| bytes.trim_ascii().is_empty()) {
+        // What is blank or a comment between rows is no part of the next one.
+        if self.open == 0 && self.lines.front().is_some_and(|(_, bytes)| is_nothing(bytes)) {
             let (line, given) = self.lines.pop_front()?;
             return Some(Entry { source: None, line, given, what: What::Nothing });
         }
@@ -60,6 +67,9 @@ impl Table {
                 .as_ref()
                 .map_or_else(|| separator(&String::from_utf8_lossy(&self.lines[0].1)), |shape| shape.separator);
             let given = self.given(self.open);
+            if self.open > 1 && is_torn(&given, separator) {
+                return self.give_up();
+            }
             if let Some(cells) = row(&given, separator) {
                 let number = self.lines[0].0;
                 self.lines.drain(..self.open);
@@ -96,11 +106,24 @@ impl Table {
     fn read(&mut self, given: &[u8], cells: Vec<Vec<u8>>) -> What {
         let cells: Result<Vec<String>, _> = cells.into_iter().map(String::from_utf8).collect();
         let Ok(cells) = cells else { return What::Bad("the line is not UTF-8 text".to_owned()) };
-        let first = cells.first().map_or("", |cell| trimmed(cell));
-        if cells.iter().all(|cell| trimmed(cell).is_empty()) || first.starts_with('#') {
+        let given = String::from_utf8_lossy(given);
+        if cells.iter().all(|cell| trimmed(cell).is_empty()) {
             return What::Nothing;
         }
-        let Some(shape) = &self.shape else { return self.first_row(&String::from_utf8_lossy(given), &cells) };
+        let what = self.record(&given, &cells);
+        // One table may follow another.
+        if matches!(what, What::Bad(_))
+            && let Some(shape) = self.headed(&given)
+            && self.shape.as_ref().is_none_or(|before| shape.resembles(before))
+        {
+            self.shape = Some(shape);
+            return What::Nothing;
+        }
+        what
+    }
+
+    fn record(&mut self, given: &str, cells: &[String]) -> What {
+        let Some(shape) = &self.shape else { return self.first_row(given, cells) };
         if shape.headings.is_empty() {
             return match cells.get(shape.url) {
                 Some(cell) => record::url(trimmed(cell)).map_or_else(What::Bad, What::Record),
@@ -114,16 +137,13 @@ impl Table {
         fields.record(&shape.headings[shape.url]).map_or_else(What::Bad, What::Record)
     }
 
-    /// The first row is one of headings, or has a URL in it.
+    /// The first row, where it is none of headings, has a URL in it.
     fn first_row(&mut self, given: &str, cells: &[String]) -> What {
-        if let Some(shape) = self.headings(given) {
-            self.shape = Some(shape);
-            return What::Nothing;
-        }
         let is_url = |cell: &String| record::url(trimmed(cell)).is_ok();
         match cells.iter().position(is_url).filter(|_| self.url_field.is_none()) {
             Some(url) => {
-                self.shape = Some(Shape { separator: separator(given), headings: Vec::new(), url });
+                self.shape =
+                    Some(Shape { given: String::new(), separator: separator(given), headings: Vec::new(), url });
                 record::url(trimmed(&cells[url])).map_or_else(What::Bad, What::Record)
             }
             None => {
@@ -133,7 +153,8 @@ impl Table {
         }
     }
 
-    fn headings(&self, line: &str) -> Option<Shape> {
+    /// The shape of a table with this row of headings, where it has one for the URL.
+    fn headed(&self, line: &str) -> Option<Shape> {
         let separator = separator(line);
         let wanted = self.url_field.as_deref().unwrap_or("url");
         let headings: Vec<String> = row(line.as_bytes(), separator)?
@@ -141,8 +162,47 @@ impl Table {
             .map(|cell| trimmed(&String::from_utf8_lossy(&cell)).to_ascii_lowercase())
             .collect();
         let url = headings.iter().position(|heading| *heading == wanted.to_ascii_lowercase())?;
-        Some(Shape { separator, headings, url })
+        Some(Shape { given: line.to_owned(), separator, headings, url })
     }
+}
+
+impl Shape {
+    /// Whether these are headings, and not a row in which one word happens to be one.
+    fn resembles(&self, before: &Self) -> bool {
+        self.url == before.url
+            || self
+                .headings
+                .iter()
+                .enumerate()
+                .any(|(column, heading)| column != self.url && !heading.is_empty() && before.headings.contains(heading))
+    }
+}
+
+/// Whether a line is blank, or a comment.
+fn is_nothing(line: &[u8]) -> bool {
+    let line = line.strip_prefix("\u{feff}".as_bytes()).unwrap_or(line).trim_ascii_start();
+    line.is_empty() || line.starts_with(b"#")
+}
+
+/// Whether a quote ends inside of a cell. It was one that begins then, and the one before it was never closed.
+fn is_torn(text: &[u8], separator: u8) -> bool {
+    let ends = |byte: u8| byte == separator || matches!(byte, b'\r' | b'\n');
+    let text = text.strip_prefix("\u{feff}".as_bytes()).unwrap_or(text);
+    let (mut is_quoted, mut cell_begins) = (false, true);
+    let mut bytes = text.iter().copied().peekable();
+    while let Some(byte) = bytes.next() {
+        match (is_quoted, byte) {
+            (false, b'"') if cell_begins => is_quoted = true,
+            (false, _) => cell_begins = ends(byte),
+            (true, b'"') if bytes.peek() == Some(&b'"') => _ = bytes.next(),
+            (true, b'"') => match bytes.clone().find(|&byte| byte != b' ') {
+                Some(next) if !ends(next) => return true,
+                _ => (is_quoted, cell_begins) = (false, false),
+            },
+            (true, _) => {}
+        }
+    }
+    false
 }
 
 /// What parts the cells of a table: what its first line has most of.
@@ -237,5 +297,32 @@ mod tests {
         assert_eq!(told[2], "http://a.example/2");
         assert!(told[3].starts_with("bad: no URL that can be fetched"), "{told:?}");
         assert_eq!(told[4], "bad: it has 1 cells, and there are 2 headings");
+    }
+
+    #[test]
+    fn two_quotes_that_are_never_closed_cost_the_two_rows_alone() {
+        let told = rows(
+            "url,note\nhttp://a.example/1,\"Winner 2024\nhttp://a.example/2,\nhttp://a.example/3,\"Winner\"\n\
+             http://a.example/4,\"Winner 2023\nhttp://a.example/5,\"a \"\"b\"\"\nc\"\r",
+        );
+        assert!(told[1].starts_with("bad: a quote") && told[4].starts_with("bad: a quote"), "{told:?}");
+        let good = [&told[2], &told[3], &told[5]];
+        assert_eq!(good, ["http://a.example/2", "http://a.example/3", "http://a.example/5"]);
+    }
+
+    #[test]
+    fn only_a_line_that_begins_with_a_hash_is_a_comment() {
+        let text = "\u{feff}# sku, url\nsku,url,category\n # was, \"url\n\"#1\",http://a.example/1,Tea\n\"#2\nb\" ,http://a.example/2,Jam";
+        assert_eq!(rows(text), ["-", "-", "-", "http://a.example/1 Tea", "http://a.example/2 Jam"]);
+    }
+
+    #[test]
+    fn one_table_may_follow_another() {
+        let text = "url,category\nnowhere,Tea\ncategory,url\nJam,http://a.example/1\nJam,nowhere";
+        let told = rows(text);
+        assert!(told[1].starts_with("bad: ") && told[4].starts_with("bad: "), "{told:?}");
+        assert_eq!([&told[0], &told[2], &told[3]], ["-", "-", "http://a.example/1 Jam"]);
+        let told = rows("url,kind\nnowhere,url\nhttp://a.example/1,page");
+        assert!(told[1].starts_with("bad: ") && told[2] == "http://a.example/1", "{told:?}");
     }
 }

@@ -102,6 +102,14 @@ impl Entries {
             Self::Sitemaps(sitemaps) => sitemaps.next().await,
         }
     }
+
+    /// The row of headings that the last entry stood under, as it was given; `None` where there is none.
+    pub(crate) fn headings(&self) -> Option<&str> {
+        match self {
+            Self::Lines(lines) => lines.table.as_ref().and_then(Table::headings),
+            Self::Sitemaps(_) => None,
+        }
+    }
 }
 
 /// Reads entries of a line or some; the reading may be interrupted at any await and taken up again.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use fetchline_queue::{Broker, Part, Task};
+use fetchline_queue::{Broker, MAX_NAME_BYTES, Part, Task, is_name};
 use reqwest::Url;
 use serde::Serialize;
 use time::OffsetDateTime;
@@ -24,8 +24,6 @@ use crate::source::{Raw, Source};
 
 /// A round of messages is not held back for more input for longer than this: somebody may be typing.
 const PATIENCE: Duration = Duration::from_millis(100);
-/// The longest name of a run, in bytes.
-const MAX_RUN_BYTES: usize = 100;
 
 /// What is to be published.
 #[derive(Clone, Debug)]
@@ -57,7 +55,7 @@ pub struct Config {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The run cannot be called that.
-    #[error("--run: a run's name has 1 to {MAX_RUN_BYTES} bytes and no control characters")]
+    #[error("--run: a run's name has 1 to {MAX_NAME_BYTES} bytes and no control characters")]
     Run,
     /// A source cannot be opened. Nothing was published.
     #[error("{0} cannot be read")]
@@ -193,7 +191,7 @@ fn begin(checkpoint: Option<&Path>, run: Option<String>) -> Result<Progressed, E
         };
     }
     let run = run.unwrap_or_else(new_run);
-    if run.is_empty() || run.len() > MAX_RUN_BYTES || run.chars().any(char::is_control) {
+    if !is_name(&run) {
         return Err(Error::Run);
     }
     Ok(Progressed { run, part: format!("{:016x}", rand::random::<u64>()), confirmed: Mark::default() })
@@ -276,7 +274,7 @@ impl Way<'_> {
                 Sifted::Double => _ = self.progress.duplicates.fetch_add(1, Ordering::Relaxed),
                 Sifted::Rejected(rejection) => {
                     self.progress.rejected.fetch_add(1, Ordering::Relaxed);
-                    (self.observer)(Event::Rejected(&rejection));
+                    (self.observer)(Event::Rejected { rejection: &rejection, headings: entries.headings() });
                 }
             }
         }

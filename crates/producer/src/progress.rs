@@ -12,7 +12,12 @@ use crate::sift::Rejection;
 #[derive(Debug)]
 pub enum Event<'a> {
     /// A line was refused.
-    Rejected(&'a Rejection),
+    Rejected {
+        /// Which, and why.
+        rejection: &'a Rejection,
+        /// The row of headings that it stands under, as it was given; `None` where there is none.
+        headings: Option<&'a str>,
+    },
     /// A task was not taken by the broker.
     NotSent {
         /// Its URL, credentials struck out.

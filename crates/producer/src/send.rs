@@ -204,6 +204,9 @@ impl<'a> Sender<'a> {
         let blocked = self.link.as_ref().map(|link| link.blocked.clone());
         let verdicts = telling(blocked, self.progress, self.observer, round.finish()).await;
         self.progress.unconfirmed.fetch_sub(sent as u64, Ordering::Relaxed);
+        // What the broker does not want is kept until it does, but not for longer than we are wanted.
+        let is_over = self.stop.is_cancelled()
+            && verdicts.iter().any(|verdict| matches!(verdict, Verdict::Unknown(_, error) if error.is_answer()));
         let mut problem = None;
         let mut confirmed = 0;
         for verdict in verdicts {
@@ -234,7 +237,10 @@ impl<'a> Sender<'a> {
                     if problem.is_none() || error.is_not_found() {
                         problem = Some(self.explain(&error));
                     }
-                    self.again.push(letter);
+                    match is_over {
+                        true => self.not_sent(letter, "stopped before the broker wanted it"),
+                        false => self.again.push(letter),
+                    }
                 }
             }
         }

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::fmt;
 use std::hash::{BuildHasherDefault, Hasher};
 
-use fetchline_queue::{Key, Task};
+use fetchline_queue::{Key, NotATask, Task};
 
 use crate::format::{Entry, What};
 use crate::record::Record;
@@ -87,33 +87,42 @@ impl Sift {
     }
 
     pub(crate) fn entry(&mut self, source: &Source, entry: Entry) -> Sifted {
-        match entry.what {
-            What::Record(record) => self.task(record),
-            What::Nothing => Sifted::Nothing,
-            What::Bad(reason) => {
-                let source = entry.source.map_or_else(|| source.to_string(), |source| source.to_string());
-                let (line, given) = (entry.line, entry.given);
-                Sifted::Rejected(Rejection { source, line, reason, given })
-            }
-        }
+        let Entry { source: other, line, given, what } = entry;
+        let reason = match what {
+            What::Nothing => return Sifted::Nothing,
+            What::Bad(reason) => reason,
+            What::Record(record) => match self.task(record) {
+                Ok(sifted) => return sifted,
+                Err(error) => error.to_string(),
+            },
+        };
+        let source = other.map_or_else(|| source.to_string(), |other| other.to_string());
+        Sifted::Rejected(Rejection { source, line, reason, given })
     }
 
-    fn task(&mut self, Record { mut order, priority }: Record) -> Sifted {
+    fn task(&mut self, Record { mut order, priority }: Record) -> Result<Sifted, NotATask> {
         let Common { run, part, category, priority: usual } = &self.common;
+        order.category = order.category.or_else(|| category.clone());
+        // Before it keeps out any double. In a message text is escaped once more than in the list.
+        if let Some(bytes) = order.too_large() {
+            return Err(NotATask::TooLarge(bytes));
+        }
         self.tasks += 1;
         // Where doubles are allowed, its place in the input tells a task from its doubles.
         let copy = if self.seen.is_some() { 0 } else { self.tasks };
         let key = Key::of(run, part, &order, copy);
         if self.seen.as_mut().is_some_and(|seen| !seen.insert(key.half())) {
-            return Sifted::Double;
+            return Ok(Sifted::Double);
         }
-        order.category = order.category.or_else(|| category.clone());
-        Sifted::Task(Task { priority: priority.or(*usual), ..Task::new(order, run.clone(), part.clone(), key) })
+        let task = Task { priority: priority.or(*usual), ..Task::new(order, run.clone(), part.clone(), key) };
+        Ok(Sifted::Task(task))
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use fetchline_queue::{MAX_MESSAGE_BYTES, Order};
+
     use super::*;
     use crate::record;
 
@@ -140,6 +149,24 @@ mod tests {
         assert!(text.starts_with("urls.txt:2: ") && text.contains("`ftp`"), "{text}");
         assert_eq!(rejection.given, b"ftp://a.example/");
         assert_eq!((task.order.category.as_deref(), task.priority), (Some("Tea"), Some(3)));
+    }
+
+    #[test]
+    fn what_no_message_can_carry_is_refused_here() {
+        let refused = |body: &str| {
+            let order = Order { body: Some(body.to_owned().into()), ..Order::get_url("http://a.example/").unwrap() };
+            let what = What::Record(Record { order, priority: None });
+            let entry = Entry { source: None, line: 1, given: Vec::new(), what };
+            match Sift::new(Common::default(), false).entry(&Source::Stdin, entry) {
+                Sifted::Rejected(rejection) => Some(rejection.reason),
+                _ => None,
+            }
+        };
+        // Each quote is written as two bytes.
+        assert_eq!(refused(&"\"".repeat(MAX_MESSAGE_BYTES / 2 - 200)), None);
+        let reason = refused(&"\"".repeat(MAX_MESSAGE_BYTES / 2)).unwrap_or_default();
+        assert!(reason.contains("1048576 are allowed"), "{reason}");
+        assert_eq!(refused(&"x".repeat(MAX_MESSAGE_BYTES - 200)), None);
     }
 
     #[test]

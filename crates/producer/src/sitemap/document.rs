@@ -133,7 +133,7 @@ impl Document {
                 self.root = Some(match name {
                     "urlset" => Kind::Page,
                     "sitemapindex" => Kind::Sitemap,
-                    _ => return Err(format!("no sitemap: it is a <{name}>, and no <urlset> or <sitemapindex>")),
+                    _ => return Err(format!("no sitemap: it is a <{name:.50}>, and no <urlset> or <sitemapindex>")),
                 });
                 true
             }
