@@ -76,8 +76,8 @@ async fn connections_and_consumers_say_whose_they_are() -> anyhow::Result<()> {
     let worker = world.worker(&[])?;
     let queue = format!("queues/%2f/{}.urls", world.prefix);
     let consumers = async || Ok(console.call(Method::GET, &queue, None).await?["consumer_details"].clone());
-    let consumers =
-        wait::until("the consumer", consumers, |seen| seen.as_array().is_some_and(|seen| seen.len() == 1)).await?;
+    let told = |seen: &Value| seen[0]["channel_details"]["connection_name"].is_string();
+    let consumers = wait::until("the consumer and its connection", consumers, told).await?;
     let consumer = &consumers[0];
     assert_eq!(
         (&consumer["consumer_tag"], &consumer["prefetch_count"]),

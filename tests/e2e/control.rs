@@ -1,10 +1,11 @@
 //! What operators tell all workers, through the console or by a command.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use fetchline_tests::console::Console;
 use fetchline_tests::process::Running;
+use fetchline_tests::proxy::Proxy;
 use fetchline_tests::wait;
 use fetchline_tests::world::World;
 use serde_json::Value;
@@ -106,6 +107,27 @@ async fn the_newest_word_counts_also_for_a_worker_that_comes_later() -> anyhow::
     let wrong = world.run(&["control", "concurrency", "0"], "").await?;
     assert_eq!(wrong.code, Some(2), "{wrong:?}");
     assert_eq!(worker.terminate().await?.code, Some(0));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_worker_that_starts_before_its_broker_heeds_the_pause_that_holds_there() -> anyhow::Result<()> {
+    let world = World::new().await?;
+    let told = world.run(&["control", "pause"], "").await?;
+    assert_eq!(told.code, Some(0), "{told:?}");
+    world.produce("paused", &world.pages(20)).await?;
+    let (proxy, through_proxy) = Proxy::before(&world.amqp_url).await?;
+    proxy.refuse(true);
+    let mut worker = world.worker_on(&through_proxy, &[])?;
+    worker.logs("not consuming; trying again").await?;
+    // It has tried often enough to give up on what operators say, were the broker there.
+    let away = Instant::now();
+    wait::until("it has tried for a while", async || Ok(away.elapsed().as_secs()), |seconds| *seconds >= 8).await?;
+    proxy.refuse(false);
+    worker.logs("nothing is taken until").await?;
+    assert_eq!((world.shop.visits().total(), world.ready("urls").await?), (0, 20));
+    let ended = worker.terminate().await?;
+    assert!(ended.code == Some(0) && !ended.stderr.contains("cannot be read"), "{ended:?}");
     Ok(())
 }
 

@@ -1,5 +1,7 @@
 //! Services that go away and come back.
 
+use std::time::{Duration, Instant};
+
 use fetchline_tests::proxy::Proxy;
 use fetchline_tests::wait;
 use fetchline_tests::world::World;
@@ -85,6 +87,29 @@ async fn a_database_that_is_away_for_longer_than_the_hold_gets_nothing_and_loses
 }
 
 #[tokio::test]
+async fn all_results_are_held_at_once_and_not_one_after_the_other() -> anyhow::Result<()> {
+    const HOLD: Duration = Duration::from_secs(6);
+    let world = World::new().await?;
+    let (proxy, through_proxy) = Proxy::before(&world.database_url).await?;
+    // Each page is a batch of its own, and two are written at a time.
+    let flags = ["--hold", "6s", "--pool-timeout", "500ms", "--batch-rows", "1", "--concurrency", "12"];
+    let mut worker = world.worker_between(&world.amqp_url, &through_proxy, &flags)?;
+    let urls: Vec<String> = (0..12).map(|id| world.shop.url(&format!("/slow/2000/{id}"))).collect();
+    world.produce("held", &urls).await?;
+    let fetched = async || Ok(world.shop.visits().total());
+    wait::until("every page is being fetched", fetched, |visits| *visits == 12).await?;
+    proxy.refuse(true);
+    proxy.cut();
+    worker.logs("messages are given back").await?;
+    let first = Instant::now();
+    let ready = async || world.ready("urls").await;
+    wait::until("every message is back", ready, |ready| *ready == 12).await?;
+    assert!(first.elapsed() < 2 * HOLD, "the last one is back {:?} after the first", first.elapsed());
+    assert_eq!(worker.terminate().await?.code, Some(0));
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_retry_that_cannot_be_published_is_given_back_after_the_hold_and_nothing_is_lost() -> anyhow::Result<()> {
     let world = World::new().await?;
     let (proxy, through_proxy) = Proxy::before(&world.amqp_url).await?;
@@ -110,7 +135,7 @@ async fn a_pool_whose_connections_are_all_in_use_is_no_outage() -> anyhow::Resul
     worker.logs("consuming").await?;
     let holder = world.hold_table().await?;
     world.produce("held", &world.pages(1)).await?;
-    let held = std::time::Instant::now();
+    let held = Instant::now();
     let waited = async || Ok(held.elapsed());
     // The database is asked every five seconds.
     wait::until("it was asked at least once", waited, |held| held.as_secs() > 8).await?;

@@ -105,7 +105,8 @@ impl<R> Batch<R> {
     }
 }
 
-/// Proof that rows are durable. Only [`Store::write`] makes one, after its transaction has been committed.
+/// Proof that rows are durable. Only [`Store::write`] makes one, after its transaction has been committed, and
+/// [`Store::look_up`], which has found them.
 #[derive(Debug)]
 #[must_use = "the receipts are to be settled"]
 pub struct Committed<R> {

@@ -66,7 +66,8 @@ impl Store {
         let pool = MySqlPoolOptions::new()
             .max_connections(config.pool)
             .acquire_timeout(config.pool_timeout)
-            // A ping before each use would cost a round trip; a dead connection shows itself, and is not used again.
+            // The library asks whether a connection answers after each use, when nobody waits for that. To do so before
+            // each use, too, would cost a round trip; a dead connection shows itself, and is not used again.
             .test_before_acquire(false)
             .after_connect(move |connection, _| {
                 let learnt = learnt.clone();
@@ -151,8 +152,9 @@ impl Store {
         })?;
         let _lent = Lent::one_of(&self.lent);
         let result = within(what, work(&mut connection)).await;
-        if result.is_err() {
-            drop(connection.detach());
+        match result {
+            Ok(_) => _ = tokio::spawn(tokio::time::timeout(DEADLINE, connection.return_to_pool())),
+            Err(_) => drop(connection.detach()),
         }
         result
     }

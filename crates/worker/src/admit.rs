@@ -100,7 +100,7 @@ impl Stage {
         job.claim.enter(Step::Wait);
         match self.turn(&job.task, recalls).await {
             // Its channel was lost while it waited: it is delivered again, and may be with another worker already.
-            Ok(_) if !job.claim.is_live() => {}
+            Ok(_) if !job.claim.is_live() => self.settle.give_back(job.claim),
             _ if self.cancelled.holds(&job.task) => self.leave_out(job),
             Ok(_) if self.control.now().paused => self.put_off(job, NoTurn::GiveBack),
             // Boxed, so that a task that waits is small.
@@ -178,7 +178,7 @@ impl Stage {
         };
         let Some(tier) = tier else { return self.settle.give_back(claim) };
         if !claim.is_live() {
-            return;
+            return self.settle.give_back(claim);
         }
         debug!(
             host = task.order.address.host(),

@@ -96,6 +96,8 @@ impl Commit {
             tokio::select! {
                 () = tokio::time::sleep(backoff.next_pause()) => continue,
                 () = tokio::time::sleep_until(*since + self.hold) => {}
+                // Others have been held for that long before this one came to be written.
+                () = self.services.database_down_for(self.hold) => {}
                 () = self.grace_over.cancelled() => {}
             }
             error!(rows = batch.len(), "the database was away for too long: results are dropped, messages given back");

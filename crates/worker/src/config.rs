@@ -171,12 +171,13 @@ impl WorkConfig {
         );
         let concurrency = u32::try_from(self.concurrency).unwrap_or(u32::MAX).max(1);
         let longest = self.timeout.saturating_mul(u32::try_from(self.prefetch).unwrap_or(u32::MAX)) / concurrency;
+        let unacked = longest.saturating_add(self.hold);
         refuse(
-            longest + self.hold > UNACKED_AT_MOST,
+            unacked > UNACKED_AT_MOST,
             format!(
                 "prefetch x timeout / concurrency + hold is {} minutes, and the broker takes back what is unacked for \
                  30: lower --prefetch, --timeout or --hold, or raise --concurrency",
-                (longest + self.hold).as_secs() / 60
+                unacked.as_secs() / 60
             ),
         );
         let usable = !self.retry_delays.is_empty() && self.retry_delays.iter().all(|delay| Tier::of(*delay).is_some());

@@ -15,6 +15,7 @@ use tracing::{info, warn};
 use crate::alarm::Alarm;
 use crate::backoff::Backoff;
 use crate::failure::chain;
+use crate::services::Services;
 
 /// When nothing has come for so long, the stream was read to its end, whatever the broker says of its length.
 const QUIET: Duration = Duration::from_secs(5);
@@ -100,18 +101,18 @@ impl Control {
     }
 
     /// Listens until `stop`. While the stream cannot be read, what was heard last holds.
-    pub(crate) async fn listen(self, broker: Broker, pod: Arc<str>, stop: CancellationToken) {
+    pub(crate) async fn listen(self, broker: Broker, services: Services, pod: Arc<str>, stop: CancellationToken) {
         tokio::select! {
-            () = self.listen_on(broker, &pod) => {}
+            () = self.listen_on(broker, services, &pod) => {}
             () = stop.cancelled() => {}
         }
     }
 
-    async fn listen_on(&self, broker: Broker, pod: &str) {
+    async fn listen_on(&self, broker: Broker, services: Services, pod: &str) {
         let mut backoff = Backoff::default();
         let mut failures = 0;
         loop {
-            match self.once_through(&broker, pod, &mut backoff).await {
+            match self.once_through(&broker, &services, pod, &mut backoff).await {
                 Ok(()) => failures = 0,
                 // Consuming tells of a broker that is away. One that answers, here with a refusal or there, is no reason not to work.
                 Err(error) => {
@@ -130,8 +131,18 @@ impl Control {
     }
 
     /// Reads the stream from its beginning, until the connection is lost.
-    async fn once_through(&self, broker: &Broker, pod: &str, backoff: &mut Backoff) -> Result<(), Error> {
-        let connection = broker.connect().await?;
+    async fn once_through(
+        &self,
+        broker: &Broker,
+        services: &Services,
+        pod: &str,
+        backoff: &mut Backoff,
+    ) -> Result<(), Error> {
+        let connection = match broker.connect().await {
+            // As long as nothing is consumed either, it may be told to begin with a pause.
+            Err(error) if !error.is_answer() && !services.broker_is_up() => return Ok(()),
+            connection => connection?,
+        };
         let mut words = Words::listen(&connection, broker.topology(), pod).await?;
         backoff.reset();
         // The newest words are read again. Until they are, what was heard last holds.

@@ -108,6 +108,8 @@ impl Publisher {
         let mut received = Vec::new();
         let mut backoff = Backoff::default();
         let mut failing = false;
+        // After a failure one by one, in turn, since the one that is the cause is not known; then more and more.
+        let mut most = ROUND;
         loop {
             // What waits does not keep out what comes: one letter that is refused holds up no other.
             if waiting.is_empty() {
@@ -120,17 +122,18 @@ impl Publisher {
                 }
             }
             waiting.extend(received.drain(..));
-            // After a failure one by one, in turn: the one that is the cause is not known.
-            let round = if failing { 1 } else { ROUND.min(waiting.len()) };
+            let round = most.min(waiting.len());
             let mut letters = waiting.drain(..round).map(Some).collect::<Vec<_>>();
             match self.noticing(&mut letters).await {
                 Ok(()) => {
                     backoff.reset();
+                    most = (2 * most).min(ROUND);
                     if waiting.is_empty() && std::mem::take(&mut failing) {
                         info!("retries and dead letters are published again");
                     }
                 }
                 Err(problem) => {
+                    most = 1;
                     waiting.extend(letters.into_iter().flatten());
                     if !std::mem::replace(&mut failing, true) {
                         let waiting = waiting.len();

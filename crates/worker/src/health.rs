@@ -15,7 +15,6 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::control::Orders;
-use crate::failure::chain;
 use crate::meters::{Meters, Sights};
 use crate::services::{Readiness, Services};
 
@@ -72,10 +71,9 @@ pub(crate) async fn watch_database(store: Arc<Store>, services: Services, stop: 
                 services.database_pings();
                 PING_EVERY
             }
-            Err(_) if store.is_busy() => PING_EVERY,
             Err(error) => {
-                services.database_fails(&chain(&error));
-                PING_AWAY_EVERY
+                services.database_refuses(&store, &error);
+                if services.database_is_up() { PING_EVERY } else { PING_AWAY_EVERY }
             }
         };
         tokio::select! {

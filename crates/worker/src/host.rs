@@ -107,7 +107,7 @@ impl Host {
     fn new(name: &str, per_host: usize) -> Self {
         Self {
             name: name.into(),
-            permits: Arc::new(Semaphore::new(per_host)),
+            permits: Arc::new(Semaphore::new(per_host.min(Semaphore::MAX_PERMITS))),
             pace: tokio::sync::Mutex::default(),
             waiting: AtomicUsize::new(0),
             places: AtomicUsize::new(0),

@@ -281,7 +281,7 @@ impl Gauges {
             connections_used: gauge("fetchline_database_connections_used", "MySQL connections that are in use."),
             connections_max: gauge("fetchline_database_connections_max", "MySQL connections that there may be."),
             body_memory: gauge("fetchline_body_memory_bytes", "Memory that is set aside for bodies."),
-            body_memory_max: gauge("fetchline_body_memory_max_bytes", "The most of it (--memory-budget)."),
+            body_memory_max: gauge("fetchline_body_memory_max_bytes", "The most of it: half of --memory-budget."),
         }
     }
 

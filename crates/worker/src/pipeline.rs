@@ -173,7 +173,12 @@ pub async fn run(config: WorkConfig, deps: Deps, stop: Stop) -> Result<Summary, 
         let (limits, store, end) = (turns.limits.clone(), store.clone(), side_end.clone());
         async move { limits.follow(&store, known, end).await }
     });
-    tokio::spawn(control.clone().listen(broker.clone().with_role(Role::Control), pod.clone(), side_end.clone()));
+    tokio::spawn(control.clone().listen(
+        broker.clone().with_role(Role::Control),
+        services.clone(),
+        pod.clone(),
+        side_end.clone(),
+    ));
     tokio::spawn({
         let turns = turns.clone();
         async move { turns.follow().await }

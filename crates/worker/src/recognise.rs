@@ -14,7 +14,6 @@ use tokio_util::sync::CancellationToken;
 
 use crate::admit::Admission;
 use crate::backoff::Backoff;
-use crate::failure::chain;
 use crate::hand_over::HandOver;
 use crate::job::Job;
 use crate::judge::{Seen, is_suspect, seen};
@@ -57,10 +56,11 @@ impl Recognise {
                     error
                 }
             };
-            self.services.database_fails(&chain(&error));
+            self.services.database_refuses(&self.store, &error);
             tokio::select! {
                 () = tokio::time::sleep(backoff.next_pause()) => continue,
                 () = tokio::time::sleep_until(began + self.hold) => {}
+                () = self.services.database_down_for(self.hold) => {}
                 () = self.stop.cancelled() => {}
             }
             for (_, job) in tasks {
@@ -68,7 +68,7 @@ impl Recognise {
             }
             return;
         };
-        self.services.database_answers();
+        self.services.database_pings();
         for (known, proof) in found.found {
             let judged = proof.receipts().next().map(|job| seen(&job.task, &known));
             if judged == Some(Seen::Done) {

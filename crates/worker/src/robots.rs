@@ -10,7 +10,6 @@ use moka::future::Cache;
 use reqwest::StatusCode;
 
 use crate::backoff::Backoff;
-use crate::failure::chain;
 use crate::turn::{NoTurn, Turns};
 
 /// How much of a robots.txt is read: what the standard asks for, and no more.
@@ -48,7 +47,9 @@ struct Known {
 impl Known {
     fn crawl_delay(&self) -> Option<Duration> {
         match &self.says {
-            Says::Rules(rules) => rules.crawl_delay().map(|delay| delay.min(LONGEST_CRAWL_DELAY)),
+            Says::Rules(rules) => {
+                rules.crawl_delay().filter(|delay| !delay.is_zero()).map(|delay| delay.min(LONGEST_CRAWL_DELAY))
+            }
             Says::Unreachable(_) => None,
         }
     }
@@ -164,7 +165,10 @@ impl Robots {
             }
             leased = self.through_outages(|| store.lease_robots(origin)).await?;
             if !leased {
-                tokio::time::sleep(LOOK_EVERY).await;
+                tokio::select! {
+                    () = tokio::time::sleep(LOOK_EVERY) => {}
+                    () = self.turns.stop.cancelled() => return Err(NoTurn::GiveBack),
+                }
             }
         };
         if let Some(delay) = known.crawl_delay() {
@@ -197,10 +201,13 @@ impl Robots {
         loop {
             match ask().await {
                 Ok(answer) => return Ok(answer),
-                Err(error) => self.turns.services.database_fails(&chain(&error)),
+                Err(error) => self.turns.services.database_refuses(&self.turns.store, &error),
             }
             self.turns.database().await?;
-            tokio::time::sleep(backoff.next_pause()).await;
+            tokio::select! {
+                () = tokio::time::sleep(backoff.next_pause()) => {}
+                () = self.turns.stop.cancelled() => return Err(NoTurn::GiveBack),
+            }
         }
     }
 }

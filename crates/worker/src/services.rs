@@ -3,12 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use fetchline_store::{Error, Store};
 use serde::Serialize;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tracing::{info, warn};
+
+use crate::failure::chain;
 
 /// What is known of the two services; cheap to clone.
 #[derive(Clone)]
@@ -18,7 +21,8 @@ pub(crate) struct Services(Arc<watch::Sender<Both>>);
 struct Both {
     broker: Service,
     database: Service,
-    /// Batches that the database does not take. While there are any, it counts as away, whatever else it answers.
+    /// Batches that the database does not take. While there are any, it counts as away until it takes one, whatever else
+    /// it answers.
     failing: usize,
 }
 
@@ -73,17 +77,25 @@ impl Services {
         self.change(|both| &mut both.broker, Some(cause));
     }
 
-    /// The database has taken rows, or told of them.
+    /// The database has taken rows.
     pub(crate) fn database_answers(&self) {
         if self.change(|both| &mut both.database, None) {
             info!("the database takes rows");
         }
     }
 
-    /// The database has answered a ping.
+    /// The database has answered something else, a ping or a question.
     pub(crate) fn database_pings(&self) {
         if self.0.borrow().failing == 0 {
             self.database_answers();
+        }
+    }
+
+    /// The database has not done what it was asked to. Where others are at work on the same rows, or have all the connections, that is
+    /// no outage: they will see how it is.
+    pub(crate) fn database_refuses(&self, store: &Store, error: &Error) {
+        if !error.is_contention() && !store.is_busy() {
+            self.database_fails(&chain(error));
         }
     }
 

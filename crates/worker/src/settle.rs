@@ -154,8 +154,11 @@ impl Settling {
             for note in notes.drain(..) {
                 self.take(note, now, max_waiting).await;
             }
-            if let Some((session, ledger)) = &mut self.present {
-                send(session, ledger.due(now)).await;
+            if let Some((session, ledger)) = &mut self.present
+                && !send(session, ledger.due(now)).await
+            {
+                // Nothing more can be settled before there is another channel.
+                self.present = None;
             }
             self.traces.clear();
         }
@@ -230,7 +233,8 @@ impl Settling {
     }
 }
 
-async fn send(session: &Session, acks: Vec<Ack>) {
+/// Whether the channel is still there.
+async fn send(session: &Session, acks: Vec<Ack>) -> bool {
     for ack in acks {
         let (tag, multiple) = match ack {
             Ack::UpTo(tag) => (tag, true),
@@ -239,9 +243,10 @@ async fn send(session: &Session, acks: Vec<Ack>) {
         if let Err(error) = session.channel.basic_ack(tag, BasicAckOptions { multiple }).await {
             // The messages come back; their rows are there already.
             warn!(%error, "messages could not be acked, and will be delivered again");
-            return;
+            return false;
         }
     }
+    true
 }
 
 async fn until(moment: Option<Instant>) {

@@ -15,7 +15,6 @@ use tokio_util::sync::CancellationToken;
 
 use crate::backoff::Backoff;
 use crate::control::Control;
-use crate::failure::chain;
 use crate::host::{Host, Hosts, Visit, Waiting};
 use crate::limits::{Limit, Limits};
 use crate::pace::Pace;
@@ -240,9 +239,7 @@ impl Turns {
                     self.limits.forget(&host.name);
                     return Ok(());
                 }
-                // Others are at work on the same rows, or have all the connections: that is no outage.
-                Err(error) if error.is_contention() || self.store.is_busy() => {}
-                Err(error) => self.services.database_fails(&chain(&error)),
+                Err(error) => self.services.database_refuses(&self.store, &error),
             }
             self.database().await?;
             tokio::select! {
