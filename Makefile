@@ -34,7 +34,7 @@ soak: ## All faults mixed over 100,000 URLs, for MINUTES=10
 bench: ## fetchline beside asyncio, Scrapy and a bare loop, into docs/benchmarks.md; about 20 minutes
 	tests/bench/run
 
-bench-full: ## The same at the full sizes, with a million URLs; about an hour
+bench-full: ## The same at the full sizes, with a million URLs; over an hour
 	tests/bench/run --full
 
 bench-extraction: ## What extraction costs beside a fetch, as a ratio

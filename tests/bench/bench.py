@@ -40,7 +40,7 @@ from report import goal, table
 from sides import RIVALS, ROUNDS, Processes, Side, Turns, asyncio_side, bare, ours, ratio, scrapy_side, trial, urls
 
 parser = argparse.ArgumentParser()
-parser.add_argument("--full", action="store_true", help="the full sizes; takes an hour")
+parser.add_argument("--full", action="store_true", help="the full sizes; takes over an hour")
 parser.add_argument("--only", help="a pattern: only these sections, and nothing is written into docs")
 parser.add_argument(
     "--against", type=pathlib.Path, help="another build of fetchline: only these two, and nothing is written into docs"
@@ -67,7 +67,7 @@ def small_json():
         ("asyncio with uvloop", asyncio_side(100, "--uvloop"), urls(NGINX_PORT, "json", 20_000 * size)),
         ("Scrapy", scrapy_side(), urls(NGINX_PORT, "json", 4_000 * size)),
         ("fetchline, bodies not stored", ours(100, "--store-body", "none"), urls(NGINX_PORT, "json", 150_000 * size)),
-        ("fetchline, a product and its item", ours(), urls(NGINX_PORT, "product", 90_000 * size)),
+        ("fetchline, a product and its item", ours(), urls(NGINX_PORT, "product", 150_000 * size)),
     ]
     r = Turns(entries, nginx_visits)
     text = (
@@ -249,12 +249,14 @@ def limits():
     (STATE / "urls.txt").write_text("\n".join(urls(NGINX_PORT, "json", count)))
     fetchline("produce", "--run", "bench", STATE / "urls.txt")
     processes, began = Processes(Side("consume", [BUILT / "bare", "consume", "--queue", QUEUE])), time.monotonic()
-    while processes.alive() and queue_ready() > 0:
-        time.sleep(0.05)
-    if not processes.alive():
-        raise RuntimeError(f"the consumer has ended early: see {STATE}/side.log")
-    rows.append(("RabbitMQ, consuming and acking alone", count / (time.monotonic() - began)))
-    processes.end()
+    try:
+        while processes.alive() and queue_ready() > 0:
+            time.sleep(0.05)
+        if not processes.alive():
+            raise RuntimeError(f"the consumer has ended early: see {STATE}/side.log")
+        rows.append(("RabbitMQ, consuming and acking alone", count / (time.monotonic() - began)))
+    finally:
+        processes.end()
     done = subprocess.run(
         [BUILT / "bare", "insert", "--queue", QUEUE, "--count", "100000"],
         env=ENVIRONMENT,
@@ -290,7 +292,7 @@ def origins(stack):
 
 def main():
     STATE.mkdir(parents=True, exist_ok=True)
-    server = pymysql.connect(host=DATABASE.host, port=DATABASE.port, user=DATABASE.user)
+    server = pymysql.connect(host=DATABASE.host, port=DATABASE.port, user=DATABASE.user, password=DATABASE.password or "")
     with server, server.cursor() as cursor:
         cursor.execute("CREATE DATABASE IF NOT EXISTS fetchline_bench")
     fetchline("migrate")

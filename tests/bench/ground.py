@@ -17,8 +17,11 @@ PROJECT = pathlib.Path(__file__).resolve().parent.parent.parent
 STATE = PROJECT / ".local/bench"
 BUILT = pathlib.Path(os.environ["BUILT"])
 DATABASE = URL(os.environ["DATABASE_URL"]).with_path("/fetchline_bench")
+VIRTUAL_HOST = URL(os.environ["AMQP_URL"]).raw_path[1:] or "%2f"
 PREFIX = "bench"
 QUEUE = f"{PREFIX}.urls"
+if not os.environ.get("MANAGEMENT_URL"):
+    sys.exit("MANAGEMENT_URL is needed beside AMQP_URL: the queue is emptied and the version asked through it")
 NGINX_PORT, SHOP_PORT = 18480, 18481
 ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith(("FETCHLINE_", "OTEL_", "RUST_LOG"))}
 ENVIRONMENT |= {"DATABASE_URL": str(DATABASE), "FETCHLINE_PREFIX": PREFIX, "FETCHLINE_ALLOW_NETWORK": "127.0.0.0/8"}
@@ -101,7 +104,8 @@ def shop_visits():
 
 
 def sql(statement):
-    connection = pymysql.connect(host=DATABASE.host, port=DATABASE.port, user=DATABASE.user, database=DATABASE.path.strip("/"))
+    where = {"host": DATABASE.host, "port": DATABASE.port, "database": DATABASE.path.strip("/")}
+    connection = pymysql.connect(**where, user=DATABASE.user, password=DATABASE.password or "")
     with connection, connection.cursor() as cursor:
         cursor.execute(statement)
         connection.commit()
@@ -139,7 +143,7 @@ def clear():
     # What a side that was ended had taken comes back to the queue.
     time.sleep(0.2)
     while queue_ready() > 0:
-        broker_api("DELETE", f"queues/%2f/{QUEUE}/contents")
+        broker_api("DELETE", f"queues/{VIRTUAL_HOST}/{QUEUE}/contents")
         time.sleep(0.2)
     for table in ("fetches", "bare", "run_counts", "runs", "items", "price_history"):
         try:

@@ -66,6 +66,8 @@ def write(command, how):
             ("on", "wanted", "measured", "reached"),
         ),
         "",
+        "A ratio is the median of the rounds' own ratios, so it is not quite that of the medians in the tables below.",
+        "",
     ]
     for title, what, header, rows in tables:
         text += [f"## {title}", "", what, "", markdown(rows, header), ""]

@@ -72,6 +72,7 @@ async def main():
         host=database.host,
         port=database.port,
         user=database.user,
+        password=database.password or "",
         db=database.path.strip("/"),
         minsize=2,
         maxsize=4,

@@ -19,7 +19,12 @@ class IntoMySQL:
     def open_spider(self):
         database = URL(os.environ["DATABASE_URL"])
         self.connection = pymysql.connect(
-            host=database.host, port=database.port, user=database.user, database=database.path.strip("/"), charset="utf8mb4"
+            host=database.host,
+            port=database.port,
+            user=database.user,
+            password=database.password or "",
+            database=database.path.strip("/"),
+            charset="utf8mb4",
         )
         with self.connection.cursor() as cursor:
             cursor.execute(
