@@ -44,7 +44,7 @@ def machine():
     rabbitmq = json.loads(broker_api("GET", "overview"))["rabbitmq_version"]
     return (
         f"{os.cpu_count()} cores ({cpu.group(1) if cpu else 'unknown'}), {memory_:.0f} GiB, Linux {platform.release()}; RabbitMQ {rabbitmq}, "
-        f"{sql('SELECT VERSION()')}, Python {platform.python_version()}, {first_line('rustc', '--version')}; "
+        f"{sql('SELECT VERSION()')} with a buffer pool of {sql('SELECT @@innodb_buffer_pool_size') // 2**20} MiB, Python {platform.python_version()}, {first_line('rustc', '--version')}; "
         f"{first_line(BUILT / 'fetchline', '--version')}, {time.strftime('%Y-%m-%d')}"
     )
 
