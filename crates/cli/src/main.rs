@@ -14,6 +14,7 @@ mod log;
 mod migrate;
 mod money;
 mod produce;
+mod rejects;
 mod report;
 mod runs;
 mod sparkline;
