@@ -389,3 +389,21 @@ impl<T> Round<T> {
             .collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_dead_letter_tells_of_this_death_alone() {
+        let mut headers = FieldTable::default();
+        put_number(&mut headers, header::STATUS, 503);
+        put(&mut headers, header::RUN, "nightly");
+        let properties = Box::new(BasicProperties::default().with_headers(headers));
+        let death = Death { reason: "timeout", error: "no answer".to_owned(), status: None, attempts: 4 };
+        let draft = Draft::dead(Original { properties, body: Vec::new() }, &death, "pod-1");
+        assert_eq!(header::number(&draft.properties, header::STATUS), None);
+        assert_eq!(header::text(&draft.properties, header::RUN).as_deref(), Some("nightly"));
+        assert_eq!(header::text(&draft.properties, header::REASON).as_deref(), Some("timeout"));
+    }
+}
