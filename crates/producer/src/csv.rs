@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use fetchline_queue::MAX_MESSAGE_BYTES;
 
-use crate::format::{Entry, What, trimmed};
+use crate::format::{Entry, What, says_nothing, trimmed};
 use crate::record::{self, Fields};
 
 /// What may part cells.
@@ -56,7 +56,8 @@ impl Table {
     /// The next row, where the lines so far hold one.
     pub(crate) fn next(&mut self) -> Option<Entry> {
         // What is blank or a comment between rows is no part of the next one.
-        if self.open == 0 && self.lines.front().is_some_and(|(_, bytes)| is_nothing(bytes)) {
+        if self.open == 0 && self.lines.front().is_some_and(|(_, bytes)| says_nothing(&String::from_utf8_lossy(bytes)))
+        {
             let (line, given) = self.lines.pop_front()?;
             return Some(Entry { source: None, line, given, what: What::Nothing });
         }
@@ -176,12 +177,6 @@ impl Shape {
                 .enumerate()
                 .any(|(column, heading)| column != self.url && !heading.is_empty() && before.headings.contains(heading))
     }
-}
-
-/// Whether a line is blank, or a comment.
-fn is_nothing(line: &[u8]) -> bool {
-    let line = line.strip_prefix("\u{feff}".as_bytes()).unwrap_or(line).trim_ascii_start();
-    line.is_empty() || line.starts_with(b"#")
 }
 
 /// Whether a quote ends inside of a cell. It was one that begins then, and the one before it was never closed.

@@ -164,10 +164,10 @@ impl Listed {
 
     fn read(&self, line: &[u8]) -> What {
         let Ok(text) = std::str::from_utf8(line) else { return What::Bad("the line is not UTF-8 text".to_owned()) };
-        let text = trimmed(text);
-        if text.is_empty() || text.starts_with('#') {
+        if says_nothing(text) {
             return What::Nothing;
         }
+        let text = trimmed(text);
         let record = match self.format {
             Format::Jsonl => {
                 Fields::json(text).and_then(|fields| fields.record(self.url_field.as_deref().unwrap_or(URL)))
@@ -181,6 +181,12 @@ impl Listed {
 /// Without white space, and without the mark that some programs begin files with.
 pub(crate) fn trimmed(text: &str) -> &str {
     text.trim_start_matches('\u{feff}').trim()
+}
+
+/// Whether a line is blank, or a comment.
+pub(crate) fn says_nothing(line: &str) -> bool {
+    let line = trimmed(line);
+    line.is_empty() || line.starts_with('#')
 }
 
 /// The first byte that is not blank, nor a part of a byte-order mark; and the text, from its beginning on. What is read first
@@ -214,7 +220,7 @@ fn recognised(extension: Option<&str>, url_field: Option<&str>, line: &[u8]) -> 
     }
     let text = String::from_utf8_lossy(line);
     let text = trimmed(&text);
-    if text.is_empty() || text.starts_with('#') {
+    if says_nothing(text) {
         return None;
     }
     if text.starts_with('{') {
