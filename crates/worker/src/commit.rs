@@ -113,7 +113,7 @@ impl Commit {
     }
 
     fn written(&self, written: Written<Finished>) {
-        self.services.database_answers();
+        self.services.database_takes_rows();
         let Written { taken, refused, items_left_out } = written;
         if let Some((items, reason)) = items_left_out {
             error!(items, reason, "the database refuses items; the rows of their fetches say so");

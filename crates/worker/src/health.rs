@@ -68,11 +68,11 @@ pub(crate) async fn watch_database(store: Arc<Store>, services: Services, stop: 
     loop {
         let pause = match store.ping().await {
             Ok(()) => {
-                services.database_pings();
+                services.database_answers();
                 PING_EVERY
             }
             Err(error) => {
-                services.database_refuses(&store, &error);
+                services.database_fails_unless_busy(&store, &error);
                 if services.database_is_up() { PING_EVERY } else { PING_AWAY_EVERY }
             }
         };

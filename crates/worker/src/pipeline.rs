@@ -293,7 +293,7 @@ async fn schema_is_there(store: &Store, services: &Services, stop: &Cancellation
         };
         match checked {
             Ok(()) => {
-                services.database_answers();
+                services.database_takes_rows();
                 return Ok(true);
             }
             Err(error) if error.is_configuration() => return Err(error.into()),

@@ -56,7 +56,7 @@ impl Recognise {
                     error
                 }
             };
-            self.services.database_refuses(&self.store, &error);
+            self.services.database_fails_unless_busy(&self.store, &error);
             tokio::select! {
                 () = tokio::time::sleep(backoff.next_pause()) => continue,
                 () = tokio::time::sleep_until(began + self.hold) => {}
@@ -68,7 +68,7 @@ impl Recognise {
             }
             return;
         };
-        self.services.database_pings();
+        self.services.database_answers();
         for (known, proof) in found.found {
             let judged = proof.receipts().next().map(|job| seen(&job.task, &known));
             if judged == Some(Seen::Done) {

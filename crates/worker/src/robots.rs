@@ -165,10 +165,7 @@ impl Robots {
             }
             leased = self.through_outages(|| store.lease_robots(origin)).await?;
             if !leased {
-                tokio::select! {
-                    () = tokio::time::sleep(LOOK_EVERY) => {}
-                    () = self.turns.stop.cancelled() => return Err(NoTurn::GiveBack),
-                }
+                self.turns.pause(LOOK_EVERY).await?;
             }
         };
         if let Some(delay) = known.crawl_delay() {
@@ -201,13 +198,10 @@ impl Robots {
         loop {
             match ask().await {
                 Ok(answer) => return Ok(answer),
-                Err(error) => self.turns.services.database_refuses(&self.turns.store, &error),
+                Err(error) => self.turns.services.database_fails_unless_busy(&self.turns.store, &error),
             }
             self.turns.database().await?;
-            tokio::select! {
-                () = tokio::time::sleep(backoff.next_pause()) => {}
-                () = self.turns.stop.cancelled() => return Err(NoTurn::GiveBack),
-            }
+            self.turns.pause(backoff.next_pause()).await?;
         }
     }
 }
@@ -257,6 +251,15 @@ mod tests {
         for unreachable in [Some(500), Some(503), None] {
             assert_eq!(allows(&robots, &file(unreachable, "", fresh), "/"), Some(false), "{unreachable:?}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_crawl_delay_of_nothing_is_none() {
+        let delay = |seconds: &str| {
+            let body = format!("User-agent: *\nCrawl-delay: {seconds}");
+            robots("fetchline/1.0").read(&file(Some(200), &body, Duration::ZERO)).and_then(|known| known.crawl_delay())
+        };
+        assert_eq!((delay("0"), delay("2")), (None, Some(Duration::from_secs(2))));
     }
 
     #[tokio::test]

@@ -78,22 +78,21 @@ impl Services {
     }
 
     /// The database has taken rows.
-    pub(crate) fn database_answers(&self) {
+    pub(crate) fn database_takes_rows(&self) {
         if self.change(|both| &mut both.database, None) {
             info!("the database takes rows");
         }
     }
 
-    /// The database has answered something else, a ping or a question.
-    pub(crate) fn database_pings(&self) {
+    /// The database has answered a ping or a question. That outweighs no batch that it does not take.
+    pub(crate) fn database_answers(&self) {
         if self.0.borrow().failing == 0 {
-            self.database_answers();
+            self.database_takes_rows();
         }
     }
 
-    /// The database has not done what it was asked to. Where others are at work on the same rows, or have all the connections, that is
-    /// no outage: they will see how it is.
-    pub(crate) fn database_refuses(&self, store: &Store, error: &Error) {
+    /// Where others are at work on the same rows, or have all the connections, an error is no outage: they will see how it is.
+    pub(crate) fn database_fails_unless_busy(&self, store: &Store, error: &Error) {
         if !error.is_contention() && !store.is_busy() {
             self.database_fails(&chain(error));
         }
@@ -177,7 +176,7 @@ mod tests {
         let services = Services::new();
         assert!(!services.readiness().ready);
         services.broker_answers();
-        services.database_answers();
+        services.database_takes_rows();
         assert!(services.readiness().ready);
         services.database_fails("connection refused");
         let body = serde_json::to_value(services.readiness()).unwrap();
@@ -194,20 +193,20 @@ mod tests {
     #[test]
     fn a_ping_does_not_outweigh_a_batch_that_is_refused() {
         let services = Services::new();
-        services.database_answers();
+        services.database_takes_rows();
         let failing = services.batch_fails();
         services.database_fails("read-only");
-        services.database_pings();
+        services.database_answers();
         assert!(!services.database_is_up());
         drop(failing);
-        services.database_pings();
+        services.database_answers();
         assert!(services.database_is_up());
     }
 
     #[tokio::test(start_paused = true)]
     async fn the_hold_begins_anew_when_the_database_was_back_for_a_moment() {
         let services = Services::new();
-        services.database_answers();
+        services.database_takes_rows();
         let hold = Duration::from_secs(600);
         let held = tokio::spawn({
             let services = services.clone();
@@ -218,7 +217,7 @@ mod tests {
         });
         services.database_fails("gone");
         tokio::time::sleep(hold / 2).await;
-        services.database_answers();
+        services.database_takes_rows();
         tokio::time::sleep(Duration::from_secs(1)).await;
         services.database_fails("gone again");
         let again = Instant::now();

@@ -157,6 +157,14 @@ impl Turns {
         .await
     }
 
+    /// Sleeps, unless the worker stops.
+    pub(crate) async fn pause(&self, pause: Duration) -> Result<(), NoTurn> {
+        tokio::select! {
+            () = tokio::time::sleep(pause) => Ok(()),
+            () = self.stop.cancelled() => Err(NoTurn::GiveBack),
+        }
+    }
+
     /// Waits for the next slot of a limited host, and then for a permit of the worker. Only the first of those who wait
     /// for a host gets so far as to hold a permit while it waits for a slot, and only when it had a slot before and no
     /// permit came in time.
@@ -230,7 +238,7 @@ impl Turns {
                     let first = Instant::from_std(first);
                     pace.reserved(first, slots);
                     host.spaced(first.duration_since(Instant::now()) + interval * slots, slots);
-                    self.services.database_pings();
+                    self.services.database_answers();
                     return Ok(());
                 }
                 Ok(Reserved::Later(wait)) => return Err(NoTurn::Later(wait)),
@@ -239,13 +247,10 @@ impl Turns {
                     self.limits.forget(&host.name);
                     return Ok(());
                 }
-                Err(error) => self.services.database_refuses(&self.store, &error),
+                Err(error) => self.services.database_fails_unless_busy(&self.store, &error),
             }
             self.database().await?;
-            tokio::select! {
-                () = tokio::time::sleep(backoff.next_pause()) => {}
-                () = self.stop.cancelled() => return Err(NoTurn::GiveBack),
-            }
+            self.pause(backoff.next_pause()).await?;
         }
     }
 }
@@ -314,7 +319,7 @@ pub(crate) mod tests {
         let config =
             StoreConfig { url: "mysql://root@127.0.0.1:9/x".to_owned(), pool: 1, pool_timeout: Duration::ZERO };
         let services = Services::new();
-        services.database_answers();
+        services.database_takes_rows();
         Arc::new(Turns {
             permits: Permits::new(concurrency),
             waits: Waits::default(),
@@ -476,7 +481,7 @@ pub(crate) mod tests {
             let turns = turns.clone();
             async move { turns.take(&at("a.example")).await.is_ok() }
         });
-        turns.services.database_answers();
+        turns.services.database_takes_rows();
         assert!(waiting.await.unwrap());
     }
 }
