@@ -11,6 +11,10 @@ use crate::exit::{self, Done, Result};
 use crate::table::{or_dash, span, table};
 
 /// The limits of hosts, which all workers share. A change is in force within two seconds
+///
+/// A limit is one host's (shop.example), or that of all hosts together whose names end in .shop.example
+/// (*.shop.example), or that of all hosts together (*). It holds over all workers. A request takes a slot of each limit
+/// that matches its host, so the strictest one decides.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     #[command(subcommand)]
@@ -25,26 +29,27 @@ pub(crate) struct Args {
 enum Action {
     /// Shows every host that is limited, or once was
     List,
-    /// Sets how many requests per second all workers together may send to a host
+    /// Sets how many requests per second all workers together may send to a host, or to all hosts that match together
     Set {
-        /// Its name, with :port where that is not the scheme's default
-        #[arg(value_parser = host)]
+        /// A name, with :port where that is not the scheme's default; or *.shop.example; or *
+        #[arg(value_parser = key)]
         host: String,
 
         /// Like 5/s or 0.2/s; `none` lifts the limit
         #[arg(long, value_name = "N/s", env = "FETCHLINE_RATE", value_parser = rate)]
         rate: Rate,
     },
-    /// Stops all requests to a host. Its tasks wait in the longest delay queue, and that costs them no attempt
+    /// Stops all requests to a host, or to all hosts that match. Their tasks wait in the longest delay queue, and that
+    /// costs them no attempt
     Pause {
-        /// Its name, with :port where that is not the scheme's default
-        #[arg(value_parser = host)]
+        /// A name, with :port where that is not the scheme's default; or *.shop.example; or *
+        #[arg(value_parser = key)]
         host: String,
     },
     /// Ends a pause, a cool-down that the host has asked for, and being slowed
     Resume {
-        /// Its name, with :port where that is not the scheme's default
-        #[arg(value_parser = host)]
+        /// A name, with :port where that is not the scheme's default; or *.shop.example; or *
+        #[arg(value_parser = key)]
         host: String,
     },
 }
@@ -58,6 +63,31 @@ fn rate(text: &str) -> std::result::Result<Rate, String> {
         "none" => Ok(Rate(None)),
         text => args::rate(text).map(|rate| Rate(Some(rate))),
     }
+}
+
+/// What a limit is kept for: a host, a suffix of names, or everything.
+fn key(text: &str) -> std::result::Result<String, String> {
+    const ALLOWED: &str = "a pattern is `*` for all hosts, or `*.` and a name without port, like *.shop.example";
+    let suffix = match text.trim() {
+        "*" => return Ok("*".to_owned()),
+        text if !text.contains('*') => return host(text),
+        text => text.strip_prefix("*.").ok_or(ALLOWED)?,
+    };
+    // What stands for something else in a URL would be dropped without a word.
+    if suffix.contains(['*', ':', '/', '\\', '@', '?', '#']) || suffix.starts_with('.') {
+        return Err(ALLOWED.to_owned());
+    }
+    let address = Address::parse(&format!("https://{suffix}")).map_err(|error| format!("{ALLOWED}: {error}"))?;
+    if address.ip().is_some() {
+        return Err(format!("an IP address has no names below it; {ALLOWED}"));
+    }
+    // A name that it could stand for has a label more.
+    const LONGEST_NAME: usize = 253;
+    let pattern = format!("*.{}", address.host());
+    if pattern.len() > LONGEST_NAME {
+        return Err(format!("no name is as long as that: {LONGEST_NAME} bytes are allowed"));
+    }
+    Ok(pattern)
 }
 
 /// A host as the workers name it: lower-case ASCII, `:port` only where that is not the scheme's default.
@@ -149,10 +179,53 @@ mod tests {
             ("https://shop.example/p/1", "shop.example"),
             ("bücher.example", "xn--bcher-kva.example"),
             ("127.0.0.1:80", "127.0.0.1"),
+            // A dot at the end of a name is no other host.
+            ("shop.example.", "shop.example"),
+            ("https://Shop.Example./p/1", "shop.example"),
+            ("shop.example.:8443", "shop.example:8443"),
         ] {
-            assert_eq!(host(given).as_deref(), Ok(named), "{given}");
+            assert_eq!(key(given).as_deref(), Ok(named), "{given}");
         }
-        assert!(host("").is_err() && host("a b").is_err());
+        assert!(key("").is_err() && key("a b").is_err());
+    }
+
+    #[test]
+    fn a_pattern_is_a_suffix_of_names_or_all_hosts() {
+        for (given, named) in [
+            ("*", "*"),
+            ("*.MyShopify.Example", "*.myshopify.example"),
+            ("*.bücher.example", "*.xn--bcher-kva.example"),
+            ("*.shop.example.", "*.shop.example"),
+            ("*.example", "*.example"),
+        ] {
+            assert_eq!(key(given).as_deref(), Ok(named), "{given}");
+        }
+    }
+
+    #[test]
+    fn what_a_pattern_cannot_say_is_an_error_that_tells_what_it_can() {
+        let long = format!("*.{}example", "a.".repeat(123));
+        for wrong in [
+            "**",
+            "*.",
+            "*shop.example",
+            "shop.*",
+            "a.*.example",
+            "*.*.example",
+            "*..example",
+            "*.shop.example:8443",
+            "*:80",
+            "https://*.shop.example",
+            "*.shop.example/p",
+            "*.user@shop.example",
+            "*.shop example",
+            "*.127.0.0.1",
+            "*.[::1]",
+            &long,
+        ] {
+            let error = key(wrong).unwrap_err();
+            assert!(error.contains("*.shop.example") || error.contains("253 bytes"), "{wrong}: {error}");
+        }
     }
 
     #[test]

@@ -20,7 +20,11 @@ const MAX_HOST_BYTES: usize = 253;
 /// stand in a URL percent-encoded. On top of that the fragment is dropped, since it is never sent. What is equivalent
 /// only by custom is kept as given: an existing percent-encoding, the order of a query, a trailing slash.
 #[derive(Clone, PartialEq, Eq, Hash)]
-pub struct Address(Url);
+pub struct Address {
+    url: Url,
+    /// The host without the dot at its end, where a port stands behind that dot.
+    undotted: Option<Box<str>>,
+}
 
 /// Why a text is not the URL of a task.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -63,14 +67,15 @@ impl Address {
 
     /// The address that a redirect names, seen from this one.
     pub fn join(&self, location: &str) -> Result<Self, AddressError> {
-        Self::of(self.0.join(location).map_err(AddressError::Syntax)?)
+        Self::of(self.url.join(location).map_err(AddressError::Syntax)?)
     }
 
     fn of(mut url: Url) -> Result<Self, AddressError> {
         if !matches!(url.scheme(), "http" | "https") {
             return Err(AddressError::Scheme(url.scheme().to_owned()));
         }
-        let host = url.host_str().map_or(0, str::len);
+        // The dot of the root does not count: RFC 1035 bounds the labels.
+        let host = url.host_str().map_or(0, |host| without_root(host).len());
         if host > MAX_HOST_BYTES {
             return Err(AddressError::HostTooLong(host));
         }
@@ -78,56 +83,75 @@ impl Address {
         if url.as_str().len() > MAX_URL_BYTES {
             return Err(AddressError::TooLong(url.as_str().len()));
         }
-        Ok(Self(url))
+        let undotted = match (url.host_str(), url.port()) {
+            (Some(host), Some(port)) if without_root(host) != host => {
+                Some(format!("{}:{port}", without_root(host)).into())
+            }
+            _ => None,
+        };
+        Ok(Self { url, undotted })
     }
 
     /// The normalised URL, credentials included: for the wire, never for people.
     pub fn as_url(&self) -> &Url {
-        &self.0
+        &self.url
     }
 
     /// The normalised URL as text, credentials included: for the wire, never for people.
     pub fn as_str(&self) -> &str {
-        self.0.as_str()
+        self.url.as_str()
     }
 
-    /// The host in lower-case ASCII, with `:port` only where that is not the scheme's default.
+    /// The host in lower-case ASCII, with `:port` only where that is not the scheme's default: what
+    /// limits and breakers count by. A dot at the end of a name only says that the name is complete
+    /// (RFC 1034, 3.1), so it leads to the same servers, and is not part of this.
     pub fn host(&self) -> &str {
-        &self.0[Position::BeforeHost..Position::AfterPort]
+        self.undotted.as_deref().unwrap_or_else(|| without_root(self.authority()))
+    }
+
+    /// Host and port as they stand in the URL.
+    fn authority(&self) -> &str {
+        &self.url[Position::BeforeHost..Position::AfterPort]
     }
 
     /// The host, where it is no name but an IP address. The standard reads an address in any spelling (decimal, octal,
     /// hex, short), so this is what a client connects to.
     pub fn ip(&self) -> Option<IpAddr> {
-        match self.0.host()? {
+        match self.url.host()? {
             Host::Domain(_) => None,
             Host::Ipv4(ip) => Some(ip.into()),
             Host::Ipv6(ip) => Some(ip.into()),
         }
     }
 
-    /// Whether both name the same scheme, host and port.
+    /// Whether both name the same scheme, host and port. By the URL and HTML standards a dot at the
+    /// end of a name makes it another host here, as in browsers: what is secret is not sent on.
     pub fn same_origin(&self, other: &Self) -> bool {
-        self.0.scheme() == other.0.scheme() && self.host() == other.host()
+        self.url.scheme() == other.url.scheme() && self.authority() == other.authority()
     }
 
     /// Whether it holds a user or a password.
     pub fn has_credentials(&self) -> bool {
-        !self.0.username().is_empty() || self.0.password().is_some()
+        !self.url.username().is_empty() || self.url.password().is_some()
     }
 
     /// The URL with its credentials struck out: for logs, rows and dead letters.
     pub fn masked(&self) -> String {
         if !self.has_credentials() {
-            return self.0.as_str().to_owned();
+            return self.url.as_str().to_owned();
         }
-        format!("{}://***@{}", self.0.scheme(), &self.0[Position::BeforeHost..])
+        format!("{}://***@{}", self.url.scheme(), &self.url[Position::BeforeHost..])
     }
 
     /// The same, of an address that is not needed any more.
     pub fn into_masked(self) -> String {
-        if self.has_credentials() { self.masked() } else { self.0.into() }
+        if self.has_credentials() { self.masked() } else { self.url.into() }
     }
+}
+
+/// A name of a host without the dot of the root. One alone, or behind another one, is no such dot.
+fn without_root(host: &str) -> &str {
+    host.strip_suffix('.').filter(|name| !name.is_empty() && !name.ends_with('.')).unwrap_or(host)
 }
 
 /// Shows the URL with its credentials struck out.
@@ -184,6 +208,7 @@ mod tests {
             ("javascript:alert(1)", "`javascript`"),
             ("http://", "absolute"),
             (&format!("http://{}example/", "a.".repeat(130)), "host is"),
+            (&format!("http://{}abcd./", "a.".repeat(125)), "host is 254"),
             ("http://a.example/\u{0}", "control"),
             ("http://a.exa\nmple/", "control"),
             (&format!("http://a.example/{}", "x".repeat(MAX_URL_BYTES)), "bytes long"),
@@ -244,5 +269,43 @@ mod tests {
         assert_eq!(page.join("../c").unwrap().as_str(), "https://shop.example/c");
         assert!(page.join("//other.example/").is_ok_and(|other| !page.same_origin(&other)));
         assert!(matches!(page.join("file:///etc/passwd"), Err(AddressError::Scheme(_))));
+    }
+
+    #[test]
+    fn a_dot_at_the_end_of_a_name_is_no_other_host() {
+        for (url, host) in [
+            ("https://shop.example./a", "shop.example"),
+            ("https://Shop.Example.:443/a", "shop.example"),
+            ("http://shop.example.:8080/a", "shop.example:8080"),
+            ("https://user:secret@shop.example.:8443/", "shop.example:8443"),
+            ("https://b\u{fc}cher.example\u{3002}/", "xn--bcher-kva.example"),
+            ("http://localhost.", "localhost"),
+            ("http://127.0.0.1./", "127.0.0.1"),
+            ("http://127.0.0.1.:8080/", "127.0.0.1:8080"),
+            ("http://[::1]:8080/", "[::1]:8080"),
+            ("http://[fd00::5]/", "[fd00::5]"),
+        ] {
+            assert_eq!(Address::parse(url).unwrap().host(), host, "{url}");
+        }
+        // The URL itself stays as it was given.
+        assert_eq!(normalised("https://shop.example./a"), "https://shop.example./a");
+        assert_eq!(normalised("http://shop.example.:8080/a"), "http://shop.example.:8080/a");
+        // Neither is a name that a resolver takes.
+        for url in ["http://./", "http://shop.example../", "http://shop.example..:81/"] {
+            if let Ok(address) = Address::parse(url) {
+                assert_eq!(address.host(), &url["http://".len()..url.len() - 1]);
+            }
+        }
+        assert!(Address::parse(&format!("http://{}abc./", "a.".repeat(125))).is_ok());
+    }
+
+    #[test]
+    fn a_dot_at_the_end_of_a_name_is_another_origin() {
+        for port in ["", ":8443"] {
+            let page = Address::parse(&format!("https://shop.example{port}/a")).unwrap();
+            let dotted = Address::parse(&format!("https://shop.example.{port}/a")).unwrap();
+            assert!(page.host() == dotted.host() && !page.same_origin(&dotted) && page != dotted);
+            assert!(dotted.same_origin(&dotted.join("b").unwrap()));
+        }
     }
 }

@@ -9,7 +9,7 @@ use lapin::uri::{AMQPAuthority, AMQPUri};
 use lapin::{Connection, ConnectionProperties};
 use url::{Host, Url};
 
-use crate::{Error, Tier, Topology};
+use crate::{Error, Tier, Topology, transport};
 
 /// Seconds between heartbeats unless the URL says otherwise: a silent peer is noticed after two of them at the latest.
 const HEARTBEAT_S: u16 = 10;
@@ -136,9 +136,8 @@ impl Broker {
             .with_client_property("version".into(), env!("CARGO_PKG_VERSION").into())
             .with_client_property("role".into(), self.role.name().into())
             .with_client_property("pod".into(), self.name.as_str().into());
-        let runtime = lapin::runtime::default_runtime().map_err(Error::amqp("cannot use the runtime"))?;
         within("connecting", async {
-            Connection::connect_uri_with_config(self.uri.clone(), properties, self.tls.clone(), runtime)
+            transport::connect(self.uri.clone(), properties, self.tls.clone())
                 .await
                 .map_err(Error::amqp("cannot connect to the broker"))
         })

@@ -186,7 +186,7 @@ impl<'a> Walk<'a> {
         });
         let letters = gets.await?.into_iter().enumerate().filter_map(|(channel, got)| {
             let delivery = got?.delivery;
-            let original = Original { properties: Box::new(delivery.properties), body: delivery.data };
+            let original = Original { properties: Box::new(delivery.properties), body: delivery.data.into() };
             Some((original, Held { channel, tag: delivery.delivery_tag }))
         });
         self.got.extend(letters);

@@ -1,7 +1,9 @@
 //! The headers that fetchline sets on its messages, and reading them whatever type a client gave them.
 
 use lapin::BasicProperties;
-use lapin::types::AMQPValue;
+use lapin::types::{AMQPValue, FieldTable};
+
+use crate::{NotATask, frames};
 
 /// The run that a task belongs to.
 pub(crate) const RUN: &str = "x-run";
@@ -59,6 +61,55 @@ pub(crate) fn number(properties: &BasicProperties, name: &str) -> Option<u64> {
         AMQPValue::LongUInt(number) => Some(u64::from(*number)),
         AMQPValue::LongLongInt(number) => u64::try_from(*number).ok(),
         AMQPValue::LongString(_) | AMQPValue::ShortString(_) => text(properties, name)?.trim().parse().ok(),
+        _ => None,
+    }
+}
+
+/// Whether the properties are those of the publisher: what was repaired when the message was read
+/// is no longer what the publisher wrote. See [`crate::frames`].
+pub(crate) fn undamaged(properties: &BasicProperties) -> Result<(), NotATask> {
+    let texts = [
+        ("content_type", properties.content_type()),
+        ("content_encoding", properties.content_encoding()),
+        ("correlation_id", properties.correlation_id()),
+        ("reply_to", properties.reply_to()),
+        ("expiration", properties.expiration()),
+        ("message_id", properties.message_id()),
+        ("type", properties.kind()),
+        ("user_id", properties.user_id()),
+        ("app_id", properties.app_id()),
+        ("cluster_id", properties.cluster_id()),
+    ];
+    for (name, text) in texts {
+        if text.as_ref().is_some_and(|text| is_damaged(text.as_str())) {
+            return Err(NotATask::NotUtf8(format!("the property {name}")));
+        }
+    }
+    let Some(name) = properties.headers().as_ref().and_then(damaged_name) else { return Ok(()) };
+    if name == frames::TOO_LARGE {
+        return Err(NotATask::HeadersTooLarge);
+    }
+    let shown = name.replace(char::is_control, "\u{fffd}");
+    Err(NotATask::NotUtf8(format!("the name of the header `{shown}`")))
+}
+
+fn is_damaged(text: &str) -> bool {
+    text.as_bytes().contains(&frames::SUBSTITUTE)
+}
+
+/// The first damaged text in a table: the name of an entry, at any depth.
+fn damaged_name(table: &FieldTable) -> Option<&str> {
+    table.inner().iter().find_map(|(name, value)| {
+        let name = name.as_str();
+        if is_damaged(name) { Some(name) } else { damaged_value(value) }
+    })
+}
+
+fn damaged_value(value: &AMQPValue) -> Option<&str> {
+    match value {
+        AMQPValue::ShortString(text) => Some(text.as_str()).filter(|text| is_damaged(text)),
+        AMQPValue::FieldTable(table) => damaged_name(table),
+        AMQPValue::FieldArray(array) => array.as_slice().iter().find_map(damaged_value),
         _ => None,
     }
 }

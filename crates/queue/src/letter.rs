@@ -1,5 +1,6 @@
 //! A dead letter: what is known of it, and which ones an operator means.
 
+use bytes::Bytes;
 use lapin::BasicProperties;
 use lapin::types::AMQPValue;
 use time::OffsetDateTime;
@@ -71,7 +72,7 @@ fn fits<T: PartialEq>(named: &Option<T>, found: &Option<T>) -> bool {
 
 impl Letter {
     /// Reads what lies in the dead queue. Everything can be read, whoever wrote it.
-    pub(crate) fn read(properties: &BasicProperties, body: &[u8]) -> Self {
+    pub(crate) fn read(properties: &BasicProperties, body: &Bytes) -> Self {
         let text = |name| header::text(properties, name);
         let task = Task::read(properties, body).ok();
         let address = task.as_ref().map(|task| &task.order.address);
@@ -175,7 +176,7 @@ mod tests {
             ("x-failed-at", text("2026-03-01T10:00:00Z")),
         ];
         let properties = properties(&headers).with_message_id("order-17".into()).with_timestamp(1);
-        Letter::read(&properties, b"https://user:secret@Shop.example:8443/p/1")
+        Letter::read(&properties, &Bytes::from_static(b"https://user:secret@Shop.example:8443/p/1"))
     }
 
     #[test]
@@ -207,7 +208,7 @@ mod tests {
         let deaths = AMQPValue::FieldArray(vec![death("delivery_limit", 2_000), death("expired", 1_000)].into());
         // The time of an earlier death, before a replay.
         let headers = [("x-death", deaths), ("x-failed-at", text("1970-01-01T00:10:00Z"))];
-        let letter = Letter::read(&properties(&headers), b"https://shop.example/");
+        let letter = Letter::read(&properties(&headers), &Bytes::from_static(b"https://shop.example/"));
         assert_eq!(letter.reason.as_deref(), Some("delivery_limit"));
         assert_eq!(letter.failed_at, moment(2_000));
         assert_eq!((letter.run.as_deref(), letter.status, letter.attempts), (Some("adhoc"), None, None));
@@ -215,14 +216,15 @@ mod tests {
 
     #[test]
     fn what_a_person_put_here_tells_what_it_can() {
-        let letter = Letter::read(&BasicProperties::default().with_timestamp(7), b"\x1b[31mhi\n\xff");
+        let body = Bytes::from_static(b"\x1b[31mhi\n\xff");
+        let letter = Letter::read(&BasicProperties::default().with_timestamp(7), &body);
         let expected = Letter {
             excerpt: Some("\u{fffd}[31mhi\u{fffd}\u{fffd}".into()),
             failed_at: moment(7),
             ..Letter::default()
         };
         assert_eq!(letter, expected);
-        assert_eq!(Letter::read(&BasicProperties::default().with_timestamp(u64::MAX), b"").failed_at, None);
+        assert_eq!(Letter::read(&BasicProperties::default().with_timestamp(u64::MAX), &Bytes::new()).failed_at, None);
         assert_eq!(excerpt("ä".repeat(9_000).as_bytes()).chars().count(), EXCERPT_CHARS);
     }
 

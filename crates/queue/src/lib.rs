@@ -7,6 +7,8 @@ mod task;
 mod part;
 mod header;
 mod topology;
+mod frames;
+mod transport;
 mod broker;
 pub mod control;
 mod publish;

@@ -1,5 +1,6 @@
 //! Parts of runs: what a `produce` tells of itself, so that a run knows when it is done.
 
+use bytes::Bytes;
 use lapin::BasicProperties;
 use serde::{Deserialize, Serialize};
 use time::{Duration, OffsetDateTime, UtcOffset};
@@ -27,7 +28,7 @@ pub struct Part {
 }
 
 /// What a message may be.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 #[expect(clippy::large_enum_variant, reason = "nearly every message is a task; a box for each would cost more")]
 pub enum Message {
     /// A task.
@@ -38,9 +39,12 @@ pub enum Message {
 
 impl Message {
     /// Reads what the broker delivered, from whichever queue: a person may have moved it.
-    pub fn read(properties: &BasicProperties, data: &[u8]) -> Result<Self, NotATask> {
+    pub fn read(properties: &BasicProperties, data: &Bytes) -> Result<Self, NotATask> {
         match properties.kind() {
-            Some(kind) if kind.as_str() == header::TYPE_PART => Part::read(data).map(Self::Part),
+            Some(kind) if kind.as_str() == header::TYPE_PART => {
+                header::undamaged(properties)?;
+                Part::read(data).map(Self::Part)
+            }
             _ => Task::read(properties, data).map(Self::Task),
         }
     }
@@ -74,7 +78,7 @@ mod tests {
     use super::*;
 
     fn read(kind: &str, data: &[u8]) -> Result<Message, NotATask> {
-        Message::read(&BasicProperties::default().with_type(kind.into()), data)
+        Message::read(&BasicProperties::default().with_type(kind.into()), &Bytes::copy_from_slice(data))
     }
 
     #[test]
@@ -102,5 +106,14 @@ mod tests {
             assert!(error.contains(reason), "{data}: {error}");
         }
         assert!(matches!(read("", b"https://a.example/"), Ok(Message::Task(_))));
+    }
+
+    #[test]
+    fn a_part_report_with_a_damaged_property_is_not_believed() {
+        let part =
+            Part { run: "nightly".to_owned(), part: "p1".to_owned(), planned: None, at: OffsetDateTime::UNIX_EPOCH };
+        let properties = BasicProperties::default().with_type("part".into()).with_message_id("\u{1a}".into());
+        let error = Message::read(&properties, &part.body().into()).unwrap_err();
+        assert_eq!(error, NotATask::NotUtf8("the property message_id".to_owned()));
     }
 }

@@ -9,12 +9,13 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, HashSet};
 use std::time::{Instant, SystemTime};
 
+use bytes::Bytes;
 use futures_util::future::join_all;
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
 use lapin::types::{AMQPValue, FieldTable, ShortString};
 use lapin::{BasicProperties, Channel, Confirmation, Connection, Event, PublisherConfirm};
-use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
+use time::{OffsetDateTime, UtcOffset};
 use tokio::sync::watch;
 use tokio_stream::StreamExt;
 
@@ -31,8 +32,8 @@ const PERSISTENT: u8 = 2;
 pub struct Original {
     /// Its properties; boxed, since they are large and it is moved often.
     pub properties: Box<BasicProperties>,
-    /// Its body.
-    pub body: Vec<u8>,
+    /// Its body. A task that was read from it shares this memory.
+    pub body: Bytes,
 }
 
 /// Why a message is given up.
@@ -53,7 +54,7 @@ pub struct Death {
 pub struct Draft {
     routing_key: Cow<'static, str>,
     properties: BasicProperties,
-    body: Vec<u8>,
+    body: Bytes,
 }
 
 impl Draft {
@@ -73,7 +74,7 @@ impl Draft {
         if let Some(priority) = task.priority {
             properties = properties.with_priority(priority);
         }
-        Self::stamped(Topology::URLS.into(), properties, body)
+        Self::stamped(Topology::URLS.into(), properties, body.into())
     }
 
     /// The message that tells of a part of a run.
@@ -86,7 +87,7 @@ impl Draft {
             .with_message_id(part.message_id().into())
             .with_content_type("application/json".into())
             .with_headers(headers);
-        Self::stamped(Topology::RUNS.into(), properties, part.body())
+        Self::stamped(Topology::RUNS.into(), properties, part.body().into())
     }
 
     /// The copy of a message that is to be tried again after a delay.
@@ -106,7 +107,9 @@ impl Draft {
     }
 
     /// The copy of a message that is given up. Moved back by hand, it is a first try again.
-    pub fn dead(original: Original, death: &Death, worker: &str) -> Self {
+    /// `failed_at` orders this death among the task's rows, so it is the time of the clock that
+    /// stamps them: the database's.
+    pub fn dead(original: Original, death: &Death, worker: &str, failed_at: OffsetDateTime) -> Self {
         let (properties, mut headers) = carried(&original.properties);
         // The status may be that of an earlier death, if it was moved back by hand.
         strip(&mut headers, |name| [header::STATUS, header::PARKED, header::RETURNED].contains(&name));
@@ -118,7 +121,7 @@ impl Draft {
         put_number(&mut headers, header::ATTEMPTS, death.attempts);
         put_number(&mut headers, header::ATTEMPT, 1);
         put(&mut headers, header::WORKER, worker);
-        put(&mut headers, header::FAILED_AT, OffsetDateTime::now_utc().format(&Rfc3339).unwrap_or_default());
+        put(&mut headers, header::FAILED_AT, utc(failed_at));
         Self::stamped(Topology::DEAD.into(), properties.with_headers(headers), original.body)
     }
 
@@ -151,7 +154,7 @@ impl Draft {
         self
     }
 
-    fn stamped(routing_key: Cow<'static, str>, properties: BasicProperties, body: Vec<u8>) -> Self {
+    fn stamped(routing_key: Cow<'static, str>, properties: BasicProperties, body: Bytes) -> Self {
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
         let properties = properties.with_delivery_mode(PERSISTENT).with_timestamp(now).with_app_id("fetchline".into());
         Self { routing_key, properties, body }
@@ -170,6 +173,12 @@ impl Death {
     pub fn not_a_task(reason: &NotATask) -> Self {
         Self { reason: "not_a_task", error: reason.to_string(), status: None, attempts: 0 }
     }
+}
+
+/// RFC 3339 has four digits for a year; a time beyond is none.
+fn utc(time: OffsetDateTime) -> String {
+    let time = time.checked_to_offset(UtcOffset::UTC);
+    time.and_then(|time| time.format(&Rfc3339).ok()).unwrap_or_default()
 }
 
 fn put(headers: &mut FieldTable, name: &'static str, value: impl Into<String>) {
@@ -392,7 +401,19 @@ impl<T> Round<T> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use time::macros::datetime;
+
     use super::*;
+
+    fn failed_at() -> OffsetDateTime {
+        datetime!(2026-03-01 11:30 +01:30)
+    }
+
+    fn timeout() -> Death {
+        Death { reason: "timeout", error: "no answer".to_owned(), status: None, attempts: 4 }
+    }
 
     #[test]
     fn a_dead_letter_tells_of_this_death_alone() {
@@ -400,10 +421,57 @@ mod tests {
         put_number(&mut headers, header::STATUS, 503);
         put(&mut headers, header::RUN, "nightly");
         let properties = Box::new(BasicProperties::default().with_headers(headers));
-        let death = Death { reason: "timeout", error: "no answer".to_owned(), status: None, attempts: 4 };
-        let draft = Draft::dead(Original { properties, body: Vec::new() }, &death, "pod-1");
+        let draft = Draft::dead(Original { properties, body: Bytes::new() }, &timeout(), "pod-1", failed_at());
         assert_eq!(header::number(&draft.properties, header::STATUS), None);
         assert_eq!(header::text(&draft.properties, header::RUN).as_deref(), Some("nightly"));
         assert_eq!(header::text(&draft.properties, header::REASON).as_deref(), Some("timeout"));
+    }
+
+    #[test]
+    fn a_dead_letter_tells_the_time_that_it_was_given() {
+        let original = Original { properties: Box::default(), body: Bytes::from_static(b"https://a.example/") };
+        let dead = Draft::dead(original, &timeout(), "pod-1", failed_at());
+        assert_eq!(header::text(&dead.properties, header::FAILED_AT).as_deref(), Some("2026-03-01T10:00:00Z"));
+        let again = Task::read(&dead.properties, &dead.body).unwrap();
+        assert_eq!(again.failed_at, Some(failed_at()));
+    }
+
+    #[test]
+    fn copies_share_the_body_and_keep_what_was_damaged() {
+        let mut inner = FieldTable::default();
+        inner.insert("in\u{1a}ner".into(), AMQPValue::Void);
+        let mut headers = FieldTable::default();
+        headers.insert("x-\u{1a}".into(), AMQPValue::FieldTable(inner));
+        headers.insert("x-status".into(), AMQPValue::LongLongInt(503));
+        let properties = BasicProperties::default().with_message_id("\u{1a}".into()).with_type("\u{1a}t".into());
+        let properties = Box::new(properties.with_headers(headers));
+        let original = Original { properties, body: Bytes::from_static(b"https://a.example/") };
+        let tier = Tier::of(Duration::from_secs(10)).unwrap();
+        let dead = Draft::dead(original.clone(), &timeout(), "pod-1", failed_at());
+        let replayed =
+            Draft::replay(Original { properties: Box::new(dead.properties.clone()), body: dead.body.clone() });
+        let retried = Draft::retry(original.clone(), tier, 2);
+        let parked = Draft::parked(original.clone(), tier, 1, 0);
+        for draft in [dead, replayed, retried, parked] {
+            let (new, old) = (&draft.properties, &original.properties);
+            assert_eq!((new.message_id(), new.kind()), (old.message_id(), old.kind()));
+            let table = |of: &BasicProperties| of.headers().clone().unwrap().inner().get("x-\u{1a}").cloned();
+            assert_eq!(table(new), table(old));
+            assert_eq!(draft.body.as_ptr(), original.body.as_ptr());
+            let read = Task::read(new, &draft.body);
+            assert_eq!(read, Err(NotATask::NotUtf8("the property message_id".to_owned())));
+        }
+    }
+
+    #[test]
+    fn an_hour_is_a_tier_like_any_other() {
+        let hour = Tier::of(Duration::from_secs(3600)).unwrap();
+        let original = Original { properties: Box::default(), body: Bytes::from_static(b"https://a.example/") };
+        let draft = Draft::parked(original, hour, 7, 2);
+        let topology = Topology::new("p").with_tiers(vec![Tier::of(Duration::from_secs(600)).unwrap(), hour]);
+        assert_eq!(draft.routing_key, "retry.3600s");
+        assert!(topology.keys().contains(&draft.routing_key.into_owned()));
+        let task = Task::read(&draft.properties, &draft.body).unwrap();
+        assert_eq!((task.parked, task.returned, task.attempt), (7, 2, 1));
     }
 }

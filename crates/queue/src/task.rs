@@ -1,12 +1,15 @@
 //! A task: what a message asks for, and who it is.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST, TRANSFER_ENCODING, UPGRADE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use lapin::BasicProperties;
-use serde::{Deserialize, Serialize};
+use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
+use serde::de::{self, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 use sha2::{Digest, Sha256};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -19,6 +22,8 @@ pub const MAX_MESSAGE_BYTES: usize = 1024 * 1024;
 pub const MAX_NAME_BYTES: usize = 100;
 /// The longest name of a header, in bytes.
 const MAX_HEADER_NAME_BYTES: usize = 200;
+/// What a map of headers needs for each, besides its texts.
+const HEADER_BYTES: usize = 104;
 /// The run of a message that names none.
 pub const NO_RUN: &str = "adhoc";
 /// Headers that belong to the connection and are the worker's to set.
@@ -39,14 +44,15 @@ pub struct Order {
     pub method: Method,
     /// Set on the request, and only for the origin of `address`.
     pub headers: HeaderMap,
-    /// The body of the request.
+    /// The body of the request. Where the message holds it as it is sent, this is a part of the
+    /// message's memory.
     pub body: Option<Bytes>,
     /// The category that the product is to have.
     pub category: Option<String>,
 }
 
 /// An order with its identity.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Task {
     /// What is to be fetched.
     pub order: Order,
@@ -80,6 +86,13 @@ pub enum NotATask {
     /// The body is no text.
     #[error("the message is not UTF-8 text")]
     NotText,
+    /// A property, or the name of a header, which it names. Its bytes that were not UTF-8 are
+    /// replaced by SUB.
+    #[error("{0} is not UTF-8 text, or holds the character SUB; publish the message again with a text that is")]
+    NotUtf8(String),
+    /// The headers left no room in a frame. They are not there any more.
+    #[error("the headers of the message take nearly a frame of AMQP or more, and were dropped; publish it with fewer")]
+    HeadersTooLarge,
     /// The body begins like a JSON object and is none that asks for a URL.
     #[error("the message is no JSON object with a `url`: {0}")]
     Json(String),
@@ -102,18 +115,81 @@ pub enum NotATask {
 
 /// The JSON form of a message.
 #[derive(Serialize, Deserialize)]
-struct Written {
+struct Written<'a> {
     url: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     method: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     headers: Option<serde_json::Map<String, serde_json::Value>>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    body: Option<serde_json::Value>,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    body: Option<WrittenBody<'a>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     category: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     run: Option<String>,
+}
+
+/// The body of a request as a message holds it.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum WrittenBody<'a> {
+    /// To be sent as it is; borrowed where the message escapes nothing in it.
+    Text(Cow<'a, str>),
+    /// To be sent as JSON.
+    Json(serde_json::Value),
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for WrittenBody<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(AnyBody)
+    }
+}
+
+/// Takes any JSON but `null`, which is no body.
+struct AnyBody;
+
+impl<'de> Visitor<'de> for AnyBody {
+    type Value = WrittenBody<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a body")
+    }
+
+    fn visit_borrowed_str<E: de::Error>(self, text: &'de str) -> Result<Self::Value, E> {
+        Ok(WrittenBody::Text(Cow::Borrowed(text)))
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<Self::Value, E> {
+        self.visit_string(text.to_owned())
+    }
+
+    fn visit_string<E: de::Error>(self, text: String) -> Result<Self::Value, E> {
+        Ok(WrittenBody::Text(Cow::Owned(text)))
+    }
+
+    fn visit_bool<E: de::Error>(self, value: bool) -> Result<Self::Value, E> {
+        Ok(WrittenBody::Json(value.into()))
+    }
+
+    fn visit_i64<E: de::Error>(self, value: i64) -> Result<Self::Value, E> {
+        Ok(WrittenBody::Json(value.into()))
+    }
+
+    fn visit_u64<E: de::Error>(self, value: u64) -> Result<Self::Value, E> {
+        Ok(WrittenBody::Json(value.into()))
+    }
+
+    fn visit_f64<E: de::Error>(self, value: f64) -> Result<Self::Value, E> {
+        Ok(WrittenBody::Json(value.into()))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
+        Deserialize::deserialize(MapAccessDeserializer::new(map)).map(WrittenBody::Json)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, items: A) -> Result<Self::Value, A::Error> {
+        Deserialize::deserialize(SeqAccessDeserializer::new(items)).map(WrittenBody::Json)
+    }
 }
 
 impl Key {
@@ -195,7 +271,7 @@ impl Order {
     }
 
     /// Reads a message body: a bare URL, or a JSON object. The second value is the run that the object names.
-    fn read(data: &[u8]) -> Result<(Self, Option<String>), NotATask> {
+    fn read(data: &Bytes) -> Result<(Self, Option<String>), NotATask> {
         if data.len() > MAX_MESSAGE_BYTES {
             return Err(NotATask::TooLarge(data.len()));
         }
@@ -207,9 +283,9 @@ impl Order {
         if !text.starts_with('{') {
             return Ok((Self::get_url(text)?, None));
         }
-        let written: Written = serde_json::from_str(text).map_err(|error| NotATask::Json(describe(&error)))?;
-        let run = written.run.clone();
-        Ok((Self::of(written)?, run))
+        let mut written: Written = serde_json::from_str(text).map_err(|error| NotATask::Json(describe(&error)))?;
+        let run = written.run.take();
+        Ok((Self::of(written, data)?, run))
     }
 
     /// Reads a JSON object like that of a message, whose URL may stand in another field. A run is not read.
@@ -222,11 +298,13 @@ impl Order {
             return Err(NotATask::Json(format!("it has no field `{url_field}`")));
         };
         object.insert("url".to_owned(), url);
-        let written = serde_json::from_value(object.into());
-        Self::of(written.map_err(|_| NotATask::Json("a field is of another type than it should be".to_owned()))?)
+        let written = Written::deserialize(serde_json::Value::from(object))
+            .map_err(|_| NotATask::Json("a field is of another type than it should be".to_owned()))?;
+        Self::of(written, &Bytes::new())
     }
 
-    fn of(written: Written) -> Result<Self, NotATask> {
+    /// What `written` borrows, it borrows from `message`.
+    fn of(written: Written<'_>, message: &Bytes) -> Result<Self, NotATask> {
         let mut order = Self::get_url(&written.url)?;
         if let Some(method) = written.method {
             order.method = read_method(&method)?;
@@ -236,9 +314,10 @@ impl Order {
             order.headers.append(name, value);
         }
         order.body = match written.body {
-            None | Some(serde_json::Value::Null) => None,
-            Some(serde_json::Value::String(text)) => Some(text.into()),
-            Some(json) => {
+            None => None,
+            Some(WrittenBody::Text(Cow::Borrowed(text))) => Some(message.slice_ref(text.as_bytes())),
+            Some(WrittenBody::Text(Cow::Owned(text))) => Some(text.into()),
+            Some(WrittenBody::Json(json)) => {
                 order.headers.entry(CONTENT_TYPE).or_insert(HeaderValue::from_static("application/json"));
                 Some(json.to_string().into())
             }
@@ -259,6 +338,18 @@ impl Order {
         Some(self.message().0.len()).filter(|&bytes| bytes > MAX_MESSAGE_BYTES)
     }
 
+    /// About how many bytes the order holds besides the message that it was read from. Most of them
+    /// can be a body that had to be unescaped or written anew: who has to wait may drop it, and
+    /// read the task again when it is needed.
+    pub fn own_bytes(&self, message: &Bytes) -> usize {
+        let texts = [self.given.as_deref(), self.category.as_deref(), Some(self.address.as_str())];
+        let texts: usize = texts.into_iter().flatten().map(str::len).sum();
+        let headers = self.headers.iter().map(|(name, value)| HEADER_BYTES + name.as_str().len() + value.len());
+        let memory = message.as_ptr_range();
+        let body = self.body.as_ref().filter(|body| !memory.contains(&body.as_ptr()));
+        texts + headers.sum::<usize>() + body.map_or(0, Bytes::len)
+    }
+
     /// The message body that [`Task::read`] reads back: a bare URL where that says it all. And its content type.
     pub(crate) fn message(&self) -> (Vec<u8>, &'static str) {
         let plain =
@@ -273,7 +364,7 @@ impl Order {
             url: self.url().to_owned(),
             method: Some(self.method.to_string()),
             headers: (!self.headers.is_empty()).then(|| headers.collect()),
-            body: self.body.as_ref().map(|body| String::from_utf8_lossy(body).into_owned().into()),
+            body: self.body.as_ref().map(|body| WrittenBody::Text(String::from_utf8_lossy(body))),
             category: self.category.clone(),
             run: None,
         };
@@ -336,8 +427,9 @@ impl Task {
         Self { order, run, part, key, message_id, priority: None, attempt: 1, parked: 0, returned: 0, failed_at: None }
     }
 
-    /// Reads what the broker delivered.
-    pub fn read(properties: &BasicProperties, data: &[u8]) -> Result<Self, NotATask> {
+    /// Reads what the broker delivered. Reading it again gives the same task.
+    pub fn read(properties: &BasicProperties, data: &Bytes) -> Result<Self, NotATask> {
+        header::undamaged(properties)?;
         let (order, named_run) = Order::read(data)?;
         let run = header::text(properties, header::RUN).or(named_run).unwrap_or_else(|| NO_RUN.to_owned());
         let part = header::text(properties, header::PART);
@@ -372,12 +464,14 @@ impl Task {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use lapin::types::{AMQPValue, FieldTable};
 
     use super::*;
 
     fn read(data: &str) -> Result<Task, NotATask> {
-        Task::read(&BasicProperties::default(), data.as_bytes())
+        Task::read(&BasicProperties::default(), &Bytes::copy_from_slice(data.as_bytes()))
     }
 
     #[test]
@@ -429,7 +523,7 @@ mod tests {
             let error = read(data).unwrap_err().to_string();
             assert!(error.contains(reason), "{}: {error}", &data[..data.len().min(60)]);
         }
-        let error = Task::read(&BasicProperties::default(), b"\xff\xfe").unwrap_err();
+        let error = Task::read(&BasicProperties::default(), &Bytes::from_static(b"\xff\xfe")).unwrap_err();
         assert_eq!(error, NotATask::NotText);
     }
 
@@ -452,7 +546,8 @@ mod tests {
         headers.insert("x-part".into(), AMQPValue::LongString("p1".into()));
         headers.insert("x-attempt".into(), AMQPValue::LongString("3".into()));
         let properties = BasicProperties::default().with_headers(headers).with_message_id("order-17".into());
-        let task = Task::read(&properties, br#"{"url":"https://a.example/","run":"other"}"#).unwrap();
+        let body = Bytes::from_static(br#"{"url":"https://a.example/","run":"other"}"#);
+        let task = Task::read(&properties, &body).unwrap();
         assert_eq!((task.run.as_str(), task.part.as_deref(), task.attempt), ("nightly", Some("p1"), 3));
         assert_eq!(task.key, Key::of_message("nightly", "order-17"));
     }
@@ -475,8 +570,105 @@ mod tests {
         ] {
             let task = read(data).unwrap();
             let (body, _) = task.order.message();
-            let again = Task::read(&BasicProperties::default(), &body).unwrap();
+            let again = Task::read(&BasicProperties::default(), &body.into()).unwrap();
             assert_eq!(again.order, task.order);
         }
+    }
+
+    #[test]
+    fn a_body_is_held_once_where_the_message_holds_it_as_it_is_sent() {
+        for (body, sent, shared) in [
+            ("\"sku=7&t\u{e4}g=1\"", "sku=7&t\u{e4}g=1", true),
+            (r#""""#, "", true),
+            (r#""say \"hi\"""#, r#"say "hi""#, false),
+            (r#"{"a": [1, 2.5, true, null]}"#, r#"{"a":[1,2.5,true,null]}"#, false),
+            ("[ -1 ]", "[-1]", false),
+            ("18446744073709551615", "18446744073709551615", false),
+            ("false", "false", false),
+        ] {
+            let message = Bytes::from(format!(" {{\"url\":\"https://a.example/\",\"body\":{body}}}\n"));
+            let order = Task::read(&BasicProperties::default(), &message).unwrap().order;
+            let read = order.body.clone().unwrap();
+            assert_eq!(read, sent.as_bytes());
+            let bodiless = Order { body: None, ..order.clone() };
+            let copied = order.own_bytes(&message) - bodiless.own_bytes(&message);
+            assert_eq!(copied, if shared { 0 } else { sent.len() }, "{body}");
+            let inside = message.as_ptr_range().contains(&read.as_ptr());
+            assert_eq!(inside, shared && !sent.is_empty(), "{body}");
+        }
+        let null = read(r#"{"url":"https://a.example/","body":null}"#).unwrap();
+        assert_eq!(null.order.body, None);
+    }
+
+    #[test]
+    fn own_bytes_grow_with_all_that_is_not_the_messages() {
+        let own = |order: &Order| order.own_bytes(&Bytes::new());
+        let plain = Order::get_url("https://a.example/").unwrap();
+        let given = Order::get_url("https://a.example:443/").unwrap();
+        let category = Order { category: Some("tea".into()), ..plain.clone() };
+        let mut header = plain.clone();
+        header.headers.insert("accept", HeaderValue::from_static("text/html"));
+        assert_eq!(own(&plain), "https://a.example/".len());
+        assert_eq!(own(&given) - own(&plain), "https://a.example:443/".len());
+        assert_eq!(own(&category) - own(&plain), "tea".len());
+        assert!(own(&header) > own(&plain) + "accepttext/html".len());
+    }
+
+    #[test]
+    fn a_message_that_is_read_twice_is_the_same_task() {
+        let mut headers = FieldTable::default();
+        headers.insert("x-delivery-count".into(), AMQPValue::LongLongInt(3));
+        headers.insert("x-failed-at".into(), AMQPValue::LongString("2026-03-01T10:00:00Z".into()));
+        for id in ["", "order-17"] {
+            let properties =
+                BasicProperties::default().with_headers(headers.clone()).with_message_id(id.into()).with_priority(3);
+            let message = Bytes::from_static(
+                br#"{"url":"https://a.example/#x","method":"POST","headers":{"b":"2","a":"1"},
+                    "body":{"z":1,"a":"\n","m":0.1},"category":"tea","run":"nightly"}"#,
+            );
+            let first = Task::read(&properties, &message).unwrap();
+            let mut waiting = first.clone();
+            waiting.order.body = None;
+            assert_ne!(waiting, first);
+            assert_eq!(Task::read(&properties, &message).unwrap(), first);
+        }
+    }
+
+    #[test]
+    fn a_damaged_text_is_no_task_and_is_named() {
+        let bad = || "a\u{1a}b".into();
+        let none = BasicProperties::default;
+        let body = Bytes::from_static(b"https://a.example/");
+        for (properties, place) in [
+            (none().with_content_type(bad()), "content_type"),
+            (none().with_content_encoding(bad()), "content_encoding"),
+            (none().with_correlation_id(bad()), "correlation_id"),
+            (none().with_reply_to(bad()), "reply_to"),
+            (none().with_expiration(bad()), "expiration"),
+            (none().with_message_id(bad()), "message_id"),
+            (none().with_type(bad()), "type"),
+            (none().with_user_id(bad()), "user_id"),
+            (none().with_app_id(bad()), "app_id"),
+            (none().with_cluster_id(bad()), "cluster_id"),
+        ] {
+            let error = Task::read(&properties, &body).unwrap_err();
+            assert_eq!(error, NotATask::NotUtf8(format!("the property {place}")));
+        }
+        let table = |name: &str, value| FieldTable::from(BTreeMap::from([(name.into(), value)]));
+        let deep = AMQPValue::FieldTable(table("a\u{1a}b", AMQPValue::Void));
+        for headers in [
+            table("a\u{1a}b", AMQPValue::Void),
+            table("outer", deep.clone()),
+            table("outer", AMQPValue::FieldArray(vec![AMQPValue::Void, deep].into())),
+            table("outer", AMQPValue::ShortString(bad())),
+        ] {
+            let error = Task::read(&none().with_headers(headers), &body).unwrap_err();
+            assert_eq!(error, NotATask::NotUtf8("the name of the header `a\u{fffd}b`".to_owned()));
+        }
+        let dropped = none().with_headers(table("x-headers-too-large\u{1a}", AMQPValue::Void));
+        assert_eq!(Task::read(&dropped, &body), Err(NotATask::HeadersTooLarge));
+        // What a long string holds is the publisher's own affair.
+        let text = table("x-note", AMQPValue::LongString(vec![0xff, 0x1a].into()));
+        assert!(Task::read(&none().with_headers(text), &body).is_ok());
     }
 }

@@ -7,6 +7,8 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use time::OffsetDateTime;
+
 /// Two clocks may drift apart by one part in so many: many times what is usual.
 const DRIFT: i64 = 10_000;
 
@@ -49,6 +51,17 @@ impl Clock {
         let ahead = (*self.ahead.lock().unwrap_or_else(PoisonError::into_inner))?;
         let ours = time_us - ahead.least.midpoint(ahead.most);
         Some(self.epoch + Duration::from_micros(u64::try_from(ours).unwrap_or(0)))
+    }
+
+    /// The database's present time; `None` before the first reading.
+    pub(crate) fn now(&self) -> Option<OffsetDateTime> {
+        self.time_at(Instant::now())
+    }
+
+    fn time_at(&self, moment: Instant) -> Option<OffsetDateTime> {
+        let ahead = (*self.ahead.lock().unwrap_or_else(PoisonError::into_inner))?;
+        let time_us = i128::from(self.ours(moment)) + i128::from(ahead.least.midpoint(ahead.most));
+        OffsetDateTime::from_unix_timestamp_nanos(time_us * 1_000).ok()
     }
 
     fn ours(&self, moment: Instant) -> i64 {
@@ -96,6 +109,15 @@ mod tests {
         reading(&clock, 2_000, 1, 1);
         let late = late_by(&clock, 3_000);
         assert!(late.abs() <= 1.0, "{late} ms");
+    }
+
+    #[test]
+    fn the_present_time_is_that_of_the_database() {
+        let clock = Clock::new();
+        assert_eq!(clock.now(), None);
+        reading(&clock, 1_000, 1, 1);
+        let told = clock.time_at(clock.epoch + MS * 5_000).unwrap();
+        assert_eq!(told.unix_timestamp_nanos() / 1_000, i128::from(ZERO + 5_000_000));
     }
 
     #[test]

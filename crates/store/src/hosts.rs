@@ -1,5 +1,9 @@
 //! The limits of hosts, which all workers share.
 //!
+//! A limit is kept for one host, for the names below one (`*.shop.example`), or for all hosts (`*`):
+//! the three are rows of one table and differ in their keys alone. Which of them apply to a request
+//! is for the worker to say.
+//!
 //! The database's clock is the only clock: what is stored are its times, and a worker is told what they are by its own.
 //! A slot is a moment at which one request may be sent. Slots are reserved by moving a host's next free moment on (the
 //! generic cell rate algorithm); a slot that nobody uses is lost, and nothing else.
@@ -10,12 +14,11 @@ use sqlx::AssertSqlSafe;
 use sqlx::mysql::MySqlConnection;
 use time::PrimitiveDateTime;
 
+use crate::clock::Clock;
 use crate::{Error, Store};
 
 /// The database's time in microseconds since 1970.
 const NOW_US: &str = "TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6))";
-/// A change may become visible after one that has a later time.
-const VISIBLE_WITHIN: &str = "INTERVAL 5 SECOND";
 /// A host is slowed down again after this long at the earliest, however many workers see it refuse.
 const SLOWED_AGAIN_AFTER: &str = "INTERVAL 10 SECOND";
 /// A host that was slowed and refuses no more gets twice as much after this long.
@@ -24,11 +27,14 @@ const RECOVERS_AFTER: &str = "INTERVAL 60 SECOND";
 const SLOWEST: f64 = 0.1;
 /// A host that is back at this many requests per second is slowed no more.
 const RECOVERED: f64 = 100.0;
+/// What a reading of the clock, and its reckoning since, may be wrong by.
+const CLOCK_ERROR: Duration = Duration::from_millis(250);
 
 /// What limits a host.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct HostLimit {
-    /// Its lower-case ASCII name, with `:port` only where that is not the scheme's default.
+    /// Its lower-case ASCII name, with `:port` only where that is not the scheme's default; or
+    /// `*.` and the end of names; or `*`.
     pub host: String,
     /// Requests per second, set by an operator.
     pub rate: Option<f64>,
@@ -52,14 +58,11 @@ impl HostLimit {
     }
 }
 
-/// Up to when changes are known; in the database's time.
-#[derive(Clone, Copy, Debug)]
-pub struct KnownHosts(PrimitiveDateTime);
-
 /// What came of a reservation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reserved {
-    /// The slots are ours; this is the first.
+    /// The slots are ours; this is the first. It is never earlier than it really is in the
+    /// database's time, as far as its clock can be read.
     From(Instant),
     /// There is none within the time that the caller has; the next one is after this time.
     Later(Duration),
@@ -69,59 +72,36 @@ pub enum Reserved {
     Unlimited,
 }
 
-type Row = (String, Option<f64>, bool, Option<i64>, Option<f64>, Option<f64>, Option<String>, PrimitiveDateTime);
+type Row = (String, Option<f64>, bool, Option<i64>, Option<f64>, Option<f64>, Option<String>);
 
 impl Store {
-    /// The limits that were changed since then, or all that hold. A limit that was lifted is among the changes, as one
-    /// that limits nothing. By the way the database's clock is read, which [`Self::reserve`] needs.
-    pub async fn host_changes(&self, since: Option<KnownHosts>) -> Result<(Vec<HostLimit>, KnownHosts), Error> {
-        const HOLDS: &str = "rate IS NOT NULL OR paused OR slowed IS NOT NULL OR crawl_delay IS NOT NULL \
-                             OR cool_down_until > UTC_TIMESTAMP(6)";
-        self.with_connection("reading the limits of hosts", async |connection| {
-            let asked = Instant::now();
-            let now: (PrimitiveDateTime, i64) =
-                sqlx::query_as(AssertSqlSafe(format!("SELECT UTC_TIMESTAMP(6), {NOW_US}")))
-                    .fetch_one(&mut *connection)
-                    .await
-                    .map_err(Error::database("cannot ask for the time"))?;
-            self.clock.read(now.1, asked, Instant::now());
-            let Some(KnownHosts(since)) = since else {
-                // The time from before they are read: what is changed meanwhile is read again.
-                let now = now.0;
-                let held = read(connection, HOLDS, None).await?;
-                return Ok((held.into_iter().map(|(limit, _)| limit).collect(), KnownHosts(now)));
-            };
-            let changed = read(connection, &format!("changed_at > ? - {VISIBLE_WITHIN}"), Some(since)).await?;
-            let newest = changed.iter().map(|(_, changed_at)| *changed_at).fold(since, PrimitiveDateTime::max);
-            Ok((changed.into_iter().map(|(limit, _)| limit).collect(), KnownHosts(newest)))
-        })
-        .await
-    }
-
     /// Every host that has a row, by name.
     pub async fn hosts(&self) -> Result<Vec<HostLimit>, Error> {
-        self.with_connection("listing hosts", async |connection| {
-            Ok(read(connection, "TRUE ORDER BY host", None).await?.into_iter().map(|(limit, _)| limit).collect())
-        })
-        .await
+        self.with_connection("listing hosts", async |connection| read(connection, "TRUE ORDER BY host", None).await)
+            .await
     }
 
-    /// Reserves so many slots in a row, where the first is free within `patience`.
+    /// Reserves so many slots in a row. The first is free within `patience`, and not before `lead`
+    /// is over: a slot that comes while the answer is still on its way would be lost.
+    ///
+    /// `host` may be any key of a limit: a name, `*.` and the end of names, or `*`.
     pub async fn reserve(
         &self,
         host: &str,
         slots: u32,
         interval: Duration,
+        lead: Duration,
         patience: Duration,
     ) -> Result<Reserved, Error> {
         let statement = format!(
-            "UPDATE hosts SET next_us = LAST_INSERT_ID(GREATEST(next_us, {NOW_US})) + ? \
+            "UPDATE hosts SET next_us = LAST_INSERT_ID(GREATEST(next_us, {NOW_US} + ?)) + ? \
              WHERE host = ? AND NOT paused AND next_us <= {NOW_US} + ?"
         );
         self.with_connection("reserving slots of a host", async |connection| {
             let failed = Error::database("cannot reserve slots of a host");
             let asked = Instant::now();
             let moved = sqlx::query(AssertSqlSafe(statement))
+                .bind(micros(lead))
                 .bind(micros(interval.saturating_mul(slots)))
                 .bind(host)
                 .bind(micros(patience))
@@ -129,10 +109,9 @@ impl Store {
                 .await
                 .map_err(&failed)?;
             if moved.rows_affected() > 0 {
-                let first = self.clock.at(i64::try_from(moved.last_insert_id()).unwrap_or(i64::MAX));
-                let answered = Instant::now();
-                // What the database has told, even where its clock was set since it was read.
-                return Ok(Reserved::From(first.unwrap_or(answered).clamp(asked, answered + patience)));
+                let first = i64::try_from(moved.last_insert_id()).unwrap_or(i64::MAX);
+                let within = (asked + lead, Instant::now() + lead.max(patience));
+                return Ok(Reserved::From(self.moment(connection, first, within).await?));
             }
             let found: Option<(i64, bool)> =
                 sqlx::query_as(AssertSqlSafe(format!("SELECT next_us - {NOW_US}, paused FROM hosts WHERE host = ?")))
@@ -147,6 +126,25 @@ impl Store {
             })
         })
         .await
+    }
+
+    /// When it is `time_us` in the database, by our clock, where that is known to lie between two
+    /// moments. A clock that says otherwise was set since it was read, and is read again.
+    async fn moment(
+        &self,
+        connection: &mut MySqlConnection,
+        time_us: i64,
+        (earliest, latest): (Instant, Instant),
+    ) -> Result<Instant, Error> {
+        let moment = match self.clock.at(time_us) {
+            Some(moment) if moment + CLOCK_ERROR >= earliest && moment <= latest + CLOCK_ERROR => moment,
+            _ => {
+                read_time(connection, &self.clock).await?;
+                self.clock.at(time_us).unwrap_or(latest)
+            }
+        };
+        // The statement itself vouches for these.
+        Ok(moment.clamp(earliest, latest))
     }
 
     /// The host has asked for this long without requests. A longer wait that it has asked for before stays.
@@ -244,15 +242,36 @@ impl Store {
     }
 }
 
-/// The limits of the hosts that fit a condition, each with the time of its last change.
+/// Asks for the database's time, and sets the clock.
+pub(crate) async fn read_time(connection: &mut MySqlConnection, clock: &Clock) -> Result<PrimitiveDateTime, Error> {
+    let asked = Instant::now();
+    let query = sqlx::query_as(AssertSqlSafe(format!("SELECT UTC_TIMESTAMP(6), {NOW_US}")));
+    let (now, now_us): (PrimitiveDateTime, i64) =
+        query.fetch_one(connection).await.map_err(Error::database("cannot ask for the time"))?;
+    clock.read(now_us, asked, Instant::now());
+    Ok(now)
+}
+
+/// The limits that were changed after a moment, or those that hold. One that was lifted is among
+/// the changes, as one that limits nothing.
+pub(crate) async fn read_since(
+    connection: &mut MySqlConnection,
+    since: Option<PrimitiveDateTime>,
+) -> Result<Vec<HostLimit>, Error> {
+    const HOLDS: &str = "rate IS NOT NULL OR paused OR slowed IS NOT NULL OR crawl_delay IS NOT NULL \
+                         OR cool_down_until > UTC_TIMESTAMP(6)";
+    read(connection, if since.is_some() { "changed_at > ?" } else { HOLDS }, since).await
+}
+
+/// The limits of the hosts that fit a condition.
 async fn read(
     connection: &mut MySqlConnection,
     condition: &str,
     since: Option<PrimitiveDateTime>,
-) -> Result<Vec<(HostLimit, PrimitiveDateTime)>, Error> {
+) -> Result<Vec<HostLimit>, Error> {
     let statement = format!(
         "SELECT host, rate, paused, TIMESTAMPDIFF(MICROSECOND, UTC_TIMESTAMP(6), cool_down_until), slowed, crawl_delay, \
-         note, changed_at FROM hosts WHERE {condition}"
+         note FROM hosts WHERE {condition}"
     );
     let mut query = sqlx::query_as(AssertSqlSafe(statement));
     if let Some(since) = since {
@@ -260,10 +279,10 @@ async fn read(
     }
     let rows: Vec<Row> =
         query.fetch_all(connection).await.map_err(Error::database("cannot read the limits of hosts"))?;
-    let limits = rows.into_iter().map(|(host, rate, paused, cool_down, slowed, crawl_delay, note, changed_at)| {
+    let limits = rows.into_iter().map(|(host, rate, paused, cool_down, slowed, crawl_delay, note)| {
         let cool_down = cool_down.and_then(|us| u64::try_from(us).ok()).map(Duration::from_micros);
         let crawl_delay = crawl_delay.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
-        (HostLimit { host, rate, paused, cool_down, slowed, crawl_delay, note }, changed_at)
+        HostLimit { host, rate, paused, cool_down, slowed, crawl_delay, note }
     });
     Ok(limits.collect())
 }

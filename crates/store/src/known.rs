@@ -44,7 +44,7 @@ impl Store {
         let mut looked_up = LookedUp { found: Vec::new(), missing: Vec::new() };
         for (key, receipt) in tasks {
             match known.get(&key) {
-                Some(known) => looked_up.found.push((*known, Committed::of(receipt))),
+                Some(known) => looked_up.found.push((*known, Committed::of(vec![receipt]))),
                 None => looked_up.missing.push(receipt),
             }
         }

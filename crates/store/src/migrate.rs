@@ -6,7 +6,7 @@ use sqlx::migrate::Migrator;
 use sqlx::mysql::MySqlConnection;
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor};
 
-use crate::pool::within;
+use crate::pool::{DEADLINE, within};
 use crate::{Error, Store};
 
 static MIGRATIONS: Migrator = sqlx::migrate!();
@@ -53,7 +53,7 @@ impl Store {
     /// had; a pool only says that it waited.
     pub async fn check_schema(&self) -> Result<(), Error> {
         let needed = Self::schema_needed();
-        let found = within("reading the schema's version", async {
+        let found = within("reading the schema's version", DEADLINE, async {
             let mut connection = self.connect().await?;
             let found = applied(&mut connection).await?;
             connection.close().await.map_err(Error::database("cannot close the connection"))?;
@@ -69,25 +69,25 @@ impl Store {
     }
 
     async fn connect(&self) -> Result<MySqlConnection, Error> {
-        self.options.connect().await.map_err(Error::database("cannot connect to the database"))
+        self.options.connect().await.map_err(Error::Connect)
     }
 
     async fn create_database(&self) -> Result<(), Error> {
-        let failed = Error::database("cannot connect to the database");
+        let failed = Error::Connect;
         let error = match self.connect().await {
-            Ok(connection) => return connection.close().await.map_err(&failed),
+            Ok(connection) => return connection.close().await.map_err(failed),
             Err(error) => error,
         };
         if error.number() != Some(UNKNOWN_DATABASE) {
             return Err(error);
         }
         let name = self.options.get_database().unwrap_or_default().replace('`', "``");
-        let mut connection = self.options.clone().database("").connect().await.map_err(&failed)?;
+        let mut connection = self.options.clone().database("").connect().await.map_err(failed)?;
         connection
             .execute(AssertSqlSafe(format!("CREATE DATABASE IF NOT EXISTS `{name}` CHARACTER SET utf8mb4")))
             .await
             .map_err(Error::database("cannot create the database"))?;
-        connection.close().await.map_err(&failed)
+        connection.close().await.map_err(failed)
     }
 }
 

@@ -6,17 +6,30 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use sqlx::mysql::{MySqlArguments, MySqlConnectOptions, MySqlConnection, MySqlPool, MySqlPoolOptions};
+use sqlx::pool::PoolConnection;
 use sqlx::query::Query;
-use sqlx::{ConnectOptions, Executor, MySql};
+use sqlx::{AssertSqlSafe, ConnectOptions, Executor, MySql};
+use time::OffsetDateTime;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::clock::Clock;
+use crate::insert::ServerThread;
 use crate::upsert::Upsert;
-use crate::{Error, batch, items};
+use crate::{Error, insert, items};
 
-/// How long one use of a connection may take, whatever is done with it: a server that has gone silent is noticed.
-const DEADLINE: Duration = Duration::from_secs(20);
-/// How often a transaction that lost against another one is tried again at once.
-const CONTENTION_TRIES: u32 = 5;
+/// How long one use of a connection may take: a server that has gone silent is noticed. A write may
+/// take longer, by its weight.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
+/// How long the health check may take where something else has just failed.
+const PING_DEADLINE: Duration = Duration::from_secs(5);
+/// How often a transaction that lost against another one is tried.
+pub(crate) const CONTENTION_TRIES: u32 = 5;
+/// The pause after the first try; it doubles with each further one.
+const CONTENTION_PAUSE: Duration = Duration::from_millis(20);
+/// How long a statement waits for a row that another transaction has locked, in seconds; both
+/// servers wait for 50 by default, and the rest of the batch waits with it. Our own transactions
+/// hold their locks for milliseconds.
+const LOCK_WAIT_S: u32 = 1;
 /// What a packet holds besides rows: the statement's text and the types of its values.
 const PACKET_RESERVE: usize = 256 * 1024;
 /// What is assumed of `max_allowed_packet` until the server was asked: MySQL's and MariaDB's smallest default of late.
@@ -39,10 +52,14 @@ pub struct Store {
     pub(crate) upsert_fetches: Upsert,
     pub(crate) upsert_items: Upsert,
     pub(crate) clock: Clock,
+    /// What a write may take before its weight is added.
+    pub(crate) write_deadline: Duration,
     pool: MySqlPool,
     config: StoreConfig,
-    /// Connections that are lent.
-    lent: AtomicUsize,
+    /// A permit for each connection.
+    connections: Arc<Semaphore>,
+    /// A permit for each connection that is not kept for commits.
+    not_for_commits: Arc<Semaphore>,
     /// The `max_allowed_packet` of the server that was connected to last: after a failover it may be another one's.
     max_packet: Arc<AtomicUsize>,
 }
@@ -75,6 +92,8 @@ impl Store {
                     // Strict: data that does not fit is refused, never cut. Read committed: fewer gap locks.
                     connection.execute("SET SESSION sql_mode = CONCAT(@@sql_mode, ',STRICT_ALL_TABLES')").await?;
                     connection.execute("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED").await?;
+                    let lock_wait = format!("SET SESSION innodb_lock_wait_timeout = {LOCK_WAIT_S}");
+                    connection.execute(AssertSqlSafe(lock_wait)).await?;
                     let packet: u64 = sqlx::query_scalar("SELECT CAST(@@max_allowed_packet AS UNSIGNED)")
                         .fetch_one(connection)
                         .await?;
@@ -85,12 +104,14 @@ impl Store {
             .connect_lazy_with(options.clone());
         Ok(Self {
             options,
-            upsert_fetches: batch::upsert(),
+            upsert_fetches: insert::upsert(),
             upsert_items: items::upsert(),
             clock: Clock::new(),
+            write_deadline: DEADLINE,
             pool,
+            connections: Arc::new(Semaphore::new(config.pool.max(1) as usize)),
+            not_for_commits: Arc::new(Semaphore::new(config.pool.saturating_sub(1).max(1) as usize)),
             config,
-            lent: AtomicUsize::new(0),
             max_packet,
         })
     }
@@ -103,22 +124,41 @@ impl Store {
         Self { upsert_fetches, upsert_items, ..self }
     }
 
+    /// What a write may take before its weight is added; 20 s unless a test shortens it.
+    #[must_use]
+    pub fn with_write_deadline(self, write_deadline: Duration) -> Self {
+        Self { write_deadline, ..self }
+    }
+
+    /// The database's present time, as far as [`Self::poll`] has read its clock; before that, this
+    /// machine's. Of two rows of a task the later one wins, so whoever makes a row stamps it with
+    /// this: a worker whose own clock is wrong by an hour then changes nothing.
+    pub fn now(&self) -> OffsetDateTime {
+        self.clock.now().unwrap_or_else(OffsetDateTime::now_utc)
+    }
+
     /// Host, port and database, without user and password: what a log line may say.
     pub fn location(&self) -> String {
         let database = self.options.get_database().unwrap_or_default();
         format!("{}:{} {database}", self.options.get_host(), self.options.get_port())
     }
 
-    /// Whether the database takes rows: one that is read-only answers, too, and is of no use. Writes nothing.
+    /// Whether the database takes rows: one that is read-only answers, too, and is of no use. Writes
+    /// nothing.
     pub async fn ping(&self) -> Result<(), Error> {
-        self.with_connection("asking whether the database takes rows", async |connection| {
-            connection
-                .execute("UPDATE fetches SET attempts = attempts WHERE id = ''")
-                .await
-                .map_err(Error::database("the database takes no rows"))
-                .map(drop)
-        })
-        .await
+        const PING: &str = "asking whether the database takes rows";
+        silent(self.lend(Lane::Other, PING, PING_DEADLINE, async |connection| takes_rows(connection).await).await)
+    }
+
+    /// The same after a write has failed: on the connection that is kept for commits. What is left
+    /// of that write in the server is ended first, since it holds its locks until then.
+    pub(crate) async fn answers(&self, failed: &ServerThread) -> Result<(), Error> {
+        const PING: &str = "asking whether the database answers at all";
+        let ping = self.lend(Lane::Commit, PING, PING_DEADLINE, async |connection| {
+            failed.end(connection).await?;
+            takes_rows(connection).await
+        });
+        silent(ping.await)
     }
 
     /// About how many bytes the rows of one statement may have.
@@ -129,34 +169,59 @@ impl Store {
 
     /// How many connections are in use, and how many there may be.
     pub fn connections(&self) -> (usize, usize) {
-        (self.lent.load(Ordering::Relaxed), self.config.pool as usize)
+        let size = self.config.pool as usize;
+        (size.saturating_sub(self.connections.available_permits()), size)
     }
 
-    /// Whether every connection is in use: those who use them will see how the database is.
-    pub fn is_busy(&self) -> bool {
-        self.lent.load(Ordering::Relaxed) >= self.config.pool as usize
-    }
-
-    /// Lends a connection to `work`, which must not ask for another. After a failure the connection is closed, not put
-    /// back: the server then rolls back whatever was under way on it, and nothing half-read is left for the next user.
+    /// Lends a connection to `work`, which must not ask for another.
     pub(crate) async fn with_connection<T>(
         &self,
         what: &'static str,
         work: impl AsyncFnOnce(&mut MySqlConnection) -> Result<T, Error>,
     ) -> Result<T, Error> {
-        let mut connection = self.pool.acquire().await.map_err(|error| match error {
-            sqlx::Error::PoolTimedOut => {
-                Error::PoolTimeout { timeout_s: self.config.pool_timeout.as_secs_f64(), size: self.config.pool }
-            }
-            source => Error::Database { context: "cannot connect to the database", source },
+        self.lend(Lane::Other, what, DEADLINE, work).await
+    }
+
+    /// Lends a connection to `work`, which must not ask for another. After a failure the connection
+    /// is closed, not put back: the server then rolls back whatever was under way on it, and nothing
+    /// half-read is left for the next user.
+    pub(crate) async fn lend<T>(
+        &self,
+        lane: Lane,
+        what: &'static str,
+        deadline: Duration,
+        work: impl AsyncFnOnce(&mut MySqlConnection) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let permits = tokio::time::timeout(self.config.pool_timeout, self.permits(lane)).await;
+        let permits = permits.unwrap_or_else(|_| {
+            Err(Error::PoolTimeout { timeout_s: self.config.pool_timeout.as_secs_f64(), size: self.config.pool })
         })?;
-        let _lent = Lent::one_of(&self.lent);
-        let result = within(what, work(&mut connection)).await;
-        match result {
-            Ok(_) => _ = tokio::spawn(tokio::time::timeout(DEADLINE, connection.return_to_pool())),
-            Err(_) => drop(connection.detach()),
+        let mut lent = Lent { connection: Some(self.connection().await?), permits: Some(permits) };
+        let Some(connection) = &mut lent.connection else { unreachable!("it was just put there") };
+        let result = within(what, deadline, work(connection)).await;
+        if result.is_ok() {
+            lent.give_back();
         }
         result
+    }
+
+    async fn permits(&self, lane: Lane) -> Result<Permits, Error> {
+        let closed = |_| Error::Connect(sqlx::Error::PoolClosed);
+        let not_for_commits = match lane {
+            Lane::Commit => None,
+            Lane::Other => Some(self.not_for_commits.clone().acquire_owned().await.map_err(closed)?),
+        };
+        let connection = self.connections.clone().acquire_owned().await.map_err(closed)?;
+        Ok(Permits { _connection: connection, _not_for_commits: not_for_commits })
+    }
+
+    /// A connection of the pool. With a permit nobody waits for another user here, so that it takes
+    /// too long is the server's doing.
+    async fn connection(&self) -> Result<PoolConnection<MySql>, Error> {
+        self.pool.acquire().await.map_err(|error| match error {
+            sqlx::Error::PoolTimedOut => Error::NoConnection { timeout_s: self.config.pool_timeout.as_secs_f64() },
+            source => Error::Connect(source),
+        })
     }
 
     /// Runs one statement that changes rows; how many it did.
@@ -179,44 +244,100 @@ impl Store {
     }
 }
 
-/// A connection that is lent, as a count.
-struct Lent<'a>(&'a AtomicUsize);
+/// What a connection is used for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Lane {
+    /// A commit, for which a connection is kept where the pool has more than one.
+    Commit,
+    /// Anything else.
+    Other,
+}
 
-impl<'a> Lent<'a> {
-    fn one_of(lent: &'a AtomicUsize) -> Self {
-        lent.fetch_add(1, Ordering::Relaxed);
-        Self(lent)
+struct Permits {
+    _connection: OwnedSemaphorePermit,
+    _not_for_commits: Option<OwnedSemaphorePermit>,
+}
+
+/// A connection that is lent. Dropping it closes the connection, also where its user was cancelled
+/// in the middle of a transaction.
+struct Lent {
+    connection: Option<PoolConnection<MySql>>,
+    permits: Option<Permits>,
+}
+
+impl Lent {
+    fn give_back(mut self) {
+        let (connection, permits) = (self.connection.take(), self.permits.take());
+        if let Some(mut connection) = connection {
+            let back = connection.return_to_pool();
+            tokio::spawn(async move {
+                _ = tokio::time::timeout(DEADLINE, back).await;
+                // The next user is let in once the connection is there.
+                drop(permits);
+            });
+        }
     }
 }
 
-impl Drop for Lent<'_> {
+impl Drop for Lent {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        if let Some(connection) = self.connection.take() {
+            drop(connection.detach());
+        }
     }
 }
 
-/// Runs a transaction, and runs it again as a whole where it lost against another one: after 1205 the server has rolled
-/// back the statement only, so the connection was closed, and that rolls back the rest.
+/// The health check: an update that changes nothing, so that a read-only server fails it.
+pub(crate) async fn takes_rows(connection: &mut MySqlConnection) -> Result<(), Error> {
+    let update = connection.execute("UPDATE fetches SET attempts = attempts WHERE id = ''");
+    update.await.map(drop).map_err(Error::TakesNoRows)
+}
+
+/// A health check that takes too long has failed.
+pub(crate) fn silent<T>(checked: Result<T, Error>) -> Result<T, Error> {
+    checked.map_err(|error| match error {
+        Error::Deadline(seconds, what) => Error::Silent(seconds, what),
+        error => error,
+    })
+}
+
+/// Runs a transaction, and runs it again as a whole where it lost against another one: after 1205
+/// the server has rolled back the statement only, so the connection was closed, and that rolls back
+/// the rest.
 pub(crate) async fn contended<T, F: Future<Output = Result<T, Error>>>(
     mut transaction: impl FnMut() -> F,
 ) -> Result<T, Error> {
-    let mut tries = 0;
+    let mut tries = 1;
     loop {
         match transaction().await {
-            Err(error) if error.is_contention() && tries < CONTENTION_TRIES => tries += 1,
+            // A busy pool has been waited for already.
+            Err(error) if error.is_contention() && error.number().is_some() && tries < CONTENTION_TRIES => {
+                tokio::time::sleep(pause_after(tries)).await;
+                tries += 1;
+            }
             result => return result,
         }
     }
 }
 
+/// The pause after so many tries: two transactions that met do not meet again.
+pub(crate) fn pause_after(tries: u32) -> Duration {
+    (CONTENTION_PAUSE * 2_u32.saturating_pow(tries.saturating_sub(1).min(5))).mul_f64(rand::random_range(0.5..1.5))
+}
+
 /// Bounds a use of a connection.
-pub(crate) async fn within<T>(what: &'static str, work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
-    tokio::time::timeout(DEADLINE, work).await.unwrap_or(Err(Error::Deadline(DEADLINE.as_secs(), what)))
+pub(crate) async fn within<T>(
+    what: &'static str,
+    deadline: Duration,
+    work: impl Future<Output = Result<T, Error>>,
+) -> Result<T, Error> {
+    tokio::time::timeout(deadline, work).await.unwrap_or(Err(Error::Deadline(deadline.as_secs_f64(), what)))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Class;
 
     fn open(url: &str) -> Result<Store, Error> {
         Store::open(StoreConfig { url: url.to_owned(), pool: 1, pool_timeout: Duration::from_millis(50) })
@@ -242,5 +363,49 @@ mod tests {
         // Nothing listens on the discard port.
         let error = open("mysql://root@127.0.0.1:9/x").unwrap().ping().await.unwrap_err();
         assert!(error.to_string().contains("database"), "{error}");
+        assert_eq!(error.class(), Class::Away);
+    }
+
+    #[tokio::test]
+    async fn a_connection_is_kept_for_commits() {
+        let config = |pool| StoreConfig {
+            url: "mysql://root@127.0.0.1:9/x".to_owned(),
+            pool,
+            pool_timeout: Duration::from_millis(50),
+        };
+        let store = Store::open(config(3)).unwrap();
+        let others = [store.permits(Lane::Other).await.unwrap(), store.permits(Lane::Other).await.unwrap()];
+        // All that others may have is in use: that is no outage.
+        let busy = store.ping().await.unwrap_err();
+        assert_eq!((busy.class(), store.connections()), (Class::Contention, (2, 3)), "{busy}");
+        let commit = tokio::time::timeout(Duration::from_secs(5), store.permits(Lane::Commit)).await;
+        drop((others, commit.unwrap().unwrap()));
+        assert_eq!(store.connections(), (0, 3));
+        // A pool of one is shared.
+        let store = Store::open(config(1)).unwrap();
+        drop(store.permits(Lane::Other).await.unwrap());
+        let _commit = store.permits(Lane::Commit).await.unwrap();
+        assert_eq!(store.ping().await.unwrap_err().class(), Class::Contention);
+    }
+
+    #[tokio::test]
+    async fn rows_are_stamped_by_the_clock_of_the_database() {
+        let store = open("mysql://root@127.0.0.1:9/x").unwrap();
+        let ours = || OffsetDateTime::now_utc();
+        assert!((store.now() - ours()).abs() < Duration::from_secs(60));
+        // This machine's clock is an hour late.
+        let told = ours() + Duration::from_secs(3600);
+        let us = i64::try_from(told.unix_timestamp_nanos() / 1_000).unwrap();
+        store.clock.read(us, std::time::Instant::now(), std::time::Instant::now());
+        assert!((store.now() - told).abs() < Duration::from_secs(60), "{}", store.now());
+    }
+
+    #[test]
+    fn pauses_grow_and_differ() {
+        for tries in 1..20 {
+            let (pause, longest) = (pause_after(tries), CONTENTION_PAUSE * 48);
+            assert!(pause >= CONTENTION_PAUSE / 2 && pause <= longest, "{tries}: {pause:?}");
+        }
+        assert!(pause_after(6) > pause_after(1));
     }
 }

@@ -49,7 +49,7 @@ impl Store {
         let mut pruned = Pruned::default();
         let older_than = time::Duration::try_from(older_than).unwrap_or(time::Duration::MAX);
         // The database has no times before the year 1000, and no row is as old as that.
-        let cutoff = self.now().await?.checked_sub(older_than).filter(|cutoff| cutoff.year() >= 1000);
+        let cutoff = self.ask_for_the_time().await?.checked_sub(older_than).filter(|cutoff| cutoff.year() >= 1000);
         let Some(cutoff) = cutoff else { return Ok(pruned) };
         let cutoff = PrimitiveDateTime::new(cutoff.date(), cutoff.time());
         for run in self.runs_with_rows_or_parts_before(cutoff).await? {
@@ -76,7 +76,7 @@ impl Store {
         Ok(pruned)
     }
 
-    async fn now(&self) -> Result<OffsetDateTime, Error> {
+    async fn ask_for_the_time(&self) -> Result<OffsetDateTime, Error> {
         self.with_connection("asking for the time", async |connection| {
             let now: PrimitiveDateTime = sqlx::query_scalar("SELECT UTC_TIMESTAMP(6)")
                 .fetch_one(connection)

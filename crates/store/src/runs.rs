@@ -139,42 +139,38 @@ const ENDED: &str = "INSERT INTO runs (run, part, planned, created_at, closed_at
                      planned = IF(closed_at > VALUES(closed_at), planned, VALUES(planned)), \
                      closed_at = GREATEST(COALESCE(closed_at, VALUES(closed_at)), VALUES(closed_at)), \
                      created_at = LEAST(created_at, VALUES(created_at))";
-/// A part that began before its run was cancelled, and is heard of only now.
+/// A part that began before its run was cancelled, and is heard of only now: so it is cancelled now,
+/// and pollers, who ask what is new, see it.
 const CANCELLED_BEFORE: &str = "UPDATE runs AS part JOIN runs AS cancelled ON cancelled.run = part.run AND cancelled.part = '' \
-                                SET part.cancelled_at = cancelled.cancelled_at \
+                                SET part.cancelled_at = UTC_TIMESTAMP(6) \
                                 WHERE part.run = ? AND part.part = ? AND part.cancelled_at IS NULL \
                                 AND part.created_at <= cancelled.cancelled_at";
 
-impl Store {
-    /// Writes what was told of parts, in one transaction.
-    pub(crate) async fn write_parts(&self, told: impl Iterator<Item = &PartTold>) -> Result<(), Error> {
-        let mut told: Vec<_> = told.collect();
-        if told.is_empty() {
-            return Ok(());
-        }
-        // In key order: transactions that lock rows in one order do not dead-lock each other.
-        told.sort_by_key(|told| (&told.run, &told.part));
-        let writing = "writing the parts of runs";
-        let write = || {
-            self.with_connection(writing, async |connection| {
-                let failed = Error::database("cannot write the parts of runs");
-                let mut transaction = connection.begin().await.map_err(&failed)?;
-                for PartTold { run, part, planned, at } in &told {
-                    let at = utc(*at);
-                    let told = match planned {
-                        None => sqlx::query(BEGAN).bind(run).bind(part).bind(at),
-                        Some(planned) => sqlx::query(ENDED).bind(run).bind(part).bind(*planned).bind(at).bind(at),
-                    };
-                    told.execute(&mut *transaction).await.map_err(&failed)?;
-                    let cancelled = sqlx::query(CANCELLED_BEFORE).bind(run).bind(part);
-                    cancelled.execute(&mut *transaction).await.map_err(&failed)?;
-                }
-                transaction.commit().await.map_err(&failed)
-            })
+/// Writes what was told of parts, in the transaction of `connection`. They come in key order, as
+/// all locks of rows are taken.
+pub(crate) async fn write_parts(connection: &mut MySqlConnection, told: &[&PartTold]) -> Result<(), Error> {
+    let failed = Error::database("cannot write the parts of runs");
+    for PartTold { run, part, planned, at } in told {
+        let at = utc(*at);
+        let told = match planned {
+            None => sqlx::query(BEGAN).bind(run).bind(part).bind(at),
+            Some(planned) => sqlx::query(ENDED).bind(run).bind(part).bind(*planned).bind(at).bind(at),
         };
-        contended(write).await
+        told.execute(&mut *connection).await.map_err(&failed)?;
+        let cancelled = sqlx::query(CANCELLED_BEFORE).bind(run).bind(part);
+        cancelled.execute(&mut *connection).await.map_err(&failed)?;
     }
+    Ok(())
+}
 
+/// A part of a run that nobody has, to be rolled back: if this is taken, a part that is not taken is
+/// itself at fault.
+pub(crate) async fn write_sample_part(connection: &mut MySqlConnection) -> Result<(), Error> {
+    let sample = sqlx::query("INSERT INTO runs (run, part, created_at) VALUES ('', 'sample', UTC_TIMESTAMP(6))");
+    sample.execute(connection).await.map(drop).map_err(Error::database("cannot write a part of a run"))
+}
+
+impl Store {
     /// What is known of a run. Reads as many rows as the run has parts, and outcomes in them, whatever its size.
     pub async fn run(&self, run: &str) -> Result<Run, Error> {
         self.with_connection("asking about a run", async |connection| {
@@ -243,17 +239,6 @@ impl Store {
             })
         };
         contended(cancel).await
-    }
-
-    /// Every part that was cancelled, as run and part.
-    pub async fn cancelled_parts(&self) -> Result<Vec<(String, String)>, Error> {
-        self.with_connection("asking for cancelled runs", async |connection| {
-            sqlx::query_as("SELECT run, part FROM runs WHERE cancelled_at IS NOT NULL")
-                .fetch_all(connection)
-                .await
-                .map_err(Error::database("cannot read which runs were cancelled"))
-        })
-        .await
     }
 
     /// Percentiles of the fetch time over all rows of a run; `None` for a run without rows. Reads every row's time.

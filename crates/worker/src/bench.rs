@@ -5,11 +5,12 @@ use std::time::{Duration, Instant};
 
 use fetchline_queue::Task;
 use fetchline_store::{Fetch, Outcome};
+use time::OffsetDateTime;
 
-use crate::answer::Answer;
 use crate::config::StoreBody;
+use crate::execute::Answer;
 use crate::extract::{Extract, Took};
-use crate::ledger::Ledger;
+use crate::settle::Ledger;
 
 /// From answers to rows.
 pub struct Reader(Extract);
@@ -28,19 +29,24 @@ impl Reader {
         answer.content_type = Some(content_type.to_owned());
         answer.error = None;
         let read = self.0.read_body(&task, &answer, body);
-        Box::new(self.0.row(task, answer, read, Took::until_now(Duration::from_millis(80))))
+        Box::new(self.0.row(
+            task,
+            answer,
+            read,
+            Took { ended: OffsetDateTime::now_utc(), elapsed: Duration::from_millis(80) },
+        ))
     }
 }
 
 /// The ledger of a channel.
 #[derive(Debug)]
-pub struct Tags(Ledger);
+pub struct Tags(Ledger, usize);
 
 impl Tags {
     /// One that lets so many wait above a gap.
     #[must_use]
     pub fn new(max_waiting: usize) -> Self {
-        Self(Ledger::new(max_waiting, Duration::from_secs(1)))
+        Self(Ledger::new(Duration::from_secs(1)), max_waiting)
     }
 
     /// Settles tags in this order, and tells how many acks that takes.
@@ -49,6 +55,6 @@ impl Tags {
         for tag in tags {
             self.0.settle(*tag, now);
         }
-        self.0.due(now).len()
+        self.0.due(now, self.1).len()
     }
 }

@@ -6,15 +6,13 @@
 //! pool in no order and the reserve in the order of asking. Whoever has the reserve needs nobody, ends, and gives it on.
 
 use std::pin::pin;
-use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::atomic::{AtomicIsize, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout};
 use tracing::warn;
-
-use crate::waits::Count;
 
 /// A room up to this size is a small one. The last eighth of the pool is for small ones: pages go on while large bodies
 /// wait.
@@ -33,18 +31,19 @@ struct Shares {
     /// Bytes in all, and those of them that are the pool.
     total: usize,
     pool: usize,
-    /// Bytes of the pool that nobody has.
-    free: AtomicUsize,
+    /// Bytes of the pool that nobody has; below 0 where more was charged than there is.
+    free: AtomicIsize,
     /// Bytes of the pool that only small rooms may take.
     for_small: usize,
-    /// The least level of `free` that helps somebody who waits; `usize::MAX` where nobody does.
-    wanted: AtomicUsize,
+    /// The least level of `free` that helps somebody who waits; `isize::MAX` where nobody does.
+    wanted: AtomicIsize,
     /// Wakes all who wait for the pool.
     given_back: Notify,
     /// The right to use the reserve.
     reserve: Arc<Semaphore>,
     told: Mutex<Option<Instant>>,
-    waiting: Count,
+    /// How many wait for room.
+    waiting: AtomicUsize,
 }
 
 /// A part of the budget, in bytes. It grows, shrinks, and is given back when it is dropped.
@@ -64,13 +63,13 @@ impl Budget {
         Self(Arc::new(Shares {
             total,
             pool,
-            free: AtomicUsize::new(pool),
+            free: AtomicIsize::new(signed(pool)),
             for_small: pool / 8,
-            wanted: AtomicUsize::new(usize::MAX),
+            wanted: AtomicIsize::new(isize::MAX),
             given_back: Notify::new(),
             reserve: Arc::new(Semaphore::new(1)),
             told: Mutex::default(),
-            waiting: Count::default(),
+            waiting: AtomicUsize::new(0),
         }))
     }
 
@@ -78,12 +77,24 @@ impl Budget {
     pub(crate) fn used(&self) -> (usize, usize) {
         let Shares { total, pool, free, reserve, .. } = &*self.0;
         let reserved = if reserve.available_permits() == 0 { total - pool } else { 0 };
-        (pool.saturating_sub(free.load(SeqCst)) + reserved, *total)
+        (pool.saturating_sub_signed(free.load(SeqCst)) + reserved, *total)
     }
 
     /// How many wait for room.
     pub(crate) fn waiting(&self) -> usize {
-        self.0.waiting.now()
+        self.0.waiting.load(SeqCst)
+    }
+
+    /// The memory of a message. `held` counts the bytes of all messages.
+    pub(crate) fn message(&self, bytes: usize, held: &Arc<AtomicUsize>) -> MessageMemory {
+        held.fetch_add(bytes, SeqCst);
+        MessageMemory { bytes, held: held.clone(), _room: self.charge(bytes) }
+    }
+
+    /// The room of what is held already, whether there is room for it or not.
+    fn charge(&self, bytes: usize) -> Room {
+        self.0.free.fetch_sub(signed(bytes), SeqCst);
+        Room { bytes, shares: Some(self.0.clone()), reserve: None }
     }
 
     /// An empty room.
@@ -92,22 +103,56 @@ impl Budget {
     }
 }
 
+fn signed(bytes: usize) -> isize {
+    isize::try_from(bytes).unwrap_or(isize::MAX)
+}
+
+/// The memory of a message, which is held when it comes.
+#[derive(Debug)]
+pub(crate) struct MessageMemory {
+    bytes: usize,
+    held: Arc<AtomicUsize>,
+    _room: Room,
+}
+
+impl Drop for MessageMemory {
+    fn drop(&mut self) {
+        self.held.fetch_sub(self.bytes, SeqCst);
+    }
+}
+
+/// Somebody who waits for room, as a count.
+struct Waiting<'a>(&'a AtomicUsize);
+
+impl<'a> Waiting<'a> {
+    fn of(shares: &'a Shares) -> Self {
+        shares.waiting.fetch_add(1, SeqCst);
+        Self(&shares.waiting)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, SeqCst);
+    }
+}
+
 impl Shares {
     /// The level of `free` at which a room may grow to `to` bytes, by `more`.
-    fn level(&self, to: usize, more: usize) -> usize {
-        if to > SMALL { more.saturating_add(self.for_small) } else { more }
+    fn level(&self, to: usize, more: usize) -> isize {
+        signed(if to > SMALL { more.saturating_add(self.for_small) } else { more })
     }
 
     fn try_take(&self, to: usize, more: usize) -> bool {
         let level = self.level(to, more);
-        self.free.fetch_update(SeqCst, SeqCst, |free| (free >= level).then(|| free - more)).is_ok()
+        self.free.fetch_update(SeqCst, SeqCst, |free| (free >= level).then(|| free - signed(more))).is_ok()
     }
 
     fn give_back(&self, bytes: usize) {
-        let free = self.free.fetch_add(bytes, SeqCst) + bytes;
+        let free = self.free.fetch_add(signed(bytes), SeqCst) + signed(bytes);
         if free >= self.wanted.load(SeqCst) {
             // Whoever is woken in vain says again what it wants.
-            self.wanted.store(usize::MAX, SeqCst);
+            self.wanted.store(isize::MAX, SeqCst);
             self.given_back.notify_waiters();
         }
     }
@@ -147,7 +192,7 @@ impl Room {
             return;
         }
         let Some(shares) = self.shares.clone() else { return };
-        let _waiting = shares.waiting.one();
+        let _waiting = Waiting::of(&shares);
         let mut waiting = pin!(self.wait(to, &shares));
         if timeout(LONG, &mut waiting).await.is_err() {
             shares.tell();
@@ -210,7 +255,7 @@ mod tests {
     const KIB: usize = 1024;
 
     fn free(budget: &Budget) -> usize {
-        budget.0.free.load(SeqCst)
+        usize::try_from(budget.0.free.load(SeqCst)).unwrap()
     }
 
     #[test]
@@ -223,6 +268,19 @@ mod tests {
         assert_eq!(free(&budget), 77 * KIB);
         assert!(!room.try_grow(81 * KIB));
         drop(room);
+        assert_eq!(free(&budget), 80 * KIB);
+    }
+
+    #[tokio::test]
+    async fn what_is_charged_leaves_less_to_bodies_and_may_be_more_than_there_is() {
+        let budget = Budget::new(100 * KIB, 20 * KIB);
+        let charged = budget.charge(90 * KIB);
+        let mut room = budget.room();
+        assert!(!room.try_grow(1));
+        assert_eq!(budget.used().0, 90 * KIB);
+        // One at a time may use the reserve all the same.
+        room.grow(KIB).await;
+        drop((charged, room));
         assert_eq!(free(&budget), 80 * KIB);
     }
 

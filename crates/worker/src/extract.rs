@@ -13,8 +13,8 @@ use time::OffsetDateTime;
 use tokio::sync::Semaphore;
 use url::Url;
 
-use crate::answer::Answer;
 use crate::config::StoreBody;
+use crate::execute::Answer;
 
 /// Reading a larger body takes so long that other fetches are moved to another thread before,
 const LARGE: usize = 256 * 1024;
@@ -39,18 +39,11 @@ pub(crate) struct Read {
     item: Option<Box<Product>>,
 }
 
-/// When a try ended, and how long it took.
+/// When a try ended by the database's clock, which orders rows, and how long it took.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Took {
     pub(crate) ended: OffsetDateTime,
     pub(crate) elapsed: Duration,
-}
-
-impl Took {
-    /// A try that ends now.
-    pub(crate) fn until_now(elapsed: Duration) -> Self {
-        Self { ended: OffsetDateTime::now_utc(), elapsed }
-    }
 }
 
 impl Extract {

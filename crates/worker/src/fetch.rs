@@ -11,20 +11,19 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 use reqwest::dns::Resolve;
 use reqwest::{Client, Response, redirect, retry};
 
-use crate::answer::Answer;
 use crate::body::{self, Intake};
 use crate::budget::{Budget, Room};
 use crate::config::WorkConfig;
 use crate::deadline::{Deadline, HeldTooLong};
 use crate::decode;
+use crate::execute::{Answer, is_safe_to_repeat};
 use crate::failure;
 use crate::guard::{Blocked, Guard};
 use crate::head::{self, HeaderTooLarge, MAX_HEADER_BYTES};
 use crate::hop::{self, Hop};
-use crate::judge;
 use crate::resolver::Guarded;
 use crate::robots::{self, Asked, Forbidden, Robots};
-use crate::turn::{NoTurn, Turn};
+use crate::schedule::{Denied, Place};
 
 /// Redirects that are followed, as many as browsers' engines and curl's users expect at most in practice.
 const MAX_REDIRECTS: usize = 10;
@@ -95,28 +94,28 @@ impl Fetcher {
 
     /// Sends the order and reads what comes back. A failure is an answer, too; only where a redirect leads to a host that
     /// gives no turn, there is none.
-    pub(crate) async fn fetch(&self, order: &Order, turn: &mut Turn) -> Result<Answer, NoTurn> {
+    pub(crate) async fn fetch(&self, order: &Order, place: &mut Place) -> Result<Answer, Denied> {
         let mut progress = Progress::default();
         let deadline = Deadline::new(self.timeout, self.hold);
-        let ended = deadline.bound(pin!(self.follow(order, &mut progress, turn, &deadline))).await;
+        let ended = deadline.bound(pin!(self.follow(order, &mut progress, place, &deadline))).await;
         let outcome = match ended {
             Some(Ok(outcome)) => outcome,
             Some(Err(End::Failed(failure))) => {
                 progress.error = Some(failure.text);
                 failure.outcome
             }
-            Some(Err(End::NoTurn(_))) if progress.redirected_to.is_some() && !judge::is_safe_to_repeat(order) => {
+            Some(Err(End::Denied(_))) if progress.redirected_to.is_some() && !is_safe_to_repeat(order) => {
                 // It cannot be begun anew, since the site has acted; and it did not get to where it was sent.
-                progress.error = Some("the redirect leads to a host that gives no turn".to_owned());
+                progress.error = Some("the redirect leads to a host that is sent nothing at present".to_owned());
                 Outcome::Connect
             }
-            Some(Err(End::NoTurn(no_turn))) => return Err(no_turn),
+            Some(Err(End::Denied(denied))) => return Err(denied),
             None => {
                 progress.error = Some(format!("not finished within {} s", self.timeout.as_secs_f64()));
                 Outcome::Timeout
             }
         };
-        let waited_for_room = deadline.stood_still().saturating_sub(progress.waited_for_turns);
+        let waited_for_room = deadline.stood_still().saturating_sub(progress.waited_for_places);
         Ok(Answer {
             outcome,
             hindered: progress.body.is_none() && waited_for_room > NOTICEABLE,
@@ -135,10 +134,10 @@ impl Fetcher {
         &self,
         order: &Order,
         progress: &mut Progress,
-        turn: &mut Turn,
+        place: &mut Place,
         deadline: &Deadline,
     ) -> Result<Outcome, End> {
-        let response = self.ask(order, progress, turn, deadline, self.robots.as_ref()).await?;
+        let response = self.ask(order, progress, place, deadline, self.robots.as_ref()).await?;
         let status = response.status();
         progress.content_type = hop::text_of(response.headers(), CONTENT_TYPE);
         // Boxed, so that a fetch that waits for its answer is small.
@@ -156,7 +155,7 @@ impl Fetcher {
         &self,
         order: &Order,
         progress: &mut Progress,
-        turn: &mut Turn,
+        place: &mut Place,
         deadline: &Deadline,
         robots: Option<&Robots>,
     ) -> Result<Response, End> {
@@ -164,17 +163,17 @@ impl Fetcher {
         for _ in 0..=MAX_REDIRECTS {
             self.guard.check_host(&hop.address)?;
             if progress.redirected_to.is_some() {
-                Box::pin(progress.wait(deadline, turn.next(&hop.address))).await?;
+                Box::pin(progress.wait(deadline, place.advance(&hop.address))).await?;
             }
             if let Some(robots) = robots {
-                Box::pin(self.obey(robots, &hop.address, progress, turn, deadline)).await?;
+                Box::pin(self.obey(robots, &hop.address, progress, place, deadline)).await?;
             }
             let mut response = self.within_silence(hop.send(&self.client)).await?;
             let status = response.status();
             progress.status = Some(status);
             head::check(response.headers())?;
             progress.retry_after = hop::retry_after(response.headers());
-            turn.answered(status.as_u16(), progress.retry_after);
+            place.answered(status.as_u16(), progress.retry_after);
             let Some(location) = hop::location(&response) else { return Ok(response) };
             hop::drain(&mut response).await;
             hop.redirect(status, &location)?;
@@ -189,7 +188,7 @@ impl Fetcher {
         robots: &Robots,
         address: &Address,
         progress: &mut Progress,
-        turn: &mut Turn,
+        place: &mut Place,
         deadline: &Deadline,
     ) -> Result<(), End> {
         if let Some(verdict) = robots.verdict(address).await {
@@ -199,23 +198,23 @@ impl Fetcher {
         Box::pin(async {
             let robots_txt = address.join("/robots.txt")?;
             // One asks and the others wait: were they to hold what the one needs, all would stand still.
-            turn.let_go();
-            progress.wait(deadline, robots.find_out(address, self.ask_for_robots(robots_txt, turn))).await??;
+            place.release();
+            progress.wait(deadline, robots.find_out(address, self.ask_for_robots(robots_txt, place))).await??;
             // The rules may have changed what the host allows per time.
-            progress.wait(deadline, turn.next(address)).await
+            progress.wait(deadline, place.advance(address)).await
         })
         .await
     }
 
     /// Asks a site for its robots.txt, within a deadline of its own. Boxed, since it is a part of asking for a page.
-    fn ask_for_robots<'a>(&'a self, robots_txt: Address, turn: &'a mut Turn) -> Asking<'a> {
+    fn ask_for_robots<'a>(&'a self, robots_txt: Address, place: &'a mut Place) -> Asking<'a> {
         Box::pin(async move {
             let order = Order::get(robots_txt);
             let mut progress = Progress::default();
             let deadline = Deadline::new(self.timeout, self.hold);
             let asking = async {
-                progress.wait(&deadline, turn.next(&order.address)).await?;
-                let mut response = self.ask(&order, &mut progress, turn, &deadline, None).await?;
+                progress.wait(&deadline, place.advance(&order.address)).await?;
+                let mut response = self.ask(&order, &mut progress, place, &deadline, None).await?;
                 let room = self.budget.room();
                 let mut intake = Intake::begin(response.headers(), None, robots::MOST_BYTES, room, &deadline).await?;
                 while let Some(chunk) = self.within_silence(response.chunk()).await? {
@@ -230,7 +229,7 @@ impl Fetcher {
             let nothing = |status: Option<StatusCode>| Asked { status: status.map(|it| it.as_u16()), body: Vec::new() };
             match deadline.bound(asking).await {
                 Some(Ok((status, body))) => Ok(Asked { body, ..nothing(Some(status)) }),
-                Some(Err(End::NoTurn(no_turn))) => Err(no_turn),
+                Some(Err(End::Denied(denied))) => Err(denied),
                 // A redirect that leads nowhere, or to where nothing is fetched: there are no rules.
                 Some(Err(End::Failed(failure))) if matches!(failure.outcome, Outcome::Redirect | Outcome::Blocked) => {
                     Ok(nothing(progress.status.or(Some(StatusCode::NOT_FOUND))))
@@ -275,7 +274,7 @@ impl Fetcher {
 }
 
 /// The answer to come to a request for a robots.txt.
-type Asking<'a> = Pin<Box<dyn Future<Output = Result<Asked, NoTurn>> + Send + 'a>>;
+type Asking<'a> = Pin<Box<dyn Future<Output = Result<Asked, Denied>> + Send + 'a>>;
 
 /// What is known when the deadline strikes.
 #[derive(Default)]
@@ -287,16 +286,16 @@ struct Progress {
     room: Room,
     error: Option<String>,
     retry_after: Option<Duration>,
-    waited_for_turns: Duration,
+    waited_for_places: Duration,
 }
 
 impl Progress {
     /// Waits for what is our own affair, not the site's.
-    async fn wait<T>(&mut self, deadline: &Deadline, wait: impl Future<Output = Result<T, NoTurn>>) -> Result<T, End> {
+    async fn wait<T>(&mut self, deadline: &Deadline, wait: impl Future<Output = Result<T, Denied>>) -> Result<T, End> {
         let began = Instant::now();
         let waited = deadline.stand_still(wait).await;
-        self.waited_for_turns += began.elapsed();
-        waited.unwrap_or_else(|HeldTooLong| Err(NoTurn::GiveBack)).map_err(End::NoTurn)
+        self.waited_for_places += began.elapsed();
+        waited.unwrap_or_else(|HeldTooLong| Err(Denied::Requeue)).map_err(End::Denied)
     }
 }
 
@@ -309,7 +308,7 @@ struct Failure {
 /// Why a fetch ends without an answer.
 enum End {
     Failed(Failure),
-    NoTurn(NoTurn),
+    Denied(Denied),
 }
 
 impl<F: Into<Failure>> From<F> for End {

@@ -7,7 +7,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
-use crate::services::Services;
+use crate::dependencies::Dependencies;
 use crate::settle::Session;
 
 /// Between two looks at the queue. While a message is on its way between two queues it is in neither one's count.
@@ -19,7 +19,7 @@ const LOOKS: u32 = 2;
 pub(crate) async fn stop_when_empty(
     broker: Broker,
     session: watch::Receiver<Option<Session>>,
-    services: Services,
+    dependencies: Dependencies,
     stop: CancellationToken,
 ) {
     let mut seen_empty = 0;
@@ -31,7 +31,7 @@ pub(crate) async fn stop_when_empty(
         let present = session.borrow().clone();
         let empty = match present {
             Some(session) => {
-                services.database_is_up() && session.held() == 0 && queues_are_empty(&broker, &session).await
+                dependencies.database_is_up() && session.held() == 0 && queues_are_empty(&broker, &session).await
             }
             None => false,
         };

@@ -1,35 +1,31 @@
-//! The road of a URL, from its delivery to its ack.
+//! The way of a URL, from its delivery to its ack.
 //!
-//! A stage is a file, and the files are declared in the order in which a URL passes them; [`pipeline`] alone joins them.
-//! A stage hands on what it is done with and ends when the stage before it has ended, so that a drain is nothing but
-//! the first stage stopping.
+//! A message is consumed, deduplicated, scheduled, executed (fetched, decided on, extracted), written, and settled: each a
+//! folder or a file. [`pipeline`] joins them. Each hands on what it is done with, and ends when the one before it has
+//! ended, so that a drain is nothing but the first one stopping.
 
 mod config;
 pub mod pipeline;
 
-// The road.
+// The way.
 mod consume;
-mod recognise;
-mod isolate;
-mod admit;
-mod turn;
+mod schedule;
+mod execute;
 mod fetch;
-mod judge;
 mod extract;
-mod batch;
-mod commit;
-mod hand_over;
+mod write;
 mod settle;
 
-// What the stages lean on.
-mod alarm;
-mod answer;
+// What all act on.
+mod snapshot;
+mod dependencies;
+mod control;
+mod poll;
+
+// What they lean on.
 mod backoff;
 mod body;
 mod budget;
-mod cancelled;
-mod claim;
-mod control;
 mod deadline;
 mod decode;
 mod failure;
@@ -38,22 +34,14 @@ mod guard;
 mod head;
 mod health;
 mod hop;
-mod host;
 mod idle;
 mod job;
-mod ledger;
-mod limits;
 mod meters;
-mod pace;
-mod permits;
 mod proxy;
-mod refusals;
 mod resolver;
 mod robots;
-mod services;
 mod summary;
 mod trace;
-mod waits;
 
 #[cfg(feature = "bench")]
 pub mod bench;

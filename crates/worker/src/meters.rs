@@ -13,10 +13,10 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::budget::Budget;
-use crate::control::Control;
-use crate::services::Services;
+use crate::dependencies::Dependencies;
+use crate::schedule::{Scheduler, Waiting};
 use crate::settle::Session;
-use crate::turn::Turns;
+use crate::snapshot::Snapshots;
 
 /// Seconds; from a page in the next rack to the longest time-out that is of use.
 const SECONDS: [f64; 14] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 600.0];
@@ -48,13 +48,13 @@ pub(crate) struct Meters {
 }
 
 /// How many tasks wait for something.
-type Waiting = fn(&Sights) -> usize;
+type Count = fn(&Sights, Waiting) -> usize;
 
 /// What is looked at when somebody asks.
 struct Gauges {
     in_flight: Gauge,
     held: Gauge,
-    waiting: [(Gauge, Waiting); 4],
+    waiting: [(Gauge, Count); 4],
     broker_up: Gauge,
     database_up: Gauge,
     paused: Gauge,
@@ -67,9 +67,9 @@ struct Gauges {
 
 /// Where the gauges look.
 pub(crate) struct Sights {
-    pub(crate) services: Services,
-    pub(crate) control: Control,
-    pub(crate) turns: Arc<Turns>,
+    pub(crate) dependencies: Dependencies,
+    pub(crate) snapshots: Snapshots,
+    pub(crate) scheduler: Scheduler,
     pub(crate) store: Arc<Store>,
     pub(crate) budget: Budget,
     pub(crate) session: watch::Receiver<Option<Session>>,
@@ -242,8 +242,9 @@ impl Meters {
     }
 
     /// Everything, as Prometheus reads it.
-    pub(crate) fn render(&self, sights: &Sights) -> String {
-        self.gauges.look(sights, self.in_flight.load(Ordering::Relaxed));
+    pub(crate) async fn render(&self, sights: &Sights) -> String {
+        let waiting = sights.scheduler.waiting().await;
+        self.gauges.look(sights, self.in_flight.load(Ordering::Relaxed), waiting);
         self.handle.render()
     }
 
@@ -269,10 +270,10 @@ impl Gauges {
             in_flight: gauge("fetchline_fetches_in_flight", "Fetches that are under way."),
             held: gauge("fetchline_messages_held", "Messages that this worker holds unacked."),
             waiting: [
-                (waiting("host"), |sights| sights.turns.waits.host.now()),
-                (waiting("rate"), |sights| sights.turns.waits.rate.now()),
-                (waiting("concurrency"), |sights| sights.turns.waits.concurrency.now()),
-                (waiting("memory"), |sights| sights.budget.waiting()),
+                (waiting("host"), |_, waiting| waiting.host),
+                (waiting("rate"), |_, waiting| waiting.rate),
+                (waiting("concurrency"), |_, waiting| waiting.concurrency),
+                (waiting("memory"), |sights, _| sights.budget.waiting()),
             ],
             broker_up: gauge("fetchline_broker_up", "1 while the broker answers."),
             database_up: gauge("fetchline_database_up", "1 while the database takes rows."),
@@ -285,19 +286,19 @@ impl Gauges {
         }
     }
 
-    fn look(&self, sights: &Sights, in_flight: usize) {
+    fn look(&self, sights: &Sights, in_flight: usize, waiting: Waiting) {
         let set = |gauge: &Gauge, value: usize| gauge.set(value as f64);
         let flag = |gauge: &Gauge, is: bool| set(gauge, usize::from(is));
         set(&self.in_flight, in_flight);
         set(&self.held, sights.session.borrow().as_ref().map_or(0, Session::held));
-        for (gauge, waiting) in &self.waiting {
-            set(gauge, waiting(sights));
+        for (gauge, count) in &self.waiting {
+            set(gauge, count(sights, waiting));
         }
-        flag(&self.broker_up, sights.services.broker_is_up());
-        flag(&self.database_up, sights.services.database_is_up());
-        let orders = sights.control.now();
-        flag(&self.paused, orders.paused);
-        set(&self.concurrency, orders.concurrency);
+        flag(&self.broker_up, sights.dependencies.broker_is_up());
+        flag(&self.database_up, sights.dependencies.database_is_up());
+        let directives = sights.snapshots.look(|snapshot| snapshot.directives);
+        flag(&self.paused, directives.paused);
+        set(&self.concurrency, directives.concurrency);
         let (used, max) = sights.store.connections();
         set(&self.connections_used, used);
         set(&self.connections_max, max);

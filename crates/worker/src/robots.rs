@@ -4,13 +4,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use fetchline_queue::Address;
-use fetchline_store::{Outcome, RobotsFile};
+use fetchline_store::{Outcome, RobotsFile, Store};
 use moka::Expiry;
 use moka::future::Cache;
 use reqwest::StatusCode;
+use tokio_util::sync::CancellationToken;
 
-use crate::backoff::Backoff;
-use crate::turn::{NoTurn, Turns};
+use crate::dependencies::Dependencies;
+use crate::schedule::{Denied, Scheduler};
 
 /// How much of a robots.txt is read: what the standard asks for, and no more.
 pub(crate) const MOST_BYTES: usize = robotxt::BYTE_LIMIT;
@@ -27,10 +28,21 @@ const CACHED_BYTES: u64 = 32 << 20;
 /// What an entry takes besides, about.
 const ENTRY_BYTES: u32 = 512;
 
+/// What all workers share about robots.txt, and how it is asked for.
+#[derive(Clone)]
+pub(crate) struct Shared {
+    pub(crate) store: Arc<Store>,
+    pub(crate) dependencies: Dependencies,
+    pub(crate) scheduler: Scheduler,
+    /// How long it is asked for while the database does not answer.
+    pub(crate) hold: Duration,
+    pub(crate) stop: CancellationToken,
+}
+
 /// What robots.txt says of addresses.
 #[derive(Clone)]
 pub(crate) struct Robots {
-    turns: Arc<Turns>,
+    shared: Shared,
     /// The name that groups of rules are looked up by.
     agent: Arc<str>,
     known: Cache<String, Arc<Known>>,
@@ -78,7 +90,7 @@ pub(crate) struct Forbidden {
 
 impl Robots {
     /// For a worker of this `User-Agent`, of which the product token counts: the letters, `-` and `_` that it begins with.
-    pub(crate) fn new(turns: Arc<Turns>, user_agent: &str) -> Self {
+    pub(crate) fn new(shared: Shared, user_agent: &str) -> Self {
         let token = |c: char| c.is_ascii_alphabetic() || matches!(c, '-' | '_');
         let end = user_agent.find(|c| !token(c)).unwrap_or(user_agent.len());
         let known = Cache::builder()
@@ -86,7 +98,7 @@ impl Robots {
             .weigher(|_, known: &Arc<Known>| known.bytes.saturating_add(ENTRY_BYTES))
             .expire_after(AsLongAsItIsFresh)
             .build();
-        Self { turns, agent: user_agent[..end].into(), known }
+        Self { shared, agent: user_agent[..end].into(), known }
     }
 
     /// Whether an address may be fetched; `None` where the rules of its site are not known yet.
@@ -100,12 +112,12 @@ impl Robots {
     pub(crate) async fn find_out(
         &self,
         address: &Address,
-        asking: impl Future<Output = Result<Asked, NoTurn>>,
-    ) -> Result<Result<(), Forbidden>, NoTurn> {
+        asking: impl Future<Output = Result<Asked, Denied>>,
+    ) -> Result<Result<(), Forbidden>, Denied> {
         let origin = origin(address);
         // Whoever comes meanwhile waits for the same answer.
         let found = self.known.try_get_with_by_ref(&origin, self.find(&origin, address.host(), asking)).await;
-        let known = found.map_err(|no_turn| *no_turn)?;
+        let known = found.map_err(|denied| *denied)?;
         Ok(self.judge(address, &origin, &known))
     }
 
@@ -132,25 +144,25 @@ impl Robots {
         &self,
         origin: &str,
         host: &str,
-        asking: impl Future<Output = Result<Asked, NoTurn>>,
-    ) -> Result<Arc<Known>, NoTurn> {
-        let store = &self.turns.store;
+        asking: impl Future<Output = Result<Asked, Denied>>,
+    ) -> Result<Arc<Known>, Denied> {
+        let store = &self.shared.store;
         let mut leased = false;
         let known = loop {
             // Once more when it is leased: another worker may have got it, and ended its lease, since the last look.
-            let file = self.through_outages(|| store.robots(origin)).await?;
+            let file = self.shared.through_outages(|| store.robots(origin)).await?;
             if let Some(known) = file.and_then(|file| self.read(&file)) {
                 if leased {
-                    self.through_outages(|| store.end_robots_lease(origin)).await?;
+                    self.shared.through_outages(|| store.end_robots_lease(origin)).await?;
                 }
                 break known;
             }
             if leased {
                 let Asked { status, body } = match asking.await {
                     Ok(asked) => asked,
-                    Err(no_turn) => {
-                        self.through_outages(|| store.end_robots_lease(origin)).await?;
-                        return Err(no_turn);
+                    Err(denied) => {
+                        self.shared.through_outages(|| store.end_robots_lease(origin)).await?;
+                        return Err(denied);
                     }
                 };
                 let file = RobotsFile { status, body, age: Duration::ZERO };
@@ -158,18 +170,18 @@ impl Robots {
                 let known = self.read(&file).unwrap_or(unreachable);
                 // First: whoever reads the file paces itself by the host's row.
                 if !matches!(known.says, Says::Unreachable(_)) {
-                    self.through_outages(|| store.set_crawl_delay(host, known.crawl_delay())).await?;
+                    self.shared.through_outages(|| store.set_crawl_delay(host, known.crawl_delay())).await?;
                 }
-                self.through_outages(|| store.save_robots(origin, file.status, &file.body)).await?;
+                self.shared.through_outages(|| store.save_robots(origin, file.status, &file.body)).await?;
                 break known;
             }
-            leased = self.through_outages(|| store.lease_robots(origin)).await?;
+            leased = self.shared.through_outages(|| store.lease_robots(origin)).await?;
             if !leased {
-                self.turns.pause(LOOK_EVERY).await?;
+                self.shared.pause().await?;
             }
         };
         if let Some(delay) = known.crawl_delay() {
-            self.turns.limits.space_out(host, delay);
+            self.shared.scheduler.space_out(host, delay);
         }
         Ok(Arc::new(known))
     }
@@ -188,20 +200,28 @@ impl Robots {
         let fresh_for = fresh.checked_sub(file.age).filter(|rest| !rest.is_zero())?;
         Some(Known { says, fresh_for, bytes: u32::try_from(file.body.len()).unwrap_or(u32::MAX) })
     }
+}
 
+impl Shared {
     /// Asks the database until it answers; that costs no attempt.
     async fn through_outages<T, F: Future<Output = Result<T, fetchline_store::Error>>>(
         &self,
         mut ask: impl FnMut() -> F,
-    ) -> Result<T, NoTurn> {
-        let mut backoff = Backoff::default();
+    ) -> Result<T, Denied> {
+        let mut attempts = self.dependencies.attempts(self.hold, &self.stop);
         loop {
             match ask().await {
                 Ok(answer) => return Ok(answer),
-                Err(error) => self.turns.services.database_fails_unless_busy(&self.turns.store, &error),
+                Err(error) => attempts.failed(&error).await.map_err(|_| Denied::Requeue)?,
             }
-            self.turns.database().await?;
-            self.turns.pause(backoff.next_pause()).await?;
+        }
+    }
+
+    /// Waits until it is time to look again whether another worker has got it.
+    async fn pause(&self) -> Result<(), Denied> {
+        tokio::select! {
+            () = tokio::time::sleep(LOOK_EVERY) => Ok(()),
+            () = self.stop.cancelled() => Err(Denied::Requeue),
         }
     }
 }
@@ -220,15 +240,26 @@ impl Expiry<String, Arc<Known>> for AsLongAsItIsFresh {
 
 #[cfg(test)]
 mod tests {
+    use fetchline_store::StoreConfig;
+
     use super::*;
-    use crate::turn::tests::turns;
+    use crate::snapshot::Snapshots;
 
     fn file(status: Option<u16>, body: &str, age: Duration) -> RobotsFile {
         RobotsFile { status, body: body.as_bytes().to_vec(), age }
     }
 
     fn robots(user_agent: &str) -> Robots {
-        Robots::new(turns(1, 1), user_agent)
+        let config =
+            StoreConfig { url: "mysql://root@127.0.0.1:9/x".to_owned(), pool: 1, pool_timeout: Duration::from_secs(1) };
+        let shared = Shared {
+            store: Arc::new(Store::open(config).unwrap()),
+            dependencies: Dependencies::new(Snapshots::new(1)),
+            scheduler: crate::schedule::channel().0,
+            hold: Duration::from_secs(600),
+            stop: CancellationToken::new(),
+        };
+        Robots::new(shared, user_agent)
     }
 
     fn allows(robots: &Robots, file: &RobotsFile, path: &str) -> Option<bool> {

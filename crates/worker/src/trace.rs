@@ -21,7 +21,7 @@ use opentelemetry_sdk::trace::{BatchConfigBuilder, BatchSpanProcessor, SdkTracer
 use tracing::{info, warn};
 use url::Url;
 
-use crate::answer::Answer;
+use crate::execute::Answer;
 use crate::failure::chain;
 
 /// The headers that a trace is taken up from (W3C Trace Context).

@@ -12,12 +12,12 @@ use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
 use super::*;
-use crate::answer::Answer;
 use crate::config::{WorkConfig, tests::config};
+use crate::execute::Answer;
 use crate::fetch::Fetcher;
 use crate::proxy::Proxy;
 use crate::resolver::Guarded;
-use crate::turn::tests::turns;
+use crate::schedule::Place;
 
 /// Whatever closed address a host stands for, and a word of what is said about it.
 const CLOSED_HOSTS: &[(&str, &str)] = &[
@@ -284,8 +284,8 @@ fn fetcher(opened: &[&str], resolver: Arc<dyn Resolve>) -> Fetcher {
 
 async fn fetch(fetcher: &Fetcher, url: &str) -> Answer {
     let order = Order::get(Address::parse(url).unwrap());
-    let mut turn = turns(1, 1).take(&order.address).await.ok().unwrap();
-    fetcher.fetch(&order, &mut turn).await.unwrap()
+    let mut place = Place::unlimited(order.address.host());
+    fetcher.fetch(&order, &mut place).await.unwrap()
 }
 
 #[test]

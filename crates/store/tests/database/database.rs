@@ -1,0 +1,182 @@
+//! A database of its own for each test, on the server that `DATABASE_URL` names, or else on the one
+//! that `deploy/local/services up` provides.
+
+use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use fetchline_store::{Batch, Body, Fetch, Outcome, Store, StoreConfig};
+use sqlx::mysql::{MySqlConnectOptions, MySqlConnection};
+use sqlx::{AssertSqlSafe, Connection, Executor};
+use time::OffsetDateTime;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+
+/// What a test returns.
+pub(crate) type Result<T = ()> = std::result::Result<T, Box<dyn std::error::Error>>;
+
+/// A database with fetchline's schema; it goes when this does.
+pub(crate) struct Database {
+    options: MySqlConnectOptions,
+    url: String,
+    name: String,
+    /// A connection that no store uses.
+    pub(crate) connection: MySqlConnection,
+}
+
+impl Database {
+    /// Makes one.
+    pub(crate) async fn new() -> Result<Self> {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let name = format!("store_test_{}_{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        let mut url = server_url()?;
+        let path = url.find("://").and_then(|scheme| Some(scheme + 3 + url[scheme + 3..].find('/')?));
+        let path = path.ok_or("DATABASE_URL has no path")?;
+        let end = url[path..].find('?').map_or(url.len(), |end| path + end);
+        url.replace_range(path + 1..end, &name);
+        let options: MySqlConnectOptions = url.parse()?;
+        let (store, url) = (open(&url, 2)?, url);
+        store.migrate().await?;
+        store.close().await;
+        let connection = MySqlConnection::connect_with(&options).await?;
+        Ok(Self { options, url, name, connection })
+    }
+
+    /// A store with so many connections.
+    pub(crate) fn store(&self, pool: u32) -> Result<Store> {
+        open(&self.url, pool)
+    }
+
+    /// The same through a proxy, which falls silent when it is told to.
+    pub(crate) async fn store_behind_proxy(&self, pool: u32) -> Result<(Store, watch::Sender<bool>)> {
+        let server = format!("{}:{}", self.options.get_host(), self.options.get_port());
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let url = self.url.replacen(&server, &listener.local_addr()?.to_string(), 1);
+        let (silence, silent) = watch::channel(false);
+        tokio::spawn(async move {
+            while let Ok((mut client, _)) = listener.accept().await {
+                let (server, mut silent) = (server.clone(), silent.clone());
+                tokio::spawn(async move {
+                    let Ok(mut server) = TcpStream::connect(server).await else { return };
+                    let falls_silent = async { silent.wait_for(|silent| *silent).await.map(drop) };
+                    tokio::select! {
+                        _ = tokio::io::copy_bidirectional(&mut client, &mut server) => return,
+                        _ = falls_silent => {}
+                    }
+                    // Both ends stay open.
+                    std::future::pending().await
+                });
+            }
+        });
+        Ok((open(&url, pool)?, silence))
+    }
+
+    /// One more connection.
+    pub(crate) async fn connect(&self) -> Result<MySqlConnection> {
+        Ok(MySqlConnection::connect_with(&self.options).await?)
+    }
+
+    /// Runs a statement.
+    pub(crate) async fn execute(&mut self, statement: &str) -> Result {
+        self.connection.execute(AssertSqlSafe(statement.to_owned())).await?;
+        Ok(())
+    }
+
+    /// Asks for a number.
+    pub(crate) async fn count(&mut self, query: &str) -> Result<i64> {
+        Ok(sqlx::query_scalar(AssertSqlSafe(query.to_owned())).fetch_one(&mut self.connection).await?)
+    }
+
+    /// From now on this happens before a row whose URL ends in `bad` is inserted, unless it is bare.
+    pub(crate) async fn on_bad_rows(&mut self, what: &str) -> Result {
+        self.on_rows("NEW.url LIKE '%bad' AND NEW.outcome <> 'refused'", what).await
+    }
+
+    /// From now on this happens before a row that fits the condition is inserted.
+    pub(crate) async fn on_rows(&mut self, condition: &str, what: &str) -> Result {
+        self.execute("DROP TRIGGER IF EXISTS trouble").await?;
+        let trigger = format!(
+            "CREATE TRIGGER trouble BEFORE INSERT ON fetches FOR EACH ROW BEGIN IF {condition} THEN {what}; END IF; END"
+        );
+        self.execute(&trigger).await
+    }
+}
+
+impl Drop for Database {
+    fn drop(&mut self) {
+        let (options, name) = (self.options.clone(), self.name.clone());
+        // A thread of its own: this one runs a runtime already.
+        let dropped = std::thread::spawn(move || -> sqlx::Result<()> {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            runtime.block_on(async {
+                let mut connection = MySqlConnection::connect_with(&options).await?;
+                connection.execute(AssertSqlSafe(format!("DROP DATABASE `{name}`"))).await.map(drop)
+            })
+        });
+        if !matches!(dropped.join(), Ok(Ok(()))) {
+            eprintln!("{} is left behind", self.name);
+        }
+    }
+}
+
+fn open(url: &str, pool: u32) -> Result<Store> {
+    Ok(Store::open(StoreConfig { url: url.to_owned(), pool, pool_timeout: Duration::from_secs(5) })?)
+}
+
+fn server_url() -> Result<String> {
+    if let Some(url) = std::env::var("DATABASE_URL").ok().filter(|url| !url.is_empty()) {
+        return Ok(url);
+    }
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../../deploy/local/services");
+    let output = Command::new(script).arg("env").output()?;
+    let provided = String::from_utf8(output.stdout)?;
+    let url = provided.lines().find_map(|line| line.strip_prefix("export DATABASE_URL='"));
+    Ok(url.ok_or("the services are not up: run `deploy/local/services up` first")?.trim_end_matches('\'').to_owned())
+}
+
+/// The key of a task, in the order of numbers.
+pub(crate) fn key(task: u8) -> [u8; 32] {
+    [task; 32]
+}
+
+/// The row of a task that went well.
+pub(crate) fn row(task: u8) -> Fetch {
+    Fetch {
+        id: key(task),
+        run: "nightly".to_owned(),
+        part: None,
+        url: format!("http://shop.example/{task}"),
+        given_url: None,
+        final_url: None,
+        method: "GET".to_owned(),
+        outcome: Outcome::Ok,
+        status: Some(200),
+        content_type: None,
+        body_bytes: None,
+        body_sha256: None,
+        body: Body::Text("tea".to_owned()),
+        product: None,
+        item: None,
+        error: None,
+        attempts: 1,
+        elapsed: Duration::ZERO,
+        fetched_at: OffsetDateTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000),
+        worker: "pod".into(),
+        message_id: None,
+    }
+}
+
+/// A row that triggers know.
+pub(crate) fn bad(task: u8) -> Fetch {
+    Fetch { url: format!("http://shop.example/{task}/bad"), ..row(task) }
+}
+
+/// A batch of rows; the receipts are the numbers of the tasks.
+pub(crate) fn batch(rows: impl IntoIterator<Item = Fetch>) -> Batch<u8> {
+    let mut batch = Batch::default();
+    for row in rows {
+        let task = row.id[0];
+        batch.push(Box::new(row), task);
+    }
+    batch
+}

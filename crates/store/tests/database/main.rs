@@ -1,0 +1,5 @@
+//! The store on a real server: MariaDB or MySQL.
+
+mod database;
+mod poll;
+mod write;

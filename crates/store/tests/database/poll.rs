@@ -1,0 +1,145 @@
+//! What workers share by the database: limits, cancelled runs, and marks of tasks.
+
+use std::time::{Duration, Instant};
+
+use fetchline_store::{Class, Reserved};
+
+use crate::database::{Database, Result, key};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+#[tokio::test]
+async fn a_poll_reads_what_holds_and_then_what_has_changed() -> Result {
+    let mut database = Database::new().await?;
+    let store = database.store(2)?;
+    store.set_rate("slow.example", Some(2.0)).await?;
+    store.set_rate("*.shop.example", Some(5.0)).await?;
+    store.pause_host("*").await?;
+    store.set_rate("free.example", None).await?;
+    store.cancel_run("nightly").await?;
+    let first = store.poll(None).await?;
+    let mut hosts: Vec<&str> = first.limits.iter().map(|limit| limit.host.as_str()).collect();
+    hosts.sort_unstable();
+    assert_eq!(hosts, ["*", "*.shop.example", "slow.example"]);
+    assert_eq!(first.cancelled, [("nightly".to_owned(), String::new())]);
+    // What was changed long ago is not read again.
+    database.execute("UPDATE hosts SET changed_at = changed_at - INTERVAL 1 MINUTE").await?;
+    database.execute("UPDATE runs SET cancelled_at = cancelled_at - INTERVAL 1 MINUTE").await?;
+    let second = store.poll(Some(&first.cursor)).await?;
+    assert!(second.limits.is_empty() && second.cancelled.is_empty(), "{second:?}");
+    // A limit that is lifted is a change.
+    store.set_rate("slow.example", None).await?;
+    store.cancel_run("weekly").await?;
+    let third = store.poll(Some(&second.cursor)).await?;
+    assert_eq!(
+        third.limits.iter().map(|limit| (&*limit.host, limit.interval())).collect::<Vec<_>>(),
+        [("slow.example", None)]
+    );
+    assert_eq!(third.cancelled, [("weekly".to_owned(), String::new())]);
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_unchanged_fleet_reads_no_rows() -> Result {
+    let mut database = Database::new().await?;
+    let store = database.store(1)?;
+    for host in 0..20 {
+        store.set_rate(&format!("{host}.example"), Some(2.0)).await?;
+    }
+    // All was changed at once, and that is the newest change that there is.
+    database.execute("UPDATE hosts SET changed_at = UTC_TIMESTAMP(6) - INTERVAL 6 SECOND").await?;
+    let reading = store.poll(None).await?;
+    assert_eq!(reading.limits.len(), 20);
+    for _ in 0..3 {
+        assert!(store.poll(Some(&reading.cursor)).await?.limits.is_empty());
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_poll_fails_where_the_database_takes_no_rows() -> Result {
+    let mut database = Database::new().await?;
+    let store = database.store(1)?;
+    let reading = store.poll(None).await?;
+    database.execute("RENAME TABLE fetches TO gone").await?;
+    store.set_rate("slow.example", Some(2.0)).await?;
+    let error = store.poll(Some(&reading.cursor)).await.err().ok_or("the poll went well")?;
+    assert_eq!(error.class(), Class::Away, "{error}");
+    database.execute("RENAME TABLE gone TO fetches").await?;
+    // What was changed meanwhile is not missed.
+    assert_eq!(store.poll(Some(&reading.cursor)).await?.limits.len(), 1);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_part_that_is_heard_of_after_its_run_was_cancelled_is_polled() -> Result {
+    let mut database = Database::new().await?;
+    let store = database.store(1)?;
+    store.cancel_run("nightly").await?;
+    database.execute("UPDATE runs SET cancelled_at = cancelled_at - INTERVAL 10 MINUTE").await?;
+    let first = store.poll(None).await?;
+    let mut batch = fetchline_store::Batch::default();
+    let at = store.now() - 3600 * SECOND;
+    let part = |name: &str| fetchline_store::PartTold { run: "nightly".into(), part: name.into(), planned: None, at };
+    batch.push_part(part("late"), ());
+    assert!(store.write(batch).await.unwritten.is_none());
+    let second = store.poll(Some(&first.cursor)).await?;
+    assert_eq!(second.cancelled, [("nightly".to_owned(), "late".to_owned())]);
+    Ok(())
+}
+
+#[tokio::test]
+async fn slots_are_reserved_ahead_and_follow_each_other() -> Result {
+    let database = Database::new().await?;
+    let store = database.store(2)?;
+    store.poll(None).await?;
+    for key in ["shop.example", "*.shop.example", "*"] {
+        assert_eq!(store.reserve(key, 1, SECOND, Duration::ZERO, SECOND).await?, Reserved::Unlimited);
+        store.set_rate(key, Some(10.0)).await?;
+        let (asked, lead) = (Instant::now(), Duration::from_millis(400));
+        let Reserved::From(first) = store.reserve(key, 5, SECOND / 10, lead, SECOND).await? else { panic!("{key}") };
+        assert!(first >= asked + lead && first <= Instant::now() + lead, "{key}: {:?}", first - asked);
+        // The next ones come after these, wherever the lead would put them.
+        let Reserved::From(next) = store.reserve(key, 1, SECOND / 10, lead, SECOND).await? else { panic!("{key}") };
+        let after = (next - first).as_secs_f64();
+        assert!((0.49..0.51).contains(&after), "{key}: {after}");
+        let Reserved::Later(wait) = store.reserve(key, 1, SECOND / 10, lead, SECOND / 2).await? else {
+            panic!("{key}")
+        };
+        assert!(wait > SECOND / 2 && wait < SECOND, "{wait:?}");
+        store.pause_host(key).await?;
+        assert_eq!(store.reserve(key, 1, SECOND, lead, SECOND).await?, Reserved::Paused);
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_longest_name_of_a_host_has_a_limit_too() -> Result {
+    let database = Database::new().await?;
+    let store = database.store(1)?;
+    let name = format!("{}.{}.{}.{}:65535", "a".repeat(63), "b".repeat(63), "c".repeat(63), "d".repeat(61));
+    assert_eq!(name.len(), 259);
+    store.set_rate(&name, Some(1.0)).await?;
+    assert_eq!(store.poll(None).await?.limits[0].host, name);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_mark_counts_how_often_a_task_was_begun_and_never_ended() -> Result {
+    let mut database = Database::new().await?;
+    let store = database.store(1)?;
+    let (crashing, sound) = (key(1), key(2));
+    assert!(store.begun(&[]).await?.is_empty());
+    for worker in ["pod-1", "pod-2", "pod-3"] {
+        store.begin_quarantined(&crashing, worker).await?;
+        store.begin_quarantined(&sound, worker).await?;
+        store.end_quarantined(&sound).await?;
+    }
+    assert_eq!(store.begun(&[crashing, sound, key(3)]).await?, [(crashing, 3)].into());
+    assert_eq!(database.count("SELECT COUNT(*) FROM quarantine WHERE worker = 'pod-3'").await?, 1);
+    // It is forgotten after a week, when somebody makes another one.
+    database.execute("UPDATE quarantine SET begun_at = begun_at - INTERVAL 8 DAY").await?;
+    store.begin_quarantined(&sound, "pod-1").await?;
+    assert_eq!(store.begun(&[crashing, sound]).await?, [(sound, 1)].into());
+    Ok(())
+}

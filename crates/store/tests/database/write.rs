@@ -1,0 +1,305 @@
+//! What becomes of a batch when something goes wrong, on the real database.
+
+use std::time::{Duration, Instant};
+
+use fetchline_store::{Batch, Class, Outcome, PartTold, Product, Written};
+use sqlx::Executor;
+use time::OffsetDateTime;
+
+use crate::database::{Database, Result, bad, batch, key, row};
+
+/// The tasks of a batch of 50, of which this one is bad.
+fn fifty_and(bad_task: u8) -> Batch<u8> {
+    batch((1..=50).map(|task| if task == bad_task { bad(task) } else { row(task) }))
+}
+
+/// What is not written, and the class of its error.
+fn unwritten(written: &Written<u8>) -> Option<(Vec<u8>, Class)> {
+    let unwritten = written.unwritten.as_ref()?;
+    let mut tasks: Vec<u8> = unwritten.batch.receipts().copied().collect();
+    tasks.sort_unstable();
+    Some((tasks, unwritten.error.class()))
+}
+
+fn refused(written: &Written<u8>) -> Vec<(u8, bool)> {
+    written.refused.iter().map(|refusal| (refusal.receipt, refusal.recorded)).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_that_is_rejected_by_any_number_costs_its_neighbours_nothing() -> Result {
+    let mut database = Database::new().await?;
+    let store = std::sync::Arc::new(database.store(2)?);
+    for (round, number) in [3151, 1301, 9999].into_iter().enumerate() {
+        let signal = format!("SIGNAL SQLSTATE '45000' SET MYSQL_ERRNO = {number}, MESSAGE_TEXT = 'too deep'");
+        database.on_bad_rows(&signal).await?;
+        database.execute("DELETE FROM fetches").await?;
+        // As a task of its own: what writes can be sent to another thread.
+        let writer = store.clone();
+        let written = tokio::spawn(async move { writer.write(fifty_and(17)).await }).await?;
+        assert_eq!(written.taken.receipts().count(), 49, "{round}: {number}");
+        assert_eq!((refused(&written), unwritten(&written)), (vec![(17, true)], None), "{number}");
+        assert!(written.refused[0].reason.contains("too deep"), "{:?}", written.refused);
+        let bare = "SELECT COUNT(*) FROM fetches WHERE outcome = 'refused' AND body_text IS NULL AND status = 200";
+        assert_eq!((database.count(bare).await?, database.count("SELECT COUNT(*) FROM fetches").await?), (1, 50));
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_bad_row_alone_in_its_batch_is_refused() -> Result {
+    let mut database = Database::new().await?;
+    let store = database.store(1)?;
+    database.on_bad_rows("SIGNAL SQLSTATE '45000' SET MYSQL_ERRNO = 9999").await?;
+    let written = store.write(batch([bad(1)])).await;
+    assert_eq!((refused(&written), unwritten(&written)), (vec![(1, true)], None));
+    Ok(())
+}
+
+#[tokio::test]
+async fn that_not_even_bare_rows_are_taken_is_an_outage() -> Result {
+    let mut database = Database::new().await?;
+    let store = database.store(1)?;
+    database.on_rows("TRUE", "SIGNAL SQLSTATE '45000' SET MYSQL_ERRNO = 9999").await?;
+    let written = store.write(batch([row(1), row(2)])).await;
+    assert_eq!(unwritten(&written), Some((vec![1, 2], Class::Away)));
+    assert!(refused(&written).is_empty() && written.taken.receipts().next().is_none());
+    // So is every one of many, although bare rows would be taken.
+    database.on_rows("NEW.outcome <> 'refused'", "SIGNAL SQLSTATE '45000' SET MYSQL_ERRNO = 9999").await?;
+    let written = store.write(batch((1..=10).map(row))).await;
+    assert_eq!(unwritten(&written), Some(((1..=10).collect(), Class::Away)));
+    assert_eq!(database.count("SELECT COUNT(*) FROM fetches").await?, 0);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_row_that_others_have_locked_holds_up_its_neighbours_for_seconds_only() -> Result {
+    let database = Database::new().await?;
+    let store = database.store(3)?;
+    let first = store.write(batch([row(17)])).await;
+    assert_eq!(unwritten(&first), None);
+    let mut other = database.connect().await?;
+    other.execute("BEGIN").await?;
+    let lock = sqlx::query("SELECT id FROM fetches WHERE id = ? FOR UPDATE").bind(key(17).to_vec());
+    lock.fetch_one(&mut other).await?;
+    let began = Instant::now();
+    let written = store.write(batch((1..=50).map(row))).await;
+    assert!(began.elapsed() < Duration::from_secs(12), "{:?}", began.elapsed());
+    assert_eq!(written.taken.receipts().count(), 49);
+    assert_eq!(unwritten(&written), Some((vec![17], Class::Contention)));
+    other.execute("ROLLBACK").await?;
+    let Some(rest) = written.unwritten else { return Ok(()) };
+    assert_eq!(store.write(rest.batch).await.taken.into_receipts(), [17]);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_row_over_which_writers_dead_lock_is_tried_again() -> Result {
+    let mut database = Database::new().await?;
+    let store = database.store(2)?;
+    // The first three tries lose. The count survives the rollback: the table has no transactions.
+    database.execute("CREATE TABLE tries (number INT) ENGINE = MyISAM").await?;
+    database.execute("INSERT INTO tries VALUES (0)").await?;
+    let lose = "UPDATE tries SET number = number + 1; IF (SELECT number FROM tries) <= 3 THEN \
+                SIGNAL SQLSTATE '40001' SET MYSQL_ERRNO = 1213; END IF";
+    database.on_bad_rows(lose).await?;
+    let written = store.write(fifty_and(17)).await;
+    assert_eq!((written.taken.receipts().count(), unwritten(&written)), (50, None));
+    assert_eq!(database.count("SELECT CAST(number AS SIGNED) FROM tries").await?, 4);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_read_only_server_is_away_and_nothing_is_refused() -> Result {
+    let mut database = Database::new().await?;
+    let store = database.store(2)?;
+    let read_only = "SIGNAL SQLSTATE 'HY000' SET MYSQL_ERRNO = 1290, MESSAGE_TEXT = 'running with --read-only'";
+    database.on_rows("TRUE", read_only).await?;
+    let written = store.write(fifty_and(17)).await;
+    assert_eq!(unwritten(&written), Some(((1..=50).collect(), Class::Away)));
+    assert!(refused(&written).is_empty());
+    Ok(())
+}
+
+#[tokio::test]
+async fn rows_that_were_committed_before_the_outage_stay_committed() -> Result {
+    let mut database = Database::new().await?;
+    let store = database.store(2)?;
+    // A row is rejected, so there are pieces: of seven rows each. Once four of them are committed the
+    // server is read-only.
+    let trouble = "IF (SELECT COUNT(*) FROM fetches) >= 28 THEN SIGNAL SQLSTATE 'HY000' SET MYSQL_ERRNO = 1290; \
+                   ELSEIF NEW.url LIKE '%bad' THEN SIGNAL SQLSTATE '45000' SET MYSQL_ERRNO = 9999; END IF";
+    database.on_rows("TRUE", trouble).await?;
+    let written = store.write(fifty_and(17)).await;
+    assert_eq!(unwritten(&written), Some(((15..=21).chain(36..=50).collect(), Class::Away)));
+    assert_eq!(written.taken.into_receipts(), (1..=14).chain(22..=35).collect::<Vec<_>>());
+    assert_eq!(database.count("SELECT COUNT(*) FROM fetches").await?, 28);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_row_that_is_too_slow_alone_is_put_off_and_its_neighbours_are_committed() -> Result {
+    let mut database = Database::new().await?;
+    let store = database.store(2)?.with_write_deadline(Duration::from_millis(700));
+    database.on_bad_rows("DO SLEEP(30)").await?;
+    let began = Instant::now();
+    let written = store.write(batch((1..=20).map(|task| if task == 7 { bad(task) } else { row(task) }))).await;
+    assert_eq!(unwritten(&written), Some((vec![7], Class::Slow)));
+    assert_eq!(written.taken.receipts().count(), 19);
+    // What was given up did not go on in the server, where it would have held its neighbours' locks.
+    assert!(began.elapsed() < Duration::from_secs(15), "{:?}", began.elapsed());
+    let asleep = "SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE DB = DATABASE() AND COMMAND <> 'Sleep'";
+    assert_eq!(database.count(asleep).await?, 1);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_server_that_falls_silent_is_away_and_not_slow() -> Result {
+    let mut database = Database::new().await?;
+    let (store, silence) = database.store_behind_proxy(2).await?;
+    let store = store.with_write_deadline(Duration::from_millis(500));
+    assert_eq!(unwritten(&store.write(batch([row(1)])).await), None);
+    // The connection is back in the pool, and the next write begins on it.
+    let returned = async {
+        while store.connections().0 > 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(5), returned).await?;
+    silence.send(true)?;
+    // One row, since nothing smaller could be tried: was it the row that was slow?
+    let written = store.write(batch([row(2)])).await;
+    assert_eq!(unwritten(&written), Some((vec![2], Class::Away)));
+    assert_eq!(database.count("SELECT COUNT(*) FROM fetches").await?, 1);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_heavy_batch_may_take_longer_than_a_light_one() -> Result {
+    let mut database = Database::new().await?;
+    // 150 rows may take 3 s more.
+    let store = database.store(2)?.with_write_deadline(Duration::from_millis(200));
+    database.on_bad_rows("DO SLEEP(1)").await?;
+    let written = store.write(batch((1..=150).map(|task| if task == 7 { bad(task) } else { row(task) }))).await;
+    assert_eq!((written.taken.receipts().count(), unwritten(&written)), (150, None));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_row_that_kills_its_connection_is_refused_and_no_outage() -> Result {
+    let mut database = Database::new().await?;
+    let store = database.store(2)?;
+    database.on_bad_rows("KILL CONNECTION_ID()").await?;
+    let written = store.write(fifty_and(17)).await;
+    assert_eq!((refused(&written), unwritten(&written)), (vec![(17, true)], None));
+    assert_eq!(written.taken.receipts().count(), 49);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_connection_that_somebody_kills_once_costs_nothing() -> Result {
+    let mut database = Database::new().await?;
+    let store = database.store(2)?;
+    database.execute("CREATE TABLE tries (number INT) ENGINE = MyISAM").await?;
+    database.execute("INSERT INTO tries VALUES (0)").await?;
+    let once = "UPDATE tries SET number = number + 1; IF (SELECT number FROM tries) = 1 THEN \
+                KILL CONNECTION_ID(); END IF";
+    database.on_bad_rows(once).await?;
+    let written = store.write(fifty_and(17)).await;
+    assert_eq!((written.taken.receipts().count(), unwritten(&written)), (50, None));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_write_that_is_cancelled_leaves_no_open_transaction_in_the_pool() -> Result {
+    let mut database = Database::new().await?;
+    let store = database.store(1)?;
+    database.on_bad_rows("DO SLEEP(1)").await?;
+    let cut = tokio::time::timeout(Duration::from_millis(300), store.write(batch([row(1), bad(2)]))).await;
+    assert!(cut.is_err());
+    let written = store.write(batch([row(3)])).await;
+    assert_eq!(written.taken.into_receipts(), [3]);
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    assert_eq!(database.count("SELECT COUNT(*) FROM fetches").await?, 1);
+    Ok(())
+}
+
+#[tokio::test]
+async fn items_that_are_all_refused_are_written_again_with_their_rows() -> Result {
+    let mut database = Database::new().await?;
+    let store = database.store(2)?;
+    database.execute("ALTER TABLE items ADD CONSTRAINT not_dear CHECK (price < 100)").await?;
+    let page = |task, price: &str| {
+        let product = Product { price: price.parse().ok(), ..Product::default() };
+        fetchline_store::Fetch { item: Some(Box::new(product)), ..row(task) }
+    };
+    let written = store.write(batch([page(1, "10"), page(2, "500")])).await;
+    assert_eq!(written.items_left_out.as_ref().map(|(count, _)| *count), Some(1));
+    assert_eq!((written.taken.receipts().count(), unwritten(&written)), (2, None));
+    let written = store.write(batch((11..=40).map(|task| page(task, "500")))).await;
+    assert_eq!(unwritten(&written), Some(((11..=40).collect(), Class::Away)));
+    database.execute("ALTER TABLE items DROP CONSTRAINT not_dear").await?;
+    let Some(rest) = written.unwritten else { return Ok(()) };
+    assert_eq!(store.write(rest.batch).await.taken.into_receipts().len(), 30);
+    assert_eq!(database.count("SELECT COUNT(*) FROM items").await?, 31);
+    assert_eq!(database.count("SELECT COUNT(*) FROM fetches WHERE error IS NOT NULL").await?, 1);
+    Ok(())
+}
+
+/// What is told of a part; a year that the database does not know makes it a bad one.
+fn part(name: &str, year: i32) -> Result<PartTold> {
+    let at = OffsetDateTime::UNIX_EPOCH.replace_year(year)?;
+    Ok(PartTold { run: "nightly".to_owned(), part: name.to_owned(), planned: None, at })
+}
+
+#[tokio::test]
+async fn a_bad_part_holds_up_neither_rows_nor_other_parts() -> Result {
+    let mut database = Database::new().await?;
+    let store = database.store(2)?;
+    let refuse = "CREATE TRIGGER bad_parts BEFORE INSERT ON runs FOR EACH ROW \
+                  BEGIN IF NEW.part = 'bad' THEN SIGNAL SQLSTATE '45000' SET MYSQL_ERRNO = 9999; END IF; END";
+    database.execute(refuse).await?;
+    let mut all = batch([row(1)]);
+    for (receipt, name) in [(101, "a"), (102, "bad"), (103, "c")] {
+        all.push_part(part(name, 2026)?, receipt);
+    }
+    let written = store.write(all).await;
+    assert_eq!((refused(&written), unwritten(&written)), (vec![(102, false)], None));
+    let mut taken = written.taken.into_receipts();
+    taken.sort_unstable();
+    assert_eq!(taken, [1, 101, 103]);
+    // Alone it is refused as well, since the table takes others.
+    let mut alone = Batch::default();
+    alone.push_part(part("bad", 2026)?, 102);
+    let written = store.write(alone).await;
+    assert_eq!((refused(&written), unwritten(&written)), (vec![(102, false)], None));
+    // A table that takes no part is another matter; rows are written all the same.
+    database.execute("DROP TRIGGER bad_parts").await?;
+    let refuse_all = "CREATE TRIGGER bad_parts BEFORE INSERT ON runs FOR EACH ROW \
+                      SIGNAL SQLSTATE '45000' SET MYSQL_ERRNO = 9999";
+    database.execute(refuse_all).await?;
+    let mut both = batch([row(2)]);
+    both.push_part(part("d", 2026)?, 104);
+    let written = store.write(both).await;
+    assert_eq!(unwritten(&written), Some((vec![104], Class::Away)));
+    assert_eq!(written.taken.into_receipts(), [2]);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_row_that_was_fetched_earlier_changes_nothing() -> Result {
+    let mut database = Database::new().await?;
+    let store = database.store(2)?;
+    let reading = store.poll(None).await?;
+    assert!(reading.limits.is_empty() && reading.cancelled.is_empty());
+    let stamped = |outcome, seconds: i64| fetchline_store::Fetch {
+        outcome,
+        fetched_at: store.now() + time::Duration::seconds(seconds),
+        ..row(1)
+    };
+    assert_eq!(unwritten(&store.write(batch([stamped(Outcome::Ok, 0)])).await), None);
+    assert_eq!(unwritten(&store.write(batch([stamped(Outcome::Timeout, -5)])).await), None);
+    assert_eq!(database.count("SELECT COUNT(*) FROM fetches WHERE outcome = 'ok'").await?, 1);
+    let off = "SELECT CAST(ABS(TIMESTAMPDIFF(SECOND, fetched_at, UTC_TIMESTAMP(6))) AS SIGNED) FROM fetches";
+    assert!(database.count(off).await? < 5);
+    Ok(())
+}

@@ -1,0 +1,236 @@
+use std::sync::Mutex;
+
+use fetchline_queue::{Address, Key, Order, Original, Task};
+use fetchline_store::StoreConfig;
+use tokio::task::JoinHandle;
+
+use super::super::frontier::Waiting;
+use super::super::place::channel;
+use super::*;
+use crate::settle::{Claims, Receipt};
+
+/// Keeps what was started, and notes what became of the rest.
+#[derive(Default)]
+struct Fake {
+    started: Mutex<Vec<Place>>,
+    log: Mutex<Vec<String>>,
+}
+
+impl Fake {
+    fn note(&self, what: &str, job: &Job) {
+        self.log.lock().unwrap().push(format!("{what} {}", job.task.order.address.as_url().path()));
+    }
+}
+
+impl Execute for Fake {
+    fn start(self: Arc<Self>, job: Box<Job>, place: Place) {
+        self.note("start", &job);
+        self.started.lock().unwrap().push(place);
+    }
+
+    fn defer(&self, job: Box<Job>, tier: Tier) {
+        self.note(&format!("defer {}", tier.delay().as_secs()), &job);
+    }
+
+    fn requeue(&self, job: Box<Job>) {
+        self.note("requeue", &job);
+    }
+
+    fn record_cancelled(&self, job: Box<Job>) {
+        self.note("cancel", &job);
+    }
+}
+
+/// A scheduler whose database is never asked.
+struct World {
+    scheduler: Scheduler,
+    snapshots: Snapshots,
+    dependencies: Dependencies,
+    fake: Arc<Fake>,
+    claims: Claims,
+    running: JoinHandle<()>,
+}
+
+fn world(concurrency: usize) -> World {
+    let (scheduler, events) = channel();
+    let snapshots = Snapshots::new(concurrency);
+    let dependencies = Dependencies::new(snapshots.clone());
+    dependencies.database_takes_rows();
+    let url = "mysql://root@127.0.0.1:9/x".to_owned();
+    let config = StoreConfig { url, pool: 1, pool_timeout: Duration::from_secs(1) };
+    let broker =
+        fetchline_queue::BrokerConfig { url: "amqp://127.0.0.1:9".to_owned(), ca: None, prefix: "p".to_owned() };
+    let fake = Arc::new(Fake::default());
+    let scheduling = Scheduling {
+        scheduler: scheduler.clone(),
+        executor: fake.clone(),
+        snapshots: snapshots.clone(),
+        dependencies: dependencies.clone(),
+        store: Arc::new(Store::open(config).unwrap()),
+        queue: QueueDepth {
+            broker: Broker::new(&broker, fetchline_queue::Role::Work, "pod").unwrap(),
+            session: watch::channel(None).1,
+        },
+        scarce: Arc::default(),
+    };
+    let tier = Tier::of(Duration::from_secs(10)).unwrap();
+    let settings = Settings {
+        concurrency,
+        per_host: 1,
+        prefetch: 100,
+        deferral: Deferral::new(&[tier]),
+        hold: Duration::from_secs(600),
+    };
+    let claims = Claims::default();
+    claims.session_begins(1);
+    World { running: tokio::spawn(scheduling.run(settings, events)), scheduler, snapshots, dependencies, fake, claims }
+}
+
+fn at(url: &str) -> Address {
+    Address::parse(&format!("http://{url}")).unwrap()
+}
+
+impl World {
+    fn submit(&self, url: &str) {
+        let order = Order::get(at(url));
+        let key = Key::of("run", "part", &order, 0);
+        let task = Task::new(order, "run".to_owned(), "part".to_owned(), key);
+        let receipt = Receipt { channel: 1, tag: 1, delivered: std::time::Instant::now() };
+        let claim = self.claims.take(&task, receipt).unwrap();
+        let original = Original { properties: Box::default(), body: bytes::Bytes::new() };
+        self.scheduler.submit(Job::lean(task, original, claim));
+    }
+
+    /// What has become of all, once the scheduler has done what it can.
+    async fn log(&self) -> Vec<String> {
+        // It answers after what it was told before; what comes of that takes another round.
+        self.scheduler.waiting().await;
+        self.scheduler.waiting().await;
+        std::mem::take(&mut *self.fake.log.lock().unwrap())
+    }
+
+    fn end_one(&self) {
+        drop(self.fake.started.lock().unwrap().remove(0));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_place_that_is_dropped_lets_the_next_one_start() {
+    let world = world(2);
+    for url in ["a.example/1", "a.example/2", "b.example/3"] {
+        world.submit(url);
+    }
+    assert_eq!(world.log().await, ["start /1", "start /3"]);
+    assert_eq!(world.scheduler.waiting().await, Waiting { host: 1, rate: 0, concurrency: 0 });
+    world.end_one();
+    assert_eq!(world.log().await, ["start /2"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_redirect_goes_before_tasks_and_lets_go_of_what_it_holds() {
+    let world = world(1);
+    world.submit("a.example/1");
+    assert_eq!(world.log().await, ["start /1"]);
+    world.submit("b.example/2");
+    let mut place = world.fake.started.lock().unwrap().remove(0);
+    assert_eq!(place.advance(&at("b.example/x")).await, Ok(()));
+    assert_eq!(world.log().await, Vec::<String>::new(), "one place, and the redirect has it");
+    drop(place);
+    assert_eq!(world.log().await, ["start /2"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_redirect_that_nobody_waits_for_any_more_keeps_no_place() {
+    let world = world(1);
+    world.submit("a.example/1");
+    world.log().await;
+    let mut place = world.fake.started.lock().unwrap().remove(0);
+    world.submit("b.example/2");
+    world.log().await;
+    let here = at("b.example/x");
+    drop(tokio::time::timeout(Duration::ZERO, place.advance(&here)).await);
+    drop(place);
+    assert_eq!(world.log().await, ["start /2"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_asks_for_time_stops_its_host_and_no_other() {
+    let world = world(4);
+    world.submit("a.example/1");
+    world.log().await;
+    world.fake.started.lock().unwrap()[0].answered(429, Some(Duration::from_secs(90)));
+    world.end_one();
+    world.submit("a.example/2");
+    world.submit("b.example/3");
+    assert_eq!(world.log().await, ["defer 60 /2", "start /3"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pause_a_cancelled_run_and_a_lost_session_end_the_wait() {
+    let world = world(1);
+    for url in ["a.example/1", "a.example/2", "b.example/3"] {
+        world.submit(url);
+    }
+    assert_eq!(world.log().await, ["start /1"]);
+    world.snapshots.update(|snapshot| !std::mem::replace(&mut snapshot.directives.paused, true));
+    tokio::task::yield_now().await;
+    assert_eq!(world.log().await, ["requeue /2", "requeue /3"]);
+    world.snapshots.update(|snapshot| std::mem::replace(&mut snapshot.directives.paused, false));
+    tokio::task::yield_now().await;
+    world.submit("a.example/4");
+    world.log().await;
+    world.snapshots.update(|snapshot| Arc::make_mut(&mut snapshot.cancelled).add("run".to_owned(), "part".to_owned()));
+    tokio::task::yield_now().await;
+    assert_eq!(world.log().await, ["cancel /4"]);
+    world.submit("a.example/5");
+    assert_eq!(world.log().await, ["cancel /5"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_waits_on_a_lost_session_is_given_up_and_what_joined_a_new_one_is_not() {
+    let world = world(1);
+    world.submit("a.example/1");
+    world.submit("b.example/2");
+    assert_eq!(world.log().await, ["start /1"]);
+    world.claims.session_is_lost();
+    world.scheduler.session_lost();
+    assert_eq!(world.log().await, ["requeue /2"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_the_database_is_away_nothing_starts_and_after_the_hold_all_is_requeued() {
+    let world = world(1);
+    world.dependencies.database_fails("away");
+    tokio::task::yield_now().await;
+    world.submit("a.example/1");
+    assert_eq!(world.log().await, Vec::<String>::new());
+    let began = Instant::now();
+    let mut log = Vec::new();
+    while log.is_empty() {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        log = world.log().await;
+    }
+    assert_eq!((log, began.elapsed().as_secs()), (vec!["requeue /1".to_owned()], 600));
+    world.submit("a.example/2");
+    world.log().await;
+    world.dependencies.database_takes_rows();
+    tokio::task::yield_now().await;
+    assert_eq!(world.log().await, ["start /2"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn it_ends_when_it_is_closed_and_every_fetch_has_ended() {
+    let world = world(2);
+    world.submit("a.example/1");
+    world.submit("a.example/2");
+    world.log().await;
+    world.scheduler.close();
+    world.scheduler.finish();
+    assert_eq!(world.log().await, ["requeue /2"]);
+    assert!(!world.running.is_finished());
+    // What was begun may follow its redirects.
+    let mut place = world.fake.started.lock().unwrap().remove(0);
+    assert_eq!(place.advance(&at("b.example/x")).await, Ok(()));
+    drop(place);
+    world.running.await.unwrap();
+}
