@@ -37,7 +37,7 @@ from ground import (
     start_nginx,
 )
 from report import goal, table
-from sides import RIVALS, ROUNDS, Processes, Side, Turns, asyncio_side, bare, ours, ratio, scrapy_side, trial, urls
+from sides import RIVALS, ROUNDS, Processes, Side, Turns, asyncio_side, bare, ours, ratio, scrapy_side, time_of_others, trial, urls
 
 parser = argparse.ArgumentParser()
 parser.add_argument("--full", action="store_true", help="the full sizes; takes over an hour")
@@ -186,6 +186,31 @@ def scaling():
     )
 
 
+def fairness():
+    """The workers find all hosts at the shop, which is their proxy: so each has a name of its own, and one process serves all."""
+    hosts, each, head = 1_000, 100 if args.full else 10, 100_000 if args.full else 10_000
+    side = ours(100, "--proxy", f"http://127.0.0.1:{SHOP_PORT}", per_host=2)
+    others = [f"http://other-{host}.example/slow/200/{number}" for number in range(each) for host in range(hosts)]
+    slow = [f"http://slow.example/slow/2000/{number}" for number in range(head)]
+    entries = [("alone", []), ("behind the slow host", slow)]
+    times, fetched = {name: [] for name, _ in entries}, {name: [] for name, _ in entries}
+    for number in range(ROUNDS):
+        for name, before in reversed(entries) if number % 2 else entries:
+            seconds, done = time_of_others(side, before, others)
+            times[name].append(seconds)
+            fetched[name].append(done)
+            say(f"  {number + 1}/{ROUNDS} {name}: {seconds:.1f} s, {done} slow pages meanwhile")
+    table(
+        "A slow host at the head of the queue",
+        f"{head:,} pages of one host that take 2 s each, and behind them {len(others):,} pages of {hosts:,} other hosts that take 200 ms "
+        "each; concurrency 100, two at once at one host. From the start of the worker to the last row of the other hosts.",
+        ("the other hosts", "seconds", "slow pages meanwhile"),
+        [(name, f"{statistics.median(times[name]):.1f}", f"{statistics.median(fetched[name]):,.0f}") for name, _ in entries],
+    )
+    longer = ratio(times["behind the slow host"], times["alone"])
+    goal(f"{head:,} pages of a slow host ahead of 1,000 hosts", "the others take at most 1.10 times as long", f"{longer:.2f}", longer <= 1.10)
+
+
 def publishing():
     count = 1_000_000 if args.full else 100_000
     results = {}
@@ -273,7 +298,7 @@ def limits():
     )
 
 
-SECTIONS = [limits, small_json, html, slow_pages, very_slow_pages, scaling, publishing, memory]
+SECTIONS = [limits, small_json, html, slow_pages, very_slow_pages, scaling, fairness, publishing, memory]
 
 
 def origins(stack):

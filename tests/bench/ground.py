@@ -139,9 +139,18 @@ def make_queues():
     fetchline("work", "--listen", "off", "--until-empty", timeout=60)
 
 
+def empty_retry_queues():
+    """What was deferred would come back in the middle of another trial."""
+    queues = json.loads(broker_api("GET", f"queues/{VIRTUAL_HOST}?columns=name"))
+    for name in (queue["name"] for queue in queues):
+        if name.startswith(f"{PREFIX}.retry."):
+            broker_api("DELETE", f"queues/{VIRTUAL_HOST}/{name}/contents")
+
+
 def clear():
     # What a side that was ended had taken comes back to the queue.
     time.sleep(0.2)
+    empty_retry_queues()
     while queue_ready() > 0:
         broker_api("DELETE", f"queues/{VIRTUAL_HOST}/{QUEUE}/contents")
         time.sleep(0.2)

@@ -23,8 +23,8 @@ class Side:
         self.name, self.command, self.table, self.reads_list = name, command, table, reads_list
 
 
-def ours(concurrency=100, *flags, binary=BUILT / "fetchline"):
-    command = [binary, "work", "--listen", "off", "--batch-rows", "500", "--per-host", str(concurrency)]
+def ours(concurrency=100, *flags, binary=BUILT / "fetchline", per_host=None):
+    command = [binary, "work", "--listen", "off", "--batch-rows", "500", "--per-host", str(per_host or concurrency)]
     return Side("fetchline", [*command, "--concurrency", str(concurrency), *flags])
 
 
@@ -122,6 +122,27 @@ def trial(side, urls, visits, workers=1, whole=False):
         "cpu": (c1 - c0) / (n1 - n0) * 1e6,
         "busy": 1 - (idle1 - idle0) / (all1 - all0),
     }
+
+
+def time_of_others(side, slow, others):
+    """Seconds from the start of one side to the last row of `others`, where `slow` stand before them in the queue; and how many
+    of the slow ones have a row by then."""
+    clear()
+    for run, pages in (("slow", slow), ("others", others)):
+        if pages:
+            (STATE / "urls.txt").write_text("\n".join(pages))
+            fetchline("produce", "--run", run, STATE / "urls.txt")
+    began, processes = time.monotonic(), Processes(side)
+    try:
+        while sql("SELECT COALESCE(SUM(tasks), 0) FROM run_counts WHERE run = 'others'") < len(others):
+            if not processes.alive() or time.monotonic() - began > 1800:
+                raise RuntimeError(f"{side.name} has ended early or takes too long: see {STATE}/side.log")
+            time.sleep(0.1)
+        ended = time.monotonic()
+        done = sql("SELECT COALESCE(SUM(tasks), 0) FROM run_counts WHERE run = 'slow'")
+    finally:
+        processes.end()
+    return ended - began, int(done)
 
 
 class Turns:

@@ -7,6 +7,7 @@
 
 mod given;
 
+use bytes::Bytes;
 use std::hint::black_box;
 
 use fetchline_queue::{Address, Task};
@@ -25,7 +26,7 @@ fn normalise_url(url: &str) -> bool {
 #[library_benchmark]
 #[bench::url(given::url_message())]
 #[bench::json(given::json_message())]
-fn read_message(message: (BasicProperties, Vec<u8>)) -> Task {
+fn read_message(message: (BasicProperties, Bytes)) -> Task {
     black_box(given::task(black_box(&message)))
 }
 
@@ -52,7 +53,7 @@ fn settle_batch((mut ledger, tags): (Tags, Vec<u64>)) -> usize {
 
 #[library_benchmark]
 #[bench::of_a_url(given::url_message(), given::json(), given::tags().0)]
-fn whole_way(message: (BasicProperties, Vec<u8>), answer: Vec<u8>, mut ledger: Tags) -> usize {
+fn whole_way(message: (BasicProperties, Bytes), answer: Vec<u8>, mut ledger: Tags) -> usize {
     black_box(given::whole_way(black_box(&message), answer, &mut ledger))
 }
 

@@ -4,6 +4,7 @@
 
 mod given;
 
+use bytes::Bytes;
 use divan::counter::ItemsCount;
 use divan::{AllocProfiler, Bencher};
 use fetchline_queue::Address;
@@ -32,7 +33,7 @@ fn read_message_json(bencher: Bencher<'_, '_>) {
     read(bencher, given::json_message());
 }
 
-fn read(bencher: Bencher<'_, '_>, message: (BasicProperties, Vec<u8>)) {
+fn read(bencher: Bencher<'_, '_>, message: (BasicProperties, Bytes)) {
     bencher.bench_local(|| given::task(&message));
 }
 

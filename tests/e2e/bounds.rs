@@ -83,3 +83,22 @@ async fn what_cannot_be_decompressed_within_bounds_is_refused_with_its_reason() 
     }
     Ok(())
 }
+
+#[tokio::test]
+async fn large_messages_that_wait_stay_within_the_budget() -> anyhow::Result<()> {
+    const MESSAGES: u64 = 400;
+    const BUDGET: u64 = 96 * MIB;
+    let world = World::new().await?;
+    let filling = "x".repeat(1_000_000);
+    for id in 0..MESSAGES {
+        let url = world.shop.url(&format!("/take/500/{id}"));
+        world.type_message(&serde_json::json!({ "url": url, "method": "POST", "body": filling }).to_string()).await?;
+    }
+    // Twenty seconds of work, and a prefetch that holds most of them, if it counts messages alone.
+    let flags = ["--concurrency", "10", "--prefetch", "300", "--max-body", "1MiB", "--memory-budget", "96MiB"];
+    let summary = world.work_until_empty(&flags).await?;
+    assert_eq!((&summary["ok"], world.rows().await?), (&MESSAGES.into(), MESSAGES as i64), "{summary}");
+    assert_eq!((world.shop.visits().repeats(), world.ready("urls").await?, world.ready("dead").await?), (0, 0, 0));
+    assert!(peak(&summary) < BUDGET + BESIDES, "{} MiB", peak(&summary) / MIB);
+    Ok(())
+}

@@ -172,15 +172,30 @@ async fn a_body_that_is_too_large_for_the_server_is_left_out_and_the_row_says_so
 }
 
 #[tokio::test]
-async fn a_task_that_comes_back_too_often_is_poison() -> anyhow::Result<()> {
+async fn a_task_that_workers_went_down_with_is_poison_and_one_that_was_only_delivered_often_is_not()
+-> anyhow::Result<()> {
     let world = World::new().await?;
-    let mut headers = FieldTable::default();
     // What the broker says of a message that was delivered twenty times.
-    headers.insert("x-delivery-count".into(), AMQPValue::LongLongInt(20));
-    world.publish(&world.shop.url("/p/1"), BasicProperties::default().with_headers(headers)).await?;
+    let delivered_often = |id: &str| {
+        let mut headers = FieldTable::default();
+        headers.insert("x-delivery-count".into(), AMQPValue::LongLongInt(20));
+        BasicProperties::default().with_message_id(id.into()).with_headers(headers)
+    };
+    let (poison, innocent) = ("ab".repeat(32), "cd".repeat(32));
+    let mark = "INSERT INTO quarantine (id, begun, worker, begun_at) VALUES (UNHEX(?), ?, 'gone', UTC_TIMESTAMP(6))";
+    for (id, begun) in [(&poison, 5), (&innocent, 1)] {
+        sqlx::query(mark).bind(id).bind(begun).execute(&world.database).await?;
+    }
+    world.publish(&world.shop.url("/p/1"), delivered_often(&poison)).await?;
+    world.publish(&world.shop.url("/p/2"), delivered_often(&innocent)).await?;
+    world.publish(&world.shop.url("/p/3"), delivered_often(&"ef".repeat(32))).await?;
     world.work_until_empty(&[]).await?;
-    assert_eq!(world.shop.visits().total(), 0);
-    assert_eq!(world.count("SELECT COUNT(*) FROM fetches WHERE outcome = 'poison'").await?, 1);
+    let visits = ["/p/1", "/p/2", "/p/3"].map(|path| world.shop.visits().of(path));
+    assert_eq!(visits, [0, 1, 1]);
+    let outcomes = "SELECT COUNT(*) FROM fetches WHERE outcome = IF(url LIKE '%/p/1', 'poison', 'ok')";
+    assert_eq!((world.count(outcomes).await?, world.rows().await?), (3, 3));
     assert_eq!((world.ready("urls").await?, world.ready("dead").await?), (0, 1));
+    // What has ended has no mark.
+    assert_eq!(world.count("SELECT COUNT(*) FROM quarantine WHERE begun < 5").await?, 0);
     Ok(())
 }

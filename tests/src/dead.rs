@@ -28,7 +28,7 @@ pub async fn letters(world: &World) -> anyhow::Result<Vec<DeadLetter>> {
     let mut letters = Vec::new();
     while let Some(message) = channel.basic_get(queue.as_str().into(), BasicGetOptions::default()).await? {
         let (properties, body) = (message.delivery.properties, message.delivery.data);
-        let task = Task::read(&properties, &body).context("a dead letter that is no task")?;
+        let task = Task::read(&properties, &body.into()).context("a dead letter that is no task")?;
         letters.push(DeadLetter {
             url: task.order.address.as_str().to_owned(),
             reason: header(&properties, "x-reason").context("a dead letter without a reason")?,

@@ -3,6 +3,7 @@
 pub mod arena;
 pub mod authority;
 pub mod binary;
+pub mod clock;
 pub mod collector;
 pub mod console;
 pub mod count;
@@ -11,6 +12,8 @@ pub mod fleet;
 pub mod items;
 pub mod process;
 pub mod proxy;
+pub mod raw_amqp;
+pub mod readiness;
 pub mod rows;
 pub mod services;
 pub mod shop;

@@ -97,6 +97,14 @@ impl Running {
         lines.find_map(|line| Some(line.get("address")?.as_str()?.to_owned())).context("the log names no address")
     }
 
+    /// A sample of a worker's metrics, by its name and labels. Fails where there is none of that name.
+    pub async fn metric(&mut self, sample: &str) -> anyhow::Result<f64> {
+        let address = self.health().await?;
+        let text = reqwest::get(format!("http://{address}/metrics")).await?.text().await?;
+        let value = text.lines().find_map(|line| line.strip_prefix(sample)?.strip_prefix(' '));
+        Ok(value.with_context(|| format!("there is no metric {sample}"))?.parse()?)
+    }
+
     /// How it ended, if it has.
     pub fn ended(&mut self) -> anyhow::Result<Option<ExitStatus>> {
         Ok(self.child.try_wait()?)

@@ -1,12 +1,15 @@
-//! A TCP proxy between a process and a service, which can hold bytes back or cut connections.
+//! A TCP proxy between a process and a service, which can hold bytes back, delay them or cut connections.
 
+use std::future;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 /// What the proxy does with bytes.
@@ -18,6 +21,8 @@ struct Mode {
     hold_answers: bool,
     /// New connections are closed at once, as if nothing listened.
     refuse: bool,
+    /// How long bytes take from one side to the other, each way.
+    delay: Duration,
     /// Counts cuts: a connection that was made before the present one is closed.
     cuts: u64,
 }
@@ -67,6 +72,12 @@ impl Proxy {
             mode.hold_requests = silent;
             mode.hold_answers = silent;
         });
+    }
+
+    /// Delays all bytes by so long, each way, without making the connection narrower: a service that is far away. A call
+    /// and its answer take twice as long.
+    pub fn delay(&self, each_way: Duration) {
+        self.mode.send_modify(|mode| mode.delay = each_way);
     }
 
     /// Closes new connections at once, or passes them on again.
@@ -120,23 +131,44 @@ async fn pass(client: TcpStream, server: TcpStream, mode: watch::Receiver<Mode>)
     }
 }
 
+/// Chunks that may be on their way between the two sides.
+const ON_THEIR_WAY: usize = 64;
+
 async fn carry(
-    mut from: impl AsyncRead + Unpin,
+    from: impl AsyncRead + Unpin,
     mut to: impl AsyncWrite + Unpin,
     mut mode: watch::Receiver<Mode>,
     held: fn(&Mode) -> bool,
 ) {
-    let mut buffer = vec![0; 64 * 1024];
-    loop {
-        let read = from.read(&mut buffer).await;
-        if mode.wait_for(|mode| !held(mode)).await.is_err() {
-            return;
+    let (chunks, mut arriving) = mpsc::channel(ON_THEIR_WAY);
+    let reading = read(from, chunks);
+    let writing = async {
+        while let Some((read_at, chunk)) = arriving.recv().await {
+            let Ok(now) = mode.wait_for(|mode| !held(mode)).await.map(|mode| *mode) else { return };
+            tokio::time::sleep_until(read_at + now.delay).await;
+            if to.write_all(&chunk).await.is_err() {
+                return;
+            }
         }
-        let Ok(length @ 1..) = read else { return };
-        if to.write_all(&buffer[..length]).await.is_err() {
+        // The end of a connection is held back as well.
+        _ = mode.wait_for(|mode| !held(mode)).await;
+    };
+    tokio::select! {
+        () = reading => {}
+        () = writing => {}
+    }
+}
+
+/// Reads until the end, and then waits for those who write what was read.
+async fn read(mut from: impl AsyncRead + Unpin, chunks: mpsc::Sender<(Instant, Vec<u8>)>) {
+    let mut buffer = vec![0; 64 * 1024];
+    while let Ok(length @ 1..) = from.read(&mut buffer).await {
+        if chunks.send((Instant::now(), buffer[..length].to_vec())).await.is_err() {
             return;
         }
     }
+    drop(chunks);
+    future::pending().await
 }
 
 #[cfg(test)]
@@ -174,6 +206,21 @@ mod tests {
         proxy.silence(false);
         client.read_exact(&mut answer).await.unwrap();
         assert_eq!(&answer, b"pong");
+    }
+
+    #[tokio::test]
+    async fn a_delay_holds_for_each_way_and_does_not_add_up_over_what_is_sent_together() {
+        const EACH_WAY: Duration = Duration::from_millis(100);
+        let proxy = Proxy::start(echo().await).await.unwrap();
+        proxy.delay(EACH_WAY);
+        let mut client = TcpStream::connect(proxy.address()).await.unwrap();
+        let sent = Instant::now();
+        for _ in 0..10 {
+            client.write_all(b"ping").await.unwrap();
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        client.read_exact(&mut [0; 40]).await.unwrap();
+        assert!(sent.elapsed() >= 2 * EACH_WAY && sent.elapsed() < 6 * EACH_WAY, "{:?}", sent.elapsed());
     }
 
     #[tokio::test]

@@ -49,9 +49,9 @@ pub async fn write(store: &Store, fetches: impl IntoIterator<Item = Fetch>) -> a
     for fetch in fetches {
         batch.push(Box::new(fetch), ());
     }
-    let written = store.write(batch).await.map_err(|unwritten| unwritten.error)?;
+    let written = store.write(batch).await;
     anyhow::ensure!(written.refused.is_empty(), "{written:?}");
-    Ok(())
+    written.unwritten.map_or(Ok(()), |unwritten| Err(unwritten.error.into()))
 }
 
 /// Writes what is told of a part of the run `nightly` in the given second.
@@ -59,7 +59,7 @@ pub async fn tell(store: &Store, part: &str, planned: Option<u64>, second: i64) 
     let at = BEGAN + time::Duration::seconds(second);
     let mut batch = Batch::default();
     batch.push_part(PartTold { run: "nightly".to_owned(), part: part.to_owned(), planned, at }, ());
-    let written = store.write(batch).await.map_err(|unwritten| unwritten.error)?;
+    let written = store.write(batch).await;
     anyhow::ensure!(written.refused.is_empty(), "{written:?}");
-    Ok(())
+    written.unwritten.map_or(Ok(()), |unwritten| Err(unwritten.error.into()))
 }

@@ -12,6 +12,16 @@ const LOOK_EVERY: Duration = Duration::from_millis(25);
 /// Looks until `reached` holds of what `look` sees; returns what was seen. Fails with the last sight after a minute.
 pub async fn until<T: Debug>(
     what: &str,
+    look: impl AsyncFnMut() -> anyhow::Result<T>,
+    reached: impl Fn(&T) -> bool,
+) -> anyhow::Result<T> {
+    within(DEADLINE, what, look, reached).await
+}
+
+/// The same with another deadline, for what takes long by its nature.
+pub async fn within<T: Debug>(
+    deadline: Duration,
+    what: &str,
     mut look: impl AsyncFnMut() -> anyhow::Result<T>,
     reached: impl Fn(&T) -> bool,
 ) -> anyhow::Result<T> {
@@ -21,9 +31,15 @@ pub async fn until<T: Debug>(
         if reached(&seen) {
             return Ok(seen);
         }
-        if started.elapsed() > DEADLINE {
-            bail!("{what}: not reached within {} s; last seen: {seen:?}", DEADLINE.as_secs());
+        if started.elapsed() > deadline {
+            bail!("{what}: not reached within {} s; last seen: {seen:?}", deadline.as_secs());
         }
         tokio::time::sleep(LOOK_EVERY).await;
     }
+}
+
+/// Waits until so much time has passed since a moment: where a promise is about time itself.
+pub async fn since(moment: Instant, long: Duration) -> anyhow::Result<()> {
+    let elapsed = async || Ok(moment.elapsed());
+    within(long + DEADLINE, "time passes", elapsed, |elapsed| *elapsed >= long).await.map(drop)
 }

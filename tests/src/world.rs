@@ -22,8 +22,8 @@ use crate::process::{self, Ended, Running};
 use crate::services::Services;
 use crate::shop::{self, Shop};
 
-/// The retry queues that a test may make: of the default delays, and of shorter ones.
-const RETRY_KEYS: [&str; 5] = ["retry.1s", "retry.2s", "retry.10s", "retry.60s", "retry.600s"];
+/// The retry queues that a test may make: of the default delays, of shorter ones, and of the longest that a task is deferred to.
+const RETRY_KEYS: [&str; 6] = ["retry.1s", "retry.2s", "retry.10s", "retry.60s", "retry.600s", "retry.3600s"];
 
 /// Worlds there may be beside each other, or one alone.
 static WORLDS: RwLock<()> = RwLock::const_new(());
@@ -188,11 +188,16 @@ impl World {
 
     /// Starts a worker that finds its broker and its database at other URLs.
     pub fn worker_between(&self, amqp_url: &str, database_url: &str, flags: &[&str]) -> anyhow::Result<Running> {
+        self.worker_in(&[("AMQP_URL", amqp_url), ("DATABASE_URL", database_url)], flags)
+    }
+
+    /// Starts a worker with environment variables of its own.
+    pub fn worker_in(&self, environment: &[(&str, &str)], flags: &[&str]) -> anyhow::Result<Running> {
         let number = self.started.fetch_add(1, Ordering::Relaxed) + 1;
         let pod = format!("worker-{number}");
         let always = ["work", "--listen", "127.0.0.1:0", "--json", "--log", "json", "--pod", &pod];
         let mut command = self.command(&[&always, flags].concat())?;
-        command.env("AMQP_URL", amqp_url).env("DATABASE_URL", database_url);
+        command.envs(environment.iter().copied());
         // As a variable, so that a test can open less with a flag.
         command.env("FETCHLINE_ALLOW_NETWORK", shop::NETWORK);
         Running::start(&mut command, &self.folder.join(format!("{pod}.log")))
@@ -203,6 +208,18 @@ impl World {
         let ended = self.worker(&[&["--until-empty"], flags].concat())?.end().await?;
         anyhow::ensure!(ended.code == Some(0), "{ended:?}");
         ended.json()
+    }
+
+    /// Runs `fetchline hosts`, which has to succeed; what it prints.
+    pub async fn hosts(&self, arguments: &[&str]) -> anyhow::Result<serde_json::Value> {
+        let ended = self.run(&[&["hosts"], arguments, &["--json"]].concat(), "").await?;
+        anyhow::ensure!(ended.code == Some(0), "{ended:?}");
+        ended.json()
+    }
+
+    /// Addresses of `count` pages below a path, numbered from 0.
+    pub fn numbered(&self, path: &str, count: u64) -> Vec<String> {
+        (0..count).map(|id| self.shop.url(&format!("{path}{id}"))).collect()
     }
 
     /// Addresses of `count` product pages.

@@ -1,6 +1,7 @@
 //! What the benchmarks of the parts are given: a message, a page, a row, each as a worker meets it; and a URL's whole way
 //! through these parts.
 
+use bytes::Bytes;
 use fetchline_extract::{Content, Extraction, Rules};
 use fetchline_queue::{Message, Task};
 use fetchline_store::Batch;
@@ -16,25 +17,26 @@ const PAGE: &str = include_str!("../../../crates/extract/tests/corpus/woocommerc
 pub(crate) const ROWS: u64 = 500;
 
 /// A message as `fetchline produce` publishes it.
-pub(crate) fn message(body: &str) -> (BasicProperties, Vec<u8>) {
+pub(crate) fn message(body: &str) -> (BasicProperties, Bytes) {
     let mut headers = FieldTable::default();
     for (name, value) in [("x-run", "nightly"), ("x-part", "0192d3f4c1e07a3b8f0e5d6c7b8a9f00")] {
         headers.insert(name.into(), AMQPValue::LongString(value.into()));
     }
     headers.insert("x-attempt".into(), AMQPValue::LongInt(1));
     let id = hex::encode(Sha256::digest(body));
-    (BasicProperties::default().with_message_id(id.as_str().into()).with_headers(headers), body.into())
+    let properties = BasicProperties::default().with_message_id(id.as_str().into()).with_headers(headers);
+    (properties, Bytes::copy_from_slice(body.as_bytes()))
 }
 
-pub(crate) fn url_message() -> (BasicProperties, Vec<u8>) {
+pub(crate) fn url_message() -> (BasicProperties, Bytes) {
     message(URL)
 }
 
-pub(crate) fn json_message() -> (BasicProperties, Vec<u8>) {
+pub(crate) fn json_message() -> (BasicProperties, Bytes) {
     message(&format!(r#"{{"url":"{URL}","headers":{{"accept-language":"de"}},"category":"tea","run":"nightly"}}"#))
 }
 
-pub(crate) fn task((properties, body): &(BasicProperties, Vec<u8>)) -> Task {
+pub(crate) fn task((properties, body): &(BasicProperties, Bytes)) -> Task {
     match Message::read(properties, body) {
         Ok(Message::Task(task)) => task,
         other => panic!("no task: {other:?}"),
@@ -76,7 +78,7 @@ pub(crate) fn tags() -> (Tags, Vec<u64>) {
 
 /// A URL's way but for its fetch and what waits: its message is read, its answer looked at and made a row, the row encoded,
 /// the tag settled.
-pub(crate) fn whole_way(message: &(BasicProperties, Vec<u8>), answer: Vec<u8>, tags: &mut Tags) -> usize {
+pub(crate) fn whole_way(message: &(BasicProperties, Bytes), answer: Vec<u8>, tags: &mut Tags) -> usize {
     let mut batch = Batch::default();
     batch.push(Reader::default().row(task(message), "application/json", answer), ());
     fetchline_store::encoded(&batch) + tags.settle(&[1])

@@ -1,6 +1,6 @@
 //! Answers that are sound HTTP, and hard to take.
 
-use std::{convert::Infallible, iter};
+use std::{convert::Infallible, iter, time::Duration};
 
 use axum::{
     Json,
@@ -72,6 +72,29 @@ pub(super) async fn deep_json(Path((depth, _)): Path<(usize, String)>) -> Respon
     }
     let body = "[".repeat(depth) + &"]".repeat(depth);
     ([(CONTENT_TYPE, "application/json")], body).into_response()
+}
+
+pub(super) async fn json_key(Path((bytes, _)): Path<(usize, String)>) -> Response {
+    if bytes > 10_000_000 {
+        return (StatusCode::BAD_REQUEST, "that is too long\n").into_response();
+    }
+    let body = format!("{{\"{}\": 1}}", "k".repeat(bytes));
+    ([(CONTENT_TYPE, "application/json")], body).into_response()
+}
+
+/// MySQL's own form of it takes two and a half times the room.
+pub(super) async fn json_zeros(Path((mib, _)): Path<(u64, String)>) -> Response {
+    if mib > 100 {
+        return (StatusCode::BAD_REQUEST, "that is too long\n").into_response();
+    }
+    let body = format!("[{}0]", "0,".repeat((mib * MIB / 2) as usize));
+    ([(CONTENT_TYPE, "application/json")], body).into_response()
+}
+
+/// Unlike `echo` it answers in few bytes, whatever was sent.
+pub(super) async fn take(Path((ms, _)): Path<(u64, String)>, body: Bytes) -> impl IntoResponse {
+    tokio::time::sleep(Duration::from_millis(ms)).await;
+    Json(json!({ "bytes": body.len() }))
 }
 
 /// Headers of 1 KiB each.
@@ -172,6 +195,9 @@ mod tests {
         assert!(serde_json::from_str::<Value>(&ask("/bad-json/1").await).is_err());
         assert_eq!(ask("/deep-json/3/1").await, "[[[]]]");
         assert_eq!(ask("/deep-json/100000/1").await.len(), 200_000);
+        assert_eq!(ask("/json-key/3/1").await, r#"{"kkk": 1}"#);
+        let zeros: Vec<u8> = serde_json::from_str(&ask("/json-zeros/1/1").await).unwrap();
+        assert!(zeros.len() > 500_000 && zeros.iter().all(|zero| *zero == 0));
     }
 
     #[tokio::test]

@@ -39,9 +39,12 @@ pub(super) fn routes(books: admin::Books) -> Router {
         .route("/image/{*rest}", any(bodies::image)) // a PNG of one pixel
         .route("/bad-json/{*rest}", any(bodies::bad_json)) // a product's JSON that breaks off
         .route("/deep-json/{depth}/{*rest}", any(bodies::deep_json)) // so many nested arrays
+        .route("/json-key/{bytes}/{*rest}", any(bodies::json_key)) // an object whose one key has so many bytes
+        .route("/json-zeros/{mib}/{*rest}", any(bodies::json_zeros)) // an array of zeros, of so many MiB
         .route("/headers/{kib}/{*rest}", any(bodies::headers)) // response headers of so many KiB
         .route("/echo", any(bodies::echo)) // what arrived, as JSON
         .route("/echo/{*rest}", any(bodies::echo))
+        .route("/take/{ms}/{*rest}", any(bodies::take)) // reads the request, and after ms says how long it was
         // A product's page whose name needs the charset.
         .route("/charset/{name}/{*rest}", any(charsets::by_header))
         .route("/charset-meta/{name}/{*rest}", any(charsets::by_meta))
