@@ -62,14 +62,14 @@ async fn a_row_that_is_locked_for_long_holds_up_no_other_row_and_is_no_outage() 
 
 #[tokio::test]
 async fn a_batch_that_takes_longer_than_it_may_is_written_in_smaller_ones() -> anyhow::Result<()> {
-    const ROWS: u64 = 200;
+    const ROWS: u64 = 100;
     let world = World::new().await?;
     let slow = "CREATE TRIGGER slow BEFORE INSERT ON fetches FOR EACH ROW BEGIN DO SLEEP(0.3); END";
     world.database.execute(AssertSqlSafe(slow.to_owned())).await?;
     world.produce("slow", &world.numbered("/empty/", ROWS)).await?;
-    // All of them are one batch, which takes a minute.
+    // All of them are one batch, which takes half a minute.
     let mut worker =
-        world.worker(&["--batch-rows", "200", "--batch-age", "5s", "--concurrency", "200", "--per-host", "200"])?;
+        world.worker(&["--batch-rows", "100", "--batch-age", "5s", "--concurrency", "100", "--per-host", "100"])?;
     worker.logs("consuming").await?;
     let rows = async || world.rows().await;
     wait::within(Duration::from_secs(240), "every row", rows, |rows| *rows == ROWS as i64).await?;

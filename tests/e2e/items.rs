@@ -185,13 +185,23 @@ async fn a_refused_item_does_not_cost_the_row_of_its_fetch() -> anyhow::Result<(
     let kept = "SELECT COUNT(*) FROM fetches WHERE outcome = 'ok' AND product = 'found' \
                 AND error LIKE 'the item was left out: %'";
     assert_eq!((world.rows().await?, world.count(kept).await?), (2, 1));
-    // Every one of many is no accident: that is held, like an outage, until somebody has mended the table.
-    let many =
-        || (10..30).map(|task| Fetch { url: format!("http://shop.example/p/{task}"), ..fetch(task, 1, "100.00") });
-    let refused = write(&store, many()).await.unwrap_err();
-    assert!(refused.to_string().contains("refuses every row"), "{refused:#}");
+    // So it is with many, while the table takes other items.
+    let many = |price: &'static str| {
+        (10..30).map(move |task| Fetch { url: format!("http://shop.example/p/{task}"), ..fetch(task, 1, price) })
+    };
+    write(&store, many("100.00")).await?;
+    assert_eq!((world.rows().await?, world.count(kept).await?), (22, 21));
+    assert_eq!(world.count("SELECT COUNT(*) FROM items").await?, 1);
+    // That it takes none at all is held, like an outage, until somebody has mended it.
     world.database.execute("ALTER TABLE items DROP CONSTRAINT not_dear").await?;
-    write(&store, many()).await?;
+    world
+        .database
+        .execute("ALTER TABLE items ADD CONSTRAINT none CHECK (source_url = 'http://shop.example/p/1')")
+        .await?;
+    let refused = write(&store, many("100.00")).await.unwrap_err();
+    assert!(refused.to_string().contains("refuses every row"), "{refused:#}");
+    world.database.execute("ALTER TABLE items DROP CONSTRAINT none").await?;
+    write(&store, many("100.00")).await?;
     assert_eq!((world.count("SELECT COUNT(*) FROM items").await?, world.count(kept).await?), (21, 1));
     Ok(())
 }

@@ -67,6 +67,27 @@ async fn a_page_that_is_refused_with_a_number_that_there_is_not_stops_no_other()
     a_refusal_with_number(9999).await
 }
 
+#[tokio::test]
+async fn a_site_whose_every_page_is_refused_stops_no_worker() -> anyhow::Result<()> {
+    let world = World::new().await?;
+    world
+        .database
+        .execute(
+            "CREATE TRIGGER refuse BEFORE INSERT ON fetches FOR EACH ROW BEGIN IF NEW.outcome <> 'refused' THEN \
+             SIGNAL SQLSTATE '45000' SET MYSQL_ERRNO = 3151, MESSAGE_TEXT = 'a long key'; END IF; END",
+        )
+        .await?;
+    let mut worker = world.worker(&[])?;
+    let readiness = Readiness::of(&mut worker).await?;
+    world.produce("refused", &world.pages(12)).await?;
+    let found = async || {
+        let refused = world.count("SELECT COUNT(*) FROM fetches WHERE outcome = 'refused'").await?;
+        Ok((refused, world.ready("dead").await?))
+    };
+    wait::until("12 rows that were refused, and their dead letters", found, |found| *found == (12, 12)).await?;
+    ends_well(&world, worker, readiness).await
+}
+
 /// One page among 50 is JSON that MySQL refuses, and MariaDB takes.
 async fn a_refusal_of_mysql(path: &str, flags: &[&str]) -> anyhow::Result<()> {
     let world = World::new().await?;

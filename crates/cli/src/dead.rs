@@ -25,7 +25,8 @@ pub(crate) struct Args {
 enum Action {
     /// Shows them, the newest last
     List(Flags),
-    /// Sends them back to work as first tries; each leaves the dead queue when the broker has confirmed its copy
+    /// Sends them back to work as first tries; each leaves the dead queue when the broker has
+    /// confirmed its copy. A message that is no task comes back: publish it anew
     Replay(Flags),
     /// Drops them for good
     Purge(Flags),
@@ -41,7 +42,7 @@ struct Flags {
     #[arg(long, value_name = "HOST", env = "FETCHLINE_HOST")]
     host: Option<String>,
 
-    /// Only those that died for this reason: not_a_task, timeout, dns, http_error …
+    /// Only those that died for this reason: not_a_task, poison, refused, timeout, http_error …
     #[arg(long, value_name = "REASON", env = "FETCHLINE_REASON")]
     reason: Option<String>,
 

@@ -15,13 +15,20 @@ const DEADLINE: Duration = Duration::from_secs(15);
 /// A queue.
 #[derive(Serialize)]
 pub(crate) struct Queue {
-    name: String,
+    pub(crate) name: String,
     /// Messages that wait; `null` where the queue does not exist.
     ready: Option<u32>,
     /// Messages that consumers hold; only the management API tells.
     #[serde(skip_serializing_if = "Option::is_none")]
     unacked: Option<u64>,
     consumers: Option<u32>,
+}
+
+impl Queue {
+    /// Whether messages are ready.
+    pub(crate) fn holds_any(&self) -> bool {
+        self.ready.is_some_and(|ready| ready > 0)
+    }
 }
 
 /// Every queue, in the order in which a message may meet them.

@@ -12,9 +12,10 @@ use crate::table::{or_dash, span, table};
 
 /// The limits of hosts, which all workers share. A change is in force within two seconds
 ///
-/// A limit is one host's (shop.example), or that of all hosts together whose names end in .shop.example
-/// (*.shop.example), or that of all hosts together (*). It holds over all workers. A request takes a slot of each limit
-/// that matches its host, so the strictest one decides.
+/// A limit is one host's (shop.example), or that of all hosts together whose names end in
+/// .shop.example (*.shop.example), or that of all hosts together (*). It holds over all workers. A
+/// request takes a slot of each limit that matches its host, so the strictest one decides. How many
+/// fetches there may be at once at one host is not set here, but in each worker (work --per-host).
 #[derive(clap::Args)]
 pub(crate) struct Args {
     #[command(subcommand)]
@@ -39,14 +40,15 @@ enum Action {
         #[arg(long, value_name = "N/s", env = "FETCHLINE_RATE", value_parser = rate)]
         rate: Rate,
     },
-    /// Stops all requests to a host, or to all hosts that match. Their tasks wait in the longest delay queue, and that
-    /// costs them no attempt
+    /// Stops all requests to a host, or to all hosts that match. Their tasks wait in the longest
+    /// retry queue, and later for an hour at a time; that costs them no attempt
     Pause {
         /// A name, with :port where that is not the scheme's default; or *.shop.example; or *
         #[arg(value_parser = key)]
         host: String,
     },
-    /// Ends a pause, a cool-down that the host has asked for, and being slowed
+    /// Ends a pause, a cool-down that the host has asked for, and being slowed. Tasks that wait in
+    /// a delay queue come back when their delay is over, which takes an hour at most
     Resume {
         /// A name, with :port where that is not the scheme's default; or *.shop.example; or *
         #[arg(value_parser = key)]

@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, anyhow};
 use fetchline_queue::{Broker, Role, Tier};
 use fetchline_store::{Outcome, Run, Store};
+use fetchline_worker::delay_tiers;
 use serde_json::{Value, json};
 
 use crate::args::{self, Everywhere};
@@ -43,7 +44,8 @@ pub(crate) struct Args {
     #[arg(long, value_name = "URL", env = "FETCHLINE_MANAGEMENT_URL", hide_env_values = true)]
     management_url: Option<String>,
 
-    /// The delays of the workers' retry queues
+    /// The retry queues to show, by their delays. Longer ones, up to 3600s, are shown when deferred
+    /// tasks wait in them
     #[arg(long, value_name = "DURATIONS", env = "FETCHLINE_RETRY_DELAYS", default_value = args::RETRY_DELAYS)]
     #[arg(value_parser = args::duration, value_delimiter = ',')]
     retry_delays: Vec<Duration>,
@@ -105,9 +107,15 @@ async fn report(store: &Store, name: &str, file: Option<&Path>) -> std::result::
 
 async fn queues(everywhere: &Everywhere, args: &Args) -> std::result::Result<Vec<Queue>, Failure> {
     let broker: Broker = everywhere.broker(Role::Status, &args::host_name())?;
-    let broker = broker.with_tiers(args.retry_delays.iter().filter_map(|delay| Tier::of(*delay)).collect());
+    let tiers: Vec<Tier> = args.retry_delays.iter().filter_map(|delay| Tier::of(*delay)).collect();
+    let always = broker.clone().with_tiers(tiers.clone());
+    let broker = broker.with_tiers(delay_tiers(&tiers));
     let management = args.management_url.as_deref().map(|url| Management::new(url, &broker)).transpose();
-    Ok(fleet::queues(&broker, management.map_err(Failure::usage)?.as_ref()).await?)
+    let mut queues = fleet::queues(&broker, management.map_err(Failure::usage)?.as_ref()).await?;
+    // Those that only deferred tasks wait in are worth a line when any do.
+    let always: Vec<String> = always.topology().keys().iter().map(|key| broker.topology().queue(key)).collect();
+    queues.retain(|queue| always.contains(&queue.name) || queue.holds_any());
+    Ok(queues)
 }
 
 /// A run, and how fast it gets on where it does.

@@ -24,8 +24,9 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N", env = "FETCHLINE_CONCURRENCY", default_value_t = 100)]
     concurrency: usize,
 
-    /// Messages held unacked, at most (default: max(4 x concurrency, concurrency + 2 x batch-rows), less where slow
-    /// fetches could hold a message for longer than the broker allows)
+    /// Messages held unacked, at most (default: max(4 x concurrency, concurrency + 2 x batch-rows),
+    /// less where slow fetches could hold a message for longer than the broker allows). Fewer while
+    /// messages are large: together they take an eighth of --memory-budget at most
     #[arg(long, value_name = "N", env = "FETCHLINE_PREFETCH")]
     prefetch: Option<usize>,
 
@@ -64,7 +65,8 @@ pub(crate) struct Args {
     #[arg(long, value_name = "SIZE", env = "FETCHLINE_MAX_BODY", default_value = "10MiB", value_parser = args::size)]
     max_body: usize,
 
-    /// All bodies that are being read or wait for their commit, together; a fetch waits for room rather than exceed it
+    /// All bodies that are being read or wait for their commit, and all messages that are held,
+    /// together; a fetch waits for room rather than exceed it
     #[arg(long, value_name = "SIZE", env = "FETCHLINE_MEMORY_BUDGET", default_value = "256MiB")]
     #[arg(value_parser = args::size)]
     memory_budget: usize,
@@ -98,7 +100,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "WHICH", env = "FETCHLINE_ROBOTS", default_value = "ignore")]
     robots: AboutRobots,
 
-    /// MySQL connections, at most
+    /// MySQL connections, at most. Where there are several, one is kept for commits
     #[arg(long, value_name = "N", env = "FETCHLINE_POOL", default_value_t = 4)]
     #[arg(value_parser = clap::value_parser!(u32).range(1..))]
     pool: u32,
@@ -108,7 +110,9 @@ pub(crate) struct Args {
     #[arg(value_parser = args::duration)]
     pool_timeout: Duration,
 
-    /// Attempt n waits the n-th delay before the next; the last one repeats. Each is a queue of its own
+    /// Attempt n waits the n-th delay before the next; the last one repeats. Each is a queue of its
+    /// own. Tasks of hosts that are paused or slow wait there, too, and in queues of longer delays,
+    /// up to an hour
     #[arg(long, value_name = "DURATIONS", env = "FETCHLINE_RETRY_DELAYS", default_value = args::RETRY_DELAYS)]
     #[arg(value_parser = args::duration, value_delimiter = ',')]
     retry_delays: Vec<Duration>,
@@ -117,7 +121,8 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N", env = "FETCHLINE_MAX_ATTEMPTS", default_value_t = 4)]
     max_attempts: u32,
 
-    /// How long results are held while the database is away; then their messages are given back
+    /// How long results are held while the database does not take them; then their messages are
+    /// requeued
     #[arg(long, value_name = "DURATION", env = "FETCHLINE_HOLD", default_value = "10m", value_parser = args::duration)]
     hold: Duration,
 
@@ -136,7 +141,8 @@ pub(crate) struct Args {
     #[arg(long, value_name = "URL", env = "FETCHLINE_OTLP_ENDPOINT")]
     otlp_endpoint: Option<String>,
 
-    /// End with 0 when `urls` and the retry queues were seen empty twice, 2 s apart, and this worker holds nothing
+    /// End with 0 when `urls` and the delay queues were seen empty twice, 2 s apart, and this
+    /// worker holds nothing. Tasks of a paused host are waited for
     #[arg(long, env = "FETCHLINE_UNTIL_EMPTY")]
     until_empty: bool,
 

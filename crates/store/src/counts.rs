@@ -16,6 +16,8 @@ use crate::upsert;
 
 /// Counts are spread over so many rows, so that transactions of several workers do not wait for each other.
 const SLOTS: u8 = 16;
+/// The context of a failure of that.
+pub(crate) const CANNOT_COUNT: &str = "cannot count a batch";
 /// Where rows that are deleted are counted.
 pub(crate) const DELETED: u8 = 255;
 /// The text of a statement for more values than this is not kept prepared.
@@ -93,7 +95,7 @@ impl<'a> Changes<'a> {
         if self.counts.is_empty() {
             return Ok(());
         }
-        let failed = Error::database("cannot count a batch");
+        let failed = Error::database(CANNOT_COUNT);
         let mut values = MySqlArguments::default();
         let mut bind = |(run, part, outcome): &Counted<'_>, change: i64| {
             values.add(*run)?;
@@ -119,6 +121,12 @@ impl<'a> Changes<'a> {
 /// Any of the slots.
 pub(crate) fn any_slot() -> u8 {
     rand::random_range(0..SLOTS)
+}
+
+/// Another one than this; by and by it is each of them.
+pub(crate) fn other_slot(slot: u8) -> u8 {
+    // Not the next one: who has locked one has likely locked its neighbours.
+    (slot + 5) % SLOTS
 }
 
 /// Those of these rows that are there, locked until the transaction ends.

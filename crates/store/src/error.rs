@@ -1,6 +1,7 @@
 //! What can go wrong between fetchline and its database, and what each failure means.
 
-use self::numbers::{AWAY, CONTENTION, PROMPT, SUSPECT};
+use self::numbers::{AWAY, CONTENTION, OF_SYSTEM, PROMPT, STALE_STATEMENT, SUSPECT};
+use crate::counts;
 
 /// What a failure says, and so what is to be done about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,7 +22,12 @@ pub enum Class {
 /// what was seen on Galera and Group Replication. A number that only a new connection can get is not
 /// listed: see [`Error::Connect`].
 mod numbers {
-    /// The server, the schema or the account is in a state in which nobody's rows are taken.
+    /// What a server answers with a number of these comes from its system: `ERROR 3 (HY000): Error
+    /// writing file (Errcode: 28 "No space left on device")`.
+    pub(super) const OF_SYSTEM: std::ops::Range<u16> = 0..1000;
+
+    /// The server, the schema or the account is in a state in which nobody's rows are taken. Numbers
+    /// from 2000 on are those of a client: a proxy passes on what it got as one.
     pub(super) const AWAY: &[u16] = &[
         1021, // ER_DISK_FULL
         1026, // ER_ERROR_ON_WRITE
@@ -60,6 +66,8 @@ mod numbers {
         1226, // ER_USER_LIMIT_REACHED
         1227, // ER_SPECIFIC_ACCESS_DENIED_ERROR
         1290, // ER_OPTION_PREVENTS_STATEMENT: --read-only, --super-read-only
+        1461, // ER_MAX_PREPARED_STMT_COUNT_REACHED
+        1637, // ER_TOO_MANY_CONCURRENT_TRXS
         1698, // ER_ACCESS_DENIED_NO_PASSWORD_ERROR
         1792, // ER_CANT_EXECUTE_IN_READ_ONLY_TRANSACTION
         1812, // ER_TABLESPACE_MISSING
@@ -71,20 +79,32 @@ mod numbers {
         1877, // ER_TABLE_CORRUPT
         1932, // ER_NO_SUCH_TABLE_IN_ENGINE
         1950, // ER_GTID_STRICT_OUT_OF_ORDER (MariaDB): a former primary
+        2002, // CR_CONNECTION_ERROR
+        2003, // CR_CONN_HOST_ERROR
+        2006, // CR_SERVER_GONE_ERROR
+        2013, // CR_SERVER_LOST
+        2026, // CR_SSL_CONNECTION_ERROR
+        2055, // CR_SERVER_LOST_EXTENDED
         3019, // ER_INNODB_UNDO_LOG_FULL (MySQL)
         3032, // ER_SERVER_OFFLINE_MODE (MySQL)
         3100, // ER_RUN_HOOK_ERROR (MySQL): a member of a group without a quorum
         3168, // ER_SERVER_ISNT_AVAILABLE (MySQL)
         3989, // ER_SCHEMA_READ_ONLY (MySQL)
         4031, // ER_CLIENT_INTERACTION_TIMEOUT (MySQL): it has closed an idle connection
+        4082, // ER_DA_CONN_LIMIT (MySQL): the connection has used too much memory, and is closed
+        4083, // ER_DA_GLOBAL_CONN_LIMIT (MySQL): the same of all connections together
+        9001, // ProxySQL: no server answers in time
     ];
 
     /// The transaction lost against somebody else, or somebody has ended it.
     pub(super) const CONTENTION: &[u16] = &[
         1020, // ER_CHECKREAD: the row has changed since it was read (MariaDB, snapshot isolation)
         1205, // ER_LOCK_WAIT_TIMEOUT; rolls back the statement only
+        1206, // ER_LOCK_TABLE_FULL: all transactions together hold too many locks
         1213, // ER_LOCK_DEADLOCK; on Galera also at COMMIT
+        1243, // ER_UNKNOWN_STMT_HANDLER: a proxy has gone on with another server
         1317, // ER_QUERY_INTERRUPTED: KILL QUERY
+        1412, // ER_TABLE_DEF_CHANGED
         1615, // ER_NEED_REPREPARE
         1927, // ER_CONNECTION_KILLED (MariaDB)
         1969, // ER_STATEMENT_TIMEOUT (MariaDB, max_statement_time)
@@ -95,11 +115,19 @@ mod numbers {
     ];
 
     /// Contention that shows at once, without a wait: a few more tries cost nothing.
-    pub(super) const PROMPT: &[u16] = &[1020, 1213, 1615, 3101, 3572];
+    pub(super) const PROMPT: &[u16] = &[1020, 1213, 1243, 1412, 1615, 3101, 3572];
+
+    /// The server knows a statement no longer that was prepared on this connection. Another one
+    /// prepares it anew.
+    pub(super) const STALE_STATEMENT: &[u16] = &[1243, 1615];
 
     /// Either the server is in trouble or this statement has brought it about: whether others still
     /// get through tells.
-    pub(super) const SUSPECT: &[u16] = &[1030, 1053, 1152, 1158, 1159, 1160, 1161, 1180, 1184, 1927, 3169, 4031];
+    pub(super) const SUSPECT: &[u16] = &[
+        5, // EE_OUTOFMEMORY
+        1030, 1037, 1041, 1053, 1152, 1158, 1159, 1160, 1161, 1180, 1184, 1927, 2002, 2003, 2006, 2013, 2026, 2055,
+        3100, 3169, 4031, 4082,
+    ];
 }
 
 /// A failure at the boundary to MySQL.
@@ -209,11 +237,43 @@ impl Error {
     /// Whether the connection was lost under a statement, or something else happened that a
     /// statement may itself have brought about. Whether the server answers others tells.
     pub(crate) fn is_suspect(&self) -> bool {
-        let Self::Database { source, .. } = self else { return false };
+        matches!(self, Self::Database { .. }) && self.is_lost()
+    }
+
+    /// Whether a connection that had been there was lost. One of a pool may have been so for long:
+    /// that says nothing of the server.
+    pub(crate) fn is_lost(&self) -> bool {
+        let (Self::Database { source, .. } | Self::TakesNoRows(source)) = self else { return false };
         match number_of(source) {
             Some(number) => SUSPECT.contains(&number),
             None => class_of(source) == Class::Away,
         }
+    }
+
+    /// The same failure where no row was involved: whatever it is but contention, it is no row's
+    /// fault.
+    pub(crate) fn of_no_row(self) -> Self {
+        match self {
+            Self::Database { source, .. } => Self::TakesNoRows(source),
+            Self::Deadline(seconds, what) => Self::Silent(seconds, what),
+            other => other,
+        }
+    }
+
+    /// Whether the connection is good for another transaction once this one was rolled back.
+    pub(crate) fn leaves_connection_usable(&self) -> bool {
+        match self.class() {
+            Class::Contention => self.number().is_some_and(|number| !STALE_STATEMENT.contains(&number)),
+            Class::Rejected => true,
+            Class::Away | Class::Slow => false,
+        }
+    }
+
+    /// Whether rows that count, rather than rows of tasks, are locked.
+    pub(crate) fn is_wait_for_counts(&self) -> bool {
+        const LOCK_WAIT_TIMEOUT: u16 = 1205;
+        matches!(self, Self::Database { context, .. } if *context == counts::CANNOT_COUNT)
+            && self.number() == Some(LOCK_WAIT_TIMEOUT)
     }
 
     /// Whether a transaction lost against another one, and did so at once.
@@ -263,7 +323,7 @@ fn class_of(error: &sqlx::Error) -> Class {
 fn class_of_number(number: u16) -> Class {
     match number {
         _ if CONTENTION.contains(&number) => Class::Contention,
-        _ if AWAY.contains(&number) => Class::Away,
+        _ if AWAY.contains(&number) || OF_SYSTEM.contains(&number) => Class::Away,
         _ => Class::Rejected,
     }
 }
@@ -286,7 +346,10 @@ mod tests {
 
     #[test]
     fn a_server_that_takes_nothing_from_anybody_is_away() {
-        for number in [1021, 1040, 1045, 1047, 1053, 1054, 1114, 1142, 1146, 1203, 1290, 1792, 1836, 3100] {
+        for number in [
+            3, 5, 28, 1021, 1040, 1045, 1047, 1053, 1054, 1114, 1142, 1146, 1203, 1290, 1461, 1637, 1792, 1836, 2002,
+            2003, 2006, 2013, 2026, 2055, 3100, 4082, 4083, 9001,
+        ] {
             assert_eq!(class_of_number(number), Class::Away, "{number}");
         }
         let lost = || sqlx::Error::Io(std::io::ErrorKind::UnexpectedEof.into());
@@ -300,7 +363,7 @@ mod tests {
 
     #[test]
     fn who_lost_against_others_or_waited_for_a_connection_just_tries_again() {
-        for number in [1020, 1205, 1213, 1317, 1615, 1927, 1969, 3024, 3101, 3572] {
+        for number in [1020, 1205, 1206, 1213, 1243, 1317, 1412, 1615, 1927, 1969, 3024, 3101, 3572] {
             assert_eq!(class_of_number(number), Class::Contention, "{number}");
         }
         assert!(Error::PoolTimeout { timeout_s: 5.0, size: 4 }.is_contention());
@@ -318,5 +381,17 @@ mod tests {
         assert!(database(lost()).is_suspect());
         assert!(!Error::Connect(lost()).is_suspect() && !Error::TakesNoRows(lost()).is_suspect());
         assert!(!database(sqlx::Error::Encode("too long".into())).is_suspect());
+        for number in [5, 1037, 1041, 2006, 2013, 3100, 4082] {
+            assert!(SUSPECT.contains(&number), "{number}");
+        }
+        // A health check loses a connection of the pool that had been dead for long.
+        assert!(database(lost()).of_no_row().is_lost() && !Error::Connect(lost()).is_lost());
+    }
+
+    #[test]
+    fn what_fails_before_there_is_a_row_is_no_fault_of_any_row() {
+        assert_eq!(database(sqlx::Error::RowNotFound).of_no_row().class(), Class::Away);
+        assert_eq!(Error::Deadline(5.0, "asking").of_no_row().class(), Class::Away);
+        assert!(Error::PoolTimeout { timeout_s: 5.0, size: 4 }.of_no_row().is_contention());
     }
 }

@@ -37,7 +37,7 @@ pub enum Outcome {
     Robots,
     /// The database refused the row; this one stands in for it, without the body.
     Refused,
-    /// Delivered again and again without being settled: it may crash its worker.
+    /// Delivered and begun again and again, and never ended: it may crash its worker.
     Poison,
     /// Not fetched, since its run was cancelled.
     Cancelled,

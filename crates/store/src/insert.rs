@@ -59,6 +59,13 @@ const DEADLINE_PER_ROW: Duration = Duration::from_millis(20);
 /// What a write may take longer by its bytes: 8 Mbit/s is the slowest link that is reckoned with.
 const DEADLINE_BYTES_PER_SECOND: usize = 1 << 20;
 
+/// What a piece of something larger may take before its weight is added: a row that is slow is not
+/// waited for while others have not been tried.
+const PIECE_DEADLINE: Duration = Duration::from_secs(5);
+/// So often a transaction is tried in which others had locked the row that was to count it, each
+/// time with another such row.
+const COUNT_TRIES: u32 = 5;
+
 /// What is written in one transaction; rows and parts come in key order.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Contents<'a> {
@@ -66,6 +73,8 @@ pub(crate) enum Contents<'a> {
     Parts(&'a [&'a PartTold]),
     /// A part of a run that is rolled back again, to see whether the table takes any.
     SamplePart,
+    /// The same for an item.
+    SampleItem,
 }
 
 impl Contents<'_> {
@@ -73,7 +82,7 @@ impl Contents<'_> {
         match self {
             Self::Rows(rows) => rows.len(),
             Self::Parts(parts) => parts.len(),
-            Self::SamplePart => 1,
+            Self::SamplePart | Self::SampleItem => 1,
         }
     }
 
@@ -81,11 +90,21 @@ impl Contents<'_> {
     fn allowance(&self) -> Duration {
         let bytes: usize = match self {
             Self::Rows(rows) => rows.iter().map(|row| row.weight()).sum(),
-            Self::Parts(_) | Self::SamplePart => 0,
+            Self::Parts(_) | Self::SamplePart | Self::SampleItem => 0,
         };
         let rows = u32::try_from(self.len()).unwrap_or(u32::MAX);
         DEADLINE_PER_ROW * rows + Duration::from_secs_f64(bytes as f64 / DEADLINE_BYTES_PER_SECOND as f64)
     }
+}
+
+/// How a transaction is tried.
+#[derive(Clone, Copy, Debug)]
+struct Way {
+    /// Whether its rows are taken for new ones.
+    all_new: bool,
+    /// Which of the rows that count is used.
+    slot: u8,
+    deadline: Duration,
 }
 
 /// What became of the statements of a transaction.
@@ -106,75 +125,94 @@ enum Statements {
 pub(crate) struct ServerThread(Mutex<Option<(String, u64)>>);
 
 /// Which server this is; behind one address there may be several.
-const SERVER: &str = "CONCAT(@@hostname, ':', @@port)";
+const SERVER: &str = "CONCAT(@@hostname, ':', @@port, ':', @@server_id)";
 
 impl ServerThread {
     /// Begins a transaction and remembers whose it is, in one round trip.
     async fn begin(&self, connection: &mut MySqlConnection) -> Result<(), Error> {
-        let failed = Error::database("cannot begin a transaction");
+        self.forget();
         let begin = format!("SELECT {SERVER}, CAST(CONNECTION_ID() AS UNSIGNED); START TRANSACTION");
-        let begun = sqlx::raw_sql(AssertSqlSafe(begin)).fetch_all(connection).await.map_err(&failed)?;
+        let begun = sqlx::raw_sql(AssertSqlSafe(begin)).fetch_all(connection).await.map_err(Error::TakesNoRows)?;
         // A server that says it in other types is one on which nothing can be ended.
         let begun = begun.iter().find_map(|row| Some((row.try_get(0).ok()?, row.try_get(1).ok()?)));
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = begun;
         Ok(())
     }
 
+    /// Nothing is left of it: the connection may belong to somebody else by now.
+    fn forget(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
     /// Ends what is left of it, from another connection. It is no error that nothing is.
     pub(crate) async fn end(&self, connection: &mut MySqlConnection) -> Result<(), Error> {
-        let Some((server, thread)) = self.0.lock().unwrap_or_else(PoisonError::into_inner).take() else {
+        let Some((server, thread)) = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone() else {
             return Ok(());
         };
         let failed = Error::database("cannot end an old statement");
-        let here: String = sqlx::query_scalar(AssertSqlSafe(format!("SELECT {SERVER}")))
-            .fetch_one(&mut *connection)
-            .await
-            .map_err(&failed)?;
-        if here != server {
-            return Ok(());
+        let ask = format!("SELECT {SERVER}, CAST(CONNECTION_ID() AS UNSIGNED)");
+        let here: (String, u64) =
+            sqlx::query_as(AssertSqlSafe(ask)).fetch_one(&mut *connection).await.map_err(&failed)?;
+        if here.0 == server && here.1 != thread {
+            // Prepared, since a proxy takes a bare KILL for itself and for one of its own numbers.
+            let kill = format!("PREPARE fetchline_kill FROM 'KILL CONNECTION {thread}'; EXECUTE fetchline_kill");
+            let killed = sqlx::raw_sql(AssertSqlSafe(kill)).execute(connection).await;
+            match killed.map_err(&failed) {
+                Err(error) if error.number().is_none() => return Err(error),
+                _ => {}
+            }
         }
-        let killed = sqlx::raw_sql(AssertSqlSafe(format!("KILL CONNECTION {thread}"))).execute(connection).await;
-        match killed.map_err(&failed) {
-            Err(error) if error.number().is_none() => Err(error),
-            _ => Ok(()),
-        }
+        self.forget();
+        Ok(())
     }
 }
 
 impl Store {
     /// Writes everything in one transaction, or nothing. `thread` becomes the server's end of it.
-    pub(crate) async fn write_at_once(&self, contents: Contents<'_>, thread: &ServerThread) -> Result<(), Error> {
-        let mut all_new = true;
+    pub(crate) async fn write_at_once(
+        &self,
+        contents: Contents<'_>,
+        is_piece: bool,
+        thread: &ServerThread,
+    ) -> Result<(), Error> {
+        let deadline = deadline(self.write_deadline, contents, is_piece);
+        let mut way = Way { all_new: true, slot: counts::any_slot(), deadline };
+        let (mut waits, mut lost) = (0, 0);
         loop {
-            match self.transaction(contents, all_new, thread).await? {
-                Statements::Done | Statements::Sampled => return Ok(()),
+            match self.transaction(contents, way, thread).await {
+                Ok(Statements::Done | Statements::Sampled) => return Ok(()),
                 // Rows were there that were not reckoned with. What comes between the reading and the
                 // writing is another's commit, so this ends.
-                Statements::OthersWereThere => all_new = false,
+                Ok(Statements::OthersWereThere) => way.all_new = false,
+                Err(error) if error.is_wait_for_counts() && waits + 1 < COUNT_TRIES => {
+                    waits += 1;
+                    way.slot = counts::other_slot(way.slot);
+                }
+                // Before anything was written. All connections of the pool may be dead, and are
+                // found to be so one by one.
+                Err(error @ Error::TakesNoRows(_)) if error.is_lost() && lost < self.pool_size() => lost += 1,
+                Err(error) => return Err(error),
             }
         }
     }
 
-    async fn transaction(
-        &self,
-        contents: Contents<'_>,
-        all_new: bool,
-        thread: &ServerThread,
-    ) -> Result<Statements, Error> {
-        let deadline = self.write_deadline + contents.allowance();
-        self.lend(Lane::Commit, "writing a batch", deadline, async |connection| {
+    async fn transaction(&self, contents: Contents<'_>, way: Way, thread: &ServerThread) -> Result<Statements, Error> {
+        self.lend(Lane::Commit, "writing a batch", way.deadline, async |connection| {
             thread.begin(connection).await?;
-            let written = match self.statements(connection, contents, all_new).await {
+            let written = match self.statements(connection, contents, way).await {
                 Ok(Statements::Done) => end(connection, "COMMIT").await.map(|()| Statements::Done),
                 otherwise => otherwise,
             };
             match written {
                 Ok(Statements::Done) => Ok(written),
-                Err(error) if error.number().is_none() => Err(error),
+                Err(error) if !error.leaves_connection_usable() => Err(error),
                 // The server answers, so the connection is good for the next try; its locks are gone.
                 not_written => match end(connection, "ROLLBACK").await {
-                    Ok(()) => Ok(not_written),
-                    Err(error) => not_written.and(Err(error)),
+                    Ok(()) => {
+                        thread.forget();
+                        Ok(not_written)
+                    }
+                    Err(error) => not_written.and(Err(error.of_no_row())),
                 },
             }
         })
@@ -185,28 +223,28 @@ impl Store {
         &self,
         connection: &mut MySqlConnection,
         contents: Contents<'_>,
-        all_new: bool,
+        way: Way,
     ) -> Result<Statements, Error> {
         match contents {
-            Contents::Rows(rows) => self.insert(connection, rows, all_new).await,
+            Contents::Rows(rows) => self.insert(connection, rows, way).await,
             Contents::Parts(parts) => runs::write_parts(connection, parts).await.map(|()| Statements::Done),
             Contents::SamplePart => runs::write_sample_part(connection).await.map(|()| Statements::Sampled),
+            Contents::SampleItem => {
+                let sample = items::sample(self.now());
+                let written = items::write(connection, &self.upsert_items, &[&sample], self.packet()).await;
+                written.map(|()| Statements::Sampled)
+            }
         }
     }
 
     /// Writes rows and counts them. The transaction is not to be committed where there were more of
     /// them than was reckoned with: none if they are taken for new, else those that can be read
     /// beforehand.
-    async fn insert(
-        &self,
-        connection: &mut MySqlConnection,
-        rows: &[&Fetch],
-        all_new: bool,
-    ) -> Result<Statements, Error> {
+    async fn insert(&self, connection: &mut MySqlConnection, rows: &[&Fetch], way: Way) -> Result<Statements, Error> {
         let failed = Error::database("cannot write a batch");
         // Asked for now that there is a connection: it may have been made after a failover.
         let packet = self.packet();
-        let present = match all_new {
+        let present = match way.all_new {
             true => HashMap::new(),
             false => counts::lock(connection, rows).await?,
         };
@@ -226,9 +264,15 @@ impl Store {
             return Ok(Statements::OthersWereThere);
         }
         items::write(connection, &self.upsert_items, rows, packet).await?;
-        changes.write(connection, counts::any_slot()).await?;
+        changes.write(connection, way.slot).await?;
         Ok(Statements::Done)
     }
+}
+
+/// How long a transaction may take.
+fn deadline(of_whole: Duration, contents: Contents<'_>, is_piece: bool) -> Duration {
+    let base = if is_piece { of_whole.min(PIECE_DEADLINE) } else { of_whole };
+    base + contents.allowance()
 }
 
 async fn end(connection: &mut MySqlConnection, statement: &'static str) -> Result<(), Error> {
@@ -301,6 +345,16 @@ mod tests {
     fn long_texts_are_cut_between_characters() {
         assert_eq!(cut("äöü", 2), "äö");
         assert_eq!(cut("äöü", 3), "äöü");
+    }
+
+    #[test]
+    fn a_piece_is_waited_for_no_longer_than_others_can_wait() {
+        let row = Fetch::bare_of([1; 32], "r", Outcome::Ok);
+        let rows = [&row; 100];
+        let seconds = |whole: u64, is_piece| {
+            deadline(Duration::from_secs(whole), Contents::Rows(&rows), is_piece).as_secs_f64().round()
+        };
+        assert_eq!((seconds(20, false), seconds(20, true), seconds(1, true)), (22.0, 7.0, 3.0));
     }
 
     #[test]

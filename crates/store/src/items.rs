@@ -3,13 +3,15 @@
 //! The last row of an item's history is its price, where it has one. Whatever changes an item restores that in the same
 //! transaction, while it holds the item's row: so an unchanged price adds nothing, however often it is written.
 
+use std::time::Duration;
+
 use rust_decimal::Decimal;
 use sha2::{Digest, Sha256};
 use sqlx::mysql::{MySqlArguments, MySqlConnection, MySqlRow};
 use sqlx::{Arguments, AssertSqlSafe, Connection, FromRow, Row};
 use time::{OffsetDateTime, PrimitiveDateTime};
 
-use crate::fetch::Fetch;
+use crate::fetch::{Body, Fetch, Outcome};
 use crate::product::Product;
 use crate::upsert::{self, Upsert};
 use crate::{Error, Store};
@@ -116,6 +118,40 @@ pub(crate) async fn write(
         sightings = later;
     }
     Ok(())
+}
+
+/// A fetch with an item as plain as they come, of a page that nobody else has.
+pub(crate) fn sample(now: OffsetDateTime) -> Fetch {
+    let item = Product {
+        name: Some("sample".to_owned()),
+        price: Some(Decimal::ONE),
+        currency: Some("EUR".to_owned()),
+        variants: 1,
+        ..Product::default()
+    };
+    Fetch {
+        id: rand::random(),
+        run: String::new(),
+        part: None,
+        url: format!("http://sample.invalid/{:032x}", rand::random::<u128>()),
+        given_url: None,
+        final_url: None,
+        method: "GET".to_owned(),
+        outcome: Outcome::Ok,
+        status: None,
+        content_type: None,
+        body_bytes: None,
+        body_sha256: None,
+        body: Body::None,
+        product: None,
+        item: Some(Box::new(item)),
+        error: None,
+        attempts: 1,
+        elapsed: Duration::ZERO,
+        fetched_at: now,
+        worker: "".into(),
+        message_id: None,
+    }
 }
 
 /// A product as a fetch saw it.

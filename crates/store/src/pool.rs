@@ -54,6 +54,9 @@ pub struct Store {
     pub(crate) clock: Clock,
     /// What a write may take before its weight is added.
     pub(crate) write_deadline: Duration,
+    /// The key of the row by which this process finds out whether the server commits: nobody else's,
+    /// so nobody else can lock it.
+    commit_probe: [u8; 32],
     pool: MySqlPool,
     config: StoreConfig,
     /// A permit for each connection.
@@ -108,6 +111,7 @@ impl Store {
             upsert_items: items::upsert(),
             clock: Clock::new(),
             write_deadline: DEADLINE,
+            commit_probe: rand::random(),
             pool,
             connections: Arc::new(Semaphore::new(config.pool.max(1) as usize)),
             not_for_commits: Arc::new(Semaphore::new(config.pool.saturating_sub(1).max(1) as usize)),
@@ -147,18 +151,64 @@ impl Store {
     /// nothing.
     pub async fn ping(&self) -> Result<(), Error> {
         const PING: &str = "asking whether the database takes rows";
-        silent(self.lend(Lane::Other, PING, PING_DEADLINE, async |connection| takes_rows(connection).await).await)
+        let ping = || self.lend(Lane::Other, PING, PING_DEADLINE, async |connection| takes_rows(connection).await);
+        self.on_a_live_connection(ping).await
     }
 
     /// The same after a write has failed: on the connection that is kept for commits. What is left
     /// of that write in the server is ended first, since it holds its locks until then.
     pub(crate) async fn answers(&self, failed: &ServerThread) -> Result<(), Error> {
         const PING: &str = "asking whether the database answers at all";
-        let ping = self.lend(Lane::Commit, PING, PING_DEADLINE, async |connection| {
-            failed.end(connection).await?;
-            takes_rows(connection).await
-        });
-        silent(ping.await)
+        let ping = || {
+            self.lend(Lane::Commit, PING, PING_DEADLINE, async |connection| {
+                failed.end(connection).await?;
+                takes_rows(connection).await
+            })
+        };
+        self.on_a_live_connection(ping).await
+    }
+
+    /// Whether the server commits at all: its COMMIT hangs where the disk of its log is full, or no
+    /// other member of its cluster answers, while statements go on as ever. Leaves nothing behind.
+    pub(crate) async fn commits(&self) -> Result<(), Error> {
+        const PROBE: &str = "asking whether the database commits anything";
+        const WRITE: &str = "INSERT INTO quarantine (id, begun, worker, begun_at) \
+                             VALUES (?, 0, 'commit probe', UTC_TIMESTAMP(6)) \
+                             ON DUPLICATE KEY UPDATE begun_at = VALUES(begun_at)";
+        let probe = || {
+            self.lend(Lane::Commit, PROBE, PING_DEADLINE, async |connection| {
+                for statement in [WRITE, "DELETE FROM quarantine WHERE id = ?"] {
+                    let statement = sqlx::query(statement).bind(self.commit_probe.as_slice());
+                    statement.execute(&mut *connection).await.map_err(Error::TakesNoRows)?;
+                }
+                Ok(())
+            })
+        };
+        self.on_a_live_connection(probe).await.map_err(|error| match error {
+            // Only an older probe can have locked its row, one whose COMMIT has not ended yet.
+            Error::TakesNoRows(_) if error.is_contention() => Error::Silent(PING_DEADLINE.as_secs_f64(), PROBE),
+            error => error,
+        })
+    }
+
+    /// Asks something of the server that has nothing to do with any row. A connection of the pool
+    /// that is lost meanwhile may have been dead for long, so another one is asked.
+    pub(crate) async fn on_a_live_connection<T, F: Future<Output = Result<T, Error>>>(
+        &self,
+        mut ask: impl FnMut() -> F,
+    ) -> Result<T, Error> {
+        let mut lost = 0;
+        loop {
+            match ask().await.map_err(Error::of_no_row) {
+                Err(error) if error.is_lost() && lost < self.pool_size() => lost += 1,
+                result => return result,
+            }
+        }
+    }
+
+    /// How many connections there may be.
+    pub(crate) fn pool_size(&self) -> u32 {
+        self.config.pool.max(1)
     }
 
     /// About how many bytes the rows of one statement may have.
@@ -291,14 +341,6 @@ impl Drop for Lent {
 pub(crate) async fn takes_rows(connection: &mut MySqlConnection) -> Result<(), Error> {
     let update = connection.execute("UPDATE fetches SET attempts = attempts WHERE id = ''");
     update.await.map(drop).map_err(Error::TakesNoRows)
-}
-
-/// A health check that takes too long has failed.
-pub(crate) fn silent<T>(checked: Result<T, Error>) -> Result<T, Error> {
-    checked.map_err(|error| match error {
-        Error::Deadline(seconds, what) => Error::Silent(seconds, what),
-        error => error,
-    })
 }
 
 /// Runs a transaction, and runs it again as a whole where it lost against another one: after 1205

@@ -52,7 +52,7 @@ pub struct WorkConfig {
     pub pod: String,
     /// Fetches at once.
     pub concurrency: usize,
-    /// Messages held unacked; never more.
+    /// Messages held unacked, at most: fewer while they are large.
     pub prefetch: usize,
     /// Fetches at once at one host.
     pub per_host: usize,
@@ -70,7 +70,7 @@ pub struct WorkConfig {
     pub read_timeout: Duration,
     /// The largest body after decompression, in bytes.
     pub max_body: usize,
-    /// All bodies that are being read or wait for their commit, in bytes.
+    /// All bodies that are being read or wait for their commit, and the messages that are held, in bytes.
     pub memory_budget: usize,
     /// Which bodies are stored.
     pub store_body: StoreBody,

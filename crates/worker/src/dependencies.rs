@@ -200,12 +200,20 @@ impl Attempts<'_> {
 
     /// Waits until it is time for the next attempt. Fails where there is none.
     pub(crate) async fn pause(&mut self) -> Result<(), GaveUp> {
+        let pause = self.backoff.next_pause();
         tokio::select! {
-            () = tokio::time::sleep(self.backoff.next_pause()) => Ok(()),
-            () = tokio::time::sleep_until(self.began + self.hold) => Err(GaveUp::Held),
+            () = tokio::time::sleep(pause) => Ok(()),
+            () = self.over() => Err(if self.stop.is_cancelled() { GaveUp::Stopped } else { GaveUp::Held }),
+        }
+    }
+
+    /// Waits until there are no attempts any more.
+    pub(crate) async fn over(&self) {
+        tokio::select! {
+            () = tokio::time::sleep_until(self.began + self.hold) => {}
             // Others have been held for that long before this one began.
-            () = self.dependencies.database_down_for(self.hold) => Err(GaveUp::Held),
-            () = self.stop.cancelled() => Err(GaveUp::Stopped),
+            () = self.dependencies.database_down_for(self.hold) => {}
+            () = self.stop.cancelled() => {}
         }
     }
 }

@@ -53,5 +53,5 @@ async fn readyz(State((_, sights)): State<Told>) -> Response {
 
 async fn metrics(State((meters, sights)): State<Told>) -> Response {
     // The text format of Prometheus.
-    ([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], meters.render(&sights).await).into_response()
+    ([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], meters.render(&sights)).into_response()
 }

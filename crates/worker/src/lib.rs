@@ -49,4 +49,5 @@ pub mod bench;
 pub use config::{MAX_PREFETCH, RobotsPolicy, StoreBody, WorkConfig};
 pub use pipeline::{Deps, Stop, run};
 pub use proxy::{Proxy, ProxyError};
+pub use schedule::delay_tiers;
 pub use summary::Summary;

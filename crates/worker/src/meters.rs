@@ -165,7 +165,7 @@ impl Meters {
             retries: tiers.iter().map(retry).collect(),
             parked: registry.counter(
                 "fetchline_parked_total",
-                "Tasks that were put into a retry queue without a try, since their host had no slot.",
+                "Tasks that were deferred to a delay queue without a try, since their host had no slot.",
                 &[],
             ),
             dead_letters: Outcome::ALL.map(Outcome::as_str).into_iter().chain([NOT_A_TASK]).map(death).collect(),
@@ -242,8 +242,8 @@ impl Meters {
     }
 
     /// Everything, as Prometheus reads it.
-    pub(crate) async fn render(&self, sights: &Sights) -> String {
-        let waiting = sights.scheduler.waiting().await;
+    pub(crate) fn render(&self, sights: &Sights) -> String {
+        let waiting = sights.scheduler.waiting();
         self.gauges.look(sights, self.in_flight.load(Ordering::Relaxed), waiting);
         self.handle.render()
     }
@@ -263,7 +263,7 @@ impl Gauges {
     fn new(registry: &Registry) -> Self {
         let gauge = |name, help| registry.gauge(name, help, &[]);
         let waiting = |cause: &'static str| {
-            let help = "Tasks that wait for their turn, by what they wait for.";
+            let help = "Tasks that wait to be fetched, by what they wait for.";
             registry.gauge("fetchline_waiting_tasks", help, &label("cause", cause))
         };
         Self {
@@ -281,7 +281,10 @@ impl Gauges {
             concurrency: gauge("fetchline_concurrency", "How many fetches there may be at once."),
             connections_used: gauge("fetchline_database_connections_used", "MySQL connections that are in use."),
             connections_max: gauge("fetchline_database_connections_max", "MySQL connections that there may be."),
-            body_memory: gauge("fetchline_body_memory_bytes", "Memory that is set aside for bodies."),
+            body_memory: gauge(
+                "fetchline_body_memory_bytes",
+                "Memory that is set aside for bodies and for messages that are held.",
+            ),
             body_memory_max: gauge("fetchline_body_memory_max_bytes", "The most of it: half of --memory-budget."),
         }
     }

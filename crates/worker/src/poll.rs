@@ -11,7 +11,7 @@ use tracing::{debug, info};
 
 use crate::dependencies::{Dependencies, FOREVER, GaveUp};
 use crate::failure::chain;
-use crate::snapshot::{KnownLimits, Snapshots};
+use crate::snapshot::{CancelledParts, KnownLimits, Snapshot, Snapshots};
 
 /// What an operator changes is in force everywhere within two seconds.
 const POLL_EVERY: Duration = Duration::from_secs(1);
@@ -68,37 +68,49 @@ impl Poller {
     }
 
     fn publish(&self, reading: Reading) -> Cursor {
-        let Reading { limits, cancelled, cursor } = reading;
+        let Reading { limits, cancelled, cancelled_is_whole, cursor } = reading;
         self.dependencies.database_answers();
-        let now = Instant::now();
         self.snapshots.update(|snapshot| {
-            let mut changed = false;
-            for limit in limits {
-                if !is_news(&limit, &snapshot.limits) {
-                    continue;
-                }
-                let limits = Arc::make_mut(&mut snapshot.limits);
-                let interval_ms = limit.interval().map(|interval| interval.as_millis());
-                let (host, paused) = (limit.host.clone(), limit.paused);
-                match holds(&limit) {
-                    true => _ = limits.insert(host.as_str().into(), (limit, now)),
-                    false => _ = limits.remove(host.as_str()),
-                }
-                info!(host, paused, interval_ms, "the limits of a host have changed");
-                changed = true;
-            }
-            let mut parts = false;
-            for (run, part) in cancelled {
-                parts |= Arc::make_mut(&mut snapshot.cancelled).add(run, part);
-            }
-            if parts {
-                let runs = snapshot.cancelled.runs();
-                info!(runs, "runs were cancelled: what waits of them is recorded as such, and not fetched");
-            }
-            changed || parts
+            let limits_changed = take_over_limits(snapshot, limits);
+            limits_changed | take_over_cancelled(snapshot, cancelled, cancelled_is_whole)
         });
         cursor
     }
+}
+
+/// Takes over the parts that were cancelled, all of them or some more; whether there are others than before.
+fn take_over_cancelled(snapshot: &mut Snapshot, cancelled: Vec<(String, String)>, is_whole: bool) -> bool {
+    if cancelled.is_empty() && !is_whole {
+        return false;
+    }
+    let mut parts = if is_whole { CancelledParts::default() } else { (*snapshot.cancelled).clone() };
+    cancelled.into_iter().for_each(|(run, part)| _ = parts.add(run, part));
+    if parts == *snapshot.cancelled {
+        return false;
+    }
+    info!(runs = parts.runs(), "runs were cancelled: what waits of them is recorded as such, and not fetched");
+    snapshot.cancelled = Arc::new(parts);
+    true
+}
+
+/// Takes over the limits that are news; whether there are any.
+fn take_over_limits(snapshot: &mut Snapshot, limits: Vec<HostLimit>) -> bool {
+    let (now, mut changed) = (Instant::now(), false);
+    for limit in limits {
+        if !is_news(&limit, &snapshot.limits) {
+            continue;
+        }
+        let known = Arc::make_mut(&mut snapshot.limits);
+        let interval_ms = limit.interval().map(|interval| interval.as_millis());
+        let (host, paused) = (limit.host.clone(), limit.paused);
+        match holds(&limit) {
+            true => _ = known.insert(host.as_str().into(), (limit, now)),
+            false => _ = known.remove(host.as_str()),
+        }
+        info!(host, paused, interval_ms, "the limits of a host have changed");
+        changed = true;
+    }
+    changed
 }
 
 fn holds(limit: &HostLimit) -> bool {

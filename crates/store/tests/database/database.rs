@@ -9,6 +9,7 @@ use fetchline_store::{Batch, Body, Fetch, Outcome, Store, StoreConfig};
 use sqlx::mysql::{MySqlConnectOptions, MySqlConnection};
 use sqlx::{AssertSqlSafe, Connection, Executor};
 use time::OffsetDateTime;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
@@ -71,6 +72,23 @@ impl Database {
         Ok((open(&url, pool)?, silence))
     }
 
+    /// A store behind a proxy that does something with what `meddle` finds in what a client sends.
+    pub(crate) async fn store_behind_meddler(&self, pool: u32, meddle: fn(&[u8]) -> Meddling) -> Result<Store> {
+        let server = format!("{}:{}", self.options.get_host(), self.options.get_port());
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let url = self.url.replacen(&server, &listener.local_addr()?.to_string(), 1);
+        tokio::spawn(async move {
+            while let Ok((client, _)) = listener.accept().await {
+                let server = server.clone();
+                tokio::spawn(async move {
+                    let Ok(server) = TcpStream::connect(server).await else { return };
+                    _ = pass_on(client, server, meddle).await;
+                });
+            }
+        });
+        open(&url, pool)
+    }
+
     /// One more connection.
     pub(crate) async fn connect(&self) -> Result<MySqlConnection> {
         Ok(MySqlConnection::connect_with(&self.options).await?)
@@ -87,6 +105,13 @@ impl Database {
         Ok(sqlx::query_scalar(AssertSqlSafe(query.to_owned())).fetch_one(&mut self.connection).await?)
     }
 
+    /// A table that counts how often a trigger has fired. It has no transactions, so a count survives
+    /// a rollback.
+    pub(crate) async fn count_tries(&mut self) -> Result {
+        self.execute("CREATE TABLE tries (number INT) ENGINE = MyISAM").await?;
+        self.execute("INSERT INTO tries VALUES (0)").await
+    }
+
     /// From now on this happens before a row whose URL ends in `bad` is inserted, unless it is bare.
     pub(crate) async fn on_bad_rows(&mut self, what: &str) -> Result {
         self.on_rows("NEW.url LIKE '%bad' AND NEW.outcome <> 'refused'", what).await
@@ -100,6 +125,49 @@ impl Database {
         );
         self.execute(&trigger).await
     }
+}
+
+/// What a proxy does with what a client has sent.
+pub(crate) enum Meddling {
+    /// Passes it on.
+    None,
+    /// Never answers.
+    Hang,
+    /// Answers with an error of this number itself.
+    Refuse(u16),
+}
+
+async fn pass_on(mut client: TcpStream, mut server: TcpStream, meddle: fn(&[u8]) -> Meddling) -> std::io::Result<()> {
+    let ((mut from_client, mut to_client), (mut from_server, mut to_server)) = (client.split(), server.split());
+    let (mut sent, mut answered) = (vec![0; 1 << 16], vec![0; 1 << 16]);
+    loop {
+        tokio::select! {
+            length = from_client.read(&mut sent) => match (length?, &sent) {
+                (0, _) => return Ok(()),
+                (length, sent) => match meddle(&sent[..length]) {
+                    Meddling::None => to_server.write_all(&sent[..length]).await?,
+                    Meddling::Hang => std::future::pending().await,
+                    Meddling::Refuse(number) => {
+                        let mut error = vec![0xff];
+                        error.extend(number.to_le_bytes());
+                        error.extend(b"#HY000the proxy says no");
+                        let mut packet = vec![u8::try_from(error.len()).unwrap_or(0), 0, 0, 1];
+                        packet.append(&mut error);
+                        to_client.write_all(&packet).await?;
+                    }
+                },
+            },
+            length = from_server.read(&mut answered) => match length? {
+                0 => return Ok(()),
+                length => to_client.write_all(&answered[..length]).await?,
+            },
+        }
+    }
+}
+
+/// Whether something that was sent has this in it.
+pub(crate) fn says(sent: &[u8], text: &str) -> bool {
+    sent.windows(text.len()).any(|window| window == text.as_bytes())
 }
 
 impl Drop for Database {

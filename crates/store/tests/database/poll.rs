@@ -23,8 +23,8 @@ async fn a_poll_reads_what_holds_and_then_what_has_changed() -> Result {
     assert_eq!(hosts, ["*", "*.shop.example", "slow.example"]);
     assert_eq!(first.cancelled, [("nightly".to_owned(), String::new())]);
     // What was changed long ago is not read again.
-    database.execute("UPDATE hosts SET changed_at = changed_at - INTERVAL 1 MINUTE").await?;
-    database.execute("UPDATE runs SET cancelled_at = cancelled_at - INTERVAL 1 MINUTE").await?;
+    database.execute("UPDATE hosts SET changed_at = changed_at - INTERVAL 2 MINUTE").await?;
+    database.execute("UPDATE runs SET cancelled_at = cancelled_at - INTERVAL 2 MINUTE").await?;
     let second = store.poll(Some(&first.cursor)).await?;
     assert!(second.limits.is_empty() && second.cancelled.is_empty(), "{second:?}");
     // A limit that is lifted is a change.
@@ -40,6 +40,41 @@ async fn a_poll_reads_what_holds_and_then_what_has_changed() -> Result {
 }
 
 #[tokio::test]
+async fn a_cancellation_that_is_taken_back_is_noticed_within_a_minute() -> Result {
+    let mut database = Database::new().await?;
+    let store = database.store(1)?;
+    store.cancel_run("nightly").await?;
+    store.cancel_run("weekly").await?;
+    let mut reading = store.poll(None).await?;
+    assert_eq!((reading.cancelled.len(), reading.cancelled_is_whole), (2, true));
+    database.execute("UPDATE runs SET cancelled_at = NULL WHERE run = 'nightly'").await?;
+    database.execute("UPDATE runs SET cancelled_at = cancelled_at - INTERVAL 2 MINUTE").await?;
+    let mut whole = Vec::new();
+    for number in 1..=60 {
+        reading = store.poll(Some(&reading.cursor)).await?;
+        let expected = if reading.cancelled_is_whole { vec![("weekly".to_owned(), String::new())] } else { vec![] };
+        assert_eq!(reading.cancelled, expected, "{number}");
+        whole.extend(reading.cancelled_is_whole.then_some(number));
+    }
+    assert_eq!(whole, [30, 60]);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_change_that_becomes_visible_late_is_read() -> Result {
+    let mut database = Database::new().await?;
+    let store = database.store(1)?;
+    let first = store.poll(None).await?;
+    store.set_rate("slow.example", Some(2.0)).await?;
+    store.cancel_run("nightly").await?;
+    database.execute("UPDATE hosts SET changed_at = changed_at - INTERVAL 50 SECOND").await?;
+    database.execute("UPDATE runs SET cancelled_at = cancelled_at - INTERVAL 50 SECOND").await?;
+    let second = store.poll(Some(&first.cursor)).await?;
+    assert_eq!((second.limits.len(), second.cancelled.len()), (1, 1));
+    Ok(())
+}
+
+#[tokio::test]
 async fn an_unchanged_fleet_reads_no_rows() -> Result {
     let mut database = Database::new().await?;
     let store = database.store(1)?;
@@ -47,7 +82,7 @@ async fn an_unchanged_fleet_reads_no_rows() -> Result {
         store.set_rate(&format!("{host}.example"), Some(2.0)).await?;
     }
     // All was changed at once, and that is the newest change that there is.
-    database.execute("UPDATE hosts SET changed_at = UTC_TIMESTAMP(6) - INTERVAL 6 SECOND").await?;
+    database.execute("UPDATE hosts SET changed_at = UTC_TIMESTAMP(6) - INTERVAL 61 SECOND").await?;
     let reading = store.poll(None).await?;
     assert_eq!(reading.limits.len(), 20);
     for _ in 0..3 {

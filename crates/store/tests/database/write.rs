@@ -1,12 +1,13 @@
 //! What becomes of a batch when something goes wrong, on the real database.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use fetchline_store::{Batch, Class, Outcome, PartTold, Product, Written};
 use sqlx::Executor;
 use time::OffsetDateTime;
 
-use crate::database::{Database, Result, bad, batch, key, row};
+use crate::database::{Database, Meddling, Result, bad, batch, key, row, says};
 
 /// The tasks of a batch of 50, of which this one is bad.
 fn fifty_and(bad_task: u8) -> Batch<u8> {
@@ -63,11 +64,191 @@ async fn that_not_even_bare_rows_are_taken_is_an_outage() -> Result {
     let written = store.write(batch([row(1), row(2)])).await;
     assert_eq!(unwritten(&written), Some((vec![1, 2], Class::Away)));
     assert!(refused(&written).is_empty() && written.taken.receipts().next().is_none());
-    // So is every one of many, although bare rows would be taken.
-    database.on_rows("NEW.outcome <> 'refused'", "SIGNAL SQLSTATE '45000' SET MYSQL_ERRNO = 9999").await?;
-    let written = store.write(batch((1..=10).map(row))).await;
-    assert_eq!(unwritten(&written), Some(((1..=10).collect(), Class::Away)));
+    let written = store.write(batch((1..=12).map(row))).await;
+    assert_eq!(unwritten(&written), Some(((1..=12).collect(), Class::Away)));
     assert_eq!(database.count("SELECT COUNT(*) FROM fetches").await?, 0);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_site_whose_every_page_is_refused_is_no_outage() -> Result {
+    let mut database = Database::new().await?;
+    let store = database.store(2)?;
+    database.on_bad_rows("SIGNAL SQLSTATE '45000' SET MYSQL_ERRNO = 3151, MESSAGE_TEXT = 'a long key'").await?;
+    let written = store.write(batch((1..=12).map(bad))).await;
+    assert_eq!(unwritten(&written), None);
+    assert_eq!(refused(&written), (1..=12).map(|task| (task, true)).collect::<Vec<_>>());
+    let bare = "SELECT COUNT(*) FROM fetches WHERE outcome = 'refused' AND error LIKE '%a long key%'";
+    assert_eq!(database.count(bare).await?, 12);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_trouble_that_passes_does_not_make_a_good_page_a_refused_one() -> Result {
+    let mut database = Database::new().await?;
+    let store = database.store(2)?;
+    database.count_tries().await?;
+    // Each row meets it when it is tried alone for the first time.
+    let trouble = "UPDATE tries SET number = number + 1; IF (SELECT number FROM tries) <= 4 THEN \
+                   SIGNAL SQLSTATE '45000' SET MYSQL_ERRNO = 9999; END IF";
+    database.on_bad_rows(trouble).await?;
+    let written = store.write(batch([bad(1), bad(2), bad(3)])).await;
+    assert_eq!((refused(&written), unwritten(&written)), (vec![], None));
+    assert_eq!(database.count("SELECT COUNT(*) FROM fetches WHERE outcome = 'ok'").await?, 3);
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_error_before_any_row_is_no_fault_of_the_rows() -> Result {
+    let mut database = Database::new().await?;
+    // Once: what is tried next would be taken.
+    fn refuse_once(sent: &[u8], refused: &AtomicBool, number: u16) -> Meddling {
+        match says(sent, "START TRANSACTION") && !refused.swap(true, Ordering::Relaxed) {
+            true => Meddling::Refuse(number),
+            false => Meddling::None,
+        }
+    }
+    // One that ProxySQL says, and one that nobody has listed.
+    static BUSY: AtomicBool = AtomicBool::new(false);
+    static UNKNOWN: AtomicBool = AtomicBool::new(false);
+    let busy = database.store_behind_meddler(2, |sent| refuse_once(sent, &BUSY, 9001)).await?;
+    let unknown = database.store_behind_meddler(2, |sent| refuse_once(sent, &UNKNOWN, 1105)).await?;
+    for store in [busy, unknown] {
+        let written = store.write(batch([row(1)])).await;
+        assert_eq!((refused(&written), unwritten(&written)), (vec![], Some((vec![1], Class::Away))));
+    }
+    assert!(BUSY.load(Ordering::Relaxed) && UNKNOWN.load(Ordering::Relaxed));
+    assert_eq!(database.count("SELECT COUNT(*) FROM fetches").await?, 0);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_server_whose_commits_hang_is_away_and_not_slow() -> Result {
+    let mut database = Database::new().await?;
+    // All but commits goes on as ever; a statement that is its own transaction commits, too.
+    let hang = |sent: &[u8]| match sent.ends_with(b"COMMIT") || says(sent, "INSERT INTO quarantine") {
+        true => Meddling::Hang,
+        false => Meddling::None,
+    };
+    let store = database.store_behind_meddler(2, hang).await?.with_write_deadline(Duration::from_millis(500));
+    let written = store.write(batch((1..=20).map(row))).await;
+    assert_eq!(unwritten(&written), Some(((1..=20).collect(), Class::Away)));
+    // Where commits go on and rows are slow, nothing is left behind of the question.
+    let store = database.store(2)?.with_write_deadline(Duration::from_millis(200));
+    database.on_bad_rows("DO SLEEP(30)").await?;
+    assert_eq!(unwritten(&store.write(batch([bad(1)])).await), Some((vec![1], Class::Slow)));
+    assert_eq!(database.count("SELECT COUNT(*) FROM quarantine").await?, 0);
+    Ok(())
+}
+
+#[tokio::test]
+async fn connections_that_died_in_the_pool_cost_nothing() -> Result {
+    let mut database = Database::new().await?;
+    let store = std::sync::Arc::new(database.store(4)?);
+    // Four connections, since four rows are slow at once.
+    database.on_bad_rows("DO SLEEP(0.3)").await?;
+    let writers = (1..=4).map(|task| {
+        let store = store.clone();
+        tokio::spawn(async move { store.write(batch([bad(task)])).await.taken.into_receipts() })
+    });
+    for writer in writers.collect::<Vec<_>>() {
+        assert_eq!(writer.await?.len(), 1);
+    }
+    let kill_pool = async |database: &mut Database| -> Result<usize> {
+        const POOL: &str = "SELECT CAST(ID AS SIGNED) FROM information_schema.PROCESSLIST \
+                            WHERE DB = DATABASE() AND ID <> CONNECTION_ID()";
+        let pool: Vec<i64> = sqlx::query_scalar(POOL).fetch_all(&mut database.connection).await?;
+        for id in &pool {
+            database.execute(&format!("KILL {id}")).await?;
+        }
+        Ok(pool.len())
+    };
+    assert_eq!(kill_pool(&mut database).await?, 4);
+    let written = store.write(batch([row(11)])).await;
+    assert_eq!((written.taken.into_receipts(), written.unwritten.is_none()), (vec![11], true));
+    // The same of the health check: at first there are few connections now, so they are made again.
+    let writers = (1..=4).map(|task| {
+        let store = store.clone();
+        tokio::spawn(async move { store.write(batch([bad(task + 20)])).await })
+    });
+    for writer in writers.collect::<Vec<_>>() {
+        assert!(writer.await?.unwritten.is_none());
+    }
+    assert_eq!(kill_pool(&mut database).await?, 4);
+    store.poll(None).await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_row_under_which_the_engine_fails_is_refused_and_no_outage() -> Result {
+    let mut database = Database::new().await?;
+    // One connection: it must not be ended in the server while it is asked whether that answers.
+    let store = database.store(1)?;
+    database.on_bad_rows("SIGNAL SQLSTATE 'HY000' SET MYSQL_ERRNO = 1030").await?;
+    let written = store.write(batch([row(1), bad(2), row(3)])).await;
+    assert_eq!((refused(&written), unwritten(&written)), (vec![(2, true)], None));
+    Ok(())
+}
+
+#[tokio::test]
+async fn dead_locks_and_a_lost_connection_do_not_add_up_to_a_refusal() -> Result {
+    let mut database = Database::new().await?;
+    let store = database.store(2)?;
+    database.count_tries().await?;
+    let trouble = "UPDATE tries SET number = number + 1; CASE (SELECT number FROM tries) \
+                   WHEN 1 THEN SIGNAL SQLSTATE '40001' SET MYSQL_ERRNO = 1213; \
+                   WHEN 2 THEN SIGNAL SQLSTATE '40001' SET MYSQL_ERRNO = 1213; \
+                   WHEN 3 THEN KILL CONNECTION_ID(); ELSE BEGIN END; END CASE";
+    database.on_bad_rows(trouble).await?;
+    let written = store.write(batch([bad(1)])).await;
+    assert_eq!((refused(&written), unwritten(&written)), (vec![], None));
+    assert_eq!(database.count("SELECT COUNT(*) FROM fetches WHERE outcome = 'ok'").await?, 1);
+    assert_eq!(database.count("SELECT CAST(number AS SIGNED) FROM tries").await?, 4);
+    Ok(())
+}
+
+/// Locks so many of the rows that count the run `nightly`.
+async fn lock_counts(other: &mut sqlx::mysql::MySqlConnection, slots: u8) -> Result {
+    other.execute("BEGIN").await?;
+    for slot in 0..slots {
+        let lock = sqlx::query("INSERT INTO run_counts VALUES ('nightly', '', 'ok', ?, 0)").bind(slot);
+        lock.execute(&mut *other).await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_row_that_counts_and_is_locked_is_replaced_by_another_one() -> Result {
+    let database = Database::new().await?;
+    let store = std::sync::Arc::new(database.store(12)?);
+    let mut other = database.connect().await?;
+    lock_counts(&mut other, 8).await?;
+    let writers = (1..=12).map(|task| {
+        let store = store.clone();
+        tokio::spawn(async move { store.write(batch([row(task)])).await })
+    });
+    // All of them first: an open transaction would keep the database from being dropped.
+    let mut all = Vec::new();
+    for writer in writers.collect::<Vec<_>>() {
+        all.push(unwritten(&writer.await?));
+    }
+    assert_eq!(all, vec![None; 12]);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_batch_that_cannot_be_counted_is_put_off_and_not_divided() -> Result {
+    let database = Database::new().await?;
+    let store = database.store(2)?;
+    let mut other = database.connect().await?;
+    lock_counts(&mut other, 16).await?;
+    let began = Instant::now();
+    let written = store.write(batch((1..=20).map(row))).await;
+    assert_eq!(unwritten(&written), Some(((1..=20).collect(), Class::Contention)));
+    assert!(began.elapsed() < Duration::from_secs(9), "{:?}", began.elapsed());
+    other.execute("ROLLBACK").await?;
+    let Some(rest) = written.unwritten else { return Ok(()) };
+    assert_eq!(store.write(rest.batch).await.taken.into_receipts().len(), 20);
     Ok(())
 }
 
@@ -96,9 +277,8 @@ async fn a_row_that_others_have_locked_holds_up_its_neighbours_for_seconds_only(
 async fn a_row_over_which_writers_dead_lock_is_tried_again() -> Result {
     let mut database = Database::new().await?;
     let store = database.store(2)?;
-    // The first three tries lose. The count survives the rollback: the table has no transactions.
-    database.execute("CREATE TABLE tries (number INT) ENGINE = MyISAM").await?;
-    database.execute("INSERT INTO tries VALUES (0)").await?;
+    // The first three tries lose.
+    database.count_tries().await?;
     let lose = "UPDATE tries SET number = number + 1; IF (SELECT number FROM tries) <= 3 THEN \
                 SIGNAL SQLSTATE '40001' SET MYSQL_ERRNO = 1213; END IF";
     database.on_bad_rows(lose).await?;
@@ -199,8 +379,7 @@ async fn a_row_that_kills_its_connection_is_refused_and_no_outage() -> Result {
 async fn a_connection_that_somebody_kills_once_costs_nothing() -> Result {
     let mut database = Database::new().await?;
     let store = database.store(2)?;
-    database.execute("CREATE TABLE tries (number INT) ENGINE = MyISAM").await?;
-    database.execute("INSERT INTO tries VALUES (0)").await?;
+    database.count_tries().await?;
     let once = "UPDATE tries SET number = number + 1; IF (SELECT number FROM tries) = 1 THEN \
                 KILL CONNECTION_ID(); END IF";
     database.on_bad_rows(once).await?;
@@ -224,7 +403,7 @@ async fn a_write_that_is_cancelled_leaves_no_open_transaction_in_the_pool() -> R
 }
 
 #[tokio::test]
-async fn items_that_are_all_refused_are_written_again_with_their_rows() -> Result {
+async fn items_are_left_out_while_the_table_takes_others_and_kept_while_it_takes_none() -> Result {
     let mut database = Database::new().await?;
     let store = database.store(2)?;
     database.execute("ALTER TABLE items ADD CONSTRAINT not_dear CHECK (price < 100)").await?;
@@ -235,13 +414,21 @@ async fn items_that_are_all_refused_are_written_again_with_their_rows() -> Resul
     let written = store.write(batch([page(1, "10"), page(2, "500")])).await;
     assert_eq!(written.items_left_out.as_ref().map(|(count, _)| *count), Some(1));
     assert_eq!((written.taken.receipts().count(), unwritten(&written)), (2, None));
+    // So are many, while the table takes other items.
+    let written = store.write(batch((50..=69).map(|task| page(task, "500")))).await;
+    assert_eq!(written.items_left_out.as_ref().map(|(count, _)| *count), Some(20));
+    assert_eq!((written.taken.receipts().count(), unwritten(&written)), (20, None));
+    // A table that takes no item at all is another matter.
+    database.execute("ALTER TABLE items DROP CONSTRAINT not_dear").await?;
+    database.execute("ALTER TABLE items ADD CONSTRAINT none CHECK (price IN (10, 0.0001))").await?;
     let written = store.write(batch((11..=40).map(|task| page(task, "500")))).await;
     assert_eq!(unwritten(&written), Some(((11..=40).collect(), Class::Away)));
-    database.execute("ALTER TABLE items DROP CONSTRAINT not_dear").await?;
+    database.execute("ALTER TABLE items DROP CONSTRAINT none").await?;
     let Some(rest) = written.unwritten else { return Ok(()) };
     assert_eq!(store.write(rest.batch).await.taken.into_receipts().len(), 30);
     assert_eq!(database.count("SELECT COUNT(*) FROM items").await?, 31);
-    assert_eq!(database.count("SELECT COUNT(*) FROM fetches WHERE error IS NOT NULL").await?, 1);
+    assert_eq!(database.count("SELECT COUNT(*) FROM fetches WHERE error IS NOT NULL").await?, 21);
+    assert_eq!(database.count("SELECT COUNT(*) FROM items WHERE name = 'sample'").await?, 0);
     Ok(())
 }
 

@@ -199,12 +199,16 @@ impl Consumer {
             () = self.stop.cancelled() => return End::Stopped,
             end = lost(session) => return end,
         }
-        self.sample(session).await;
-        for number in 1.. {
+        let mut number = 0;
+        loop {
             let directives = self.snapshots.look(|snapshot| snapshot.directives);
             let end = if directives.paused {
                 self.rest(session).await
             } else {
+                if let Err(end) = self.sample(session).await {
+                    return end;
+                }
+                number += 1;
                 let prefetch = self.prefetch.wanted(directives.concurrency);
                 // What waits is as much as was wanted before, and the broker counts it for each consumer anew.
                 self.out.scheduler.set_capacity(prefetch.into());
@@ -221,21 +225,29 @@ impl Consumer {
                 return end;
             }
         }
-        unreachable!("it ends within")
     }
 
     /// Looks how large the messages are that wait, before it is too late: what the broker has sent cannot be sent back.
-    async fn sample(&self, session: &Session) {
+    async fn sample(&self, session: &Session) -> Result<(), End> {
         let depth = self.broker.topology().depth(session.connection(), Topology::URLS).await;
         let ready = depth.ok().flatten().map_or(0, |depth| depth.ready);
+        let mut receipts = Vec::new();
         for _ in 0..self.prefetch.sample(ready as usize) {
             let queue = self.broker.topology().queue(Topology::URLS);
             let get = session.channel().basic_get(queue.into(), BasicGetOptions { no_ack: false });
-            let Ok(Ok(Some(message))) = timeout(DEADLINE, get).await else { return };
+            let got = tokio::select! {
+                got = timeout(DEADLINE, get) => got,
+                () = self.stop.cancelled() => return Err(End::Stopped),
+            };
+            // Where it is not known whether there is an answer on its way, its tag would never be settled.
+            let got = got.map_err(|_| End::Lost("the broker does not answer".to_owned()))?;
+            let Some(message) = got.map_err(|error| End::Lost(describe(&error)))? else { break };
             self.prefetch.see(message.delivery.data.len());
-            let receipt = self.out.settle.receipt(session, message.delivery.delivery_tag);
-            self.out.settle.requeue_unclaimed(receipt);
+            receipts.push(self.out.settle.receipt(session, message.delivery.delivery_tag));
         }
+        // Together, at the end: what is requeued is delivered next.
+        receipts.into_iter().for_each(|receipt| self.out.settle.requeue_unclaimed(receipt));
+        Ok(())
     }
 
     /// Takes nothing, while paused. What is being fetched is finished, and acked on this session.
@@ -266,12 +278,15 @@ impl Consumer {
         let mut stopped = std::pin::pin!(self.stop.cancelled());
         let mut away = std::pin::pin!(self.dependencies.database_down_for(self.hold));
         let mut directed = std::pin::pin!(self.directed(directives));
+        let mut lost = std::pin::pin!(lost(session));
         let end = loop {
             let next = tokio::select! {
                 biased;
                 () = &mut stopped => break End::Stopped,
                 () = &mut directed => break End::Directed,
                 () = &mut away => break End::DatabaseAway,
+                // Seen here first where nothing is taken, since the database is away.
+                end = &mut lost => return end,
                 next = self.next(&mut consumers) => next,
             };
             match next {

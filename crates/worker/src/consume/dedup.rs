@@ -103,10 +103,7 @@ impl Dedup {
         let mut attempts = self.dependencies.attempts(self.hold, &self.stop);
         loop {
             match self.store.look_up(tasks).await {
-                Ok(found) => {
-                    self.dependencies.database_answers();
-                    return Ok(found);
-                }
+                Ok(found) => return Ok(found),
                 Err((unknown, error)) => {
                     tasks = unknown;
                     if attempts.failed(&error).await.is_err() {

@@ -7,14 +7,16 @@
 //! neighbours are done before.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use fetchline_queue::Task;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tracing::warn;
 
 use crate::execute::Executor;
 use crate::job::Job;
-use crate::schedule::Scheduler;
+use crate::schedule::{Execute, Scheduler};
 
 /// A message that came back this often may be one that workers go down with.
 const SUSPECT_AFTER: u64 = 3;
@@ -22,6 +24,9 @@ const SUSPECT_AFTER: u64 = 3;
 const POISON_AFTER: u64 = 20;
 /// and with which workers went down this often, is poison.
 const POISON_MARKS: u32 = 5;
+
+/// A suspect that has waited for so long is requeued: the broker takes back what is unacked for half an hour.
+const LONGEST_WAIT: Duration = Duration::from_secs(8 * 60);
 
 /// Whether marks of a task are looked for.
 pub(crate) fn is_suspect(task: &Task) -> bool {
@@ -32,6 +37,7 @@ pub(crate) fn is_suspect(task: &Task) -> bool {
 pub(crate) struct Suspect {
     pub(crate) job: Box<Job>,
     pub(crate) begun: u32,
+    since: Instant,
 }
 
 /// Takes suspects; cheap to clone.
@@ -45,13 +51,15 @@ pub(crate) struct Quarantine {
 /// Fetches what has marks, one at a time.
 pub(crate) struct Lane {
     scheduler: Scheduler,
+    executor: Arc<Executor>,
     marked: mpsc::UnboundedReceiver<Suspect>,
 }
 
 impl Quarantine {
     pub(crate) fn new(scheduler: Scheduler, executor: Arc<Executor>) -> (Self, Lane) {
         let (sender, marked) = mpsc::unbounded_channel();
-        (Self { scheduler: scheduler.clone(), executor, marked: sender }, Lane { scheduler, marked })
+        let lane = Lane { scheduler: scheduler.clone(), executor: executor.clone(), marked };
+        (Self { scheduler, executor, marked: sender }, lane)
     }
 
     /// A task that may crash its worker goes on: by itself, beside others, or to its end.
@@ -63,7 +71,7 @@ impl Quarantine {
         match begun {
             0 => self.scheduler.submit(job),
             // The lane lives until this has ended.
-            _ => _ = self.marked.send(Suspect { job, begun }),
+            _ => _ = self.marked.send(Suspect { job, begun, since: Instant::now() }),
         }
     }
 }
@@ -82,7 +90,13 @@ impl Lane {
             while let Ok(suspect) = self.marked.try_recv() {
                 waiting.push(suspect);
             }
+            for suspect in waiting.extract_if(.., |suspect: &mut Suspect| suspect.since.elapsed() > LONGEST_WAIT) {
+                self.executor.requeue(suspect.job);
+            }
             let next = (0..waiting.len()).min_by_key(|at| waiting[*at].begun).unwrap_or(0);
+            if waiting.is_empty() {
+                continue;
+            }
             let Suspect { mut job, .. } = waiting.swap_remove(next);
             let settled = job.claim.end_of();
             self.scheduler.submit(job);

@@ -35,6 +35,12 @@ struct Allotment {
     used: f64,
 }
 
+/// The delays of all queues in which tasks may wait, where failed tries wait these: from short to long, up to an hour at
+/// least.
+pub fn delay_tiers(retry_tiers: &[Tier]) -> Vec<Tier> {
+    Deferral::new(retry_tiers).tiers
+}
+
 impl Deferral {
     /// The retry delays, and longer ones up to an hour.
     pub(crate) fn new(retry_tiers: &[Tier]) -> Self {
@@ -53,7 +59,8 @@ impl Deferral {
 
     /// The delay of a task whose host is sent nothing for about `wait`, and that was deferred `before` times: the nearest to
     /// the wait. A wait whose end is not known begins with the longest retry delay, and takes the next longer one when the
-    /// task has waited for a third of it: so a host that is paused for a minute goes on three minutes later at most, and
+    /// task has waited for a third of it: so after a pause the host goes on within the longest
+    /// retry delay, or three times as long as the pause was, and within an hour in any case; and
     /// the tasks of one that is paused for a week are moved once an hour.
     pub(crate) fn of_wait(&self, wait: Duration, before: u32) -> Tier {
         if wait < Duration::MAX {

@@ -25,7 +25,7 @@ use tokio::time::Instant;
 
 use super::deferral::Deferral;
 use super::host_queue::{Entry, HostQueue, Standing};
-use super::limits::{Clearance, Limit, LimitTable};
+use super::limits::{Clearance, Limit, LimitTable, is_wide};
 use super::pacer::Wanted;
 
 /// A place in the order of hosts.
@@ -73,6 +73,14 @@ pub(crate) enum Reservation {
     Later(Duration),
 }
 
+/// What free places of the worker do not help.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Blocked {
+    tasks: usize,
+    /// Hosts where as many fetches are under way as there may be, and limits that hosts wait for.
+    bottlenecks: usize,
+}
+
 /// The frontier. `T` is a task, or somebody in the middle of a fetch who wants to send one more request.
 #[derive(Debug)]
 pub(crate) struct Frontier<T> {
@@ -94,8 +102,7 @@ pub(crate) struct Frontier<T> {
     capacity: usize,
     /// This worker's share of the messages that the broker has ready, as far as is known.
     backlog: usize,
-    /// Hosts that are blocked, and tasks that wait there.
-    blocked: (usize, usize),
+    blocked: Blocked,
     /// What would have to wait for longer than this until its host is sent anything is held off.
     patience: Duration,
     deferral: Deferral,
@@ -122,7 +129,7 @@ impl<T> Frontier<T> {
             per_host,
             capacity,
             backlog: 0,
-            blocked: (0, 0),
+            blocked: Blocked::default(),
             patience,
             deferral,
             open: true,
@@ -148,7 +155,7 @@ impl<T> Frontier<T> {
             self.hosts[id].turn = self.next_turn();
         }
         self.count_queued(id, 1);
-        self.hosts[id].push(entry);
+        self.hosts[id].push(entry, now);
         self.stand(id, now);
         if is_task {
             self.defer_overflow(id, now);
@@ -181,24 +188,18 @@ impl<T> Frontier<T> {
 
     /// Limits have changed; what limits nothing is none.
     pub(crate) fn set_limits(&mut self, changes: impl IntoIterator<Item = (Arc<str>, Limit)>, now: Instant) {
-        let mut others = false;
+        let mut wide = false;
         for (pattern, limit) in changes {
-            match self.limits.find(&pattern) {
-                Some(id) if limit.holds(now) => {
-                    self.limits.get_mut(id).limit = limit;
-                    self.limits.get_mut(id).not_before = None;
-                }
-                Some(id) => self.remove_limit(id),
-                None if limit.holds(now) => {
-                    let id = self.limits.add(pattern);
-                    self.limits.get_mut(id).limit = limit;
-                }
-                None => continue,
+            if !self.set_limit(&pattern, limit, now) {
+                continue;
             }
-            others = true;
+            match is_wide(&pattern) {
+                true => wide = true,
+                false => _ = self.by_name.get(&pattern).copied().map(|id| self.match_limits(id, now)),
+            }
         }
-        if others {
-            self.match_limits(now);
+        if wide {
+            self.ids().into_iter().for_each(|id| self.match_limits(id, now));
         }
     }
 
@@ -220,20 +221,27 @@ impl<T> Frontier<T> {
     }
 
     /// The broker has so many messages ready for this worker, if each takes its share.
-    pub(crate) fn set_backlog(&mut self, backlog: usize) {
+    pub(crate) fn set_backlog(&mut self, backlog: usize, now: Instant) {
         self.backlog = backlog;
+        self.defer_overflows(now);
     }
 
     /// Whether tasks start.
     pub(crate) fn set_open(&mut self, open: bool) {
+        if open && !std::mem::replace(&mut self.open, open) {
+            self.void_slots();
+        }
         self.open = open;
     }
 
     /// Whether tasks are accepted. When not, all that waits is requeued.
     pub(crate) fn set_accepting(&mut self, accepting: bool, now: Instant) {
-        self.accepting = accepting;
-        if !accepting {
-            self.requeue_where(|_| true, now);
+        if accepting == std::mem::replace(&mut self.accepting, accepting) {
+            return;
+        }
+        match accepting {
+            true => self.void_slots(),
+            false => self.requeue_where(|_| true, now),
         }
     }
 
@@ -261,17 +269,16 @@ impl<T> Frontier<T> {
     /// Once a second: limits that are over are forgotten, and what holds too much is deferred.
     pub(crate) fn tick(&mut self, now: Instant) {
         let over = |id: &usize| !self.limits.get(*id).limit.holds(now);
-        let over: Vec<usize> = self.limits.ids().into_iter().filter(over).collect();
-        if !over.is_empty() {
-            over.into_iter().for_each(|id| self.remove_limit(id));
-            self.match_limits(now);
-        }
+        let over = self.limits.ids().into_iter().filter(over).map(|id| self.limits.get(id).pattern.clone());
+        let over: Vec<_> = over.map(|pattern| (pattern, Limit::default())).collect();
+        self.set_limits(over, now);
         for id in self.ids() {
             if self.hosts[id].is_over(now) {
                 self.stand(id, now);
             }
-            while self.defer_overflow(id, now) {}
         }
+        self.defer_overflows(now);
+        self.defer_old(now);
     }
 
     // What comes of them.
@@ -363,7 +370,7 @@ impl<T> Frontier<T> {
             self.unsure.insert(*limit);
         }
         if self.hosts[id].standing.is_blocked() {
-            self.blocked.1 += tasks;
+            self.blocked.tasks += tasks;
         }
     }
 
@@ -373,7 +380,7 @@ impl<T> Frontier<T> {
             self.limits.get_mut(*limit).queued -= tasks;
         }
         if self.hosts[id].standing.is_blocked() {
-            self.blocked.1 -= tasks;
+            self.blocked.tasks -= tasks;
         }
     }
 
@@ -424,25 +431,31 @@ impl<T> Frontier<T> {
         let host = &mut self.hosts[id];
         let (before, tasks) = (std::mem::replace(&mut host.standing, standing), host.len());
         match before {
-            Standing::Ready(turn) => _ = self.ready.remove(&turn),
-            Standing::Limited(limit, turn) => _ = self.limits.get_mut(limit).waiting.remove(&turn),
-            Standing::Idle | Standing::AtCap => {}
-        }
-        if matches!(before, Standing::Ready(_)) {
-            // Whoever waits for the slot that it had, or the one after it, is next.
-            self.unsure.extend(self.hosts[id].limits.iter());
+            Standing::Ready(turn) => {
+                self.ready.remove(&turn);
+                // Whoever waits for the slot that it had, or the one after it, is next.
+                self.unsure.extend(self.hosts[id].limits.iter());
+            }
+            Standing::Limited(limit, turn) => {
+                let waiting = &mut self.limits.get_mut(limit).waiting;
+                waiting.remove(&turn);
+                self.blocked.bottlenecks -= usize::from(waiting.is_empty());
+            }
+            Standing::AtCap => self.blocked.bottlenecks -= 1,
+            Standing::Idle => {}
         }
         match standing {
             Standing::Ready(turn) => _ = self.ready.insert(turn),
-            Standing::Limited(limit, turn) => _ = self.limits.get_mut(limit).waiting.insert(turn),
-            Standing::Idle | Standing::AtCap => {}
+            Standing::Limited(limit, turn) => {
+                let waiting = &mut self.limits.get_mut(limit).waiting;
+                self.blocked.bottlenecks += usize::from(waiting.is_empty());
+                waiting.insert(turn);
+            }
+            Standing::AtCap => self.blocked.bottlenecks += 1,
+            Standing::Idle => {}
         }
-        if before.is_blocked() {
-            self.blocked = (self.blocked.0 - 1, self.blocked.1 - tasks);
-        }
-        if standing.is_blocked() {
-            self.blocked = (self.blocked.0 + 1, self.blocked.1 + tasks);
-        }
+        self.blocked.tasks -= if before.is_blocked() { tasks } else { 0 };
+        self.blocked.tasks += if standing.is_blocked() { tasks } else { 0 };
     }
 
     // Starting.
@@ -463,7 +476,7 @@ impl<T> Frontier<T> {
         self.count_gone(id, 1);
         for at in 0..self.hosts[id].limits.len() {
             let limit = self.hosts[id].limits[at];
-            self.limits.get_mut(limit).pacer.take(now);
+            self.limits.get_mut(limit).take(now);
         }
         self.begin(id, entry.item, now);
         self.hosts[id].turn = turn;

@@ -48,8 +48,8 @@ impl Standing {
 #[derive(Debug)]
 pub(crate) struct HostQueue<T> {
     pub(crate) name: Arc<str>,
-    /// In the order in which they are taken: by priority, and within it as they came.
-    entries: VecDeque<Entry<T>>,
+    /// In the order in which they are taken: by priority, and within it as they came; each with when it came.
+    entries: VecDeque<(Instant, Entry<T>)>,
     pub(crate) in_flight: usize,
     /// The numbers of the limits that match.
     pub(crate) limits: Box<[usize]>,
@@ -58,6 +58,8 @@ pub(crate) struct HostQueue<T> {
     pub(crate) turn: u64,
     /// Answers in a row that throttled us (429 and 503).
     pub(crate) throttled: u32,
+    /// When it was last noted that the host has to be slowed.
+    pub(crate) slowed_at: Option<Instant>,
     pub(crate) sent: SendRate,
     pub(crate) allotments: Allotments,
 }
@@ -72,6 +74,7 @@ impl<T> HostQueue<T> {
             standing: Standing::Idle,
             turn: 0,
             throttled: 0,
+            slowed_at: None,
             sent: SendRate::new(now),
             allotments: Allotments::default(),
         }
@@ -83,39 +86,48 @@ impl<T> HostQueue<T> {
 
     /// The priority of the task that is next.
     pub(crate) fn priority(&self) -> Option<u8> {
-        self.entries.front().map(|entry| entry.priority)
+        self.entries.front().map(|(_, entry)| entry.priority)
     }
 
-    pub(crate) fn push(&mut self, entry: Entry<T>) {
+    pub(crate) fn push(&mut self, entry: Entry<T>, now: Instant) {
         let at = match self.entries.back() {
             // Nearly always: all have one priority.
-            Some(last) if last.priority < entry.priority => {
-                self.entries.partition_point(|other| other.priority >= entry.priority)
+            Some((_, last)) if last.priority < entry.priority => {
+                self.entries.partition_point(|(_, other)| other.priority >= entry.priority)
             }
             _ => self.entries.len(),
         };
-        self.entries.insert(at, entry);
+        self.entries.insert(at, (now, entry));
     }
 
     /// The next one.
     pub(crate) fn pop(&mut self) -> Option<Entry<T>> {
-        self.entries.pop_front()
+        self.entries.pop_front().map(|(_, entry)| entry)
     }
 
     /// The last one that can be deferred.
     pub(crate) fn pop_last(&mut self) -> Option<Entry<T>> {
-        let at = self.entries.iter().rposition(|entry| entry.deferrals.is_some())?;
-        self.entries.remove(at)
+        let at = self.entries.iter().rposition(|(_, entry)| entry.deferrals.is_some())?;
+        self.entries.remove(at).map(|(_, entry)| entry)
     }
 
     /// Takes out all that fit.
     pub(crate) fn take_where(&mut self, mut fits: impl FnMut(&T) -> bool) -> Vec<Entry<T>> {
-        if !self.entries.iter().any(|entry| fits(&entry.item)) {
+        self.take(|_, entry| fits(&entry.item))
+    }
+
+    /// Takes out what can be deferred and came before a moment.
+    pub(crate) fn take_older(&mut self, than: Instant) -> Vec<Entry<T>> {
+        self.take(|came, entry| came < than && entry.deferrals.is_some())
+    }
+
+    fn take(&mut self, mut fits: impl FnMut(Instant, &Entry<T>) -> bool) -> Vec<Entry<T>> {
+        if !self.entries.iter().any(|(came, entry)| fits(*came, entry)) {
             return Vec::new();
         }
-        let (taken, rest) = self.entries.drain(..).partition::<Vec<_>, _>(|entry| fits(&entry.item));
+        let (taken, rest) = self.entries.drain(..).partition::<Vec<_>, _>(|(came, entry)| fits(*came, entry));
         self.entries = rest.into();
-        taken
+        taken.into_iter().map(|(_, entry)| entry).collect()
     }
 
     /// Whether the host can be forgotten: nothing of it is under way, and what was seen of it is of no use.
@@ -157,10 +169,12 @@ impl SendRate {
         if seconds < 1.0 { present.max(self.before.unwrap_or_default()) } else { present }
     }
 
-    /// The same; `None` as long as it has not been measured for a few seconds.
+    /// The same; `None` as long as it has not been measured for a few seconds. Nothing within some seconds is taken for
+    /// one within them, so that it is never 0.
     pub(crate) fn measured(&self, now: Instant) -> Option<f64> {
+        let seconds = (now - self.since).as_secs_f64().max(1.0);
         let long_enough = self.before.is_some() || now - self.since > MEASURED / 4;
-        long_enough.then(|| self.per_second(now))
+        long_enough.then(|| self.per_second(now).max(seconds.recip()))
     }
 
     /// Whether what was measured is worth its memory.
@@ -182,7 +196,7 @@ mod tests {
     fn higher_priorities_come_first_and_equal_ones_as_they_came() {
         let mut queue = HostQueue::new("a.example".into(), Box::default(), Instant::now());
         for (item, priority) in [(1, 0), (2, 0), (3, 9), (4, 5), (5, 9), (6, 0)] {
-            queue.push(entry(item, priority));
+            queue.push(entry(item, priority), Instant::now());
         }
         assert_eq!(queue.pop_last().map(|entry| entry.item), Some(6));
         let order: Vec<u32> = std::iter::from_fn(|| queue.pop().map(|entry| entry.item)).collect();

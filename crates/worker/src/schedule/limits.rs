@@ -9,7 +9,9 @@ use fetchline_store::HostLimit;
 use slab::Slab;
 use tokio::time::Instant;
 
+use super::deferral::Allotments;
 use super::frontier::Turn;
+use super::host_queue::SendRate;
 use super::pacer::Pacer;
 
 /// Requests are sent a twentieth further apart than a limit asks: a slot is used some milliseconds late where a machine
@@ -90,10 +92,18 @@ pub(crate) struct LimitState {
     pub(crate) reserving: bool,
     /// Slots are not asked for before: there was none, or the database did not answer.
     pub(crate) not_before: Option<Instant>,
+    pub(crate) sent: SendRate,
+    pub(crate) allotments: Allotments,
 }
 
 impl LimitState {
-    fn new(pattern: Arc<str>) -> Self {
+    /// A request is sent.
+    pub(crate) fn take(&mut self, now: Instant) {
+        self.pacer.take(now);
+        self.sent.count(now);
+    }
+
+    fn new(pattern: Arc<str>, now: Instant) -> Self {
         Self {
             pattern,
             limit: Limit::default(),
@@ -103,6 +113,8 @@ impl LimitState {
             timer: None,
             reserving: false,
             not_before: None,
+            sent: SendRate::new(now),
+            allotments: Allotments::default(),
         }
     }
 
@@ -162,9 +174,9 @@ impl LimitTable {
     }
 
     /// Adds a limit that limits nothing yet; its number.
-    pub(crate) fn add(&mut self, pattern: Arc<str>) -> usize {
+    pub(crate) fn add(&mut self, pattern: Arc<str>, now: Instant) -> usize {
         self.suffixes += usize::from(is_suffix(&pattern));
-        let id = self.states.insert(LimitState::new(pattern.clone()));
+        let id = self.states.insert(LimitState::new(pattern.clone(), now));
         self.by_pattern.insert(pattern, id);
         id
     }
@@ -193,6 +205,11 @@ impl LimitTable {
     }
 }
 
+/// Whether a pattern may match more than one host.
+pub(crate) fn is_wide(pattern: &str) -> bool {
+    pattern.starts_with('*')
+}
+
 fn is_suffix(pattern: &str) -> bool {
     pattern.starts_with("*.")
 }
@@ -205,7 +222,8 @@ mod tests {
     fn a_request_is_limited_by_its_host_by_each_suffix_and_by_what_holds_for_all() {
         let mut table = LimitTable::default();
         assert!(table.matching("a.shop.example").is_empty());
-        let ids = ["a.shop.example", "*.shop.example", "*.example", "*"].map(|pattern| table.add(pattern.into()));
+        let ids = ["a.shop.example", "*.shop.example", "*.example", "*"]
+            .map(|pattern| table.add(pattern.into(), Instant::now()));
         assert_eq!(*table.matching("a.shop.example"), ids);
         assert_eq!(*table.matching("a.shop.example:8443"), ids[1..], "a port is another host, of the same name");
         assert_eq!(*table.matching("shop.example"), ids[2..], "a suffix is what stands behind a dot");

@@ -13,6 +13,7 @@ mod scheduler;
 mod throttle;
 
 pub(crate) use deferral::Deferral;
+pub use deferral::delay_tiers;
 pub(crate) use frontier::Waiting;
 pub(crate) use place::{Denied, Event, Place, Scheduler, channel};
 pub(crate) use scheduler::{Execute, QueueDepth, Scheduling, Settings};

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use fetchline_queue::Address;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use super::frontier::Waiting;
 use super::throttle::Throttled;
@@ -17,14 +17,16 @@ pub(crate) struct Scheduler {
     events: mpsc::UnboundedSender<Event>,
     /// Whether any host is limited: where none is, a redirect within a host needs no slot.
     has_limits: Arc<AtomicBool>,
+    waiting: Arc<watch::Sender<Waiting>>,
 }
 
 /// What the scheduler is told.
 pub(crate) enum Event {
     /// A task waits to be fetched.
     Submitted(Box<Job>),
-    /// A fetch goes on at this host.
-    Moved { to: Box<str>, reply: oneshot::Sender<Result<Held, Denied>> },
+    /// A fetch goes on at this host, and lets go of the place that it had. One event, so that there is no moment in
+    /// which it is not under way.
+    Moved { to: Box<str>, from: Option<Held>, reply: oneshot::Sender<Result<Held, Denied>> },
     /// A place is free again. `fine`: an answer came, and it did not throttle us.
     Ended { host: usize, fine: bool },
     /// A host answers that it gets too many requests.
@@ -45,8 +47,6 @@ pub(crate) enum Event {
     Close,
     /// No task will come any more.
     Finish,
-    /// How many wait, by what for.
-    Waiting(oneshot::Sender<Waiting>),
 }
 
 /// Why a fetch does not begin, or does not go on.
@@ -82,7 +82,7 @@ pub(crate) struct Place {
 /// The way to a scheduler, and where it comes out.
 pub(crate) fn channel() -> (Scheduler, mpsc::UnboundedReceiver<Event>) {
     let (events, inbox) = mpsc::unbounded_channel();
-    (Scheduler { events, has_limits: Arc::default() }, inbox)
+    (Scheduler { events, has_limits: Arc::default(), waiting: Arc::default() }, inbox)
 }
 
 impl Scheduler {
@@ -116,12 +116,13 @@ impl Scheduler {
         self.send(Event::Finish);
     }
 
-    /// How many wait, by what for.
-    pub(crate) async fn waiting(&self) -> Waiting {
-        let (reply, answer) = oneshot::channel();
-        self.send(Event::Waiting(reply));
-        // It has ended, and nothing waits.
-        answer.await.unwrap_or_default()
+    /// How many waited a moment ago, by what for.
+    pub(crate) fn waiting(&self) -> Waiting {
+        *self.waiting.borrow()
+    }
+
+    pub(super) fn set_waiting(&self, waiting: Waiting) {
+        self.waiting.send_replace(waiting);
     }
 
     pub(crate) fn has_limits(&self) -> bool {
@@ -157,9 +158,8 @@ impl Place {
         if elsewhere {
             self.host = address.host().into();
         }
-        self.release();
         let (reply, answer) = oneshot::channel();
-        self.scheduler.send(Event::Moved { to: self.host.clone(), reply });
+        self.scheduler.send(Event::Moved { to: self.host.clone(), from: self.held.take(), reply });
         self.held = Some(answer.await.unwrap_or(Err(Denied::Requeue))?);
         Ok(())
     }

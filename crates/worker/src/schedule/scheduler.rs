@@ -31,6 +31,8 @@ const TICK: Duration = Duration::from_secs(1);
 const RESERVING: usize = 8;
 /// After a reservation that failed it is tried again in so long, or up to twice that.
 const RESERVE_AGAIN: Duration = Duration::from_millis(200);
+/// No host is waited for here for longer while it is sent nothing: what is unacked for half an hour comes back.
+const LONGEST_PATIENCE: Duration = Duration::from_secs(120);
 /// What goes on in the middle of a fetch goes before all tasks.
 const UNDER_WAY: u8 = u8::MAX;
 
@@ -103,6 +105,8 @@ struct Running<E> {
     finishing: bool,
     /// When what waits is requeued, since the database is away for too long.
     requeue_at: Option<Instant>,
+    /// When it was asked last what waits behind the prefetch.
+    looked_at: Option<Instant>,
 }
 
 impl<E: Execute> Scheduling<E> {
@@ -110,7 +114,7 @@ impl<E: Execute> Scheduling<E> {
     pub(crate) async fn run(self, settings: Settings, mut inbox: mpsc::UnboundedReceiver<Event>) {
         let Settings { concurrency, per_host, prefetch, deferral, hold } = settings;
         // What would wait for longer is better kept by the broker, though that costs it more than waiting here.
-        let patience = deferral.tiers()[0].delay() * 2;
+        let patience = (deferral.tiers()[0].delay() * 2).min(LONGEST_PATIENCE);
         let mut changes = self.snapshots.changes();
         // As if nothing had been known before.
         let known = Snapshots::new(concurrency).latest();
@@ -124,6 +128,7 @@ impl<E: Execute> Scheduling<E> {
             closed: false,
             finishing: false,
             requeue_at: None,
+            looked_at: None,
         };
         running.take_over(changes.borrow_and_update().clone());
         let mut ticks = ticks();
@@ -134,6 +139,10 @@ impl<E: Execute> Scheduling<E> {
                 _ = changes.changed() => running.take_over(changes.borrow_and_update().clone()),
                 _ = ticks.tick() => running.tick(),
                 () = until(running.wakes_at()) => {}
+            }
+            // What holds now holds for what has come since.
+            if changes.has_changed().unwrap_or(false) {
+                running.take_over(changes.borrow_and_update().clone());
             }
             events.drain(..).for_each(|event| running.take(event));
             running.act();
@@ -147,16 +156,19 @@ impl<E: Execute> Running<E> {
     }
 
     fn wakes_at(&self) -> Option<Instant> {
-        self.frontier.wakes_at().into_iter().chain(self.requeue_at).min()
+        let requeue_at = self.requeue_at.filter(|then| *then > Instant::now());
+        self.frontier.wakes_at().into_iter().chain(requeue_at).min()
     }
 
     fn take(&mut self, event: Event) {
         let now = Instant::now();
         match event {
             Event::Submitted(job) => self.submit(job, now),
-            Event::Moved { to, reply } => {
+            Event::Moved { to, from, reply } => {
                 let entry = Entry { item: Item::UnderWay(reply), priority: UNDER_WAY, deferrals: None };
                 self.frontier.push(&to, entry, now);
+                // That it is given back is an event of its own, which comes next.
+                drop(from);
             }
             Event::Ended { host, fine } => {
                 if fine {
@@ -179,7 +191,7 @@ impl<E: Execute> Running<E> {
                 self.limits_changed();
             }
             Event::Reserved(answer) => self.reserved(answer, now),
-            Event::Backlog(messages) => self.frontier.set_backlog(messages),
+            Event::Backlog(messages) => self.frontier.set_backlog(messages, now),
             Event::Capacity(messages) => {
                 if self.frontier.set_capacity(messages) > messages {
                     self.frontier.requeue_where(|item| matches!(item, Item::Task(_)), now);
@@ -190,12 +202,16 @@ impl<E: Execute> Running<E> {
             }
             Event::Close => {
                 self.closed = true;
-                self.frontier.set_accepting(false, now);
+                self.accept_or_not(now);
             }
             Event::Finish => self.finishing = true,
-            // Whoever asked may be gone.
-            Event::Waiting(reply) => _ = reply.send(self.frontier.waiting()),
         }
+    }
+
+    /// Tasks are accepted unless the worker is paused, stops, or the database has been away for too long.
+    fn accept_or_not(&mut self, now: Instant) {
+        let is_away = self.requeue_at.is_some_and(|then| then <= now);
+        self.frontier.set_accepting(!self.closed && !self.known.directives.paused && !is_away, now);
     }
 
     fn submit(&mut self, job: Box<Job>, now: Instant) {
@@ -218,9 +234,7 @@ impl<E: Execute> Running<E> {
         self.frontier.set_places(snapshot.directives.concurrency);
         self.frontier.set_open(snapshot.database.up);
         self.requeue_at = (!snapshot.database.up).then(|| snapshot.database.moment + self.hold);
-        if !self.closed && snapshot.directives.paused != known.directives.paused {
-            self.frontier.set_accepting(!snapshot.directives.paused, now);
-        }
+        self.accept_or_not(now);
         if !Arc::ptr_eq(&known.limits, &snapshot.limits) {
             self.frontier.set_limits(changed(&known.limits, &snapshot.limits), now);
             self.limits_changed();
@@ -242,14 +256,21 @@ impl<E: Execute> Running<E> {
     fn tick(&mut self) {
         self.frontier.tick(Instant::now());
         self.limits_changed();
-        if self.frontier.is_clogged() {
-            let (queue, scheduler) = (self.with.queue.clone(), self.with.scheduler.clone());
-            tokio::spawn(async move {
-                if let Some(depth) = queue.ask().await {
-                    scheduler.send(Event::Backlog((depth.ready / depth.consumers.max(1)) as usize));
-                }
-            });
+        self.with.scheduler.set_waiting(self.frontier.waiting());
+    }
+
+    /// Asks what waits behind a prefetch that is clogged, once in a while.
+    fn look_behind(&mut self, now: Instant) {
+        if self.looked_at.is_some_and(|then| now - then < TICK) {
+            return;
         }
+        self.looked_at = Some(now);
+        let (queue, scheduler) = (self.with.queue.clone(), self.with.scheduler.clone());
+        tokio::spawn(async move {
+            if let Some(depth) = queue.ask().await {
+                scheduler.send(Event::Backlog((depth.ready / depth.consumers.max(1)) as usize));
+            }
+        });
     }
 
     fn limits_changed(&self) {
@@ -259,10 +280,7 @@ impl<E: Execute> Running<E> {
     /// Does what the frontier says.
     fn act(&mut self) {
         let now = Instant::now();
-        if self.requeue_at.is_some_and(|then| then <= now) {
-            self.requeue_at = None;
-            self.frontier.requeue_where(|_| true, now);
-        }
+        self.accept_or_not(now);
         while let Some(action) = self.frontier.next(now) {
             match action {
                 Action::Start { item, host } => self.start(item, host),
@@ -276,7 +294,11 @@ impl<E: Execute> Running<E> {
                 Action::Reserve { pattern, wanted } => self.reserve(pattern, wanted),
             }
         }
-        self.with.scarce.store(self.frontier.is_clogged(), Ordering::Relaxed);
+        let is_clogged = self.frontier.is_clogged();
+        self.with.scarce.store(is_clogged, Ordering::Relaxed);
+        if is_clogged {
+            self.look_behind(now);
+        }
     }
 
     fn start(&self, item: Item, host: usize) {
@@ -320,10 +342,9 @@ impl<E: Execute> Running<E> {
                 Reservation::From(Instant::from_std(first))
             }
             Ok(Reserved::Later(wait)) => Reservation::Later(wait.saturating_sub(self.patience).max(TICK)),
-            Ok(Reserved::Paused) => {
-                self.frontier.change_limit(&pattern, |limit| limit.paused = true, now);
-                Reservation::Later(TICK)
-            }
+            // The next snapshot says so; were it said here, nothing would take it back.
+            Ok(Reserved::Paused) => Reservation::Later(TICK),
+            // Its row is gone, and no reading will tell.
             Ok(Reserved::Unlimited) => {
                 self.frontier.set_limits([(pattern, Limit::default())], now);
                 return self.limits_changed();

@@ -11,6 +11,8 @@ use super::frontier::Frontier;
 const LONGEST_COOL_DOWN: Duration = Duration::from_secs(3600);
 /// So many such answers in a row without a word about when to come back, and the host is slowed.
 const IN_A_ROW: u32 = 5;
+/// For so long after that it is not slowed again, whoever asks for it: its answers are still those to what was sent before.
+const SLOWED_ONCE_IN: Duration = Duration::from_secs(10);
 
 /// An answer that throttles us.
 #[derive(Clone, Copy, Debug)]
@@ -48,9 +50,12 @@ impl<T> Frontier<T> {
             let why = format!("answered {status} and asked for {} s", asked.as_secs());
             return Some(Note::CoolDown { host, wait, why });
         }
-        if !in_a_row.is_multiple_of(IN_A_ROW) {
+        let host_queue = self.host_mut(id);
+        let lately = host_queue.slowed_at.is_some_and(|then| now - then < SLOWED_ONCE_IN);
+        if in_a_row < IN_A_ROW || lately {
             return None;
         }
+        host_queue.slowed_at = Some(now);
         let allowed = limit.and_then(|limit| limit.interval).map(|interval| interval.as_secs_f64().recip());
         let why = format!("slowed: answered {status} {in_a_row} times in a row");
         Some(Note::Slow { host, rate: allowed.unwrap_or(sent), of_fleet: allowed.is_some(), why })
@@ -111,10 +116,10 @@ mod tests {
         let note = frontier.throttled(host, asks(Some(0)), then);
         assert!(matches!(note, Some(Note::Slow { rate: 0.5, of_fleet: false, .. })), "{note:?}");
         frontier.change_limit("a.example", |limit| limit.space_out(Duration::from_secs(2)), then);
-        for _ in 0..4 {
-            assert_eq!(frontier.throttled(host, asks(None), then), None);
+        for _ in 0..40 {
+            assert_eq!(frontier.throttled(host, asks(None), then), None, "that is known for a while");
         }
-        let note = frontier.throttled(host, asks(None), then);
+        let note = frontier.throttled(host, asks(None), then + SLOWED_ONCE_IN);
         assert!(
             matches!(note, Some(Note::Slow { of_fleet: true, rate, .. }) if (rate - 0.476).abs() < 0.01),
             "{note:?}"

@@ -21,6 +21,8 @@ use crate::trace::Step;
 
 /// While one batch is being written, the next one is being sent.
 const UNDER_WAY: usize = 2;
+/// What was not taken is tried again beside these, one at a time: it holds up no new batch.
+const RETRIED_AT_ONCE: usize = 1;
 
 /// Writes batches and passes the proof on.
 #[derive(Clone)]
@@ -41,12 +43,14 @@ pub(crate) struct Commit {
 pub(crate) struct Commits {
     commit: Commit,
     slots: Arc<Semaphore>,
+    retries: Arc<Semaphore>,
     tasks: TaskTracker,
 }
 
 impl Commits {
     pub(crate) fn new(commit: Commit) -> Self {
-        Self { commit, slots: Arc::new(Semaphore::new(UNDER_WAY)), tasks: TaskTracker::new() }
+        let (slots, retries) = (Semaphore::new(UNDER_WAY), Semaphore::new(RETRIED_AT_ONCE));
+        Self { commit, slots: Arc::new(slots), retries: Arc::new(retries), tasks: TaskTracker::new() }
     }
 
     /// Begins to write a batch; waits while two are under way. What of it is not taken waits beside the others.
@@ -54,14 +58,14 @@ impl Commits {
         let Ok(slot) = self.slots.clone().acquire_owned().await else {
             unreachable!("the semaphore is never closed");
         };
-        let (commit, slots) = (self.commit.clone(), self.slots.clone());
+        let (commit, retries) = (self.commit.clone(), self.retries.clone());
         self.tasks.spawn(async move {
             let (rows, began) = (batch.len(), Instant::now());
             commit.trace(&batch);
             let unwritten = commit.write(batch).await;
             drop(slot);
             let is_written = match unwritten {
-                Some(unwritten) => commit.retry(unwritten, &slots).await,
+                Some(unwritten) => commit.retry(unwritten, &retries).await,
                 None => true,
             };
             if is_written {
@@ -99,7 +103,7 @@ impl Commit {
     }
 
     /// Tries what was not taken again; `false` where it has been held for too long.
-    async fn retry(&self, mut unwritten: Unwritten<Finished>, slots: &Semaphore) -> bool {
+    async fn retry(&self, mut unwritten: Unwritten<Finished>, retries: &Semaphore) -> bool {
         let mut attempts = self.dependencies.attempts(self.hold, &self.grace_over);
         let mut failing = None;
         loop {
@@ -111,7 +115,14 @@ impl Commit {
                 self.give_up(unwritten);
                 return false;
             }
-            let Ok(_slot) = slots.acquire().await else { unreachable!("the semaphore is never closed") };
+            let slot = tokio::select! {
+                slot = retries.acquire() => slot,
+                () = attempts.over() => {
+                    self.give_up(unwritten);
+                    return false;
+                }
+            };
+            let Ok(_slot) = slot else { unreachable!("the semaphore is never closed") };
             match self.write(unwritten.batch).await {
                 Some(again) => unwritten = again,
                 None => return true,

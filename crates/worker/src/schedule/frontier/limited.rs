@@ -1,8 +1,10 @@
 //! Who waits for which limit, and the slots that limits need.
 
+use std::sync::Arc;
+
 use tokio::time::Instant;
 
-use super::super::limits::{Clearance, Limit};
+use super::super::limits::{Clearance, Limit, is_wide};
 use super::{Action, Frontier, Standing};
 
 impl<T> Frontier<T> {
@@ -34,13 +36,36 @@ impl<T> Frontier<T> {
         }
     }
 
-    /// Forgets a limit. [`Self::match_limits`] has to follow.
-    pub(super) fn remove_limit(&mut self, id: usize) {
-        let waiting = std::mem::take(&mut self.limits.get_mut(id).waiting);
-        for turn in waiting {
-            let host = &mut self.hosts[turn.host];
-            host.standing = Standing::Idle;
-            self.blocked = (self.blocked.0 - 1, self.blocked.1 - host.len());
+    /// Sets a limit; whether anything has changed. The hosts that it matches have to look which limits are theirs.
+    pub(super) fn set_limit(&mut self, pattern: &Arc<str>, limit: Limit, now: Instant) -> bool {
+        match self.limits.find(pattern) {
+            Some(id) if limit.holds(now) => {
+                self.limits.get_mut(id).limit = limit;
+                self.limits.get_mut(id).not_before = None;
+                self.unsure.insert(id);
+            }
+            Some(id) => self.remove_limit(id),
+            None if limit.holds(now) => {
+                let id = self.limits.add(pattern.clone(), now);
+                self.limits.get_mut(id).limit = limit;
+            }
+            None => return false,
+        }
+        true
+    }
+
+    /// Forgets a limit, and takes it from the hosts that have it.
+    fn remove_limit(&mut self, id: usize) {
+        let hosts = match is_wide(&self.limits.get(id).pattern) {
+            true => self.ids(),
+            false => self.by_name.get(&self.limits.get(id).pattern).copied().into_iter().collect(),
+        };
+        for host in hosts {
+            if self.hosts[host].limits.contains(&id) {
+                self.set_standing(host, Standing::Idle);
+                let kept = self.hosts[host].limits.iter().copied().filter(|limit| *limit != id);
+                self.hosts[host].limits = kept.collect();
+            }
         }
         if let Some(timer) = self.limits.get(id).timer {
             self.timers.remove(&(timer, id));
@@ -49,32 +74,58 @@ impl<T> Frontier<T> {
         self.limits.remove(id);
     }
 
-    /// There are other limits than before: each host looks which are its own, and stands anew.
-    pub(super) fn match_limits(&mut self, now: Instant) {
+    /// A host looks which limits are its own, and stands anew.
+    pub(super) fn match_limits(&mut self, id: usize, now: Instant) {
+        self.set_standing(id, Standing::Idle);
+        let tasks = self.hosts[id].len();
+        let limits = self.limits.matching(&self.hosts[id].name);
+        for limit in std::mem::replace(&mut self.hosts[id].limits, limits) {
+            self.limits.get_mut(limit).queued -= tasks;
+        }
+        for limit in &self.hosts[id].limits {
+            self.limits.get_mut(*limit).queued += tasks;
+            self.unsure.insert(*limit);
+        }
+        self.stand(id, now);
+    }
+
+    /// What was reserved and not used is void, and asked for anew.
+    pub(super) fn void_slots(&mut self) {
         for id in self.limits.ids() {
-            self.limits.get_mut(id).queued = 0;
+            self.limits.get_mut(id).pacer.clear();
+            self.unsure.insert(id);
         }
-        for id in self.ids() {
-            self.hosts[id].limits = self.limits.matching(&self.hosts[id].name);
-            for limit in &self.hosts[id].limits {
-                self.limits.get_mut(*limit).queued += self.hosts[id].len();
-                self.unsure.insert(*limit);
-            }
+    }
+
+    /// How many tasks could use a slot, were there one: those of a single host, or, of a limit of many, those that wait
+    /// for no other one.
+    fn waiting_for(&self, id: usize) -> usize {
+        let state = self.limits.get(id);
+        if !is_wide(&state.pattern) {
+            return state.queued;
         }
-        for id in self.ids() {
-            self.stand(id, now);
-        }
+        let waits = |standing| match standing {
+            Standing::Limited(limit, _) => limit == id,
+            Standing::Ready(_) => true,
+            Standing::Idle | Standing::AtCap => false,
+        };
+        let hosts = self.hosts.iter().map(|(_, host)| host).filter(|host| host.limits.contains(&id));
+        hosts.filter(|host| waits(host.standing)).map(|host| host.len()).sum()
     }
 
     /// Asks for the slots that a limit needs.
     pub(super) fn ask_for_slots(&mut self, id: usize, now: Instant) {
+        if !self.open {
+            return;
+        }
+        let waiting = self.waiting_for(id);
         let state = self.limits.get_mut(id);
         let Limit { interval, paused, cools_until } = state.limit;
         let still = paused || cools_until.is_some_and(|until| until > now);
         let early = state.not_before.is_some_and(|then| then > now);
         let Some(interval) = interval.filter(|_| !still && !early && !state.reserving) else { return };
         state.pacer.set_interval(interval);
-        if let Some(wanted) = state.pacer.wanted(state.queued) {
+        if let Some(wanted) = state.pacer.wanted(waiting) {
             state.reserving = true;
             self.actions.push_back(Action::Reserve { pattern: state.pattern.clone(), wanted });
         }

@@ -4,12 +4,15 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{Action, Entry, Frontier};
+use super::{Action, Entry, Frontier, Standing};
 
 /// What would wait here for longer is deferred to the broker, which takes back what is unacked for 30 minutes.
 const LONGEST_WAIT: Duration = Duration::from_secs(8 * 60);
 /// A blocked host may hold what it is sent until deferred tasks return, and this much more: they return all at once.
 const SPARE: f64 = 1.5;
+/// Nothing is deferred where all that there is passes within so many times the shortest delay: for as long, those behind
+/// may wait, and a bottleneck whose tasks are deferred may stand idle.
+const WORTH_IT: f64 = 4.0;
 
 impl<T> Frontier<T> {
     /// Nothing is sent to the host for so long: nothing waits for it here.
@@ -25,48 +28,81 @@ impl<T> Frontier<T> {
         self.stand(id, now);
     }
 
-    /// Whether blocked hosts hold so much of the prefetch that others might not be delivered, while places are free.
+    /// Whether blocked tasks take so much of the prefetch that others might not be delivered, while places are free.
     pub(crate) fn is_clogged(&self) -> bool {
-        self.used < self.places && self.blocked.1 * 4 >= self.capacity.saturating_sub(self.used) * 3
+        self.used < self.places && self.blocked.tasks * 4 >= self.capacity.saturating_sub(self.used) * 3
     }
 
-    /// Defers the last task of a blocked host that holds too much; whether it did.
-    ///
-    /// Where a free place is all that is missing, nothing is deferred: the worker is at work. Nor is it where the host
-    /// is done with all that there is before a deferred task returns.
-    pub(super) fn defer_overflow(&mut self, id: usize, now: Instant) -> bool {
-        let Some(host) = self.hosts.get(id).filter(|host| host.standing.is_blocked()) else { return false };
-        let (held, rate) = (host.len(), self.rate(id, now));
-        let takes = |tasks: usize| tasks as f64 / rate;
-        let returns = self.deferral.tiers()[0].delay().as_secs_f64();
-        let clogs = self.is_clogged() && takes(held + self.backlog) > returns && held > self.may_hold(rate * returns);
-        let for_too_long = held > 1 && takes(held) > LONGEST_WAIT.as_secs_f64();
-        if !clogs && !for_too_long {
-            return false;
+    /// Defers what any bottleneck holds too much.
+    pub(super) fn defer_overflows(&mut self, now: Instant) {
+        for id in self.ids() {
+            self.defer_overflow(id, now);
         }
-        let Some(entry) = self.hosts[id].pop_last() else { return false };
-        self.count_gone(id, 1);
-        let tier = self.deferral.of_backlog(&mut self.hosts[id].allotments, rate, now);
+    }
+
+    /// Defers the last tasks of a blocked host, where its bottleneck holds too many. What limits many hosts is one
+    /// bottleneck.
+    ///
+    /// Where a free place is all that is missing, nothing is deferred: the worker is at work. Nor is it where all that
+    /// there is passes the bottleneck soon.
+    pub(super) fn defer_overflow(&mut self, id: usize, now: Instant) {
+        let Some((held, rate)) = self.bottleneck(id, now) else { return };
+        let returns = self.deferral.tiers()[0].delay().as_secs_f64();
+        let clogs = self.is_clogged() && (held + self.backlog) as f64 / rate > WORTH_IT * returns;
+        let in_time = (rate * LONGEST_WAIT.as_secs_f64()).ceil() as usize;
+        let most = if clogs { self.may_hold(rate * returns).min(in_time) } else { in_time };
+        for _ in most..held {
+            let Some(entry) = self.hosts[id].pop_last() else { break };
+            self.count_gone(id, 1);
+            self.defer(id, entry, rate, now);
+        }
+        if held > most {
+            self.stand(id, now);
+        }
+    }
+
+    /// Defers tasks of blocked hosts that have waited for too long, whatever they wait for.
+    pub(super) fn defer_old(&mut self, now: Instant) {
+        let Some(than) = now.checked_sub(LONGEST_WAIT) else { return };
+        for id in self.ids() {
+            let Some((_, rate)) = self.bottleneck(id, now) else { continue };
+            let old = self.hosts[id].take_older(than);
+            if !old.is_empty() {
+                self.count_gone(id, old.len());
+                old.into_iter().for_each(|entry| self.defer(id, entry, rate, now));
+                self.stand(id, now);
+            }
+        }
+    }
+
+    fn defer(&mut self, id: usize, entry: Entry<T>, rate: f64, now: Instant) {
+        let allotments = match self.hosts[id].standing {
+            Standing::Limited(limit, _) => &mut self.limits.get_mut(limit).allotments,
+            _ => &mut self.hosts[id].allotments,
+        };
+        let tier = self.deferral.of_backlog(allotments, rate, now);
         self.actions.push_back(Action::Defer { item: entry.item, tier });
-        self.stand(id, now);
-        true
     }
 
-    /// How many tasks of a blocked host are held, where it is sent so many until deferred ones return.
+    /// How many tasks wait at what blocks a host, and about how many requests per second pass it; `None` where nothing
+    /// does. Of a limit, which workers share, this one may get all: the others may hold nothing that it limits.
+    fn bottleneck(&self, id: usize, now: Instant) -> Option<(usize, f64)> {
+        let host = self.hosts.get(id)?;
+        match host.standing {
+            // Until it has been measured, a page is taken to need a second.
+            Standing::AtCap => Some((host.len(), host.sent.measured(now).unwrap_or(self.per_host as f64))),
+            Standing::Limited(limit, _) => {
+                let state = self.limits.get(limit);
+                let measured = state.sent.measured(now).unwrap_or(1.0);
+                Some((state.queued, state.limit.interval.map_or(measured, |interval| interval.as_secs_f64().recip())))
+            }
+            Standing::Idle | Standing::Ready(_) => None,
+        }
+    }
+
+    /// How many tasks a bottleneck may hold, which lets so many pass until deferred ones return.
     fn may_hold(&self, until_return: f64) -> usize {
-        let share = self.capacity / (2 * self.blocked.0.max(1));
-        let most = (self.capacity * 3 / 4).max(share);
-        ((until_return * SPARE) as usize).clamp(share, most)
-    }
-
-    /// About how many requests per second the host is sent.
-    fn rate(&self, id: usize, now: Instant) -> f64 {
-        let host = &self.hosts[id];
-        let intervals = host.limits.iter().filter_map(|limit| self.limits.get(*limit).limit.interval);
-        let allowed = intervals.map(|interval| interval.as_secs_f64().recip()).fold(f64::INFINITY, f64::min);
-        let measured = host.sent.measured(now).filter(|rate| *rate > 0.0);
-        // Until it has been measured, a page is taken to need a second.
-        let expected = if allowed.is_finite() { allowed } else { self.per_host as f64 };
-        measured.unwrap_or(expected).min(allowed)
+        let share = (self.capacity * 3 / 4 / self.blocked.bottlenecks.max(1)).max(1);
+        ((until_return * SPARE) as usize).max(2 * self.per_host).min(share)
     }
 }

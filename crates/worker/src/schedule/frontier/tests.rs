@@ -84,7 +84,7 @@ fn hosts_take_turns_and_a_higher_priority_goes_first() {
 #[test]
 fn a_host_that_only_waits_for_a_free_place_is_never_deferred() {
     let (mut frontier, now) = (frontier(20, 30, 100), Instant::now());
-    frontier.set_backlog(100_000);
+    frontier.set_backlog(100_000, now);
     for item in 0..100 {
         frontier.push("a.example", task(item), now);
     }
@@ -96,7 +96,7 @@ fn a_host_that_only_waits_for_a_free_place_is_never_deferred() {
 #[test]
 fn a_slow_host_leaves_room_in_the_prefetch_to_those_behind_it() {
     let (mut frontier, now) = (frontier(20, 2, 40), Instant::now());
-    frontier.set_backlog(1_000);
+    frontier.set_backlog(1_000, now);
     let mut away = Vec::new();
     for item in 0..1_000 {
         frontier.push("slow.example", task(item), now);
@@ -109,13 +109,61 @@ fn a_slow_host_leaves_room_in_the_prefetch_to_those_behind_it() {
 }
 
 #[test]
-fn what_a_host_is_done_with_before_a_deferred_task_returns_is_held() {
+fn a_limit_of_many_hosts_is_one_bottleneck_and_leaves_room_to_all_others() {
+    let (mut frontier, now) = (frontier(100, 30, 1_100), Instant::now());
+    frontier.set_limits([("*.shop.example".into(), rate(5.0))], now);
+    frontier.set_backlog(20_000, now);
+    let mut away = 0;
+    for item in 0..5_000 {
+        frontier.push(&format!("{item}.shop.example"), task(item), now);
+        away += deferred(&all(&mut frontier, now)).len();
+    }
+    let held = frontier.waiting().rate;
+    assert!(held <= 825 && away == 5_000 - held, "{held} are held, {away} were deferred");
+    frontier.push("other.example", task(5_000), now);
+    assert_eq!(started(&mut frontier, now), [5_000]);
+}
+
+#[test]
+fn what_has_waited_for_long_is_deferred_whatever_it_waits_for() {
+    let (mut frontier, now) = (frontier(2, 2, 40), Instant::now());
+    frontier.set_limits([("a.example".into(), rate(0.01))], now);
+    frontier.push("a.example", task(1), now);
+    let Some(Action::Reserve { pattern, wanted }) = frontier.next(now) else { panic!("it needs a slot") };
+    frontier.reserved(&pattern, wanted, Reservation::Later(2_000 * SECOND), now, now);
+    let nearly = now + 480 * SECOND;
+    frontier.tick(nearly);
+    assert!(deferred(&all(&mut frontier, nearly)).is_empty());
+    let later = now + 481 * SECOND;
+    frontier.tick(later);
+    assert_eq!(deferred(&all(&mut frontier, later)).len(), 1);
+}
+
+#[test]
+fn slots_that_an_outage_kept_from_being_used_are_not_used_after_it() {
+    let (mut frontier, now) = (frontier(2, 2, 40), Instant::now());
+    frontier.set_limits([("a.example".into(), rate(1.0))], now);
+    frontier.push("a.example", task(1), now);
+    let Some(Action::Reserve { pattern, wanted }) = frontier.next(now) else { panic!("it needs a slot") };
+    frontier.set_open(false);
+    frontier.reserved(&pattern, wanted, Reservation::From(now), now, now);
+    let later = now + SECOND;
+    assert!(all(&mut frontier, later).is_empty(), "nothing is asked for either");
+    frontier.set_open(true);
+    assert!(matches!(all(&mut frontier, later)[..], [Action::Reserve { .. }]));
+}
+
+#[test]
+fn what_a_host_is_done_with_soon_is_held() {
     let (mut frontier, now) = (frontier(20, 2, 40), Instant::now());
     frontier.set_limits([("a.example".into(), rate(20.0))], now);
+    frontier.set_backlog(700, now);
     for item in 0..40 {
         frontier.push("a.example", task(item), now);
-        assert!(deferred(&all(&mut frontier, now)).is_empty(), "all forty take two seconds");
+        assert!(deferred(&all(&mut frontier, now)).is_empty(), "all that there is takes 37 seconds");
     }
+    frontier.set_backlog(800, now);
+    assert!(!deferred(&all(&mut frontier, now)).is_empty());
 }
 
 #[test]
@@ -214,6 +262,8 @@ enum Event {
     Open(bool),
     Accept(bool),
     Cancel(u8),
+    Backlog(u16),
+    Tick,
     Wait(u16),
 }
 
@@ -227,6 +277,8 @@ fn event() -> impl Strategy<Value = Event> {
         1 => any::<bool>().prop_map(Event::Open),
         1 => prop_oneof![4 => Just(true), 1 => Just(false)].prop_map(Event::Accept),
         1 => (0..7_u8).prop_map(Event::Cancel),
+        1 => (0..2_000_u16).prop_map(Event::Backlog),
+        2 => Just(Event::Tick),
         8 => (1..400_u16).prop_map(Event::Wait),
     ]
 }
@@ -254,7 +306,8 @@ struct World {
     /// Fetches under way: the item, and its host's number and name.
     in_flight: Vec<(u32, usize, u8)>,
     /// Reservations under way: when the answer comes.
-    asked: Vec<(Instant, Arc<str>, Wanted, Instant, Instant)>,
+    asked: Vec<(Instant, Arc<str>, Wanted, Reservation, Instant)>,
+    reservations: u32,
     waiting: BTreeMap<u32, (u8, bool)>,
     done: BTreeSet<u32>,
     limits: BTreeMap<&'static str, Limit>,
@@ -275,6 +328,7 @@ impl World {
             accepting: true,
             in_flight: Vec::new(),
             asked: Vec::new(),
+            reservations: 0,
             waiting: BTreeMap::new(),
             done: BTreeSet::new(),
             limits: BTreeMap::new(),
@@ -339,6 +393,8 @@ impl World {
                     self.leaves(item);
                 }
             }
+            Event::Backlog(messages) => self.frontier.set_backlog(messages.into(), self.now),
+            Event::Tick => self.frontier.tick(self.now),
             Event::Wait(ms) => self.now += MS * u32::from(ms),
         }
     }
@@ -381,8 +437,12 @@ impl World {
                 }
                 Action::Reserve { pattern, wanted } => {
                     let reserved = self.now + 15 * MS;
-                    let first = self.ledger.reserve(&pattern, wanted, reserved);
-                    self.asked.push((self.now + 30 * MS, pattern, wanted, first, self.now));
+                    self.reservations += 1;
+                    let came = match self.reservations % 7 {
+                        0 => Reservation::Later(200 * MS),
+                        _ => Reservation::From(self.ledger.reserve(&pattern, wanted, reserved)),
+                    };
+                    self.asked.push((self.now + 30 * MS, pattern, wanted, came, self.now));
                 }
             }
         }
@@ -425,8 +485,8 @@ impl World {
             let Some(next) = next else { break };
             self.now = self.now.max(next);
             if let Some(at) = self.asked.iter().position(|(at, ..)| *at <= self.now) {
-                let (_, pattern, wanted, first, asked) = self.asked.swap_remove(at);
-                self.frontier.reserved(&pattern, wanted, Reservation::From(first), asked, self.now);
+                let (_, pattern, wanted, came, asked) = self.asked.swap_remove(at);
+                self.frontier.reserved(&pattern, wanted, came, asked, self.now);
             }
             self.act();
         }
@@ -472,6 +532,6 @@ proptest! {
         }
         prop_assert_eq!(world.frontier.waiting(), Waiting::default());
         world.frontier.tick(world.now + 60 * SECOND);
-        prop_assert!(world.frontier.hosts.is_empty() && world.frontier.blocked == (0, 0));
+        prop_assert!(world.frontier.hosts.is_empty() && world.frontier.blocked == Blocked::default());
     }
 }
