@@ -67,8 +67,8 @@ async fn a_change_that_becomes_visible_late_is_read() -> Result {
     let first = store.poll(None).await?;
     store.set_rate("slow.example", Some(2.0)).await?;
     store.cancel_run("nightly").await?;
-    database.execute("UPDATE hosts SET changed_at = changed_at - INTERVAL 50 SECOND").await?;
-    database.execute("UPDATE runs SET cancelled_at = cancelled_at - INTERVAL 50 SECOND").await?;
+    database.execute("UPDATE hosts SET changed_at = changed_at - INTERVAL 12 SECOND").await?;
+    database.execute("UPDATE runs SET cancelled_at = cancelled_at - INTERVAL 12 SECOND").await?;
     let second = store.poll(Some(&first.cursor)).await?;
     assert_eq!((second.limits.len(), second.cancelled.len()), (1, 1));
     Ok(())
