@@ -356,49 +356,4 @@ mod tests {
         }
         assert_eq!(stream.held, bytes[..99_999]);
     }
-
-    /// Of messages as `fetchline produce` publishes them, in reads of 64 KiB: `cargo test -p
-    /// fetchline-queue --config 'profile.dev.package.fetchline-queue.opt-level=3' -- --ignored
-    /// --nocapture`
-    #[test]
-    #[ignore = "measures, and promises nothing"]
-    fn what_repairing_costs_per_message() {
-        let headers = [
-            entry(b"x-run", b'S', &long(b"nightly")),
-            entry(b"x-part", b'S', &long(b"0192d3f4c1e07a3b8f0e5d6c7b8a9f00")),
-            entry(b"x-attempt", b'l', &[0, 0, 0, 0, 0, 0, 0, 1]),
-        ];
-        let id = short(&[b'7'; 64]);
-        let properties =
-            [short(b"text/plain"), long(&headers.concat()), vec![2], id, vec![0; 8], short(b"fetchline")].concat();
-        let names = [short(b"fetchline-work"), vec![0; 9], short(b"fetchline"), short(b"urls")].concat();
-        for (what, body) in [("60 B", 60), ("1 MiB", 1 << 20)] {
-            let mut message =
-                [frame(1, 1, &[&[0, 60, 0, 60], &names[..]].concat()), header(0xb0c8, &properties)].concat();
-            vec![b'x'; body].chunks(131_064).for_each(|piece| message.extend(frame(3, 1, piece)));
-            let count = (256 << 20) / message.len();
-            let sent = message.repeat(count.min(20_000));
-            let pieces = cut(&sent, &[64 * 1024]);
-            let times = [false, true].map(|repair| {
-                let mut buffer = vec![0; 1 << 20];
-                let best = (0..5).map(|_| {
-                    let mut stream = of_pieces(pieces.clone());
-                    let (mut bytes, began) = (0, Instant::now());
-                    while bytes < sent.len() {
-                        let context = &mut Context::from_waker(Waker::noop());
-                        let polled = match repair {
-                            true => Pin::new(&mut stream).poll_read(context, &mut buffer),
-                            false => Pin::new(&mut stream.stream).poll_read(context, &mut buffer),
-                        };
-                        if let Poll::Ready(read) = polled {
-                            bytes += read.unwrap();
-                        }
-                    }
-                    began.elapsed()
-                });
-                best.min().unwrap().as_nanos() as f64 / (sent.len() / message.len()) as f64
-            });
-            println!("{what}: {:.0} ns plain, {:.0} ns repaired", times[0], times[1]);
-        }
-    }
 }
