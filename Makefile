@@ -21,9 +21,8 @@ run: up ## Fetch the sample shop's pages, or URLS=my-urls.txt, with WORKERS=2 pr
 	@eval "$$($(SERVICES) env)" && $(BUILT)/release/demo \
 		--workers $(WORKERS) --count $(COUNT) $(if $(URLS),--urls '$(URLS)')
 
-# End-to-end tests mostly wait: twice as many at once as there are processors.
 test: up ## Every test of the workspace, the end-to-end ones included, on real services
-	@eval "$$($(SERVICES) env)" && RUST_TEST_THREADS=$$((2 * $$(nproc))) cargo test --workspace
+	@eval "$$($(SERVICES) env)" && cargo test --workspace
 
 test-faults: ## Kill, stop and cut workers, broker and database, and count what is lost: nothing; SEED=1 repeats a run
 	FAULT_SEED=$(SEED) cargo test --workspace --features fetchline-tests/faults --test faults -- --test-threads=1 --nocapture
