@@ -433,7 +433,7 @@ impl<T> Frontier<T> {
         match before {
             Standing::Ready(turn) => {
                 self.ready.remove(&turn);
-                // Whoever waits for the slot that it had, or the one after it, is next.
+                // Hosts that wait for the slot that it had, or the one after it, are next.
                 self.unsure.extend(self.hosts[id].limits.iter());
             }
             Standing::Limited(limit, turn) => {

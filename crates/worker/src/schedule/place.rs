@@ -20,7 +20,7 @@ pub(crate) struct Scheduler {
     waiting: Arc<watch::Sender<Waiting>>,
 }
 
-/// What the scheduler is told.
+/// The events that the scheduler takes.
 pub(crate) enum Event {
     /// A task waits to be fetched.
     Submitted(Box<Job>),

@@ -167,7 +167,7 @@ impl<E: Execute> Running<E> {
             Event::Moved { to, from, reply } => {
                 let entry = Entry { item: Item::UnderWay(reply), priority: UNDER_WAY, deferrals: None };
                 self.frontier.push(&to, entry, now);
-                // That it is given back is an event of its own, which comes next.
+                // Dropping the place sends an event of its own, which comes next.
                 drop(from);
             }
             Event::Ended { host, fine } => {
@@ -310,7 +310,7 @@ impl<E: Execute> Running<E> {
                 let place = self.with.scheduler.place(job.task.order.address.host(), held);
                 self.with.executor.clone().start(job, place);
             }
-            // Where nobody waits for it any more, the place is given back as it is dropped.
+            // If the fetch has ended, dropping the place frees it.
             Item::UnderWay(reply) => _ = reply.send(Ok(held)),
         }
     }

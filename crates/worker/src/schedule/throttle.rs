@@ -11,7 +11,7 @@ use super::frontier::Frontier;
 const LONGEST_COOL_DOWN: Duration = Duration::from_secs(3600);
 /// So many such answers in a row without a word about when to come back, and the host is slowed.
 const IN_A_ROW: u32 = 5;
-/// For so long after that it is not slowed again, whoever asks for it: its answers are still those to what was sent before.
+/// It is not slowed again for so long: until then it answers requests that were sent before.
 const SLOWED_ONCE_IN: Duration = Duration::from_secs(10);
 
 /// An answer that throttles us.

@@ -1,4 +1,4 @@
-//! The end of a message: it is acked, given back, or replaced by another one. Nothing outside of this folder acks.
+//! The end of a message: it is acked, requeued, or replaced by another one. No code outside this folder acks.
 
 mod claim;
 mod ledger;

@@ -100,7 +100,7 @@ pub(crate) struct Republisher {
     broker: Broker,
     settle: Settle,
     meters: Arc<Meters>,
-    /// How long a republication waits for the broker before its original is given back.
+    /// How long a republication waits for the broker before its original is requeued.
     hold: Duration,
     link: Option<(Connection, Lane)>,
 }
@@ -165,7 +165,7 @@ impl Republisher {
         young
     }
 
-    /// One round; says so when the broker lets us wait. What was confirmed is taken out of the republications.
+    /// One round; says so when the broker lets us wait. Confirmed messages are taken out of the republications.
     async fn noticing(&mut self, republications: &mut [Option<Republication>]) -> Result<(), String> {
         let oldest = republications.iter().flatten().map(|republication| republication.since).min();
         let hold_ends = oldest.map_or_else(Instant::now, |oldest| oldest + self.hold);
@@ -179,7 +179,7 @@ impl Republisher {
         result
     }
 
-    /// One round. What was confirmed is taken out of the republications.
+    /// One round. Confirmed messages are taken out of the republications.
     async fn publish(&mut self, republications: &mut [Option<Republication>]) -> Result<(), String> {
         let (connection, lane) = match self.link.take().filter(|(_, lane)| lane.is_open()) {
             Some(link) => link,
