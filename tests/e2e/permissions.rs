@@ -143,6 +143,36 @@ async fn the_definitions_hold_what_the_program_declares() -> anyhow::Result<()> 
 }
 
 #[tokio::test]
+async fn a_user_without_rights_on_the_longer_delay_queues_defers_and_gives_up_all_the_same() -> anyhow::Result<()> {
+    let world = World::new().await?;
+    let defined = Defined::new(&world).await?;
+    // As an operator may have written it before there were longer delays than those of `--retry-delays`.
+    let queues = "^fetchline\\.(runs|urls|dead|control|retry\\.[12]s)$";
+    let rights = json!({ "configure": queues, "write": format!("{queues}|^fetchline$"), "read": format!("{queues}|^fetchline$") });
+    let user = format!("{}-fetchline-worker", world.prefix);
+    let path = format!("permissions/{}/{user}", defined.vhost);
+    defined.console.call(reqwest::Method::PUT, &path, Some(rights)).await?;
+    for delay in ["10s", "60s", "600s", "3600s"] {
+        let queue = format!("queues/{}/fetchline.retry.{delay}", defined.vhost);
+        // Some of them are in the definitions.
+        _ = defined.console.call(reqwest::Method::DELETE, &queue, None).await;
+    }
+    world.hosts(&["pause", &world.shop.addr().to_string()]).await?;
+    let flags = ["--prefix", "fetchline", "--retry-delays", "1s,2s", "--max-attempts", "1"];
+    let mut worker = world.worker_on(&defined.amqp_url("fetchline-worker")?, &flags)?;
+    let produced = defined.run_as("fetchline-producer", &["produce"], &world.pages(3).join("\n")).await?;
+    assert_eq!(produced.code, Some(0), "{produced:?}");
+    let deferred = async || Ok(worker.metric("fetchline_parked_total").await? as u64);
+    // After the second time a task of a paused host would wait for 10 s.
+    wait::until("deferrals", deferred, |deferred| *deferred >= 12).await?;
+    world.hosts(&["resume", &world.shop.addr().to_string()]).await?;
+    wait::until("the rows", async || world.rows().await, |rows| *rows == 3).await?;
+    worker.logs("a delay queue cannot be declared").await?;
+    assert_eq!(worker.terminate().await?.code, Some(0));
+    defined.remove().await
+}
+
+#[tokio::test]
 async fn each_user_may_do_what_it_has_to_and_no_more() -> anyhow::Result<()> {
     let world = World::new().await?;
     let defined = Defined::new(&world).await?;

@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::Duration;
 
 use anyhow::Context;
 use fetchline_queue::{Broker, BrokerConfig, Role, Topology};
@@ -16,6 +17,7 @@ use sqlx::mysql::{MySqlConnection, MySqlPool};
 use sqlx::{AssertSqlSafe, Connection as _, Executor};
 use tokio::process::Command;
 use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
+use tokio::time::timeout;
 
 use crate::binary;
 use crate::process::{self, Ended, Running};
@@ -24,6 +26,9 @@ use crate::shop::{self, Shop};
 
 /// The retry queues that a test may make: of the default delays, of shorter ones, and of the longest that a task is deferred to.
 const RETRY_KEYS: [&str; 6] = ["retry.1s", "retry.2s", "retry.10s", "retry.60s", "retry.600s", "retry.3600s"];
+
+/// How long the services may take to connect, or to take a world down.
+const DEADLINE: Duration = Duration::from_secs(120);
 
 /// Worlds there may be beside each other, or one alone.
 static WORLDS: RwLock<()> = RwLock::const_new(());
@@ -110,7 +115,7 @@ impl World {
             prefix: name,
             shop: Shop::start(shop::Options::default()).await?,
             database: MySqlPool::connect_lazy(database_url.as_str())?,
-            amqp: Connection::connect(&services.amqp_url, ConnectionProperties::default()).await?,
+            amqp: connect(&services.amqp_url).await?,
             taken_down_at: Some(services),
             folder,
             started: AtomicU32::new(0),
@@ -293,26 +298,35 @@ impl Drop for World {
         let prefix = self.prefix.clone();
         let database = self.database_url.rsplit('/').next().unwrap_or_default().to_owned();
         let taken_down = std::thread::spawn(move || -> anyhow::Result<()> {
-            tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
-                let amqp = Connection::connect(&services.amqp_url, ConnectionProperties::default()).await?;
-                let channel = amqp.create_channel().await?;
-                let topology = Topology::new(&prefix);
-                for key in
-                    [Topology::RUNS, Topology::URLS, Topology::DEAD, Topology::CONTROL].into_iter().chain(RETRY_KEYS)
-                {
-                    channel.queue_delete(topology.queue(key).into(), QueueDeleteOptions::default()).await?;
-                }
-                channel.exchange_delete(prefix.as_str().into(), ExchangeDeleteOptions::default()).await?;
-                let mut server: reqwest::Url = services.database_url.parse()?;
-                server.set_path("");
-                let server = MySqlPool::connect(server.as_str()).await?;
-                server.execute(AssertSqlSafe(format!("DROP DATABASE IF EXISTS `{database}`"))).await?;
-                Ok(())
-            })
+            let taking_down = async { timeout(DEADLINE, take_down(&services, &prefix, &database)).await };
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            runtime.block_on(taking_down).context("the services do not answer")?
         });
         let result = taken_down.join();
         if !std::thread::panicking() {
             assert!(matches!(result, Ok(Ok(()))), "the world could not be taken down: {result:?}");
         }
     }
+}
+
+/// Connects to the broker, which has to answer.
+async fn connect(amqp_url: &str) -> anyhow::Result<Connection> {
+    let connecting = Connection::connect(amqp_url, ConnectionProperties::default());
+    Ok(timeout(DEADLINE, connecting).await.context("the broker does not answer")??)
+}
+
+/// Deletes the queues and the database.
+async fn take_down(services: &Services, prefix: &str, database: &str) -> anyhow::Result<()> {
+    let amqp = connect(&services.amqp_url).await?;
+    let channel = amqp.create_channel().await?;
+    let topology = Topology::new(prefix);
+    for key in [Topology::RUNS, Topology::URLS, Topology::DEAD, Topology::CONTROL].into_iter().chain(RETRY_KEYS) {
+        channel.queue_delete(topology.queue(key).into(), QueueDeleteOptions::default()).await?;
+    }
+    channel.exchange_delete(prefix.into(), ExchangeDeleteOptions::default()).await?;
+    let mut server: reqwest::Url = services.database_url.parse()?;
+    server.set_path("");
+    let mut server = MySqlConnection::connect(server.as_str()).await?;
+    server.execute(AssertSqlSafe(format!("DROP DATABASE IF EXISTS `{database}`"))).await?;
+    Ok(())
 }

@@ -1,7 +1,7 @@
 //! The headers that fetchline sets on its messages, and reading them whatever type a client gave them.
 
 use lapin::BasicProperties;
-use lapin::types::{AMQPValue, FieldTable};
+use lapin::types::{AMQPValue, FieldTable, ShortString};
 
 use crate::{NotATask, frames};
 
@@ -13,6 +13,8 @@ pub(crate) const PART: &str = "x-part";
 pub(crate) const ATTEMPT: &str = "x-attempt";
 /// How often a task was put off without a try, since its host had no slot.
 pub(crate) const PARKED: &str = "x-parked";
+/// What a task was put off for the last time, and for how many times in a row: `pause 3`.
+pub(crate) const PARKED_FOR: &str = "x-parked-for";
 /// How often the broker had delivered a message and got it back before it was put off: its own count begins anew then.
 pub(crate) const RETURNED: &str = "x-returned";
 /// Why a message is dead, as one word.
@@ -91,6 +93,32 @@ pub(crate) fn undamaged(properties: &BasicProperties) -> Result<(), NotATask> {
     }
     let shown = name.replace(char::is_control, "\u{fffd}");
     Err(NotATask::NotUtf8(format!("the name of the header `{shown}`")))
+}
+
+/// About how much memory the properties take, in bytes.
+pub(crate) fn bytes(properties: &BasicProperties) -> usize {
+    properties.headers().as_ref().map_or(0, table_bytes)
+}
+
+fn table_bytes(table: &FieldTable) -> usize {
+    let entry = |(name, value): (&_, &_)| name_bytes(name) + value_bytes(value);
+    table.inner().iter().map(entry).sum()
+}
+
+fn name_bytes(name: &ShortString) -> usize {
+    size_of::<ShortString>() + name.as_str().len()
+}
+
+fn value_bytes(value: &AMQPValue) -> usize {
+    size_of::<AMQPValue>()
+        + match value {
+            AMQPValue::LongString(text) => text.as_bytes().len(),
+            AMQPValue::ShortString(text) => text.as_str().len(),
+            AMQPValue::ByteArray(bytes) => bytes.len(),
+            AMQPValue::FieldTable(table) => table_bytes(table),
+            AMQPValue::FieldArray(array) => array.as_slice().iter().map(value_bytes).sum(),
+            _ => 0,
+        }
 }
 
 fn is_damaged(text: &str) -> bool {

@@ -22,5 +22,5 @@ pub use error::Error;
 pub use letter::{Filter, Letter};
 pub use part::{Message, Part};
 pub use publish::{Blocked, Confirmed, Death, Draft, Lane, Original, Round, Verdict, watch_blocked};
-pub use task::{Key, MAX_MESSAGE_BYTES, MAX_NAME_BYTES, NO_RUN, NotATask, Order, Task, is_name};
+pub use task::{DeferReason, Key, MAX_MESSAGE_BYTES, MAX_NAME_BYTES, NO_RUN, NotATask, Order, Task, is_name};
 pub use topology::{Depth, Tier, Topology};

@@ -11,6 +11,7 @@ use std::time::{Instant, SystemTime};
 
 use bytes::Bytes;
 use futures_util::future::join_all;
+use lapin::message::Delivery;
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
 use lapin::types::{AMQPValue, FieldTable, ShortString};
 use lapin::{BasicProperties, Channel, Confirmation, Connection, Event, PublisherConfirm};
@@ -20,7 +21,7 @@ use tokio::sync::watch;
 use tokio_stream::StreamExt;
 
 use crate::broker::within;
-use crate::{Error, NotATask, Part, Task, Tier, Topology, header};
+use crate::{DeferReason, Error, NotATask, Part, Task, Tier, Topology, header};
 
 /// Headers have to fit into one frame, 128 KiB by default: a longer one ends the connection.
 const MAX_ERROR_CHARS: usize = 1000;
@@ -94,15 +95,18 @@ impl Draft {
     pub fn retry(original: Original, tier: Tier, attempt: u32) -> Self {
         let (properties, mut headers) = carried(&original.properties);
         put_number(&mut headers, header::ATTEMPT, attempt);
+        strip(&mut headers, |name| name == header::PARKED_FOR);
         Self::stamped(tier.key().into(), properties.with_headers(headers), original.body)
     }
 
-    /// The copy of a message that waits for its host, without having been tried. `times` counts that, so that no copy is
-    /// taken for the message that it replaces; `returned` goes on counting where the broker begins anew.
-    pub fn parked(original: Original, tier: Tier, times: u32, returned: u64) -> Self {
+    /// The copy of a message that waits without having been tried. It counts how often, so that no copy is taken for the
+    /// message that it replaces; and goes on counting redeliveries where the broker begins anew.
+    pub fn parked(original: Original, task: &Task, tier: Tier, reason: DeferReason) -> Self {
         let (properties, mut headers) = carried(&original.properties);
-        put_number(&mut headers, header::PARKED, times);
-        put_number(&mut headers, header::RETURNED, u32::try_from(returned).unwrap_or(u32::MAX));
+        put_number(&mut headers, header::PARKED, task.parked.saturating_add(1));
+        let in_a_row = task.deferred_for(reason).saturating_add(1);
+        put(&mut headers, header::PARKED_FOR, format!("{} {in_a_row}", reason.as_str()));
+        put_number(&mut headers, header::RETURNED, u32::try_from(task.returned).unwrap_or(u32::MAX));
         Self::stamped(tier.key().into(), properties.with_headers(headers), original.body)
     }
 
@@ -112,7 +116,9 @@ impl Draft {
     pub fn dead(original: Original, death: &Death, worker: &str, failed_at: OffsetDateTime) -> Self {
         let (properties, mut headers) = carried(&original.properties);
         // The status may be that of an earlier death, if it was moved back by hand.
-        strip(&mut headers, |name| [header::STATUS, header::PARKED, header::RETURNED].contains(&name));
+        strip(&mut headers, |name| {
+            [header::STATUS, header::PARKED, header::PARKED_FOR, header::RETURNED].contains(&name)
+        });
         put(&mut headers, header::REASON, death.reason);
         put(&mut headers, header::ERROR, death.error.chars().take(MAX_ERROR_CHARS).collect::<String>());
         if let Some(status) = death.status {
@@ -135,11 +141,22 @@ impl Draft {
             header::ATTEMPTS,
             header::WORKER,
             header::PARKED,
+            header::PARKED_FOR,
             header::RETURNED,
         ];
         strip(&mut headers, |name| told.contains(&name));
         put_number(&mut headers, header::ATTEMPT, 1);
         Self::stamped(Topology::URLS.into(), properties.with_headers(headers), original.body)
+    }
+
+    /// The key of the queue that the message goes to.
+    pub fn routing_key(&self) -> &str {
+        &self.routing_key
+    }
+
+    /// The same message for another delay queue.
+    pub fn delayed_by(self, tier: Tier) -> Self {
+        Self { routing_key: tier.key().into(), ..self }
     }
 
     /// Puts the message into a trace, where it belongs to none yet.
@@ -162,6 +179,16 @@ impl Draft {
 }
 
 impl Original {
+    /// What the broker delivered.
+    pub fn of(delivery: Delivery) -> Self {
+        Self { properties: Box::new(delivery.properties), body: Bytes::from(delivery.data) }
+    }
+
+    /// About how much memory the message takes, in bytes: its body and its headers.
+    pub fn bytes(&self) -> usize {
+        self.body.len() + header::bytes(&self.properties)
+    }
+
     /// A header as text; `None` where it is missing or no text.
     pub fn header(&self, name: &str) -> Option<String> {
         header::text(&self.properties, name)
@@ -451,7 +478,8 @@ mod tests {
         let replayed =
             Draft::replay(Original { properties: Box::new(dead.properties.clone()), body: dead.body.clone() });
         let retried = Draft::retry(original.clone(), tier, 2);
-        let parked = Draft::parked(original.clone(), tier, 1, 0);
+        let task = Task::read(&BasicProperties::default(), &original.body).unwrap();
+        let parked = Draft::parked(original.clone(), &task, tier, DeferReason::Slot);
         for draft in [dead, replayed, retried, parked] {
             let (new, old) = (&draft.properties, &original.properties);
             assert_eq!((new.message_id(), new.kind()), (old.message_id(), old.kind()));
@@ -464,14 +492,46 @@ mod tests {
     }
 
     #[test]
+    fn a_message_takes_the_memory_of_its_headers_too_however_deep_they_are() {
+        let text = || AMQPValue::LongString("x".repeat(10_000).into());
+        let mut inner = FieldTable::default();
+        inner.insert("a".into(), text());
+        let mut headers = FieldTable::default();
+        headers.insert("b".into(), AMQPValue::FieldTable(inner));
+        headers.insert("c".into(), AMQPValue::FieldArray(vec![text(), AMQPValue::Void].into()));
+        let properties = Box::new(BasicProperties::default().with_headers(headers));
+        let bytes = Original { properties, body: Bytes::from_static(&[0; 5_000]) }.bytes();
+        assert!((25_000..26_000).contains(&bytes), "{bytes}");
+    }
+
+    #[test]
     fn an_hour_is_a_tier_like_any_other() {
         let hour = Tier::of(Duration::from_secs(3600)).unwrap();
         let original = Original { properties: Box::default(), body: Bytes::from_static(b"https://a.example/") };
-        let draft = Draft::parked(original, hour, 7, 2);
+        let known = Task { parked: 6, returned: 2, ..Task::read(&original.properties, &original.body).unwrap() };
+        let draft = Draft::parked(original, &known, hour, DeferReason::Slot);
         let topology = Topology::new("p").with_tiers(vec![Tier::of(Duration::from_secs(600)).unwrap(), hour]);
         assert_eq!(draft.routing_key, "retry.3600s");
         assert!(topology.keys().contains(&draft.routing_key.into_owned()));
         let task = Task::read(&draft.properties, &draft.body).unwrap();
         assert_eq!((task.parked, task.returned, task.attempt), (7, 2, 1));
+    }
+
+    #[test]
+    fn deferrals_count_in_all_and_in_a_row_for_one_reason() {
+        let tier = Tier::of(Duration::from_secs(10)).unwrap();
+        let mut original = Original { properties: Box::default(), body: Bytes::from_static(b"https://a.example/") };
+        let mut counts = Vec::new();
+        for reason in [DeferReason::Slot, DeferReason::Slot, DeferReason::Memory, DeferReason::Memory] {
+            let task = Task::read(&original.properties, &original.body).unwrap();
+            let draft = Draft::parked(original, &task, tier, reason);
+            original = Original { properties: Box::new(draft.properties), body: draft.body };
+            let task = Task::read(&original.properties, &original.body).unwrap();
+            counts.push((task.parked, task.deferred_for(DeferReason::Slot), task.deferred_for(DeferReason::Memory)));
+        }
+        assert_eq!(counts, [(1, 1, 0), (2, 2, 0), (3, 0, 1), (4, 0, 2)]);
+        let retried = Draft::retry(original, tier, 2);
+        let task = Task::read(&retried.properties, &retried.body).unwrap();
+        assert_eq!((task.parked, task.deferred_for(DeferReason::Memory)), (4, 0), "a try ends the row");
     }
 }

@@ -70,11 +70,24 @@ pub struct Task {
     pub attempt: u32,
     /// How often the task was put off without a try.
     pub parked: u32,
+    /// Why it was put off for the last time, and how often in a row for that.
+    pub parked_for: Option<(DeferReason, u32)>,
     /// How often the broker got the message back unsettled.
     pub returned: u64,
     /// When the message was given up before, where it was replayed or moved back since. What is known of its task from
     /// before that does not count.
     pub failed_at: Option<OffsetDateTime>,
+}
+
+/// Why a task is deferred without a try.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DeferReason {
+    /// Its host has no slot for it soon.
+    Slot,
+    /// Its host is paused.
+    Pause,
+    /// The worker was short of memory.
+    Memory,
 }
 
 /// Why a message is no task. Trying again cannot help.
@@ -424,7 +437,19 @@ impl Task {
     /// A task that has not been tried yet.
     pub fn new(order: Order, run: String, part: String, key: Key) -> Self {
         let (part, message_id) = (Some(part), Some(key.to_string()));
-        Self { order, run, part, key, message_id, priority: None, attempt: 1, parked: 0, returned: 0, failed_at: None }
+        Self {
+            order,
+            run,
+            part,
+            key,
+            message_id,
+            priority: None,
+            attempt: 1,
+            parked: 0,
+            parked_for: None,
+            returned: 0,
+            failed_at: None,
+        }
     }
 
     /// Reads what the broker delivered. Reading it again gives the same task.
@@ -452,6 +477,7 @@ impl Task {
             attempt: u32::try_from(attempt).unwrap_or(u32::MAX).max(1),
             parked: header::number(properties, header::PARKED)
                 .map_or(0, |times| u32::try_from(times).unwrap_or(u32::MAX)),
+            parked_for: header::text(properties, header::PARKED_FOR).and_then(|text| DeferReason::read(&text)),
             returned: [header::DELIVERY_COUNT, header::RETURNED]
                 .into_iter()
                 .filter_map(|name| header::number(properties, name))
@@ -459,6 +485,30 @@ impl Task {
             failed_at: header::text(properties, header::FAILED_AT)
                 .and_then(|text| OffsetDateTime::parse(&text, &Rfc3339).ok()),
         })
+    }
+
+    /// How often in a row the task was deferred for this, up to now.
+    pub fn deferred_for(&self, reason: DeferReason) -> u32 {
+        self.parked_for.filter(|(last, _)| *last == reason).map_or(0, |(_, times)| times)
+    }
+}
+
+impl DeferReason {
+    const ALL: [Self; 3] = [Self::Slot, Self::Pause, Self::Memory];
+
+    /// As one word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Slot => "slot",
+            Self::Pause => "pause",
+            Self::Memory => "memory",
+        }
+    }
+
+    /// The reason and the number of times of a text such as `pause 3`.
+    fn read(text: &str) -> Option<(Self, u32)> {
+        let (reason, times) = text.split_once(' ')?;
+        Some((Self::ALL.into_iter().find(|it| it.as_str() == reason)?, times.parse().ok()?))
     }
 }
 

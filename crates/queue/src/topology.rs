@@ -97,15 +97,17 @@ impl Topology {
     fn queues(&self) -> Vec<(String, FieldTable)> {
         let work = |key: &str| (key.to_owned(), limited(self.dead_lettering_to(Self::DEAD)));
         let mut queues = vec![work(Self::RUNS), work(Self::URLS)];
-        for tier in &self.tiers {
-            // A time to live that came by policy would be missing without the policy, and messages would wait for ever.
-            let mut arguments = self.dead_lettering_to(Self::URLS);
-            let ttl_ms = i64::from(tier.0) * 1000;
-            arguments.insert("x-message-ttl".into(), AMQPValue::LongLongInt(ttl_ms));
-            queues.push((tier.key(), arguments));
-        }
+        queues.extend(self.tiers.iter().map(|tier| (tier.key(), self.delaying(*tier))));
         queues.push((Self::DEAD.to_owned(), limited(quorum())));
         queues
+    }
+
+    fn delaying(&self, tier: Tier) -> FieldTable {
+        // A time to live that came by policy would be missing without the policy, and messages would wait for ever.
+        let mut arguments = self.dead_lettering_to(Self::URLS);
+        let ttl_ms = i64::from(tier.0) * 1000;
+        arguments.insert("x-message-ttl".into(), AMQPValue::LongLongInt(ttl_ms));
+        arguments
     }
 
     /// A quorum queue that passes what leaves it on to another one, at least once: the default hop can lose a message.
@@ -129,17 +131,31 @@ impl Topology {
                 existing?;
             }
             for (key, arguments) in self.queues() {
-                let existing = self.declare_queue(connection, &key, None).await;
-                if existing.as_ref().is_err_and(Error::is_not_found) {
-                    self.declare_queue(connection, &key, Some(arguments)).await?;
-                } else {
-                    existing?;
-                }
-                self.bind(connection, &key).await?;
+                self.declare_bound(connection, &key, arguments).await?;
             }
             Ok(())
         })
         .await
+    }
+
+    /// Makes a delay queue beside those of [`Self::with_tiers`], where it is missing.
+    pub async fn declare_delay(&self, connection: &Connection, tier: Tier) -> Result<(), Error> {
+        within("declaring a delay queue", self.declare_bound(connection, &tier.key(), self.delaying(tier))).await
+    }
+
+    /// The longest delay of [`Self::with_tiers`].
+    pub fn longest_tier(&self) -> Option<Tier> {
+        self.tiers.last().copied()
+    }
+
+    async fn declare_bound(&self, connection: &Connection, key: &str, arguments: FieldTable) -> Result<(), Error> {
+        let existing = self.declare_queue(connection, key, None).await;
+        if existing.as_ref().is_err_and(Error::is_not_found) {
+            self.declare_queue(connection, key, Some(arguments)).await?;
+        } else {
+            existing?;
+        }
+        self.bind(connection, key).await
     }
 
     /// Makes the stream of what operators tell all workers, where it is missing.

@@ -8,6 +8,7 @@ use std::collections::HashMap;
 
 use sqlx::mysql::MySqlArguments;
 use sqlx::{Arguments, AssertSqlSafe};
+use time::{OffsetDateTime, PrimitiveDateTime};
 
 use crate::{Error, Store, upsert};
 
@@ -39,12 +40,16 @@ impl Store {
     }
 
     /// Marks a task as begun once more. To be called before its fetch, and followed by
-    /// [`Self::end_quarantined`] however it ends.
-    pub async fn begin_quarantined(&self, id: &[u8; 32], worker: &str) -> Result<(), Error> {
-        const BEGIN: &str = "INSERT INTO quarantine (id, begun, worker, begun_at) \
-                             VALUES (?, 1, ?, UTC_TIMESTAMP(6)) ON DUPLICATE KEY UPDATE begun = begun + 1, \
+    /// [`Self::end_quarantined`] however it ends. `begun_at` is [`Self::now`] at the first try:
+    /// repeated with the same worker and time, it counts once.
+    pub async fn begin_quarantined(&self, id: &[u8; 32], worker: &str, begun_at: OffsetDateTime) -> Result<(), Error> {
+        // Assigned in order: what the first one compares comes last.
+        const BEGIN: &str = "INSERT INTO quarantine (id, begun, worker, begun_at) VALUES (?, 1, ?, ?) \
+                             ON DUPLICATE KEY UPDATE \
+                             begun = begun + IF(worker = VALUES(worker) AND begun_at = VALUES(begun_at), 0, 1), \
                              worker = VALUES(worker), begun_at = VALUES(begun_at)";
-        let begin = sqlx::query(BEGIN).bind(id.as_slice()).bind(worker);
+        let begun_at = PrimitiveDateTime::new(begun_at.date(), begun_at.time());
+        let begin = sqlx::query(BEGIN).bind(id.as_slice()).bind(worker).bind(begun_at);
         self.change("marking a task as begun", "cannot mark a task as begun", begin).await?;
         // Here, since marks are rare: whoever makes none has nothing to forget. Whatever goes wrong,
         // the next mark tries it again.

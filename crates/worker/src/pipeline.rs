@@ -282,7 +282,8 @@ impl Worker {
         let (settle, settler) = settle::settling(self.meters.clone(), self.scarce.clone());
         let (republish, republisher) = settle::republishing(
             (self.pod.clone(), self.store.clone()),
-            self.broker_with_deferral(),
+            self.broker.clone(),
+            self.deferral.longer().to_vec(),
             settle.clone(),
             self.meters.clone(),
             self.config.hold,

@@ -166,15 +166,18 @@ async fn a_mark_counts_how_often_a_task_was_begun_and_never_ended() -> Result {
     let (crashing, sound) = (key(1), key(2));
     assert!(store.begun(&[]).await?.is_empty());
     for worker in ["pod-1", "pod-2", "pod-3"] {
-        store.begin_quarantined(&crashing, worker).await?;
-        store.begin_quarantined(&sound, worker).await?;
+        let now = store.now();
+        store.begin_quarantined(&crashing, worker, now).await?;
+        // As when the answer to the first one is lost.
+        store.begin_quarantined(&crashing, worker, now).await?;
+        store.begin_quarantined(&sound, worker, now).await?;
         store.end_quarantined(&sound).await?;
     }
     assert_eq!(store.begun(&[crashing, sound, key(3)]).await?, [(crashing, 3)].into());
     assert_eq!(database.count("SELECT COUNT(*) FROM quarantine WHERE worker = 'pod-3'").await?, 1);
     // It is forgotten after a week, when somebody makes another one.
     database.execute("UPDATE quarantine SET begun_at = begun_at - INTERVAL 8 DAY").await?;
-    store.begin_quarantined(&sound, "pod-1").await?;
+    store.begin_quarantined(&sound, "pod-1", store.now()).await?;
     assert_eq!(store.begun(&[crashing, sound]).await?, [(sound, 1)].into());
     Ok(())
 }

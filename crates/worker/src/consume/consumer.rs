@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use fetchline_queue::{Broker, Death, Error, Message, NotATask, Original, Part, Task, Topology};
 use fetchline_store::PartTold;
 use lapin::message::Delivery;
@@ -242,8 +241,8 @@ impl Consumer {
             // Where it is not known whether there is an answer on its way, its tag would never be settled.
             let got = got.map_err(|_| End::Lost("the broker does not answer".to_owned()))?;
             let Some(message) = got.map_err(|error| End::Lost(describe(&error)))? else { break };
-            self.prefetch.see(message.delivery.data.len());
             receipts.push(self.out.settle.receipt(session, message.delivery.delivery_tag));
+            self.prefetch.see(Original::of(message.delivery).bytes());
         }
         // Together, at the end: what is requeued is delivered next.
         receipts.into_iter().for_each(|receipt| self.out.settle.requeue_unclaimed(receipt));
@@ -327,8 +326,7 @@ impl Consumer {
         self.meters.delivered(delivery.redelivered);
         let receipt = self.out.settle.receipt(session, delivery.delivery_tag);
         let redelivered = delivery.redelivered;
-        let body = Bytes::from(delivery.data);
-        let original = Original { properties: Box::new(delivery.properties), body };
+        let original = Original::of(delivery);
         match Message::read(&original.properties, &original.body) {
             Ok(Message::Task(task)) => self.route(task, original, receipt, redelivered),
             Ok(Message::Part(part)) => self.report(part, original, receipt),
@@ -339,7 +337,7 @@ impl Consumer {
     fn refuse(&self, reason: &NotATask, original: Original, receipt: Receipt) {
         warn!(%reason, pod = &*self.pod, "a message is no task; it goes to the dead letters");
         self.tally.dead();
-        let memory = self.prefetch.charge(original.body.len());
+        let memory = self.prefetch.charge(original.bytes());
         let claim = self.claims.without_task(receipt).with_memory(memory);
         self.out.republish.dead(original, &Death::not_a_task(reason), claim);
     }
@@ -357,7 +355,7 @@ impl Consumer {
     /// A duplicate of what is under way joins it; what can be one of something older is looked up; the rest is fetched.
     fn route(&self, task: Task, original: Original, receipt: Receipt, redelivered: bool) {
         let Some(claim) = self.claims.take(&task, receipt) else { return };
-        let memory = self.prefetch.charge(original.body.len());
+        let memory = self.prefetch.charge(original.bytes());
         let claim = claim.with_memory(memory).traced(self.traces.begin(&task, &original, redelivered));
         let is_looked_up = Dedup::concerns(&task, redelivered);
         let job = Job::lean(task, original, claim);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use fetchline_queue::{Death, Task, Tier};
+use fetchline_queue::{Death, DeferReason, Task, Tier};
 use fetchline_store::{Outcome, Store};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -53,16 +53,17 @@ impl Execute for Executor {
         tasks.spawn(self.running(job, place));
     }
 
-    fn defer(&self, job: Box<Job>, tier: Tier) {
+    fn defer(&self, job: Box<Job>, tier: Tier, reason: DeferReason) {
         debug!(
             host = job.task.order.address.host(),
             url = %job.task.order.address,
             seconds = tier.delay().as_secs(),
-            "the host has no slot for a while; the task waits for it in a delay queue"
+            reason = reason.as_str(),
+            "task deferred to a delay queue"
         );
         self.out.tally.parked();
         let Job { task, original, claim, .. } = *job;
-        self.out.republish.defer(&task, original, tier, claim);
+        self.out.republish.defer(&task, original, tier, reason, claim);
     }
 
     fn requeue(&self, job: Box<Job>) {
@@ -162,7 +163,7 @@ impl Executor {
                 self.out.tally.retried();
                 self.out.republish.retry(job.original, tier, job.task.attempt + 1, job.claim);
             }
-            Decision::Defer => self.denied(job, Denied::RetryAfter(Duration::ZERO)),
+            Decision::Defer => self.defer_or_requeue(job, self.policy.nearest(Duration::ZERO), DeferReason::Memory),
         }
     }
 
@@ -172,16 +173,21 @@ impl Executor {
             Denied::Requeue => None,
             Denied::RetryAfter(wait) => self.policy.nearest(wait),
         };
+        self.defer_or_requeue(job, tier, DeferReason::Slot);
+    }
+
+    fn defer_or_requeue(&self, job: Box<Job>, tier: Option<Tier>, reason: DeferReason) {
         match tier.filter(|_| job.claim.is_live()) {
-            Some(tier) => self.defer(job, tier),
+            Some(tier) => self.defer(job, tier, reason),
             None => self.requeue(job),
         }
     }
 
     /// Marks a task as begun, for the case that this worker goes down with it. `false` where that cannot be done.
     async fn mark_begun(&self, id: &[u8; 32]) -> bool {
+        let begun_at = self.store.now();
         let mut attempts = self.dependencies.attempts(self.hold, &self.grace_over);
-        while let Err(error) = self.store.begin_quarantined(id, &self.extract.worker).await {
+        while let Err(error) = self.store.begin_quarantined(id, &self.extract.worker, begun_at).await {
             if attempts.failed(&error).await.is_err() {
                 return false;
             }

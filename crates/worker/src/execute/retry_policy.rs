@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use fetchline_queue::{Order, Task, Tier};
+use fetchline_queue::{DeferReason, Order, Task, Tier};
 use fetchline_store::{Known, Outcome};
 use http::Method;
 
@@ -14,7 +14,7 @@ const PASSING: [u16; 7] = [408, 425, 429, 500, 502, 503, 504];
 const NOT_ACTED_ON: [u16; 2] = [429, 503];
 /// The header that makes any request safe to repeat.
 const IDEMPOTENCY_KEY: &str = "idempotency-key";
-/// A task that was deferred this often is decided on even if we have hindered it: it might be deferred for ever.
+/// A task that was deferred for our memory this often in a row is decided on all the same: it might be deferred for ever.
 const HINDERED_AT_MOST: u32 = 10;
 
 /// How failures are tried again.
@@ -47,7 +47,7 @@ impl RetryPolicy {
         if !may_repeat(&task.order, answer) {
             return Decision::GiveUp;
         }
-        if answer.hindered && task.parked < HINDERED_AT_MOST {
+        if answer.hindered && task.deferred_for(DeferReason::Memory) < HINDERED_AT_MOST {
             return Decision::Defer;
         }
         if task.attempt >= self.max_attempts {

@@ -57,6 +57,11 @@ impl Deferral {
         &self.tiers
     }
 
+    /// The delays beside the retry delays.
+    pub(crate) fn longer(&self) -> &[Tier] {
+        &self.tiers[self.of_retries..]
+    }
+
     /// The delay of a task whose host is sent nothing for about `wait`, and that was deferred `before` times: the nearest to
     /// the wait. A wait whose end is not known begins with the longest retry delay, and takes the next longer one when the
     /// task has waited for a third of it: so after a pause the host goes on within the longest

@@ -19,7 +19,7 @@ use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use fetchline_queue::Tier;
+use fetchline_queue::{DeferReason, Tier};
 use slab::Slab;
 use tokio::time::Instant;
 
@@ -44,7 +44,7 @@ pub(crate) enum Action<T> {
     /// Begin to fetch. The host's number is for [`Frontier::ended`].
     Start { item: T, host: usize },
     /// It waits in a delay queue of the broker.
-    Defer { item: T, tier: Tier },
+    Defer { item: T, tier: Tier, reason: DeferReason },
     /// The host is sent nothing for so long, and this cannot be deferred.
     Deny { item: T, wait: Duration },
     /// Another worker may have it.

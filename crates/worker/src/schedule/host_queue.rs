@@ -11,6 +11,8 @@ use super::frontier::Turn;
 
 /// Over how long it is measured how much a host was sent.
 const MEASURED: Duration = Duration::from_secs(10);
+/// No rate is measured over less than this, in seconds.
+const SOONEST: f64 = 0.1;
 /// A host that was sent fewer requests of late is forgotten at once when nothing of it is under way.
 const OF_USE: u32 = 10;
 
@@ -20,7 +22,7 @@ pub(crate) struct Entry<T> {
     pub(crate) item: T,
     /// Higher ones first.
     pub(crate) priority: u8,
-    /// How often it was deferred before; `None` for what cannot be deferred.
+    /// How often in a row it was deferred since its host is paused; `None` for what cannot be deferred.
     pub(crate) deferrals: Option<u32>,
 }
 
@@ -169,12 +171,16 @@ impl SendRate {
         if seconds < 1.0 { present.max(self.before.unwrap_or_default()) } else { present }
     }
 
-    /// The same; `None` as long as it has not been measured for a few seconds. Nothing within some seconds is taken for
-    /// one within them, so that it is never 0.
-    pub(crate) fn measured(&self, now: Instant) -> Option<f64> {
-        let seconds = (now - self.since).as_secs_f64().max(1.0);
-        let long_enough = self.before.is_some() || now - self.since > MEASURED / 4;
-        long_enough.then(|| self.per_second(now).max(seconds.recip()))
+    /// About how many requests per second the host is sent from now on. In the first second, what was sent is taken for as
+    /// much as it can be: the first fetches at a fast host are not yet those of a slow one. Nothing within some seconds
+    /// is taken for one within them, so that it is never 0.
+    pub(crate) fn expected(&self, now: Instant) -> f64 {
+        let elapsed = (now - self.since).as_secs_f64();
+        let rate = match self.before {
+            Some(_) => self.per_second(now),
+            None => f64::from(self.requests) / elapsed.max(SOONEST),
+        };
+        rate.max(elapsed.max(1.0).recip())
     }
 
     /// Whether what was measured is worth its memory.
@@ -215,5 +221,21 @@ mod tests {
         assert!((sent.per_second(now) - 8.0).abs() < 0.5, "{}", sent.per_second(now));
         now += Duration::from_secs(7);
         assert!(sent.per_second(now) < 2.0, "{}", sent.per_second(now));
+    }
+
+    #[test]
+    fn what_to_expect_of_a_host_is_known_within_a_second_and_is_never_nothing() {
+        let start = Instant::now();
+        let after = |milliseconds| start + Duration::from_millis(milliseconds);
+        let mut fast = SendRate::new(start);
+        (0..300).for_each(|request| fast.count(after(request)));
+        assert!((fast.expected(after(300)) - 1_000.0).abs() < 1.0, "{}", fast.expected(after(300)));
+        // Thirty at once, and none has come to an end.
+        let mut slow = SendRate::new(start);
+        (0..30).for_each(|_| slow.count(start));
+        assert!(slow.expected(after(50)) >= 300.0, "nothing is known yet");
+        assert!((slow.expected(after(2_000)) - 15.0).abs() < 0.1);
+        let silent = SendRate::new(start);
+        assert!((silent.expected(after(4_000)) - 0.25).abs() < 0.01);
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use fetchline_queue::{Broker, Depth, Tier, Topology};
+use fetchline_queue::{Broker, DeferReason, Depth, Tier, Topology};
 use fetchline_store::{HostLimit, Reserved, Store};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
@@ -41,7 +41,7 @@ pub(crate) trait Execute: Send + Sync + 'static {
     /// Fetches a task, beside others.
     fn start(self: Arc<Self>, job: Box<Job>, place: Place);
     /// Puts a task into a delay queue of the broker.
-    fn defer(&self, job: Box<Job>, tier: Tier);
+    fn defer(&self, job: Box<Job>, tier: Tier, reason: DeferReason);
     /// Gives a task back to the queue.
     fn requeue(&self, job: Box<Job>);
     /// Records that a task is not fetched, since its run was cancelled.
@@ -218,7 +218,7 @@ impl<E: Execute> Running<E> {
         if self.known.cancelled.contains(&job.task) {
             return self.with.executor.record_cancelled(job);
         }
-        let (priority, deferrals) = (job.task.priority.unwrap_or(0), Some(job.task.parked));
+        let (priority, deferrals) = (job.task.priority.unwrap_or(0), Some(job.task.deferred_for(DeferReason::Pause)));
         // The name is borrowed from what is moved.
         let host: Box<str> = job.task.order.address.host().into();
         self.frontier.push(
@@ -284,7 +284,7 @@ impl<E: Execute> Running<E> {
         while let Some(action) = self.frontier.next(now) {
             match action {
                 Action::Start { item, host } => self.start(item, host),
-                Action::Defer { item: Item::Task(job), tier } => self.defer(job, tier),
+                Action::Defer { item: Item::Task(job), tier, reason } => self.defer(job, tier, reason),
                 Action::Requeue { item: Item::Task(job) } => self.with.executor.requeue(job),
                 Action::Deny { item: Item::UnderWay(reply), wait } => deny(reply, Denied::RetryAfter(wait)),
                 Action::Requeue { item: Item::UnderWay(reply) } => deny(reply, Denied::Requeue),
@@ -315,9 +315,9 @@ impl<E: Execute> Running<E> {
         }
     }
 
-    fn defer(&self, job: Box<Job>, tier: Tier) {
+    fn defer(&self, job: Box<Job>, tier: Tier, reason: DeferReason) {
         match job.claim.is_live() {
-            true => self.with.executor.defer(job, tier),
+            true => self.with.executor.defer(job, tier, reason),
             false => self.with.executor.requeue(job),
         }
     }

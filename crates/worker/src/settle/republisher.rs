@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use fetchline_queue::{Broker, Death, Draft, Error, Lane, Original, Round, Task, Tier, Verdict};
+use fetchline_queue::{Broker, Death, DeferReason, Draft, Error, Lane, Original, Round, Task, Tier, Verdict};
 use fetchline_store::Store;
 use lapin::Connection;
 use tokio::sync::mpsc;
@@ -60,9 +60,8 @@ impl Republish {
     }
 
     /// The task waits for its host, and that is no try.
-    pub(crate) fn defer(&self, task: &Task, original: Original, tier: Tier, claim: Claim) {
-        let draft = Draft::parked(original, tier, task.parked.saturating_add(1), task.returned);
-        self.send(draft, Why::Deferred, claim);
+    pub(crate) fn defer(&self, task: &Task, original: Original, tier: Tier, reason: DeferReason, claim: Claim) {
+        self.send(Draft::parked(original, task, tier, reason), Why::Deferred, claim);
     }
 
     /// The message is given up. Its row, where there is one, has to be durable. The time of its death is the database's,
@@ -85,12 +84,13 @@ impl Republish {
 pub(crate) fn channel(
     (worker, store): (Arc<str>, Arc<Store>),
     broker: Broker,
+    longer: Vec<Tier>,
     settle: Settle,
     meters: Arc<Meters>,
     hold: Duration,
 ) -> (Republish, Republisher) {
     let (republications, inbox) = mpsc::unbounded_channel();
-    let republisher = Republisher { inbox, broker, settle, meters, hold, link: None };
+    let republisher = Republisher { inbox, broker, longer, settle, meters, hold, link: None, reported: false };
     (Republish { republications, worker, store }, republisher)
 }
 
@@ -98,11 +98,23 @@ pub(crate) fn channel(
 pub(crate) struct Republisher {
     inbox: mpsc::UnboundedReceiver<Republication>,
     broker: Broker,
+    /// Delays beside the retry delays, for tasks that are deferred.
+    longer: Vec<Tier>,
     settle: Settle,
     meters: Arc<Meters>,
     /// How long a republication waits for the broker before its original is requeued.
     hold: Duration,
-    link: Option<(Connection, Lane)>,
+    link: Option<Link>,
+    /// Whether it was said that there are no queues for longer delays.
+    reported: bool,
+}
+
+/// A connection to publish on.
+struct Link {
+    _connection: Connection,
+    lane: Lane,
+    /// Whether there are queues for the longer delays.
+    has_longer: bool,
 }
 
 impl Republisher {
@@ -181,14 +193,17 @@ impl Republisher {
 
     /// One round. Confirmed messages are taken out of the republications.
     async fn publish(&mut self, republications: &mut [Option<Republication>]) -> Result<(), String> {
-        let (connection, lane) = match self.link.take().filter(|(_, lane)| lane.is_open()) {
+        let link = match self.link.take().filter(|link| link.lane.is_open()) {
             Some(link) => link,
-            None => open(&self.broker).await.map_err(|error| chain(&error))?,
+            None => self.open().await.map_err(|error| chain(&error))?,
         };
         let mut round = Round::default();
         let drafts = republications.iter().enumerate();
-        let drafts = drafts.filter_map(|(index, republication)| Some((republication.as_ref()?.draft.clone(), index)));
-        lane.send(&mut round, drafts).await;
+        let drafts = drafts.filter_map(|(index, republication)| {
+            let draft = republication.as_ref()?.draft.clone();
+            Some((if link.has_longer { draft } else { self.without_longer(draft) }, index))
+        });
+        link.lane.send(&mut round, drafts).await;
         let mut problem = None;
         let mut deleted = false;
         for verdict in round.finish().await {
@@ -215,15 +230,44 @@ impl Republisher {
             });
         }
         // Where the queue was deleted, opening anew makes it again.
-        self.link = (!deleted).then_some((connection, lane));
+        self.link = (!deleted).then_some(link);
         problem.map_or(Ok(()), Err)
     }
-}
 
-/// A queue that was deleted is made again: what has to go into it would wait for ever.
-async fn open(broker: &Broker) -> Result<(Connection, Lane), Error> {
-    let connection = broker.connect().await?;
-    broker.topology().declare(&connection).await?;
-    let lane = Lane::open(&connection, broker.topology()).await?;
-    Ok((connection, lane))
+    /// A queue that was deleted is made again: what has to go into it would wait for ever. That the longer delays have none
+    /// stops nothing else.
+    async fn open(&mut self) -> Result<Link, Error> {
+        let (connection, topology) = (self.broker.connect().await?, self.broker.topology());
+        topology.declare(&connection).await?;
+        let mut has_longer = true;
+        for tier in &self.longer {
+            match topology.declare_delay(&connection, *tier).await {
+                Ok(()) => {}
+                Err(error) if error.is_answer() => {
+                    has_longer = false;
+                    if !std::mem::replace(&mut self.reported, true) {
+                        let (queue, cause) = (topology.queue(&tier.key()), chain(&error));
+                        warn!(
+                            queue,
+                            cause,
+                            "a delay queue cannot be declared: deferred tasks use the retry queues; grant this worker's \
+                             user configure, write and read on it"
+                        );
+                    }
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        let lane = Lane::open(&connection, topology).await?;
+        Ok(Link { _connection: connection, lane, has_longer })
+    }
+
+    /// The message for the longest retry delay, where it was to wait for longer.
+    fn without_longer(&self, draft: Draft) -> Draft {
+        let waits_longer = self.longer.iter().any(|tier| tier.key() == draft.routing_key());
+        match self.broker.topology().longest_tier().filter(|_| waits_longer) {
+            Some(longest) => draft.delayed_by(longest),
+            None => draft,
+        }
+    }
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use fetchline_queue::DeferReason;
 use tokio::time::Instant;
 
 use super::{Action, Entry, Frontier, Standing};
@@ -19,9 +20,10 @@ impl<T> Frontier<T> {
     pub(super) fn hold_off(&mut self, id: usize, wait: Duration, now: Instant) {
         let entries = self.hosts[id].take_where(|_| true);
         self.count_gone(id, entries.len());
+        let reason = if wait == Duration::MAX { DeferReason::Pause } else { DeferReason::Slot };
         for Entry { item, deferrals, .. } in entries {
             self.actions.push_back(match deferrals {
-                Some(before) => Action::Defer { item, tier: self.deferral.of_wait(wait, before) },
+                Some(before) => Action::Defer { item, tier: self.deferral.of_wait(wait, before), reason },
                 None => Action::Deny { item, wait },
             });
         }
@@ -81,7 +83,7 @@ impl<T> Frontier<T> {
             _ => &mut self.hosts[id].allotments,
         };
         let tier = self.deferral.of_backlog(allotments, rate, now);
-        self.actions.push_back(Action::Defer { item: entry.item, tier });
+        self.actions.push_back(Action::Defer { item: entry.item, tier, reason: DeferReason::Slot });
     }
 
     /// How many tasks wait at what blocks a host, and about how many requests per second pass it; `None` where nothing
@@ -89,12 +91,11 @@ impl<T> Frontier<T> {
     fn bottleneck(&self, id: usize, now: Instant) -> Option<(usize, f64)> {
         let host = self.hosts.get(id)?;
         match host.standing {
-            // Until it has been measured, a page is taken to need a second.
-            Standing::AtCap => Some((host.len(), host.sent.measured(now).unwrap_or(self.per_host as f64))),
+            Standing::AtCap => Some((host.len(), host.sent.expected(now))),
             Standing::Limited(limit, _) => {
                 let state = self.limits.get(limit);
-                let measured = state.sent.measured(now).unwrap_or(1.0);
-                Some((state.queued, state.limit.interval.map_or(measured, |interval| interval.as_secs_f64().recip())))
+                let limited = state.limit.interval.map(|interval| interval.as_secs_f64().recip());
+                Some((state.queued, limited.unwrap_or_else(|| state.sent.expected(now))))
             }
             Standing::Idle | Standing::Ready(_) => None,
         }

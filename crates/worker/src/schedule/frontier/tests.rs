@@ -44,7 +44,7 @@ fn started(frontier: &mut Frontier<u32>, now: Instant) -> Vec<u32> {
 
 fn deferred(actions: &[Action<u32>]) -> Vec<(u32, u64)> {
     let defers = |action: &Action<u32>| match action {
-        Action::Defer { item, tier } => Some((*item, tier.delay().as_secs())),
+        Action::Defer { item, tier, .. } => Some((*item, tier.delay().as_secs())),
         _ => None,
     };
     actions.iter().filter_map(defers).collect()

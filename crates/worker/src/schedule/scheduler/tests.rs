@@ -1,6 +1,6 @@
 use std::sync::Mutex;
 
-use fetchline_queue::{Address, Key, Order, Original, Task};
+use fetchline_queue::{Address, DeferReason, Key, Order, Original, Task};
 use fetchline_store::StoreConfig;
 use tokio::task::JoinHandle;
 
@@ -28,7 +28,7 @@ impl Execute for Fake {
         self.started.lock().unwrap().push(place);
     }
 
-    fn defer(&self, job: Box<Job>, tier: Tier) {
+    fn defer(&self, job: Box<Job>, tier: Tier, _: DeferReason) {
         self.note(&format!("defer {}", tier.delay().as_secs()), &job);
     }
 
