@@ -1,7 +1,8 @@
 # shellcheck shell=bash
-# Whether a broker or a database answers at a URL. No client is needed: the first bytes of the protocol tell.
+# Checks whether a broker or a database answers at a URL, by the first bytes of its protocol. That
+# needs no client.
 
-# endpoint URL: its host and port, and nothing that is secret
+# endpoint URL: prints the host and the port, without the credentials
 endpoint() {
   local rest=${1#*://} host port
   case $1 in
@@ -22,11 +23,12 @@ endpoint() {
   echo "${host%]} ${rest:-$port}"
 }
 
-# first_bytes HOST PORT COUNT [REQUEST]: that many bytes of what comes back, in hex
+# first_bytes HOST PORT COUNT [REQUEST]: prints the first COUNT bytes of the answer, in hex
 first_bytes() {
   # shellcheck disable=SC2016 # the inner shell expands them
-  timeout 5 bash -c 'exec 3<>"/dev/tcp/$1/$2" && printf "${4-}" >&3 && head -c "$3" <&3 | od -An -tx1' \
-    - "$@" 2>/dev/null
+  timeout 5 bash -c '
+    exec 3<>"/dev/tcp/$1/$2" && printf "${4-}" >&3 && head -c "$3" <&3 | od -An -tx1
+  ' - "$@" 2>/dev/null
 }
 
 connects() {
@@ -34,18 +36,19 @@ connects() {
   timeout 5 bash -c ': <>"/dev/tcp/$1/$2"' - "$@" 2>/dev/null
 }
 
-# A broker answers the protocol's header with a method frame (type 1) on channel 0: Connection.Start.
+# A broker answers the protocol header with a method frame (type 1) on channel 0: Connection.Start.
 amqp_answers() {
   local host port
   read -r host port < <(endpoint "$1")
   if [[ $1 == amqps:* ]]; then
-    connects "$host" "$port" # TLS: somebody listens; more would need a client
+    connects "$host" "$port" # TLS: checks only that the port is open; more would need a client
   else
     [[ $(first_bytes "$host" "$port" 3 'AMQP\0\0\11\1') == ' 01 00 00' ]]
   fi
 }
 
-# A database greets first: the length in three bytes, number 0, and version 10 of the protocol (ff: it refuses us).
+# A database sends the first packet: the length in three bytes, the number 0, and the version of the
+# protocol, 10. An ff in its place means that it refuses the connection.
 mysql_answers() {
   local host port
   read -r host port < <(endpoint "$1")
