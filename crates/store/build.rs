@@ -1,4 +1,4 @@
-//! Rebuilds when a migration is added: the macro that embeds them cannot see a new file by itself.
+//! Rebuilds the crate when a migration is added, which the macro that embeds them cannot notice.
 
 fn main() {
     println!("cargo:rerun-if-changed=migrations");

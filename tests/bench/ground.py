@@ -1,4 +1,4 @@
-"""What the trials stand on: the origins that are fetched from, the broker and the database."""
+"""The environment of the trials: the origins of the pages, the broker and the database."""
 
 import json
 import os
@@ -21,19 +21,36 @@ VIRTUAL_HOST = URL(os.environ["AMQP_URL"]).raw_path[1:] or "%2f"
 PREFIX = "bench"
 QUEUE = f"{PREFIX}.urls"
 if not os.environ.get("MANAGEMENT_URL"):
-    sys.exit("MANAGEMENT_URL is needed beside AMQP_URL: the queue is emptied and the version asked through it")
+    sys.exit("MANAGEMENT_URL is not set: the broker's management API is needed to empty queues")
 NGINX_PORT, SHOP_PORT = 18480, 18481
-ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith(("FETCHLINE_", "OTEL_", "RUST_LOG"))}
-ENVIRONMENT |= {"DATABASE_URL": str(DATABASE), "FETCHLINE_PREFIX": PREFIX, "FETCHLINE_ALLOW_NETWORK": "127.0.0.0/8"}
-# 380 bytes each; the second tells a product, which fetchline takes out and stores as an item.
-STOCK_LEVEL = json.dumps({"id": 17, "warehouse": "Leipzig", "quantity": 1299, "reserved": 12, "note": ""})
-PRODUCT = json.dumps({"id": 17, "name": "Tea", "price": "12.99", "currency": "EUR", "description": ""})
-STOCK_LEVEL, PRODUCT = (body[:-2] + "x" * (380 - len(body)) + body[-2:] for body in (STOCK_LEVEL, PRODUCT))
+ENVIRONMENT = {
+    name: value
+    for name, value in os.environ.items()
+    if not name.startswith(("FETCHLINE_", "OTEL_", "RUST_LOG"))
+} | {
+    "DATABASE_URL": str(DATABASE),
+    "FETCHLINE_PREFIX": PREFIX,
+    "FETCHLINE_ALLOW_NETWORK": "127.0.0.0/8",
+}
+
+
+def padded(fields):
+    """380 bytes of JSON; the last field, an empty string, takes the padding."""
+    body = json.dumps(fields)
+    return body[:-2] + "x" * (380 - len(body)) + body[-2:]
+
+
+STOCK_LEVEL = padded(
+    {"id": 17, "warehouse": "Leipzig", "quantity": 1299, "reserved": 12, "note": ""}
+)
+# fetchline extracts the product and stores it as an item.
+PRODUCT = padded({"id": 17, "name": "Tea", "price": "12.99", "currency": "EUR", "description": ""})
 
 
 def processors():
-    """What all processors have done since the machine started, in ticks: in all, idle, and taken from it by its host."""
-    ticks = [int(field) for field in pathlib.Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]]
+    """Ticks of all processors since the machine started: in total, idle, and stolen by its host."""
+    first_line = pathlib.Path("/proc/stat").read_text().split("\n", 1)[0]
+    ticks = [int(field) for field in first_line.split()[1:9]]
     return sum(ticks), ticks[3] + ticks[4], ticks[7]
 
 
@@ -41,7 +58,7 @@ def say(text):
     print(f"{time.strftime('%H:%M:%S')}  {text}", file=sys.stderr, flush=True)
 
 
-# --- Origins -----------------------------------------------------------------------------------------------------------------
+# --- Origins ---
 
 
 def start_nginx(page):
@@ -54,18 +71,23 @@ daemon off; worker_processes 1; error_log {folder}/error.log; pid {folder}/pid;
 events {{ worker_connections 20000; }}
 http {{
   access_log off; sendfile on; keepalive_requests 100000000; default_type text/html;
-  client_body_temp_path {folder}; proxy_temp_path {folder}; fastcgi_temp_path {folder}; uwsgi_temp_path {folder}; scgi_temp_path {folder};
+  client_body_temp_path {folder}; proxy_temp_path {folder}; fastcgi_temp_path {folder};
+  uwsgi_temp_path {folder}; scgi_temp_path {folder};
   server {{
     listen 127.0.0.1:{NGINX_PORT};
     location /json/ {{ default_type application/json; return 200 '{STOCK_LEVEL}'; }}
     location /product/ {{ default_type application/json; return 200 '{PRODUCT}'; }}
     location /html/ {{ root {folder}; charset utf-8; try_files /page.html =404; }}
-    location /bytes/ {{ root {folder}; default_type application/octet-stream; types {{ }} try_files /page.html =404; }}
+    location /bytes/ {{
+      root {folder}; default_type application/octet-stream; types {{ }} try_files /page.html =404;
+    }}
     location /status {{ stub_status; }}
   }}
 }}
 """)
-    return subprocess.Popen(["/usr/sbin/nginx", "-e", f"{folder}/error.log", "-c", f"{folder}/nginx.conf"])
+    return subprocess.Popen(
+        ["/usr/sbin/nginx", "-e", f"{folder}/error.log", "-c", f"{folder}/nginx.conf"]
+    )
 
 
 def get(url):
@@ -73,19 +95,19 @@ def get(url):
         return answer.read()
 
 
-asked = 0
+status_requests = 0
 
 
 def nginx_visits():
-    """How many requests nginx has seen, but for these here, which it counts, too."""
-    global asked
-    asked += 1
-    # "server accepts handled requests", and below these four the numbers.
-    return int(get(f"http://127.0.0.1:{NGINX_PORT}/status").split()[9]) - asked
+    """How many requests nginx has received, without those of this function."""
+    global status_requests
+    status_requests += 1
+    # The headings "server accepts handled requests" precede the numbers.
+    return int(get(f"http://127.0.0.1:{NGINX_PORT}/status").split()[9]) - status_requests
 
 
 def answer_of(process, url):
-    """What comes of a URL, once the process serves it."""
+    """The answer of a URL, once the process serves it."""
     for _ in range(100):
         try:
             return get(url)
@@ -93,14 +115,14 @@ def answer_of(process, url):
             if process.poll() is not None:
                 break
             time.sleep(0.1)
-    raise RuntimeError(f"nobody serves {url}: is its port taken?")
+    raise RuntimeError(f"nothing serves {url}: check whether another process uses its port")
 
 
 def shop_visits():
     return json.loads(get(f"http://127.0.0.1:{SHOP_PORT}/-/visits?top=0"))["total"]
 
 
-# --- Broker and database -------------------------------------------------------------------------------------------------------
+# --- Broker and database ---
 
 
 def sql(statement):
@@ -115,7 +137,12 @@ def sql(statement):
 
 def fetchline(*arguments, **options):
     return subprocess.run(
-        [BUILT / "fetchline", *arguments], env=ENVIRONMENT, check=True, capture_output=True, text=True, **options
+        [BUILT / "fetchline", *arguments],
+        env=ENVIRONMENT,
+        check=True,
+        capture_output=True,
+        text=True,
+        **options,
     )
 
 
@@ -140,7 +167,7 @@ def make_queues():
 
 
 def empty_retry_queues():
-    """What was deferred would come back in the middle of another trial."""
+    """Removes deferred messages, which would return in the middle of another trial."""
     queues = json.loads(broker_api("GET", f"queues/{VIRTUAL_HOST}?columns=name"))
     for name in (queue["name"] for queue in queues):
         if name.startswith(f"{PREFIX}.retry."):
@@ -148,7 +175,7 @@ def empty_retry_queues():
 
 
 def clear():
-    # What a side that was ended had taken comes back to the queue.
+    # Unacked messages of a side that has just ended return to the queue first.
     time.sleep(0.2)
     empty_retry_queues()
     while queue_ready() > 0:
@@ -159,4 +186,4 @@ def clear():
             sql(f"TRUNCATE TABLE {table}")
         except pymysql.err.ProgrammingError as error:
             if error.args[0] != NO_SUCH_TABLE:
-                raise  # else one that another side makes
+                raise  # a missing table belongs to a side that has not run yet

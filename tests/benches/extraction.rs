@@ -1,6 +1,7 @@
-//! What it costs to find the product of a page, beside what it costs to fetch that page: processor time of this process,
-//! both in one run, each page read as soon as it is there. The shop runs in a process of its own, so that serving the page does not count; and
-//! what is fetched is only received, so that a worker's own work around a fetch does not count either.
+//! The cost of finding the product of a page, compared with that of fetching the page: processor
+//! time of this process, both in one run, each page read as soon as it arrives. The shop runs in
+//! another process, so that serving pages does not count. Pages are only received, so that a
+//! worker's own work around a fetch does not count either.
 //!
 //!     make bench-extraction
 
@@ -17,7 +18,7 @@ use futures_util::stream;
 
 const ROUNDS: usize = 10;
 const PAGES: u64 = 1_000;
-const AT_ONCE: usize = 30;
+const CONCURRENCY: usize = 30;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> anyhow::Result<()> {
@@ -25,9 +26,15 @@ async fn main() -> anyhow::Result<()> {
     std::fs::create_dir_all(&folder)?;
     let port_file = folder.join("bench-shop");
     _ = std::fs::remove_file(&port_file);
-    let shop = std::env::current_exe()?.ancestors().nth(2).context("no target folder")?.join("shop");
-    ensure!(shop.exists(), "{} is missing: cargo build --release --package fetchline-tests --bin shop", shop.display());
-    let mut shop = Command::new(shop).arg("--port-file").arg(&port_file).stdout(Stdio::null()).spawn()?;
+    let shop =
+        std::env::current_exe()?.ancestors().nth(2).context("no target folder")?.join("shop");
+    ensure!(
+        shop.exists(),
+        "{} is missing: cargo build --release --package fetchline-tests --bin shop",
+        shop.display()
+    );
+    let mut shop =
+        Command::new(shop).arg("--port-file").arg(&port_file).stdout(Stdio::null()).spawn()?;
     let measured = measure(&port_file).await;
     shop.kill()?;
     shop.wait()?;
@@ -38,7 +45,7 @@ async fn measure(port_file: &std::path::Path) -> anyhow::Result<()> {
     let address = async || Ok(std::fs::read_to_string(port_file).unwrap_or_default());
     let address = wait::until("the shop is open", address, |address| !address.is_empty()).await?;
     let client = reqwest::Client::builder().no_proxy().build()?;
-    println!("processor time a page, {PAGES} pages a round, the median of {ROUNDS} rounds");
+    println!("processor time per page, {PAGES} pages per round, median of {ROUNDS} rounds");
     for path in ["p", "big"] {
         let url = format!("http://{address}/{path}/1").parse()?;
         let (mut fetching, mut extracting, mut size) = (Vec::new(), Vec::new(), 0);
@@ -49,7 +56,7 @@ async fn measure(port_file: &std::path::Path) -> anyhow::Result<()> {
                 let request = client.get(format!("http://{address}/{path}/{id}")).send();
                 async move { anyhow::Ok(request.await?.bytes().await?.to_vec()) }
             });
-            let mut pages = pages.buffer_unordered(AT_ONCE);
+            let mut pages = pages.buffer_unordered(CONCURRENCY);
             while let Some(page) = pages.next().await {
                 let page = page?;
                 bytes += page.len();
@@ -76,7 +83,7 @@ async fn measure(port_file: &std::path::Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// In seconds.
+/// The median, in seconds.
 fn median(mut times: Vec<Duration>) -> f64 {
     times.sort_unstable();
     times[times.len() / 2].as_secs_f64()

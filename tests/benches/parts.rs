@@ -1,8 +1,8 @@
-//! How long each part takes that a URL goes through, without network, and how often it allocates.
+//! How long each part of a URL's way takes without network, and how often it allocates.
 //!
 //!     cargo bench --package fetchline-tests --bench parts
 
-mod given;
+mod fixtures;
 
 use bytes::Bytes;
 use divan::counter::ItemsCount;
@@ -18,55 +18,61 @@ fn main() {
     divan::main();
 }
 
-#[divan::bench(args = [given::URL, "HTTP://Bücher.example:80/a/../straße?q=a b#top"])]
+#[divan::bench(args = [fixtures::URL, "HTTP://Bücher.example:80/a/../straße?q=a b#top"])]
 fn normalise_url(url: &str) -> bool {
     Address::parse(url).is_ok()
 }
 
 #[divan::bench]
 fn read_message_url(bencher: Bencher<'_, '_>) {
-    read(bencher, given::url_message());
+    read(bencher, fixtures::url_message());
 }
 
 #[divan::bench]
 fn read_message_json(bencher: Bencher<'_, '_>) {
-    read(bencher, given::json_message());
+    read(bencher, fixtures::json_message());
 }
 
 fn read(bencher: Bencher<'_, '_>, message: (BasicProperties, Bytes)) {
-    bencher.bench_local(|| given::task(&message));
+    bencher.bench_local(|| fixtures::task(&message));
 }
 
 #[divan::bench]
 fn extract_json(bencher: Bencher<'_, '_>) {
-    extract(bencher, "application/json", given::json);
+    extract(bencher, "application/json", fixtures::json);
 }
 
 #[divan::bench]
 fn extract_html_of_40_kb(bencher: Bencher<'_, '_>) {
-    extract(bencher, "text/html; charset=utf-8", given::html);
+    extract(bencher, "text/html; charset=utf-8", fixtures::html);
 }
 
 fn extract(bencher: Bencher<'_, '_>, content_type: &str, body: fn() -> Vec<u8>) {
-    let page: Url = given::URL.parse().unwrap_or_else(|_| unreachable!("a URL"));
-    bencher.with_inputs(body).bench_local_values(|body| given::extract(content_type, body, &page));
+    let page: Url = fixtures::URL.parse().unwrap_or_else(|_| unreachable!("a URL"));
+    bencher
+        .with_inputs(body)
+        .bench_local_values(|body| fixtures::extract(content_type, body, &page));
 }
 
 #[divan::bench]
 fn encode_batch(bencher: Bencher<'_, '_>) {
-    let batch = given::batch();
-    bencher.counter(ItemsCount::new(given::ROWS)).bench_local(|| fetchline_store::encoded(&batch));
+    let batch = fixtures::batch();
+    bencher
+        .counter(ItemsCount::new(fixtures::ROWS))
+        .bench_local(|| fetchline_store::encoded(&batch));
 }
 
 #[divan::bench]
 fn settle_batch(bencher: Bencher<'_, '_>) {
-    let counted = bencher.counter(ItemsCount::new(given::ROWS));
-    counted.with_inputs(given::tags).bench_local_refs(|(ledger, tags)| ledger.settle(tags));
+    let counted = bencher.counter(ItemsCount::new(fixtures::ROWS));
+    counted.with_inputs(fixtures::tags).bench_local_refs(|(ledger, tags)| ledger.settle(tags));
 }
 
 #[divan::bench]
 fn whole_way(bencher: Bencher<'_, '_>) {
-    let message = given::url_message();
-    let inputs = || (given::json(), given::tags().0);
-    bencher.with_inputs(inputs).bench_local_values(|(body, mut ledger)| given::whole_way(&message, body, &mut ledger));
+    let message = fixtures::url_message();
+    let inputs = || (fixtures::json(), fixtures::tags().0);
+    bencher
+        .with_inputs(inputs)
+        .bench_local_values(|(body, mut ledger)| fixtures::whole_way(&message, body, &mut ledger));
 }

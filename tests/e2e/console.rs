@@ -1,4 +1,4 @@
-//! What a person at RabbitMQ's console types, and what is seen there.
+//! RabbitMQ's console: messages that are typed there, and what it shows.
 
 use fetchline_tests::console::Console;
 use fetchline_tests::wait;
@@ -7,12 +7,14 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 #[tokio::test]
-async fn what_is_typed_into_the_console_becomes_a_row_or_a_dead_letter_that_says_why() -> anyhow::Result<()> {
+async fn a_message_typed_into_the_console_becomes_a_row_or_a_dead_letter_with_a_reason()
+-> anyhow::Result<()> {
     let world = World::new().await?;
     let console = Console::of(&world)?;
     let page = |path: &str| world.shop.url(path);
     let posted = json!({
-        "url": page("/echo"), "method": "POST", "body": { "sku": 17 }, "run": "typed", "category": "Tea",
+        "url": page("/echo"), "method": "POST", "body": { "sku": 17 },
+        "run": "typed", "category": "Tea",
     });
     for payload in [
         page("/p/1"),
@@ -28,13 +30,14 @@ async fn what_is_typed_into_the_console_becomes_a_row_or_a_dead_letter_that_says
     }
     let worker = world.worker(&["--max-attempts", "1"])?;
     let rows = async || world.rows().await;
-    wait::until("a row for each that is a task", rows, |rows| *rows == 5).await?;
+    wait::until("a row for each task", rows, |rows| *rows == 5).await?;
     let dead = async || world.ready("dead").await;
-    wait::until("the others, and what failed, in the dead letters", dead, |dead| *dead == 4).await?;
-    let ok: Vec<(String, String, String)> =
-        sqlx::query_as("SELECT run, method, url FROM fetches WHERE outcome = 'ok' ORDER BY url, run")
-            .fetch_all(&world.database)
-            .await?;
+    wait::until("dead letters for the others and for the failure", dead, |dead| *dead == 4).await?;
+    let ok: Vec<(String, String, String)> = sqlx::query_as(
+        "SELECT run, method, url FROM fetches WHERE outcome = 'ok' ORDER BY url, run",
+    )
+    .fetch_all(&world.database)
+    .await?;
     let row = |run: &str, method: &str, path: &str| (run.to_owned(), method.to_owned(), page(path));
     let expected = [
         row("typed", "POST", "/echo"),
@@ -44,11 +47,12 @@ async fn what_is_typed_into_the_console_becomes_a_row_or_a_dead_letter_that_says
     ];
     assert_eq!(ok, expected);
 
-    // As the console shows them.
-    let letters = console.look_into(&format!("{}.dead", world.prefix)).await?;
-    let told = |payload: &str| {
-        let letter =
-            letters.iter().find(|letter| letter["payload"].as_str().is_some_and(|text| text.contains(payload)));
+    // The console shows the reasons.
+    let letters = console.peek(&format!("{}.dead", world.prefix)).await?;
+    let headers_of = |payload: &str| {
+        let letter = letters
+            .iter()
+            .find(|letter| letter["payload"].as_str().is_some_and(|text| text.contains(payload)));
         letter.map(|letter| letter["properties"]["headers"].clone()).unwrap_or_default()
     };
     for (payload, reason, error) in [
@@ -57,27 +61,34 @@ async fn what_is_typed_into_the_console_becomes_a_row_or_a_dead_letter_that_says
         ("\"link\"", "not_a_task", "a field is missing"),
         ("/status/500/1", "http_error", "500"),
     ] {
-        let headers = told(payload);
+        let headers = headers_of(payload);
         assert_eq!(headers["x-reason"], reason, "{payload}: {headers}");
-        assert!(headers["x-error"].as_str().is_some_and(|told| told.contains(error)), "{payload}: {headers}");
+        assert!(
+            headers["x-error"].as_str().is_some_and(|text| text.contains(error)),
+            "{payload}: {headers}"
+        );
         assert_eq!(headers["x-worker"], "worker-1");
-        assert!(headers["x-failed-at"].as_str().is_some_and(|time| time.ends_with('Z')), "{headers}");
+        assert!(
+            headers["x-failed-at"].as_str().is_some_and(|time| time.ends_with('Z')),
+            "{headers}"
+        );
     }
-    let failed = told("/status/500/1");
+    let failed = headers_of("/status/500/1");
     assert_eq!((&failed["x-status"], &failed["x-attempts"]), (&500.into(), &1.into()), "{failed}");
     worker.terminate().await?;
     Ok(())
 }
 
 #[tokio::test]
-async fn connections_and_consumers_say_whose_they_are() -> anyhow::Result<()> {
+async fn connections_and_consumers_name_their_worker() -> anyhow::Result<()> {
     let world = World::new().await?;
     let console = Console::of(&world)?;
     let worker = world.worker(&[])?;
     let queue = format!("queues/%2f/{}.urls", world.prefix);
-    let consumers = async || Ok(console.call(Method::GET, &queue, None).await?["consumer_details"].clone());
-    let told = |seen: &Value| seen[0]["channel_details"]["connection_name"].is_string();
-    let consumers = wait::until("the consumer and its connection", consumers, told).await?;
+    let consumers =
+        async || Ok(console.call(Method::GET, &queue, None).await?["consumer_details"].clone());
+    let is_named = |details: &Value| details[0]["channel_details"]["connection_name"].is_string();
+    let consumers = wait::until("the consumer and its connection", consumers, is_named).await?;
     let consumer = &consumers[0];
     assert_eq!(
         (&consumer["consumer_tag"], &consumer["prefetch_count"]),

@@ -5,12 +5,14 @@ use fetchline_tests::wait;
 use fetchline_tests::world::World;
 
 #[tokio::test]
-async fn a_worker_killed_between_commit_and_ack_leaves_one_row_per_url_and_no_message() -> anyhow::Result<()> {
+async fn a_worker_killed_between_commit_and_ack_leaves_one_row_per_url_and_no_message()
+-> anyhow::Result<()> {
     let world = World::new().await?;
     let (proxy, through_proxy) = Proxy::before(&world.amqp_url).await?;
     let mut worker = world.worker_on(&through_proxy, &[])?;
     worker.logs("consuming").await?;
-    // From here on the worker hears the broker, and the broker does not hear the worker: no ack arrives.
+    // From here on the worker receives from the broker, but the broker receives nothing from the
+    // worker: no ack arrives.
     proxy.hold_requests(true);
     world.produce("killed", &world.pages(40)).await?;
     let rows = async || world.rows().await;
@@ -18,11 +20,18 @@ async fn a_worker_killed_between_commit_and_ack_leaves_one_row_per_url_and_no_me
     worker.kill().await?;
     drop(proxy);
     let ready = async || world.ready("urls").await;
-    wait::until("every message comes back", ready, |ready| *ready == 40).await?;
+    wait::until("every message is requeued", ready, |ready| *ready == 40).await?;
 
     world.work_until_empty(&[]).await?;
-    assert_eq!((world.rows().await?, world.ready("urls").await?, world.ready("dead").await?), (40, 0, 0));
-    assert_eq!(world.shop.visits().repeats(), 0, "what was committed is recognised, and not fetched again");
+    assert_eq!(
+        (world.rows().await?, world.ready("urls").await?, world.ready("dead").await?),
+        (40, 0, 0)
+    );
+    assert_eq!(
+        world.shop.visits().repeats(),
+        0,
+        "committed tasks are deduplicated and not fetched again"
+    );
     Ok(())
 }
 

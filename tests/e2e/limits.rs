@@ -1,4 +1,4 @@
-//! Limits of hosts: behind a slow database, of many hosts together, and while nothing changes.
+//! Host limits with a slow database, for many hosts together, and while nothing changes.
 
 use std::time::{Duration, Instant};
 
@@ -9,16 +9,19 @@ use fetchline_tests::world::World;
 use futures_util::future::try_join_all;
 use sqlx::Executor;
 
-/// Retry queues that a test can wait for.
-const SOON: [&str; 2] = ["--retry-delays", "1s,2s"];
+/// Retry delays that a test can wait for.
+const SHORT_RETRIES: [&str; 2] = ["--retry-delays", "1s,2s"];
 
-/// What the workers call the world's shop.
+/// The host of the world's shop, as the workers name it.
 fn host(world: &World) -> String {
     world.shop.addr().to_string()
 }
 
-/// A worker whose database takes 30 ms for every statement.
-async fn far_from_its_database(world: &World, flags: &[&str]) -> anyhow::Result<(Proxy, Running)> {
+/// Starts a worker whose database takes 30 ms for every statement.
+async fn start_far_from_database(
+    world: &World,
+    flags: &[&str],
+) -> anyhow::Result<(Proxy, Running)> {
     let (proxy, through_proxy) = Proxy::before(&world.database_url).await?;
     proxy.delay(Duration::from_millis(15));
     let mut worker = world.worker_between(&world.amqp_url, &through_proxy, flags)?;
@@ -27,10 +30,11 @@ async fn far_from_its_database(world: &World, flags: &[&str]) -> anyhow::Result<
 }
 
 #[tokio::test]
-async fn a_single_task_of_a_fast_limited_host_gets_its_slot_behind_a_slow_database() -> anyhow::Result<()> {
+async fn a_single_task_of_a_fast_limited_host_gets_its_slot_behind_a_slow_database()
+-> anyhow::Result<()> {
     let world = World::new().await?;
     world.hosts(&["set", &host(&world), "--rate", "200/s"]).await?;
-    let (_proxy, worker) = far_from_its_database(&world, &[]).await?;
+    let (_proxy, worker) = start_far_from_database(&world, &[]).await?;
     world.produce("single", &world.pages(1)).await?;
     let rows = async || world.rows().await;
     wait::until("its row", rows, |rows| *rows == 1).await?;
@@ -39,22 +43,23 @@ async fn a_single_task_of_a_fast_limited_host_gets_its_slot_behind_a_slow_databa
 }
 
 #[tokio::test]
-async fn a_fast_limited_host_gets_its_rate_behind_a_slow_database_and_never_more() -> anyhow::Result<()> {
+async fn a_fast_limited_host_gets_its_rate_behind_a_slow_database_and_never_more()
+-> anyhow::Result<()> {
     const RATE: u32 = 200;
     const PAGES: u64 = 600;
-    let world = World::alone().await?;
+    let world = World::exclusive().await?;
     world.hosts(&["set", &host(&world), "--rate", "200/s"]).await?;
-    let (_proxy, worker) = far_from_its_database(&world, &[]).await?;
+    let (_proxy, worker) = start_far_from_database(&world, &[]).await?;
     world.produce("many", &world.numbered("/empty/", PAGES)).await?;
     let visits = async || Ok(world.shop.visits().total());
     wait::until("the first page", visits, |visits| *visits > 0).await?;
     let began = Instant::now();
     wait::until("every page", visits, |visits| *visits >= PAGES).await?;
-    let (took, at_best) = (began.elapsed().as_secs_f64(), PAGES as f64 / f64::from(RATE));
+    let (took, ideal) = (began.elapsed().as_secs_f64(), PAGES as f64 / f64::from(RATE));
     let seconds = world.shop.visits().seconds("127.0.0.1");
     let at_most = RATE * 105 / 100 + 3;
     assert!(seconds.iter().all(|visits| *visits <= at_most), "{seconds:?}");
-    assert!(took < at_best / 0.8, "{took} s instead of {at_best} s: {seconds:?}");
+    assert!(took < ideal / 0.8, "{took} s instead of {ideal} s: {seconds:?}");
     let rows = async || world.rows().await;
     wait::until("every row", rows, |rows| *rows == PAGES as i64).await?;
     assert_eq!((world.shop.visits().repeats(), worker.terminate().await?.code), (0, Some(0)));
@@ -62,17 +67,21 @@ async fn a_fast_limited_host_gets_its_rate_behind_a_slow_database_and_never_more
 }
 
 #[tokio::test]
-async fn the_tasks_of_a_paused_host_are_moved_less_and_less_often() -> anyhow::Result<()> {
+async fn tasks_of_a_paused_host_are_deferred_less_and_less_often() -> anyhow::Result<()> {
     const PAGES: u64 = 100;
     let world = World::new().await?;
     world.hosts(&["pause", &host(&world)]).await?;
-    let mut worker = world.worker(&SOON)?;
+    let mut worker = world.worker(&SHORT_RETRIES)?;
     world.produce("paused", &world.pages(PAGES)).await?;
-    let parked = async || worker.metric("fetchline_parked_total").await;
-    wait::until("all were deferred", parked, |parked| *parked >= PAGES as f64).await?;
+    let deferrals = async || worker.metric("fetchline_parked_total").await;
+    wait::until("all tasks are deferred", deferrals, |deferrals| *deferrals >= PAGES as f64)
+        .await?;
     wait::since(Instant::now(), Duration::from_secs(20)).await?;
-    let parked = worker.metric("fetchline_parked_total").await?;
-    assert!(parked <= 4.0 * PAGES as f64, "{PAGES} messages were moved {parked} times within 20 s");
+    let deferrals = worker.metric("fetchline_parked_total").await?;
+    assert!(
+        deferrals <= 4.0 * PAGES as f64,
+        "{PAGES} messages were deferred {deferrals} times within 20 s"
+    );
     assert_eq!((world.shop.visits().total(), worker.terminate().await?.code), (0, Some(0)));
     let waiting = async || {
         let mut waiting = world.ready("urls").await?;
@@ -81,37 +90,43 @@ async fn the_tasks_of_a_paused_host_are_moved_less_and_less_often() -> anyhow::R
         }
         Ok(waiting)
     };
-    wait::until("all of them are somewhere", waiting, |waiting| *waiting == PAGES as u32).await?;
+    wait::until("all messages are in the queues", waiting, |waiting| *waiting == PAGES as u32)
+        .await?;
     Ok(())
 }
 
 #[tokio::test]
-async fn the_tasks_of_a_host_that_is_resumed_soon_come_back_soon() -> anyhow::Result<()> {
+async fn tasks_of_a_host_that_is_resumed_soon_return_soon() -> anyhow::Result<()> {
     let world = World::new().await?;
     world.hosts(&["pause", &host(&world)]).await?;
-    let mut worker = world.worker(&SOON)?;
+    let mut worker = world.worker(&SHORT_RETRIES)?;
     world.produce("paused", &world.pages(50)).await?;
-    let parked = async || worker.metric("fetchline_parked_total").await;
-    wait::until("all were deferred", parked, |parked| *parked >= 50.0).await?;
+    let deferrals = async || worker.metric("fetchline_parked_total").await;
+    wait::until("all tasks are deferred", deferrals, |deferrals| *deferrals >= 50.0).await?;
     assert_eq!(world.shop.visits().total(), 0);
     world.hosts(&["resume", &host(&world)]).await?;
     let rows = async || world.rows().await;
     wait::until("every row", rows, |rows| *rows == 50).await?;
-    assert_eq!(world.count("SELECT COUNT(*) FROM fetches WHERE attempts > 1").await?, 0, "waiting costs no attempt");
+    assert_eq!(
+        world.count("SELECT COUNT(*) FROM fetches WHERE attempts > 1").await?,
+        0,
+        "a deferral costs no attempt"
+    );
     assert_eq!((world.shop.visits().repeats(), worker.terminate().await?.code), (0, Some(0)));
     Ok(())
 }
 
-/// Rows of this world's table `hosts` that were read so far. Counted by the server for this table
-/// alone, whoever else works beside.
-async fn read_of_hosts(world: &World) -> anyhow::Result<i64> {
+/// The number of rows that were read from this world's table `hosts`. The server counts them for
+/// this table alone, whatever else runs on it.
+async fn host_rows_read(world: &World) -> anyhow::Result<i64> {
     let version: String = sqlx::query_scalar("SELECT VERSION()").fetch_one(&world.database).await?;
     if version.contains("MariaDB") {
-        // Off by default, and nobody minds it.
+        // Off by default, and harmless.
         world.database.execute("SET GLOBAL userstat = ON").await?;
         return world
             .count(
-                "SELECT CAST(COALESCE(MAX(ROWS_READ), 0) AS SIGNED) FROM information_schema.TABLE_STATISTICS \
+                "SELECT CAST(COALESCE(MAX(ROWS_READ), 0) AS SIGNED) \
+                 FROM information_schema.TABLE_STATISTICS \
                  WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = 'hosts'",
             )
             .await;
@@ -125,39 +140,39 @@ async fn read_of_hosts(world: &World) -> anyhow::Result<i64> {
         .await
 }
 
-async fn set(world: &World, host: &str) -> anyhow::Result<()> {
+async fn set_limit(world: &World, host: &str) -> anyhow::Result<()> {
     world.hosts(&["set", host, "--rate", "5/s"]).await.map(drop)
 }
 
 #[tokio::test]
-async fn limits_that_do_not_change_are_not_read_again() -> anyhow::Result<()> {
+async fn unchanged_limits_are_not_read_again() -> anyhow::Result<()> {
     const HOSTS: i64 = 50;
     let world = World::new().await?;
     let mut worker = world.worker(&[])?;
     worker.logs("consuming").await?;
-    let before = read_of_hosts(&world).await?;
+    let before = host_rows_read(&world).await?;
     let names: Vec<String> = (0..HOSTS).map(|number| format!("host-{number}.example")).collect();
     for names in names.chunks(10) {
-        try_join_all(names.iter().map(|name| set(&world, name))).await?;
+        try_join_all(names.iter().map(|name| set_limit(&world, name))).await?;
     }
-    let read = async || Ok(read_of_hosts(&world).await? - before);
-    wait::until("the server counts, and the worker reads the limits", read, |read| *read >= HOSTS).await?;
-    // A change is read again for a while: it may become visible late.
+    let read = async || Ok(host_rows_read(&world).await? - before);
+    wait::until("the worker has read the limits", read, |read| *read >= HOSTS).await?;
+    // A change is read again for a while, because it may become visible late.
     wait::since(Instant::now(), Duration::from_secs(20)).await?;
 
-    let then = read_of_hosts(&world).await?;
+    let then = host_rows_read(&world).await?;
     let began = Instant::now();
     wait::since(began, Duration::from_secs(10)).await?;
-    let read = read_of_hosts(&world).await? - then;
-    // Once more by something that goes through the whole table now and then is no harm.
+    let read = host_rows_read(&world).await? - then;
+    // One additional read of the whole table is acceptable.
     assert!(read <= 2 * HOSTS, "{read} rows in {:?}", began.elapsed());
     assert_eq!(worker.terminate().await?.code, Some(0));
     Ok(())
 }
 
-/// Starts two workers that find every host at the world's shop, which is their proxy; they call it
-/// by names that no resolver knows.
-async fn two_by_proxy(world: &World) -> anyhow::Result<Vec<Running>> {
+/// Starts two workers that use the world's shop as their proxy, so that it serves every host, also
+/// under names that no resolver knows.
+async fn start_two_behind_proxy(world: &World) -> anyhow::Result<Vec<Running>> {
     let proxy = world.shop.url("");
     let mut workers = Vec::new();
     for _ in 0..2 {
@@ -173,7 +188,7 @@ fn pages_of(hosts: &[&str], each: u64) -> Vec<String> {
     (0..each).flat_map(|id| hosts.iter().map(move |host| format!("http://{host}/p/{id}"))).collect()
 }
 
-/// Visits of these hosts together, by the second.
+/// The visits of these hosts together, per second.
 fn seconds_of(world: &World, hosts: &[&str]) -> Vec<u32> {
     let mut sums = Vec::new();
     for host in hosts {
@@ -185,28 +200,28 @@ fn seconds_of(world: &World, hosts: &[&str]) -> Vec<u32> {
     sums
 }
 
-/// Waits until these hosts have had so many visits together, and checks that they came at a rate,
-/// or nearly so.
-async fn keep_to(world: &World, hosts: &[&str], rate: u32, visits: u32) -> anyhow::Result<()> {
+/// Waits until these hosts have had this many visits together, and checks that the visits came at
+/// the rate or nearly so.
+async fn ensure_rate(world: &World, hosts: &[&str], rate: u32, visits: u32) -> anyhow::Result<()> {
     let sum = async || Ok(seconds_of(world, hosts).iter().sum::<u32>());
     wait::until("the first page", sum, |sum| *sum > 0).await?;
     let began = Instant::now();
     wait::until("every page", sum, |sum| *sum >= visits).await?;
-    let (took, at_best) = (began.elapsed().as_secs_f64(), f64::from(visits) / f64::from(rate));
+    let (took, ideal) = (began.elapsed().as_secs_f64(), f64::from(visits) / f64::from(rate));
     let seconds = seconds_of(world, hosts);
     assert!(seconds.iter().all(|visits| *visits <= rate + 3), "{hosts:?}: {seconds:?}");
-    assert!(took < 1.25 * at_best, "{took} s instead of {at_best} s: {seconds:?}");
+    assert!(took < 1.25 * ideal, "{took} s instead of {ideal} s: {seconds:?}");
     Ok(())
 }
 
 #[tokio::test]
 async fn a_limit_of_all_hosts_holds_for_all_workers_together() -> anyhow::Result<()> {
     const HOSTS: [&str; 3] = ["one.example", "two.example", "three.test"];
-    let world = World::alone().await?;
+    let world = World::exclusive().await?;
     world.hosts(&["set", "*", "--rate", "30/s"]).await?;
-    let workers = two_by_proxy(&world).await?;
+    let workers = start_two_behind_proxy(&world).await?;
     world.produce("all", &pages_of(&HOSTS, 80)).await?;
-    keep_to(&world, &HOSTS, 30, 240).await?;
+    ensure_rate(&world, &HOSTS, 30, 240).await?;
     for worker in workers {
         assert_eq!(worker.terminate().await?.code, Some(0));
     }
@@ -217,16 +232,16 @@ async fn a_limit_of_all_hosts_holds_for_all_workers_together() -> anyhow::Result
 async fn a_limit_of_a_suffix_holds_for_its_hosts_together_and_for_no_other() -> anyhow::Result<()> {
     const SHOPS: [&str; 3] = ["a.myshop.example", "b.myshop.example", "deep.c.myshop.example"];
     const OTHERS: [&str; 2] = ["myshop.example.test", "notmyshop.example"];
-    let world = World::alone().await?;
+    let world = World::exclusive().await?;
     world.hosts(&["set", "*.myshop.example", "--rate", "30/s"]).await?;
-    let workers = two_by_proxy(&world).await?;
+    let workers = start_two_behind_proxy(&world).await?;
     world.produce("suffix", &[pages_of(&SHOPS, 80), pages_of(&OTHERS, 80)].concat()).await?;
     let others = async || Ok(seconds_of(&world, &OTHERS).iter().sum::<u32>());
     wait::until("every page of the others", others, |others| *others == 160).await?;
     let limited = seconds_of(&world, &SHOPS).iter().sum::<u32>();
-    assert!(limited < 120, "the others had to wait: {limited} pages of limited hosts came first");
-    // What is left by now.
-    keep_to(&world, &SHOPS, 30, 240).await?;
+    assert!(limited < 120, "the others had to wait: {limited} pages of limited hosts were first");
+    // The remaining pages keep to the rate.
+    ensure_rate(&world, &SHOPS, 30, 240).await?;
     for worker in workers {
         assert_eq!(worker.terminate().await?.code, Some(0));
     }
@@ -234,11 +249,11 @@ async fn a_limit_of_a_suffix_holds_for_its_hosts_together_and_for_no_other() -> 
 }
 
 #[tokio::test]
-async fn a_request_takes_a_slot_of_each_limit_that_matches() -> anyhow::Result<()> {
-    let world = World::alone().await?;
+async fn a_request_takes_a_slot_of_every_matching_limit() -> anyhow::Result<()> {
+    let world = World::exclusive().await?;
     world.hosts(&["set", "*.myshop.example", "--rate", "30/s"]).await?;
     world.hosts(&["set", "a.myshop.example", "--rate", "10/s"]).await?;
-    let workers = two_by_proxy(&world).await?;
+    let workers = start_two_behind_proxy(&world).await?;
     let both = ["a.myshop.example", "b.myshop.example"];
     world.produce("both", &[pages_of(&both[..1], 60), pages_of(&both[1..], 120)].concat()).await?;
     let sum = async || Ok(seconds_of(&world, &both).iter().sum::<u32>());
@@ -253,17 +268,17 @@ async fn a_request_takes_a_slot_of_each_limit_that_matches() -> anyhow::Result<(
 }
 
 #[tokio::test]
-async fn a_trailing_dot_in_a_name_is_no_other_host() -> anyhow::Result<()> {
+async fn a_trailing_dot_does_not_make_another_host() -> anyhow::Result<()> {
     const NAMES: [&str; 2] = ["shop.example", "shop.example."];
-    let world = World::alone().await?;
+    let world = World::exclusive().await?;
     world.hosts(&["set", "shop.example", "--rate", "20/s"]).await?;
-    let workers = two_by_proxy(&world).await?;
+    let workers = start_two_behind_proxy(&world).await?;
     world.produce("dots", &pages_of(&NAMES, 60)).await?;
     let sum = async || Ok(seconds_of(&world, &NAMES).iter().sum::<u32>());
     wait::until("every page", sum, |sum| *sum == 120).await?;
     let seconds = seconds_of(&world, &NAMES);
     assert!(seconds.iter().all(|visits| *visits <= 20 + 3), "{seconds:?}");
-    // The limit may be named either way.
+    // A limit may be set under either name.
     let set = world.hosts(&["set", "shop.example.", "--rate", "7/s"]).await?;
     assert_eq!((&set["host"], &set["rate"]), (&"shop.example".into(), &7.0.into()));
     for worker in workers {
@@ -273,19 +288,25 @@ async fn a_trailing_dot_in_a_name_is_no_other_host() -> anyhow::Result<()> {
 }
 
 #[tokio::test]
-async fn a_host_that_refuses_gets_half_of_what_all_workers_together_sent_it() -> anyhow::Result<()> {
-    let world = World::alone().await?;
-    // Ten places of a quarter of a second: 40 requests per second.
+async fn a_throttling_host_gets_half_the_rate_of_all_workers_together() -> anyhow::Result<()> {
+    let world = World::exclusive().await?;
+    // Ten places and a quarter of a second per page: 40 requests per second.
     let flags = ["--concurrency", "5", "--prefetch", "10", "--max-attempts", "1"];
     let mut workers = vec![world.worker(&flags)?, world.worker(&flags)?];
     for worker in &mut workers {
         worker.logs("consuming").await?;
     }
-    world.produce("even", &[world.numbered("/slow/250/", 480), world.numbered("/status/429/", 30)].concat()).await?;
+    world
+        .produce(
+            "even",
+            &[world.numbered("/slow/250/", 480), world.numbered("/status/429/", 30)].concat(),
+        )
+        .await?;
     let slowed = async || world.count("SELECT COUNT(*) FROM hosts WHERE slowed IS NOT NULL").await;
     wait::until("the host is slowed", slowed, |hosts| *hosts == 1).await?;
     let seconds = world.shop.visits().seconds("127.0.0.1");
-    let rate: f64 = sqlx::query_scalar("SELECT slowed FROM hosts").fetch_one(&world.database).await?;
+    let rate: f64 =
+        sqlx::query_scalar("SELECT slowed FROM hosts").fetch_one(&world.database).await?;
     assert!((15.0..=28.0).contains(&rate), "slowed to {rate}/s after {seconds:?}");
     for worker in workers {
         worker.kill().await?;

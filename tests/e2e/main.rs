@@ -1,5 +1,5 @@
-//! End-to-end tests on a real broker and a real database, with real processes. Each is named after the promise that it
-//! checks, and has a world of its own.
+//! End-to-end tests with a real broker, a real database and real processes. Each test is named
+//! after the promise that it checks, and has its own world.
 
 mod bounds;
 mod checkpoints;
@@ -26,7 +26,7 @@ mod outages;
 mod permissions;
 mod poison;
 mod producing;
-mod quarantine;
+mod refused_rows;
 mod redirects;
 mod retries;
 mod robots;

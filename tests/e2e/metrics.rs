@@ -1,4 +1,4 @@
-//! What a worker tells Prometheus.
+//! The metrics of a worker.
 
 use std::collections::{HashMap, HashSet};
 
@@ -14,29 +14,32 @@ async fn scrape(worker: &mut Running) -> anyhow::Result<String> {
     Ok(reqwest::get(format!("http://{address}/metrics")).await?.text().await?)
 }
 
-/// Samples by their names and labels.
+/// Parses samples into a map by names and labels.
 fn samples(text: &str) -> anyhow::Result<HashMap<String, f64>> {
     let lines = text.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
     let sample = |line: &str| {
-        let (name, value) = line.rsplit_once(' ').with_context(|| format!("no sample: {line}"))?;
+        let (name, value) =
+            line.rsplit_once(' ').with_context(|| format!("not a sample: {line}"))?;
         Ok((name.to_owned(), value.parse()?))
     };
     lines.map(sample).collect()
 }
 
 #[tokio::test]
-async fn metrics_tell_what_was_done_and_what_is_under_way() -> anyhow::Result<()> {
+async fn metrics_report_finished_and_current_work() -> anyhow::Result<()> {
     let world = World::new().await?;
     let mut worker = world.worker(&["--concurrency", "5", "--max-attempts", "1"])?;
-    let urls = [world.pages(20), vec![world.shop.url("/status/404/1"), world.shop.url("/status/500/1")]].concat();
+    let urls =
+        [world.pages(20), vec![world.shop.url("/status/404/1"), world.shop.url("/status/500/1")]]
+            .concat();
     world.produce("done", &urls).await?;
     world.type_message("no URL").await?;
     let rows = async || world.rows().await;
     wait::until("every row", rows, |rows| *rows == 22).await?;
     let dead = async || world.ready("dead").await;
     wait::until("the dead letters", dead, |dead| *dead == 2).await?;
-    let seen = samples(&scrape(&mut worker).await?)?;
-    // Two messages of them told of the part of the run.
+    let values = samples(&scrape(&mut worker).await?)?;
+    // Two of the messages are part reports.
     for (name, expected) in [
         ("fetchline_deliveries_total{redelivered=\"false\"}", 25.0),
         ("fetchline_tasks_total{outcome=\"ok\"}", 20.0),
@@ -52,63 +55,91 @@ async fn metrics_tell_what_was_done_and_what_is_under_way() -> anyhow::Result<()
         ("fetchline_concurrency", 5.0),
         ("fetchline_broker_connections_total", 1.0),
     ] {
-        assert_eq!(seen.get(name), Some(&expected), "{name}");
+        assert_eq!(values.get(name), Some(&expected), "{name}");
     }
-    assert!(seen["fetchline_body_bytes_total"] > 1_000.0 && seen["fetchline_database_connections_max"] > 0.0);
+    assert!(
+        values["fetchline_body_bytes_total"] > 1_000.0
+            && values["fetchline_database_connections_max"] > 0.0
+    );
 
-    world.produce("slow", &(0..30).map(|id| world.shop.url(&format!("/slow/5000/{id}"))).collect::<Vec<_>>()).await?;
+    world
+        .produce(
+            "slow",
+            &(0..30).map(|id| world.shop.url(&format!("/slow/5000/{id}"))).collect::<Vec<_>>(),
+        )
+        .await?;
     let under_way = async || {
-        let seen = samples(&scrape(&mut worker).await?)?;
-        Ok(["fetchline_fetches_in_flight", "fetchline_messages_held", "fetchline_waiting_tasks{cause=\"concurrency\"}"]
-            .map(|name| seen.get(name).copied().unwrap_or(-1.0) as i64))
+        let values = samples(&scrape(&mut worker).await?)?;
+        Ok([
+            "fetchline_fetches_in_flight",
+            "fetchline_messages_held",
+            "fetchline_waiting_tasks{cause=\"concurrency\"}",
+        ]
+        .map(|name| values.get(name).copied().unwrap_or(-1.0) as i64))
     };
-    wait::until("five are fetched, and the rest waits", under_way, |seen| *seen == [5, 30, 25]).await?;
+    wait::until("five tasks are fetched, and the rest waits", under_way, |values| {
+        *values == [5, 30, 25]
+    })
+    .await?;
     worker.kill().await?;
     Ok(())
 }
 
 #[tokio::test]
-async fn metrics_are_named_as_prometheus_wants_it_and_have_no_label_without_bounds() -> anyhow::Result<()> {
+async fn metrics_follow_prometheus_conventions_and_have_bounded_labels() -> anyhow::Result<()> {
     let world = World::new().await?;
     let mut worker = world.worker(&[])?;
     world.produce("hosts", &world.pages(3)).await?;
     let rows = async || world.rows().await;
     wait::until("every row", rows, |rows| *rows == 3).await?;
     let text = scrape(&mut worker).await?;
-    // Prometheus' own judgement, where it is at hand: `make rules` installs it, and `make ci` runs that first.
+    // Prometheus' own check, if it is installed: `make rules` installs it, and `make ci` runs that
+    // first.
     match process::run(Command::new("promtool").args(["check", "metrics"]), &text).await {
         Ok(checked) => assert_eq!((checked.code, checked.stderr.as_str()), (Some(0), ""), "{text}"),
-        Err(error) => eprintln!("promtool has not looked at this: {error:#}"),
+        Err(error) => eprintln!("promtool could not check this: {error:#}"),
     }
-    let about = |what: &str| -> HashMap<String, String> {
-        let lines = text.lines().filter_map(|line| line.strip_prefix(&format!("# {what} "))?.split_once(' '));
-        lines.map(|(name, told)| (name.to_owned(), told.to_owned())).collect()
+    let comments = |what: &str| -> HashMap<String, String> {
+        let lines = text
+            .lines()
+            .filter_map(|line| line.strip_prefix(&format!("# {what} "))?.split_once(' '));
+        lines.map(|(name, text)| (name.to_owned(), text.to_owned())).collect()
     };
-    let (helps, types) = (about("HELP"), about("TYPE"));
+    let (helps, types) = (comments("HELP"), comments("TYPE"));
     assert!(types.len() > 20, "{text}");
     for (name, kind) in &types {
         assert!(name.starts_with("fetchline_") && helps.contains_key(name), "{name} has no help");
         assert_eq!(name.ends_with("_total"), kind == "counter", "{name} is a {kind}");
         for unit in ["_ms", "_millis", "_kib", "_mb"] {
-            assert!(!name.contains(unit), "{name} is in no base unit");
+            assert!(!name.contains(unit), "{name} is not in a base unit");
         }
     }
-    // What alerts and the dashboard ask for is there.
+    // Every metric of the alerts and of the dashboard exists.
     let rules = std::fs::read_to_string(project().join("deploy/prometheus/rules.yml"))?;
     let dashboard = std::fs::read_to_string(project().join("deploy/grafana/workers.json"))?;
     let dashboard: serde_json::Value = serde_json::from_str(&dashboard)?;
-    let panels = dashboard["panels"].as_array().context("no panels")?;
+    let panels = dashboard["panels"].as_array().context("the dashboard has no panels")?;
     let queries = panels.iter().flat_map(|panel| panel["targets"].as_array().into_iter().flatten());
     let queries: Vec<&str> = queries.filter_map(|query| query["expr"].as_str()).collect();
-    assert!(queries.len() > 20 && queries.iter().all(|query| query.contains("fetchline_")), "{queries:?}");
-    let expressions = rules.lines().filter(|line| !line.contains("summary") && !line.contains("description"));
+    assert!(
+        queries.len() > 20 && queries.iter().all(|query| query.contains("fetchline_")),
+        "{queries:?}"
+    );
+    let expressions =
+        rules.lines().filter(|line| !line.contains("summary") && !line.contains("description"));
     for word in expressions
         .chain(queries)
         .flat_map(|line| line.split(|c: char| !c.is_ascii_alphanumeric() && !"_:".contains(c)))
     {
-        let of_histogram = ["_bucket", "_count", "_sum"].iter().find_map(|end| word.strip_suffix(end)).unwrap_or(word);
-        let known = types.contains_key(word) || types.contains_key(of_histogram);
-        assert!(known || !word.starts_with("fetchline_"), "the rules ask for {word}, which is no metric");
+        let histogram = ["_bucket", "_count", "_sum"]
+            .iter()
+            .find_map(|end| word.strip_suffix(end))
+            .unwrap_or(word);
+        let known = types.contains_key(word) || types.contains_key(histogram);
+        assert!(
+            known || !word.starts_with("fetchline_"),
+            "{word} of the rules or the dashboard is not a metric"
+        );
     }
     let labels: HashSet<&str> = samples(&text)?
         .keys()

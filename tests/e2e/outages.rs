@@ -1,4 +1,4 @@
-//! Services that go away and come back.
+//! Outages of the broker and the database.
 
 use std::time::{Duration, Instant};
 
@@ -8,7 +8,7 @@ use fetchline_tests::world::World;
 use lapin::options::QueueDeleteOptions;
 
 #[tokio::test]
-async fn a_cut_connection_to_the_broker_is_made_anew_and_nothing_is_lost() -> anyhow::Result<()> {
+async fn a_cut_broker_connection_is_replaced_and_nothing_is_lost() -> anyhow::Result<()> {
     let world = World::new().await?;
     let (proxy, through_proxy) = Proxy::before(&world.amqp_url).await?;
     let urls: Vec<String> = (0..100).map(|id| world.shop.url(&format!("/slow/100/{id}"))).collect();
@@ -20,16 +20,28 @@ async fn a_cut_connection_to_the_broker_is_made_anew_and_nothing_is_lost() -> an
     worker.logs("consuming again").await?;
     let rows = async || world.rows().await;
     wait::until("every row", rows, |rows| *rows == 100).await?;
-    let ended = worker.terminate().await?;
-    assert_eq!(ended.code, Some(0), "{ended:?}");
-    assert_eq!((world.rows().await?, world.ready("urls").await?, world.ready("dead").await?), (100, 0, 0));
-    assert_eq!(ended.stderr.matches("not consuming; trying again").count(), 1, "said once: {}", ended.stderr);
-    assert_eq!(world.shop.visits().repeats(), 0, "copies join what is under way, or are recognised");
+    let output = worker.terminate().await?;
+    assert_eq!(output.code, Some(0), "{output:?}");
+    assert_eq!(
+        (world.rows().await?, world.ready("urls").await?, world.ready("dead").await?),
+        (100, 0, 0)
+    );
+    assert_eq!(
+        output.stderr.matches("not consuming; trying again").count(),
+        1,
+        "logged more than once: {}",
+        output.stderr
+    );
+    assert_eq!(
+        world.shop.visits().repeats(),
+        0,
+        "duplicate deliveries join the fetch under way or are deduplicated"
+    );
     Ok(())
 }
 
 #[tokio::test]
-async fn a_worker_that_starts_before_its_services_waits_for_them() -> anyhow::Result<()> {
+async fn a_worker_that_starts_before_its_broker_waits_for_it() -> anyhow::Result<()> {
     let world = World::new().await?;
     world.produce("early", &world.pages(5)).await?;
     let (proxy, through_proxy) = Proxy::before(&world.amqp_url).await?;
@@ -45,12 +57,17 @@ async fn a_worker_that_starts_before_its_services_waits_for_them() -> anyhow::Re
 }
 
 #[tokio::test]
-async fn a_queue_that_is_deleted_under_its_consumer_is_made_again() -> anyhow::Result<()> {
+async fn a_queue_deleted_under_its_consumer_is_declared_again() -> anyhow::Result<()> {
     let world = World::new().await?;
     let mut worker = world.worker(&[])?;
     worker.logs("consuming").await?;
     let queue = world.broker()?.topology().queue("urls");
-    world.amqp.create_channel().await?.queue_delete(queue.into(), QueueDeleteOptions::default()).await?;
+    world
+        .amqp
+        .create_channel()
+        .await?
+        .queue_delete(queue.into(), QueueDeleteOptions::default())
+        .await?;
     worker.logs("consuming again").await?;
     world.produce("after", &world.pages(5)).await?;
     let rows = async || world.rows().await;
@@ -60,7 +77,8 @@ async fn a_queue_that_is_deleted_under_its_consumer_is_made_again() -> anyhow::R
 }
 
 #[tokio::test]
-async fn a_database_that_is_away_for_longer_than_the_hold_gets_nothing_and_loses_nothing() -> anyhow::Result<()> {
+async fn a_database_outage_longer_than_the_hold_requeues_messages_and_loses_nothing()
+-> anyhow::Result<()> {
     let world = World::new().await?;
     let (proxy, through_proxy) = Proxy::before(&world.database_url).await?;
     let flags = ["--hold", "2s", "--pool-timeout", "1s"];
@@ -69,14 +87,14 @@ async fn a_database_that_is_away_for_longer_than_the_hold_gets_nothing_and_loses
     proxy.refuse(true);
     proxy.cut();
     world.produce("held", &world.pages(20)).await?;
-    worker.logs("messages are given back").await?;
+    worker.logs("messages are requeued").await?;
     let ready = async || world.ready("urls").await;
-    wait::until("every message is back", ready, |ready| *ready == 20).await?;
+    wait::until("every message is requeued", ready, |ready| *ready == 20).await?;
     proxy.refuse(false);
     let rows = async || world.rows().await;
     wait::until("every row", rows, |rows| *rows == 20).await?;
-    let ended = worker.terminate().await?;
-    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let output = worker.terminate().await?;
+    assert_eq!(output.code, Some(0), "{output:?}");
     assert_eq!((world.ready("urls").await?, world.ready("dead").await?), (0, 0));
     assert_eq!(
         world.count("SELECT CAST(MAX(attempts) AS SIGNED) FROM fetches").await?,
@@ -87,12 +105,13 @@ async fn a_database_that_is_away_for_longer_than_the_hold_gets_nothing_and_loses
 }
 
 #[tokio::test]
-async fn all_results_are_held_at_once_and_not_one_after_the_other() -> anyhow::Result<()> {
+async fn results_are_held_at_the_same_time_and_not_one_after_the_other() -> anyhow::Result<()> {
     const HOLD: Duration = Duration::from_secs(6);
     let world = World::new().await?;
     let (proxy, through_proxy) = Proxy::before(&world.database_url).await?;
-    // Each page is a batch of its own, and two are written at a time.
-    let flags = ["--hold", "6s", "--pool-timeout", "500ms", "--batch-rows", "1", "--concurrency", "12"];
+    // Each page is its own batch, and two batches are written at a time.
+    let flags =
+        ["--hold", "6s", "--pool-timeout", "500ms", "--batch-rows", "1", "--concurrency", "12"];
     let mut worker = world.worker_between(&world.amqp_url, &through_proxy, &flags)?;
     let urls: Vec<String> = (0..12).map(|id| world.shop.url(&format!("/slow/2000/{id}"))).collect();
     world.produce("held", &urls).await?;
@@ -100,36 +119,46 @@ async fn all_results_are_held_at_once_and_not_one_after_the_other() -> anyhow::R
     wait::until("every page is being fetched", fetched, |visits| *visits == 12).await?;
     proxy.refuse(true);
     proxy.cut();
-    worker.logs("messages are given back").await?;
+    worker.logs("messages are requeued").await?;
     let first = Instant::now();
     let ready = async || world.ready("urls").await;
-    wait::until("every message is back", ready, |ready| *ready == 12).await?;
-    assert!(first.elapsed() < 2 * HOLD, "the last one is back {:?} after the first", first.elapsed());
+    wait::until("every message is requeued", ready, |ready| *ready == 12).await?;
+    assert!(
+        first.elapsed() < 2 * HOLD,
+        "the last message is requeued {:?} after the first",
+        first.elapsed()
+    );
     assert_eq!(worker.terminate().await?.code, Some(0));
     Ok(())
 }
 
 #[tokio::test]
-async fn a_retry_that_cannot_be_published_is_given_back_after_the_hold_and_nothing_is_lost() -> anyhow::Result<()> {
+async fn a_retry_that_cannot_be_published_is_requeued_after_the_hold_and_nothing_is_lost()
+-> anyhow::Result<()> {
     let world = World::new().await?;
     let (proxy, through_proxy) = Proxy::before(&world.amqp_url).await?;
-    let mut worker =
-        world.worker_on(&through_proxy, &["--hold", "2s", "--retry-delays", "1s", "--max-attempts", "2"])?;
+    let mut worker = world.worker_on(
+        &through_proxy,
+        &["--hold", "2s", "--retry-delays", "1s", "--max-attempts", "2"],
+    )?;
     worker.logs("consuming").await?;
-    // The connection that consumes is there; the one that publishes is not made before it is needed.
+    // The consuming connection exists; the publishing one is not opened before it is needed.
     proxy.refuse(true);
     world.produce("held", &[world.shop.url("/flaky/1/1")]).await?;
-    worker.logs("could not be published for too long: given back").await?;
+    worker.logs("could not be published for too long").await?;
     proxy.refuse(false);
     let rows = async || world.rows().await;
     wait::until("the row", rows, |rows| *rows == 1).await?;
     assert_eq!(worker.terminate().await?.code, Some(0));
-    assert_eq!((world.ready("urls").await?, world.ready("retry.1s").await?, world.ready("dead").await?), (0, 0, 0));
+    assert_eq!(
+        (world.ready("urls").await?, world.ready("retry.1s").await?, world.ready("dead").await?),
+        (0, 0, 0)
+    );
     Ok(())
 }
 
 #[tokio::test]
-async fn a_pool_whose_connections_are_all_in_use_is_no_outage() -> anyhow::Result<()> {
+async fn an_exhausted_connection_pool_is_no_outage() -> anyhow::Result<()> {
     let world = World::new().await?;
     let mut worker = world.worker(&["--pool", "1", "--pool-timeout", "1s"])?;
     worker.logs("consuming").await?;
@@ -137,12 +166,12 @@ async fn a_pool_whose_connections_are_all_in_use_is_no_outage() -> anyhow::Resul
     world.produce("held", &world.pages(1)).await?;
     let held = Instant::now();
     let waited = async || Ok(held.elapsed());
-    // The database is asked every five seconds.
-    wait::until("it was asked at least once", waited, |held| held.as_secs() > 8).await?;
+    // The database is checked every five seconds.
+    wait::until("at least one check of the database", waited, |held| held.as_secs() > 8).await?;
     drop(holder);
     let rows = async || world.rows().await;
     wait::until("the row", rows, |rows| *rows == 1).await?;
-    let ended = worker.terminate().await?;
-    assert!(!ended.stderr.contains("the database takes no rows"), "{}", ended.stderr);
+    let output = worker.terminate().await?;
+    assert!(!output.stderr.contains("the database takes no rows"), "{}", output.stderr);
     Ok(())
 }

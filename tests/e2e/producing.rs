@@ -1,4 +1,4 @@
-//! Publishing.
+//! Producers: what they read, publish and reject.
 
 use axum::routing::get;
 use fetchline_queue::Topology;
@@ -7,42 +7,51 @@ use lapin::options::{QueueDeclareOptions, QueueDeleteOptions};
 use lapin::types::{AMQPValue, FieldTable};
 
 #[tokio::test]
-async fn a_bad_line_is_named_and_costs_no_good_one() -> anyhow::Result<()> {
+async fn a_bad_line_is_reported_and_does_not_affect_good_ones() -> anyhow::Result<()> {
     let world = World::new().await?;
     let file = std::env::temp_dir().join(format!("{}.txt", world.prefix));
     let good = [world.shop.url("/p/1"), world.shop.url("/p/2")];
-    std::fs::write(&file, format!("# ours\n{}\nftp://a.example/x\n\nnonsense\r\n{}\n{}\n", good[0], good[1], good[0]))?;
+    std::fs::write(
+        &file,
+        format!("# ours\n{}\nftp://a.example/x\n\nnonsense\r\n{}\n{}\n", good[0], good[1], good[0]),
+    )?;
     let path = file.to_string_lossy().into_owned();
-    let ended = world.run(&["produce", "--run", "mixed", "--json", &path], "").await?;
+    let output = world.run(&["produce", "--run", "mixed", "--json", &path], "").await?;
     std::fs::remove_file(&file)?;
 
-    assert_eq!(ended.code, Some(3), "{ended:?}");
-    let summary = ended.json()?;
-    for (count, expected) in [("published", 2), ("rejected", 2), ("duplicates", 1), ("not_sent", 0)] {
+    assert_eq!(output.code, Some(3), "{output:?}");
+    let summary = output.json()?;
+    for (count, expected) in [("published", 2), ("rejected", 2), ("duplicates", 1), ("not_sent", 0)]
+    {
         assert_eq!(summary[count], expected, "{count}: {summary}");
     }
-    assert!(ended.stderr.contains(&format!("{path}:3: ")) && ended.stderr.contains("`ftp`"), "{ended:?}");
-    assert!(ended.stderr.contains(&format!("{path}:5: ")), "{ended:?}");
+    assert!(
+        output.stderr.contains(&format!("{path}:3: ")) && output.stderr.contains("`ftp`"),
+        "{output:?}"
+    );
+    assert!(output.stderr.contains(&format!("{path}:5: ")), "{output:?}");
     assert_eq!(world.ready("urls").await?, 2);
     Ok(())
 }
 
 #[tokio::test]
-async fn doubles_are_published_when_they_are_allowed() -> anyhow::Result<()> {
+async fn duplicates_are_published_if_allowed() -> anyhow::Result<()> {
     let world = World::new().await?;
     let page = world.shop.url("/p/1");
-    let ended = world.run(&["produce", "--allow-duplicates", "-"], &format!("{page}\n{page}\n{page}")).await?;
-    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let output = world
+        .run(&["produce", "--allow-duplicates", "-"], &format!("{page}\n{page}\n{page}"))
+        .await?;
+    assert_eq!(output.code, Some(0), "{output:?}");
     world.work_until_empty(&[]).await?;
     assert_eq!((world.rows().await?, world.shop.visits().total()), (3, 3));
     Ok(())
 }
 
 #[tokio::test]
-async fn messages_are_persistent_and_say_who_they_are() -> anyhow::Result<()> {
+async fn messages_are_persistent_and_carry_their_metadata() -> anyhow::Result<()> {
     let world = World::new().await?;
     world.produce("nightly", &world.pages(1)).await?;
-    let Some((properties, body)) = world.take("urls").await? else { panic!("no message") };
+    let Some((properties, body)) = world.pop("urls").await? else { panic!("no message") };
     assert_eq!(body, world.pages(1)[0].as_bytes());
     assert_eq!(*properties.delivery_mode(), Some(2));
     assert_eq!(properties.app_id().as_ref().map(|id| id.as_str()), Some("fetchline"));
@@ -56,16 +65,19 @@ async fn messages_are_persistent_and_say_who_they_are() -> anyhow::Result<()> {
 }
 
 #[tokio::test]
-async fn a_message_that_no_queue_takes_counts_as_not_sent() -> anyhow::Result<()> {
+async fn an_unroutable_message_counts_as_not_sent() -> anyhow::Result<()> {
     let world = World::new().await?;
     let channel = world.amqp.create_channel().await?;
-    let (queue, exchange) = (world.broker()?.topology().queue(Topology::URLS), world.prefix.as_str());
-    channel.queue_unbind(queue.into(), exchange.into(), Topology::URLS.into(), FieldTable::default()).await?;
-    let ended = world.run(&["produce", "--json"], &world.pages(2).join("\n")).await?;
-    assert_eq!(ended.code, Some(1), "{ended:?}");
-    let summary = ended.json()?;
+    let (queue, exchange) =
+        (world.broker()?.topology().queue(Topology::URLS), world.prefix.as_str());
+    channel
+        .queue_unbind(queue.into(), exchange.into(), Topology::URLS.into(), FieldTable::default())
+        .await?;
+    let output = world.run(&["produce", "--json"], &world.pages(2).join("\n")).await?;
+    assert_eq!(output.code, Some(1), "{output:?}");
+    let summary = output.json()?;
     assert_eq!((&summary["published"], &summary["not_sent"]), (&0.into(), &2.into()));
-    assert!(ended.stderr.contains("no queue takes it"), "{ended:?}");
+    assert!(output.stderr.contains("no queue takes it"), "{output:?}");
     Ok(())
 }
 
@@ -81,21 +93,28 @@ async fn a_message_that_a_full_queue_refuses_counts_as_not_sent() -> anyhow::Res
     arguments.insert("x-max-length".into(), AMQPValue::LongInt(5));
     let options = QueueDeclareOptions { durable: true, ..Default::default() };
     channel.queue_declare(queue.into(), options, arguments).await?;
-    // Makes what is missing: the binding. The queue is left as it is.
+    // Declares the missing binding and leaves the queue as it is.
     world.broker()?.topology().declare(&world.amqp).await?;
 
-    let ended = world.run(&["produce", "--json"], &world.pages(500).join("\n")).await?;
-    assert_eq!(ended.code, Some(1), "{ended:?}");
-    let summary = ended.json()?;
+    let output = world.run(&["produce", "--json"], &world.pages(500).join("\n")).await?;
+    assert_eq!(output.code, Some(1), "{output:?}");
+    let summary = output.json()?;
     let (published, not_sent) = (summary["published"].as_u64(), summary["not_sent"].as_u64());
-    assert_eq!(published.zip(not_sent).map(|(published, not_sent)| published + not_sent), Some(500));
-    assert_eq!(published, Some(world.ready("urls").await?.into()), "what counts as published is in the queue");
-    assert!(not_sent > Some(0) && ended.stderr.contains("the queue is full"), "{summary}");
+    assert_eq!(
+        published.zip(not_sent).map(|(published, not_sent)| published + not_sent),
+        Some(500)
+    );
+    assert_eq!(
+        published,
+        Some(world.ready("urls").await?.into()),
+        "every published message is in the queue"
+    );
+    assert!(not_sent > Some(0) && output.stderr.contains("the queue is full"), "{summary}");
     Ok(())
 }
 
 #[tokio::test]
-async fn a_producer_waits_until_a_worker_has_made_the_topology() -> anyhow::Result<()> {
+async fn a_producer_waits_until_a_worker_has_declared_the_topology() -> anyhow::Result<()> {
     let world = World::bare().await?;
     let migrated = world.run(&["migrate"], "").await?;
     assert_eq!(migrated.code, Some(0), "{migrated:?}");
@@ -125,73 +144,88 @@ async fn a_producer_that_waits_for_the_topology_can_be_stopped() -> anyhow::Resu
 }
 
 #[tokio::test]
-async fn a_source_that_is_missing_is_told_before_anything_is_published() -> anyhow::Result<()> {
+async fn a_missing_source_is_reported_before_anything_is_published() -> anyhow::Result<()> {
     let world = World::new().await?;
     let urls = world.file("urls.txt", &world.pages(3).join("\n"))?;
-    let ended = world.run(&["produce", &urls, "no-such-file.txt"], "").await?;
-    assert!(ended.code == Some(2) && ended.stderr.contains("no-such-file.txt"), "{ended:?}");
+    let output = world.run(&["produce", &urls, "no-such-file.txt"], "").await?;
+    assert!(output.code == Some(2) && output.stderr.contains("no-such-file.txt"), "{output:?}");
     assert_eq!(world.ready("urls").await?, 0);
     Ok(())
 }
 
 #[tokio::test]
-async fn a_broker_that_refuses_the_user_is_not_asked_again() -> anyhow::Result<()> {
+async fn refused_credentials_are_not_retried() -> anyhow::Result<()> {
     let world = World::new().await?;
-    let mut refused: reqwest::Url = world.amqp_url.parse()?;
-    anyhow::ensure!(refused.set_password(Some("not-the-password")).is_ok(), "the URL names no host");
-    let ended = world.run(&["--amqp-url", refused.as_str(), "produce"], &world.pages(1).join("\n")).await?;
-    assert!(ended.code == Some(2) && ended.stderr.contains("refuses"), "{ended:?}");
+    let mut rejected: reqwest::Url = world.amqp_url.parse()?;
+    anyhow::ensure!(
+        rejected.set_password(Some("not-the-password")).is_ok(),
+        "the URL names no host"
+    );
+    let output = world
+        .run(&["--amqp-url", rejected.as_str(), "produce"], &world.pages(1).join("\n"))
+        .await?;
+    assert!(output.code == Some(2) && output.stderr.contains("refuses"), "{output:?}");
     Ok(())
 }
 
 #[tokio::test]
-async fn lists_are_read_in_the_formats_that_people_have_them_in() -> anyhow::Result<()> {
+async fn lists_are_read_in_every_supported_format() -> anyhow::Result<()> {
     let world = World::new().await?;
     let page = |id: u32| world.shop.url(&format!("/p/{id}"));
     let csv = format!(
-        "\u{feff}SKU;Link;Category;Priority\r\n\"a; \"\"b\"\"\";{};Tea;7\r\n\r\nc;{};;\r\nd;nowhere;;\r\n",
+        "\u{feff}SKU;Link;Category;Priority\r\n\"a; \"\"b\"\"\";{};Tea;7\r\n\r\n\
+         c;{};;\r\nd;nowhere;;\r\n",
         page(1),
         page(2)
     );
     let jsonl = format!(
-        "{{\"url\":\"{}\",\"method\":\"POST\",\"headers\":{{\"x-a\":\"1\"}},\"body\":{{\"sku\":7}}}}\n{{\"url\":7}}\n",
+        "{{\"link\":\"{}\",\"method\":\"POST\",\"headers\":{{\"x-a\":\"1\"}},\
+         \"body\":{{\"sku\":7}}}}\n{{\"link\":7}}\n",
         page(3)
     );
     let files = [
         world.file("list.csv", &csv)?,
         world.file("list.jsonl", &jsonl)?,
         world.compressed_file("list.txt.gz", &format!("# ours\n{}\n", page(4)))?,
-        // Its name says nothing.
+        // A name without an extension.
         world.file("list", &format!("link\n{}\n", page(5)))?,
     ];
-    let rejects = world.file("rejects", "from the last time")?;
-    let flags =
-        ["produce", "--run", "formats", "--url-field", "link", "--category", "Other", "--rejects", &rejects, "--json"];
+    let rejects = world.file("rejects", "from a previous run")?;
+    let flags = [
+        "produce",
+        "--run",
+        "formats",
+        "--url-field",
+        "link",
+        "--category",
+        "Other",
+        "--rejects",
+        &rejects,
+        "--json",
+    ];
     let files: Vec<&str> = files.iter().map(String::as_str).collect();
-    // JSON has its URL in a field of that name, too.
-    let jsonl = std::fs::read_to_string(files[1])?.replace("\"url\"", "\"link\"");
-    std::fs::write(files[1], jsonl)?;
-    let dry = world.run(&[&flags[..], &files, &["--dry-run", "--amqp-url", "amqp://127.0.0.1:9"]].concat(), "").await?;
-    let ended = world.run(&[&flags[..], &files].concat(), "").await?;
-    for ended in [&dry, &ended] {
-        assert_eq!(ended.code, Some(3), "{ended:?}");
-        let summary = ended.json()?;
-        assert_eq!((&summary["published"], &summary["rejected"]), (&5.into(), &2.into()), "{summary}");
-        assert!(ended.stderr.contains("list.csv:5: no URL") && ended.stderr.contains("list.jsonl:2: "), "{ended:?}");
+    let dry = world
+        .run(&[&flags[..], &files, &["--dry-run", "--amqp-url", "amqp://127.0.0.1:9"]].concat(), "")
+        .await?;
+    let output = world.run(&[&flags[..], &files].concat(), "").await?;
+    for output in [&dry, &output] {
+        assert_eq!(output.code, Some(3), "{output:?}");
+        let summary = output.json()?;
+        assert_eq!(
+            (&summary["published"], &summary["rejected"]),
+            (&5.into(), &2.into()),
+            "{summary}"
+        );
+        assert!(
+            output.stderr.contains("list.csv:5: the URL is")
+                && output.stderr.contains("list.jsonl:2: "),
+            "{output:?}"
+        );
     }
     assert_eq!(
         std::fs::read_to_string(&rejects)?,
         "\u{feff}SKU;Link;Category;Priority\r\nd;nowhere;;\r\n{\"link\":7}\n"
     );
-    let mut told = Vec::new();
-    while let Some((properties, body)) = world.take("urls").await? {
-        let body: serde_json::Value = serde_json::from_slice(&body)?;
-        let url = body["url"].as_str().unwrap_or_default().replace(&world.shop.url(""), "");
-        told.push((url, body["category"].as_str().unwrap_or_default().to_owned(), *properties.priority()));
-        if body["method"] == "POST" {
-            assert_eq!((&body["headers"]["x-a"], &body["body"]), (&"1".into(), &r#"{"sku":7}"#.into()));
-        }
-    }
     let expected = [
         ("/p/1", "Tea", Some(7)),
         ("/p/2", "Other", None),
@@ -199,101 +233,150 @@ async fn lists_are_read_in_the_formats_that_people_have_them_in() -> anyhow::Res
         ("/p/4", "Other", None),
         ("/p/5", "Other", None),
     ];
-    assert_eq!(told, expected.map(|(url, category, priority)| (url.to_owned(), category.to_owned(), priority)));
+    assert_eq!(
+        pop_lines(&world).await?,
+        expected.map(|(url, category, priority)| (url.to_owned(), category.to_owned(), priority))
+    );
     Ok(())
 }
 
+/// Removes all messages; returns the path, the category and the priority of each.
+async fn pop_lines(world: &World) -> anyhow::Result<Vec<(String, String, Option<u8>)>> {
+    let mut messages = Vec::new();
+    while let Some((properties, body)) = world.pop("urls").await? {
+        let body: serde_json::Value = serde_json::from_slice(&body)?;
+        let text = |field: &str| body[field].as_str().unwrap_or_default();
+        let path = text("url").replace(&world.shop.url(""), "");
+        messages.push((path, text("category").to_owned(), *properties.priority()));
+        if body["method"] == "POST" {
+            assert_eq!(
+                (&body["headers"]["x-a"], &body["body"]),
+                (&"1".into(), &r#"{"sku":7}"#.into())
+            );
+        }
+    }
+    Ok(messages)
+}
+
 #[tokio::test]
-async fn refused_rows_of_a_table_are_mended_and_published_again() -> anyhow::Result<()> {
+async fn rejected_rows_of_a_table_can_be_corrected_and_published() -> anyhow::Result<()> {
     let world = World::new().await?;
     let rejects = world.file("rejects", "")?;
     let page = |id: u32| world.shop.url(&format!("/p/{id}"));
-    let first = world.file("first.csv", &format!("link,category\n{},Tea\nnowhere,Tea\nnowhere,Jam\n", page(1)))?;
+    let first = world.file(
+        "first.csv",
+        &format!("link,category\n{},Tea\nnowhere,Tea\nnowhere,Jam\n", page(1)),
+    )?;
     let second = world.file("second.csv", "link,category\nnowhere,Oil\n")?;
     let flags = ["produce", "--run", "mended", "--url-field", "link"];
-    let ended = world.run(&[&flags[..], &["--rejects", &rejects, &first, &second]].concat(), "").await?;
-    assert_eq!(ended.code, Some(3), "{ended:?}");
-    let mut refused = std::fs::read_to_string(&rejects)?;
-    assert_eq!(refused, "link,category\nnowhere,Tea\nnowhere,Jam\nnowhere,Oil\n");
+    let output =
+        world.run(&[&flags[..], &["--rejects", &rejects, &first, &second]].concat(), "").await?;
+    assert_eq!(output.code, Some(3), "{output:?}");
+    let mut rejected = std::fs::read_to_string(&rejects)?;
+    assert_eq!(rejected, "link,category\nnowhere,Tea\nnowhere,Jam\nnowhere,Oil\n");
     for id in 2..=4 {
-        refused = refused.replacen("nowhere", &page(id), 1);
+        rejected = rejected.replacen("nowhere", &page(id), 1);
     }
-    std::fs::write(&rejects, refused)?;
-    // It is not emptied before it is read, nor by what cannot be begun.
-    for (sources, why) in [(&rejects, "is one of the files that are read"), (&"no-such.csv".to_owned(), "no-such.csv")]
+    std::fs::write(&rejects, rejected)?;
+    // The file of rejects is not truncated if it is also a source, or if the command cannot start.
+    for (sources, reason) in
+        [(&rejects, "is one of the sources"), (&"no-such.csv".to_owned(), "no-such.csv")]
     {
-        let ended = world.run(&[&flags[..], &["--rejects", &rejects, sources]].concat(), "").await?;
-        assert!(ended.code == Some(2) && ended.stderr.contains(why), "{ended:?}");
+        let output =
+            world.run(&[&flags[..], &["--rejects", &rejects, sources]].concat(), "").await?;
+        assert!(output.code == Some(2) && output.stderr.contains(reason), "{output:?}");
     }
-    let ended = world.run(&[&flags[..], &[&rejects]].concat(), "").await?;
-    assert_eq!(ended.code, Some(0), "{ended:?}");
-    // Nothing is refused this time.
+    let output = world.run(&[&flags[..], &[&rejects]].concat(), "").await?;
+    assert_eq!(output.code, Some(0), "{output:?}");
+    // Nothing is rejected this time.
     let good = world.file("good.csv", &format!("link\n{}\n", page(5)))?;
-    let ended = world.run(&[&flags[..], &["--dry-run", "--rejects", &rejects, &good]].concat(), "").await?;
-    assert_eq!((ended.code, std::fs::read_to_string(&rejects)?.as_str()), (Some(0), ""), "{ended:?}");
-    let mut told = Vec::new();
-    while let Some((_, body)) = world.take("urls").await? {
+    let output =
+        world.run(&[&flags[..], &["--dry-run", "--rejects", &rejects, &good]].concat(), "").await?;
+    assert_eq!(
+        (output.code, std::fs::read_to_string(&rejects)?.as_str()),
+        (Some(0), ""),
+        "{output:?}"
+    );
+    let mut messages = Vec::new();
+    while let Some((_, body)) = world.pop("urls").await? {
         let body: serde_json::Value = serde_json::from_slice(&body)?;
-        told.push((body["url"].as_str().unwrap_or_default().to_owned(), body["category"].clone()));
+        messages
+            .push((body["url"].as_str().unwrap_or_default().to_owned(), body["category"].clone()));
     }
     let expected = [(page(1), "Tea"), (page(2), "Tea"), (page(3), "Jam"), (page(4), "Oil")];
-    assert_eq!(told, expected.map(|(url, category)| (url, category.into())));
+    assert_eq!(messages, expected.map(|(url, category)| (url, category.into())));
     Ok(())
 }
 
 #[tokio::test]
-async fn lists_are_fetched_and_an_index_leads_to_its_sitemaps() -> anyhow::Result<()> {
+async fn lists_are_fetched_and_a_sitemap_index_is_followed() -> anyhow::Result<()> {
     let world = World::new().await?;
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
-    let site_at = listener.local_addr()?;
+    let address = listener.local_addr()?;
     let csv = "name,url\na,http://a.example/1\nb,http://a.example/2\n";
     let index = format!(
-        "<sitemapindex><sitemap><loc>http://{site_at}/one.xml</loc></sitemap>\n\
+        "<sitemapindex><sitemap><loc>http://{address}/one.xml</loc></sitemap>\n\
          <sitemap><loc>http://127.0.0.1:1/other.xml</loc></sitemap></sitemapindex>"
     );
-    let one = "<urlset><url><loc>http://a.example/3</loc></url>\n<url><loc>nowhere</loc></url></urlset>";
+    let one =
+        "<urlset><url><loc>http://a.example/3</loc></url>\n<url><loc>nowhere</loc></url></urlset>";
     let site = axum::Router::new()
         .route("/urls.csv", get(async move || csv))
         .route("/sitemap.xml", get(async move || index))
         .route("/one.xml", get(async move || one));
     tokio::spawn(async move { axum::serve(listener, site).await });
-    let (csv, sitemap) = (format!("http://{site_at}/urls.csv"), format!("http://{site_at}/sitemap.xml"));
-    let ended = world.run(&["produce", "--json", &csv, &sitemap], "").await?;
-    assert_eq!(ended.code, Some(3), "{ended:?}");
-    assert_eq!((&ended.json()?["published"], &ended.json()?["rejected"]), (&3.into(), &2.into()), "{ended:?}");
-    assert!(
-        ended.stderr.contains(&format!("{sitemap}:2: the sitemap http://127.0.0.1:1/other.xml is on another host")),
-        "{ended:?}"
+    let (csv, sitemap) =
+        (format!("http://{address}/urls.csv"), format!("http://{address}/sitemap.xml"));
+    let output = world.run(&["produce", "--json", &csv, &sitemap], "").await?;
+    assert_eq!(output.code, Some(3), "{output:?}");
+    assert_eq!(
+        (&output.json()?["published"], &output.json()?["rejected"]),
+        (&3.into(), &2.into()),
+        "{output:?}"
     );
-    assert!(ended.stderr.contains(&format!("http://{site_at}/one.xml:2: no URL")), "{ended:?}");
-    // A list that cannot be had is told before anything is published.
-    let ended = world.run(&["produce", &csv, &format!("http://{site_at}/missing.csv")], "").await?;
-    assert!(ended.code == Some(2) && ended.stderr.contains("404"), "{ended:?}");
+    assert!(
+        output.stderr.contains(&format!(
+            "{sitemap}:2: the sitemap http://127.0.0.1:1/other.xml is on another host"
+        )),
+        "{output:?}"
+    );
+    assert!(
+        output.stderr.contains(&format!("http://{address}/one.xml:2: the URL is")),
+        "{output:?}"
+    );
+    // A list that cannot be fetched is reported before anything is published.
+    let output =
+        world.run(&["produce", &csv, &format!("http://{address}/missing.csv")], "").await?;
+    assert!(output.code == Some(2) && output.stderr.contains("404"), "{output:?}");
     assert_eq!(world.ready("urls").await?, 3);
     Ok(())
 }
 
 #[tokio::test]
-async fn a_broken_archive_is_told_and_what_was_read_before_is_published() -> anyhow::Result<()> {
+async fn a_broken_archive_is_reported_and_entries_before_the_break_are_published()
+-> anyhow::Result<()> {
     let world = World::new().await?;
     let urls: String = world.pages(20_000).iter().map(|url| format!("{url}\n")).collect();
     let file = world.compressed_file("urls.gz", &urls)?;
     let whole = std::fs::read(&file)?;
     std::fs::write(&file, &whole[..whole.len() / 2])?;
-    let ended = world.run(&["produce", "--json", &file], "").await?;
-    let summary = ended.json()?;
-    assert!(ended.code == Some(1) && ended.stderr.contains("cannot be read on"), "{ended:?}");
+    let output = world.run(&["produce", "--json", &file], "").await?;
+    let summary = output.json()?;
+    assert!(
+        output.code == Some(1) && output.stderr.contains("cannot be read further"),
+        "{output:?}"
+    );
     assert!(summary["published"].as_u64() > Some(0) && summary["complete"] == false, "{summary}");
     assert_eq!(u64::from(world.ready("urls").await?), summary["published"].as_u64().unwrap_or(0));
     Ok(())
 }
 
 #[tokio::test]
-async fn publishing_may_be_paced() -> anyhow::Result<()> {
+async fn publishing_keeps_its_rate() -> anyhow::Result<()> {
     let world = World::new().await?;
     let started = std::time::Instant::now();
-    let ended = world.run(&["produce", "--rate", "20/s"], &world.pages(41).join("\n")).await?;
-    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let output = world.run(&["produce", "--rate", "20/s"], &world.pages(41).join("\n")).await?;
+    assert_eq!(output.code, Some(0), "{output:?}");
     assert!(started.elapsed().as_secs_f64() >= 2.0, "{:?}", started.elapsed());
     assert_eq!(world.ready("urls").await?, 41);
     Ok(())

@@ -1,12 +1,12 @@
-//! Tries that fail, and the end of the tries.
+//! Retries, given-up tasks and refused rows.
 
 use fetchline_tests::world::World;
 use lapin::BasicProperties;
 use lapin::types::{AMQPValue, FieldTable};
 use sqlx::Executor;
 
-/// Retry queues that a test can wait for.
-const SOON: [&str; 2] = ["--retry-delays", "1s,2s"];
+/// Retry delays that a test can wait for.
+const SHORT_RETRIES: [&str; 2] = ["--retry-delays", "1s,2s"];
 
 fn text(headers: &FieldTable, name: &str) -> String {
     match headers.inner().get(name) {
@@ -17,14 +17,22 @@ fn text(headers: &FieldTable, name: &str) -> String {
 }
 
 #[tokio::test]
-async fn what_fails_for_a_while_is_tried_again_and_becomes_one_row() -> anyhow::Result<()> {
+async fn a_transient_failure_is_retried_and_becomes_one_row() -> anyhow::Result<()> {
     let world = World::new().await?;
-    let urls = ["/flaky/2/1", "/busy/1/1/2", "/busy-date/1/1/3", "/status/404/4"].map(|path| world.shop.url(path));
+    let urls = ["/flaky/2/1", "/busy/1/1/2", "/busy-date/1/1/3", "/status/404/4"]
+        .map(|path| world.shop.url(path));
     world.produce("flaky", &urls).await?;
-    let summary = world.work_until_empty(&SOON).await?;
-    assert_eq!((&summary["ok"], &summary["rows"], &summary["retried"]), (&3.into(), &4.into(), &4.into()));
+    let summary = world.work_until_empty(&SHORT_RETRIES).await?;
+    assert_eq!(
+        (&summary["ok"], &summary["rows"], &summary["retried"]),
+        (&3.into(), &4.into(), &4.into())
+    );
     let attempts = async |path: &str| {
-        world.count(&format!("SELECT CAST(attempts AS SIGNED) FROM fetches WHERE url LIKE '%{path}'")).await
+        world
+            .count(&format!(
+                "SELECT CAST(attempts AS SIGNED) FROM fetches WHERE url LIKE '%{path}'"
+            ))
+            .await
     };
     assert_eq!(attempts("/flaky/2/1").await?, 3);
     assert_eq!(attempts("/busy/1/1/2").await?, 2);
@@ -34,19 +42,22 @@ async fn what_fails_for_a_while_is_tried_again_and_becomes_one_row() -> anyhow::
 }
 
 #[tokio::test]
-async fn a_task_that_is_given_up_has_a_row_and_a_dead_letter_that_says_why() -> anyhow::Result<()> {
+async fn a_given_up_task_has_a_row_and_a_dead_letter_with_a_reason() -> anyhow::Result<()> {
     let world = World::new().await?;
     world.produce("broken", &[world.shop.url("/status/503/1")]).await?;
-    world.work_until_empty(&[&SOON[..], &["--max-attempts", "3"]].concat()).await?;
+    world.work_until_empty(&[&SHORT_RETRIES[..], &["--max-attempts", "3"]].concat()).await?;
     assert_eq!(world.shop.visits().total(), 3);
     assert_eq!(
         world
-            .count("SELECT COUNT(*) FROM fetches WHERE outcome = 'http_error' AND status = 503 AND attempts = 3")
+            .count(
+                "SELECT COUNT(*) FROM fetches \
+                 WHERE outcome = 'http_error' AND status = 503 AND attempts = 3"
+            )
             .await?,
         1
     );
 
-    let Some((properties, body)) = world.take("dead").await? else { panic!("no dead letter") };
+    let Some((properties, body)) = world.pop("dead").await? else { panic!("no dead letter") };
     assert_eq!(body, world.shop.url("/status/503/1").as_bytes());
     let headers = properties.headers().clone().unwrap_or_default();
     for (name, expected) in [
@@ -61,38 +72,47 @@ async fn a_task_that_is_given_up_has_a_row_and_a_dead_letter_that_says_why() -> 
     }
     assert!(text(&headers, "x-error").contains("503"));
 
-    // Moved back, as the console does it: another round of tries, though there is a row.
+    // The console moves the letter back: another round of attempts, although there is a row.
     world.publish(std::str::from_utf8(&body)?, properties).await?;
-    world.work_until_empty(&[&SOON[..], &["--max-attempts", "2"]].concat()).await?;
-    assert_eq!((world.shop.visits().total(), world.rows().await?, world.ready("dead").await?), (5, 1, 1));
+    world.work_until_empty(&[&SHORT_RETRIES[..], &["--max-attempts", "2"]].concat()).await?;
+    assert_eq!(
+        (world.shop.visits().total(), world.rows().await?, world.ready("dead").await?),
+        (5, 1, 1)
+    );
     Ok(())
 }
 
 #[tokio::test]
-async fn a_copy_of_what_was_given_up_goes_to_the_dead_letters_without_another_request() -> anyhow::Result<()> {
+async fn a_duplicate_of_a_given_up_task_becomes_a_dead_letter_without_a_request()
+-> anyhow::Result<()> {
     let world = World::new().await?;
     world.produce("broken", &[world.shop.url("/status/500/1")]).await?;
     world.work_until_empty(&["--max-attempts", "1"]).await?;
-    let Some((properties, body)) = world.take("dead").await? else { panic!("no dead letter") };
-    // As if the worker had died between the row and the dead letter: the message as it was at its last try.
+    let Some((properties, body)) = world.pop("dead").await? else { panic!("no dead letter") };
+    // As if the worker had died between the row and the dead letter: the message as it was at its
+    // last attempt.
     let mut headers = FieldTable::default();
     headers.insert("x-run".into(), AMQPValue::LongString("broken".into()));
     headers.insert("x-attempt".into(), AMQPValue::LongLongInt(4));
     let id = properties.message_id().clone().unwrap_or_default();
-    let copy = BasicProperties::default().with_message_id(id).with_headers(headers);
-    world.publish(std::str::from_utf8(&body)?, copy).await?;
+    let duplicate = BasicProperties::default().with_message_id(id).with_headers(headers);
+    world.publish(std::str::from_utf8(&body)?, duplicate).await?;
     world.work_until_empty(&[]).await?;
-    assert_eq!((world.shop.visits().total(), world.ready("urls").await?, world.ready("dead").await?), (1, 0, 1));
+    assert_eq!(
+        (world.shop.visits().total(), world.ready("urls").await?, world.ready("dead").await?),
+        (1, 0, 1)
+    );
     Ok(())
 }
 
 #[tokio::test]
-async fn what_is_not_safe_to_repeat_is_sent_once() -> anyhow::Result<()> {
+async fn an_unsafe_request_is_sent_once_unless_the_site_has_refused_it() -> anyhow::Result<()> {
     let world = World::new().await?;
-    let post = |path: &str| format!(r#"{{"url":"{}","method":"POST","body":"x"}}"#, world.shop.url(path));
+    let post =
+        |path: &str| format!(r#"{{"url":"{}","method":"POST","body":"x"}}"#, world.shop.url(path));
     world.type_message(&post("/status/500/1")).await?;
     world.type_message(&post("/busy/1/1/2")).await?;
-    world.work_until_empty(&SOON).await?;
+    world.work_until_empty(&SHORT_RETRIES).await?;
     let visits = world.shop.visits();
     assert_eq!((visits.of("/status/500/1"), visits.of("/busy/1/1/2")), (1, 2));
     assert_eq!((world.ready("dead").await?, world.rows().await?), (1, 2));
@@ -100,17 +120,19 @@ async fn what_is_not_safe_to_repeat_is_sent_once() -> anyhow::Result<()> {
 }
 
 #[tokio::test]
-async fn a_row_that_the_database_refuses_costs_its_neighbours_nothing() -> anyhow::Result<()> {
+async fn a_refused_row_does_not_affect_its_neighbours() -> anyhow::Result<()> {
     let world = World::new().await?;
-    let constraint = "ALTER TABLE fetches ADD CONSTRAINT poisoned CHECK (body_text IS NULL OR url NOT LIKE '%/p/13')";
+    let constraint = "ALTER TABLE fetches ADD CONSTRAINT poisoned \
+                      CHECK (body_text IS NULL OR url NOT LIKE '%/p/13')";
     world.database.execute(constraint).await?;
     world.produce("refused", &world.pages(40)).await?;
     let summary = world.work_until_empty(&[]).await?;
     assert_eq!((&summary["ok"], &summary["outcomes"]["refused"]), (&39.into(), &1.into()));
-    let bare = "SELECT COUNT(*) FROM fetches WHERE outcome = 'refused' AND body_text IS NULL AND status = 200 AND error LIKE '%poisoned%'";
+    let bare = "SELECT COUNT(*) FROM fetches WHERE outcome = 'refused' AND body_text IS NULL \
+                AND status = 200 AND error LIKE '%poisoned%'";
     assert_eq!((world.count(bare).await?, world.rows().await?), (1, 40));
     assert_eq!((world.ready("urls").await?, world.ready("dead").await?), (0, 1));
-    let Some((properties, _)) = world.take("dead").await? else { panic!("no dead letter") };
+    let Some((properties, _)) = world.pop("dead").await? else { panic!("no dead letter") };
     let headers = properties.headers().clone().unwrap_or_default();
     assert_eq!(text(&headers, "x-reason"), "refused");
     assert!(text(&headers, "x-error").contains("poisoned"));
@@ -118,9 +140,12 @@ async fn a_row_that_the_database_refuses_costs_its_neighbours_nothing() -> anyho
 }
 
 #[tokio::test]
-async fn bad_rows_that_are_alone_in_a_batch_are_no_outage() -> anyhow::Result<()> {
+async fn refused_rows_alone_in_a_batch_are_no_outage() -> anyhow::Result<()> {
     let world = World::new().await?;
-    world.database.execute("ALTER TABLE fetches ADD CONSTRAINT poisoned CHECK (body_text IS NULL)").await?;
+    world
+        .database
+        .execute("ALTER TABLE fetches ADD CONSTRAINT poisoned CHECK (body_text IS NULL)")
+        .await?;
     world.produce("refused", &world.pages(2)).await?;
     let summary = world.work_until_empty(&[]).await?;
     assert_eq!((&summary["outcomes"]["refused"], world.rows().await?), (&2.into(), 2));
@@ -129,22 +154,33 @@ async fn bad_rows_that_are_alone_in_a_batch_are_no_outage() -> anyhow::Result<()
 }
 
 #[tokio::test]
-async fn a_bare_row_that_is_refused_as_well_leaves_a_dead_letter_and_its_neighbours_are_taken() -> anyhow::Result<()> {
+async fn a_refused_bare_row_leaves_a_dead_letter_and_its_neighbours_are_written()
+-> anyhow::Result<()> {
     let world = World::new().await?;
-    world.database.execute("ALTER TABLE fetches ADD CONSTRAINT poisoned CHECK (url NOT LIKE '%/p/13')").await?;
+    world
+        .database
+        .execute("ALTER TABLE fetches ADD CONSTRAINT poisoned CHECK (url NOT LIKE '%/p/13')")
+        .await?;
     world.produce("refused", &world.pages(40)).await?;
     let summary = world.work_until_empty(&[]).await?;
-    assert_eq!((&summary["ok"], &summary["failed"], world.rows().await?), (&39.into(), &0.into(), 39));
+    assert_eq!(
+        (&summary["ok"], &summary["failed"], world.rows().await?),
+        (&39.into(), &0.into(), 39)
+    );
     assert_eq!((world.ready("urls").await?, world.ready("dead").await?), (0, 1));
-    let Some((properties, _)) = world.take("dead").await? else { panic!("no dead letter") };
+    let Some((properties, _)) = world.pop("dead").await? else { panic!("no dead letter") };
     assert_eq!(text(&properties.headers().clone().unwrap_or_default(), "x-reason"), "refused");
     Ok(())
 }
 
 #[tokio::test]
-async fn a_table_that_takes_nothing_is_an_outage_and_makes_no_dead_letters() -> anyhow::Result<()> {
+async fn a_table_that_refuses_every_row_is_an_outage_and_causes_no_dead_letters()
+-> anyhow::Result<()> {
     let world = World::new().await?;
-    world.database.execute("ALTER TABLE fetches ADD CONSTRAINT mistake CHECK (status > 999)").await?;
+    world
+        .database
+        .execute("ALTER TABLE fetches ADD CONSTRAINT mistake CHECK (status > 999)")
+        .await?;
     world.produce("held", &world.pages(40)).await?;
     let mut worker = world.worker(&[])?;
     worker.logs("the database takes no rows").await?;
@@ -158,44 +194,46 @@ async fn a_table_that_takes_nothing_is_an_outage_and_makes_no_dead_letters() -> 
 }
 
 #[tokio::test]
-async fn a_body_that_is_too_large_for_the_server_is_left_out_and_the_row_says_so() -> anyhow::Result<()> {
+async fn a_body_too_large_for_the_database_is_left_out_and_the_row_says_so() -> anyhow::Result<()> {
     let world = World::new().await?;
     world.produce("large", &[world.shop.url("/huge/20/1"), world.shop.url("/p/1")]).await?;
     let summary = world.work_until_empty(&["--max-body", "20MiB", "--store-body", "all"]).await?;
     assert_eq!(summary["ok"], 2);
     let packet = world.count("SELECT CAST(@@max_allowed_packet AS SIGNED)").await?;
-    let left_out = "SELECT COUNT(*) FROM fetches WHERE body_bytes = 20 << 20 AND body IS NULL AND body_text IS NULL \
-                    AND error LIKE '%max_allowed_packet%'";
+    let left_out = "SELECT COUNT(*) FROM fetches WHERE body_bytes = 20 << 20 \
+                    AND body IS NULL AND body_text IS NULL AND error LIKE '%max_allowed_packet%'";
     assert_eq!(world.count(left_out).await?, i64::from(packet < 21 << 20));
     assert_eq!(world.ready("dead").await?, 0);
     Ok(())
 }
 
 #[tokio::test]
-async fn a_task_that_workers_went_down_with_is_poison_and_one_that_was_only_delivered_often_is_not()
+async fn a_task_that_crashed_workers_is_poison_and_one_that_was_only_redelivered_is_not()
 -> anyhow::Result<()> {
     let world = World::new().await?;
-    // What the broker says of a message that was delivered twenty times.
-    let delivered_often = |id: &str| {
+    // The header of the broker for a message with twenty redeliveries.
+    let redelivered = |id: &str| {
         let mut headers = FieldTable::default();
         headers.insert("x-delivery-count".into(), AMQPValue::LongLongInt(20));
         BasicProperties::default().with_message_id(id.into()).with_headers(headers)
     };
     let (poison, innocent) = ("ab".repeat(32), "cd".repeat(32));
-    let mark = "INSERT INTO quarantine (id, begun, worker, begun_at) VALUES (UNHEX(?), ?, 'gone', UTC_TIMESTAMP(6))";
+    let mark = "INSERT INTO quarantine (id, begun, worker, begun_at) \
+                VALUES (UNHEX(?), ?, 'gone', UTC_TIMESTAMP(6))";
     for (id, begun) in [(&poison, 5), (&innocent, 1)] {
         sqlx::query(mark).bind(id).bind(begun).execute(&world.database).await?;
     }
-    world.publish(&world.shop.url("/p/1"), delivered_often(&poison)).await?;
-    world.publish(&world.shop.url("/p/2"), delivered_often(&innocent)).await?;
-    world.publish(&world.shop.url("/p/3"), delivered_often(&"ef".repeat(32))).await?;
+    world.publish(&world.shop.url("/p/1"), redelivered(&poison)).await?;
+    world.publish(&world.shop.url("/p/2"), redelivered(&innocent)).await?;
+    world.publish(&world.shop.url("/p/3"), redelivered(&"ef".repeat(32))).await?;
     world.work_until_empty(&[]).await?;
     let visits = ["/p/1", "/p/2", "/p/3"].map(|path| world.shop.visits().of(path));
     assert_eq!(visits, [0, 1, 1]);
-    let outcomes = "SELECT COUNT(*) FROM fetches WHERE outcome = IF(url LIKE '%/p/1', 'poison', 'ok')";
+    let outcomes =
+        "SELECT COUNT(*) FROM fetches WHERE outcome = IF(url LIKE '%/p/1', 'poison', 'ok')";
     assert_eq!((world.count(outcomes).await?, world.rows().await?), (3, 3));
     assert_eq!((world.ready("urls").await?, world.ready("dead").await?), (0, 1));
-    // What has ended has no mark.
+    // A task that has ended has no mark.
     assert_eq!(world.count("SELECT COUNT(*) FROM quarantine WHERE begun < 5").await?, 0);
     Ok(())
 }

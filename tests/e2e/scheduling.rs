@@ -1,4 +1,4 @@
-//! Which task is next, and what waits for what.
+//! Which task is fetched next, and what it may delay.
 
 use anyhow::Context;
 use fetchline_tests::process::Running;
@@ -7,21 +7,30 @@ use fetchline_tests::wait;
 use fetchline_tests::world::World;
 use lapin::BasicProperties;
 
-/// Tasks that a worker has deferred to the broker, by its summary.
+/// Terminates a worker and returns the number of its deferrals, from its summary.
 async fn deferred(worker: Running) -> anyhow::Result<u64> {
-    let ended = worker.terminate().await?;
-    anyhow::ensure!(ended.code == Some(0), "{ended:?}");
-    ended.json()?["parked"].as_u64().context("the summary does not say how many were deferred")
+    let output = worker.terminate().await?;
+    anyhow::ensure!(output.code == Some(0), "{output:?}");
+    output.json()?["parked"].as_u64().context("the summary does not count deferrals")
 }
 
 #[tokio::test]
-async fn what_waits_for_this_workers_own_places_is_never_deferred_and_the_fleet_never_stands_still()
+async fn tasks_that_wait_for_a_place_are_never_deferred_and_the_fleet_never_idles()
 -> anyhow::Result<()> {
-    // Seven seconds of work for two workers of 20 places each; what is held waits for longer than
-    // two retry delays. Less than a second a page, so that some are begun in every second.
+    // Seven seconds of work for two workers of 20 places each; held tasks wait for longer than two
+    // retry delays. A page takes less than a second, so that some fetches begin in every second.
     const PAGES: u64 = 400;
-    let world = World::alone().await?;
-    let flags = ["--concurrency", "20", "--per-host", "30", "--prefetch", "200", "--retry-delays", "1s,10s"];
+    let world = World::exclusive().await?;
+    let flags = [
+        "--concurrency",
+        "20",
+        "--per-host",
+        "30",
+        "--prefetch",
+        "200",
+        "--retry-delays",
+        "1s,10s",
+    ];
     let mut workers = vec![world.worker(&flags)?, world.worker(&flags)?];
     for worker in &mut workers {
         worker.logs("consuming").await?;
@@ -37,78 +46,91 @@ async fn what_waits_for_this_workers_own_places_is_never_deferred_and_the_fleet_
     }
     let busy: Vec<u32> = seconds.into_iter().skip_while(|visits| *visits == 0).collect();
     assert_eq!(sum, 0, "deferred; visits per second: {busy:?}");
-    assert!(busy.iter().all(|visits| *visits > 0), "the fleet stood still: {busy:?}");
+    assert!(busy.iter().all(|visits| *visits > 0), "the fleet was idle: {busy:?}");
     assert!(busy.len() <= 10, "{busy:?}");
     assert_eq!((world.shop.visits().repeats(), world.ready("urls").await?), (0, 0));
     Ok(())
 }
 
-/// Every message of a world, wherever it is: a row, or ready in a queue.
-async fn accounted_for(world: &World) -> anyhow::Result<i64> {
+/// The messages of a world: as a row, or ready in a queue.
+async fn messages_and_rows(world: &World) -> anyhow::Result<i64> {
     let mut messages = world.rows().await?;
     for key in ["urls", "dead", "retry.10s", "retry.60s", "retry.600s"] {
         messages += i64::from(world.ready(key).await?);
     }
-    // A worker need not have made this one.
+    // Workers declare this queue only when they need it.
     messages += world.ready("retry.3600s").await.map_or(0, i64::from);
     Ok(messages)
 }
 
 #[tokio::test]
-async fn a_slow_host_at_the_head_of_the_queue_holds_up_no_other() -> anyhow::Result<()> {
+async fn a_slow_host_at_the_head_of_the_queue_delays_no_other() -> anyhow::Result<()> {
     const SLOW: u64 = 300;
     const FAST: u64 = 100;
     let world = World::new().await?;
     let other = Shop::start(shop::Options::default()).await?;
     world.produce("slow", &world.numbered("/slow/2000/", SLOW)).await?;
-    world.produce("fast", &(0..FAST).map(|id| other.url(&format!("/p/{id}"))).collect::<Vec<_>>()).await?;
+    world
+        .produce("fast", &(0..FAST).map(|id| other.url(&format!("/p/{id}"))).collect::<Vec<_>>())
+        .await?;
     let worker = world.worker(&["--per-host", "2", "--prefetch", "40", "--concurrency", "20"])?;
     let fast = async || world.count("SELECT COUNT(*) FROM fetches WHERE run = 'fast'").await;
     wait::until("the rows of the fast host", fast, |fast| *fast == FAST as i64).await?;
-    // It gets one page a second, and the others are not to wait for many of them.
+    // The slow host gets one page per second, and the other one must not wait for many of them.
     let slow = world.shop.visits().total();
     assert!(slow < 40, "{slow} slow pages were fetched before the last fast one");
 
     assert_eq!(worker.terminate().await?.code, Some(0));
-    let messages = async || accounted_for(&world).await;
-    wait::until("nothing is lost", messages, |messages| *messages == (SLOW + FAST) as i64).await?;
+    let messages = async || messages_and_rows(&world).await;
+    wait::until("no message is lost", messages, |messages| *messages == (SLOW + FAST) as i64)
+        .await?;
     assert_eq!((other.visits().repeats(), world.shop.visits().repeats()), (0, 0));
     Ok(())
 }
 
-/// A worker that fetches one page at a time holds 50 tasks, and then one more comes in that is more
-/// urgent.
-async fn an_urgent_task(world: &World, urgent: &Shop) -> anyhow::Result<()> {
+/// A worker that fetches one page at a time holds 50 tasks, and then gets a more urgent one.
+async fn fetch_urgent_task(world: &World, urgent: &Shop) -> anyhow::Result<()> {
     const HELD: f64 = 50.0;
-    let mut worker = world.worker(&["--concurrency", "1", "--prefetch", "60", "--timeout", "10s", "--grace", "15s"])?;
+    let mut worker = world.worker(&[
+        "--concurrency",
+        "1",
+        "--prefetch",
+        "60",
+        "--timeout",
+        "10s",
+        "--grace",
+        "15s",
+    ])?;
     world.produce("patient", &world.numbered("/slow/300/", HELD as u64)).await?;
     let held = async || {
         let held = worker.metric("fetchline_messages_held").await?;
         Ok(held + world.rows().await? as f64)
     };
-    wait::until("all are held", held, |held| *held >= HELD).await?;
+    wait::until("all tasks are held", held, |held| *held >= HELD).await?;
     let before = world.shop.visits().total();
     world.publish(&urgent.url("/echo/urgent"), BasicProperties::default().with_priority(9)).await?;
     let fetched = async || Ok((urgent.visits().of("/echo/urgent"), world.shop.visits().total()));
-    let (_, by_then) = wait::until("the urgent one", fetched, |(urgent, _)| *urgent == 1).await?;
-    // The one that was being fetched when it came, and itself, perhaps; one more may have begun
-    // before it was delivered.
-    assert!(by_then <= before + 3, "{} others went first", by_then - before);
+    let (_, by_then) = wait::until("the urgent task", fetched, |(urgent, _)| *urgent == 1).await?;
+    // The task under way when the urgent one arrived, and possibly the urgent one itself; one more
+    // may have begun before the delivery.
+    assert!(by_then <= before + 3, "{} other tasks were first", by_then - before);
     worker.kill().await?;
     Ok(())
 }
 
 #[tokio::test]
-async fn a_task_of_a_higher_priority_is_next_at_its_host_though_others_were_delivered_before() -> anyhow::Result<()> {
+async fn a_task_of_higher_priority_is_next_at_its_host_even_if_delivered_later()
+-> anyhow::Result<()> {
     let world = World::new().await?;
-    an_urgent_task(&world, &world.shop).await
+    fetch_urgent_task(&world, &world.shop).await
 }
 
 #[tokio::test]
-async fn a_task_of_a_higher_priority_gets_the_next_free_place_though_other_hosts_wait_for_it() -> anyhow::Result<()> {
+async fn a_task_of_higher_priority_gets_the_next_free_place_even_if_other_hosts_wait()
+-> anyhow::Result<()> {
     let world = World::new().await?;
     let other = Shop::start(shop::Options::default()).await?;
-    // A host that waited for as long as the others.
+    // A host that has waited for as long as the other one.
     world.publish(&other.url("/p/1"), BasicProperties::default()).await?;
-    an_urgent_task(&world, &other).await
+    fetch_urgent_task(&world, &other).await
 }

@@ -1,34 +1,37 @@
-//! What nobody may read in a log or a row.
+//! Passwords, which appear in no log, row or output.
 
 use fetchline_tests::world::World;
 
 #[tokio::test]
 async fn passwords_in_urls_reach_the_site_and_nothing_else() -> anyhow::Result<()> {
     let world = World::new().await?;
-    let with_password = |path: &str| world.shop.url(path).replace("http://", "http://user:hunter2@");
-    let produced =
-        world.run(&["produce"], &[with_password("/echo/1"), with_password("/status/404/1")].join("\n")).await?;
-    assert_eq!(produced.code, Some(0), "{produced:?}");
-    let ended = world.worker(&["--until-empty"])?.end().await?;
-    assert_eq!(ended.code, Some(0), "{ended:?}");
-
-    let echo: String = sqlx::query_scalar("SELECT CAST(body_json AS CHAR) FROM fetches WHERE outcome = 'ok'")
-        .fetch_one(&world.database)
+    let with_password =
+        |path: &str| world.shop.url(path).replace("http://", "http://user:hunter2@");
+    let produced = world
+        .run(&["produce"], &[with_password("/echo/1"), with_password("/status/404/1")].join("\n"))
         .await?;
+    assert_eq!(produced.code, Some(0), "{produced:?}");
+    let output = world.worker(&["--until-empty"])?.end().await?;
+    assert_eq!(output.code, Some(0), "{output:?}");
+
+    let echo: String =
+        sqlx::query_scalar("SELECT CAST(body_json AS CHAR) FROM fetches WHERE outcome = 'ok'")
+            .fetch_one(&world.database)
+            .await?;
     assert!(echo.contains("Basic dXNlcjpodW50ZXIy"), "{echo}");
-    assert!(ended.stderr.contains("a fetch failed"), "{}", ended.stderr);
-    for text in [&produced.stdout, &produced.stderr, &ended.stdout, &ended.stderr] {
+    assert!(output.stderr.contains("a fetch failed"), "{}", output.stderr);
+    for text in [&produced.stdout, &produced.stderr, &output.stdout, &output.stderr] {
         assert!(!text.contains("hunter2"), "{text}");
     }
-    let told =
-        "SELECT COUNT(*) FROM fetches WHERE CONCAT(url, COALESCE(final_url, ''), COALESCE(error, '')) LIKE '%hunter2%'";
-    assert_eq!(world.count(told).await?, 0);
+    let leaked = "SELECT COUNT(*) FROM fetches \
+                  WHERE CONCAT(url, COALESCE(final_url, ''), COALESCE(error, '')) LIKE '%hunter2%'";
+    assert_eq!(world.count(leaked).await?, 0);
     assert_eq!(world.count("SELECT COUNT(*) FROM fetches WHERE url LIKE 'http://***@%'").await?, 2);
     Ok(())
 }
 
 #[tokio::test]
-async fn the_passwords_of_the_services_are_never_printed() -> anyhow::Result<()> {
+async fn the_passwords_of_dependencies_are_never_printed() -> anyhow::Result<()> {
     let world = World::bare().await?;
     for arguments in [
         &["--amqp-url", "amqp://user:hunter2@127.0.0.1:9/%2f", "status"][..],
@@ -36,9 +39,12 @@ async fn the_passwords_of_the_services_are_never_printed() -> anyhow::Result<()>
         &["--database-url", "mysql://user:hunter2@127.0.0.1:9/x", "migrate"],
         &["--database-url", "mysql://user:hunter2@127.0.0.1:nine/x", "migrate"],
     ] {
-        let ended = world.run(arguments, "").await?;
-        assert!(ended.code == Some(1) || ended.code == Some(2), "{ended:?}");
-        assert!(!ended.stderr.is_empty() && !format!("{ended:?}").contains("hunter2"), "{ended:?}");
+        let output = world.run(arguments, "").await?;
+        assert!(output.code == Some(1) || output.code == Some(2), "{output:?}");
+        assert!(
+            !output.stderr.is_empty() && !format!("{output:?}").contains("hunter2"),
+            "{output:?}"
+        );
     }
     Ok(())
 }

@@ -17,9 +17,9 @@ async fn several_workers_share_the_work() -> anyhow::Result<()> {
     wait::until("every row", rows, |rows| *rows == 150).await?;
     let mut done = Vec::new();
     for worker in workers {
-        let ended = worker.end().await?;
-        assert_eq!(ended.code, Some(0), "{ended:?}");
-        done.push(ended.json()?["rows"].as_u64().unwrap_or(0));
+        let output = worker.end().await?;
+        assert_eq!(output.code, Some(0), "{output:?}");
+        done.push(output.json()?["rows"].as_u64().unwrap_or(0));
     }
     assert!(done.iter().all(|rows| *rows > 0), "{done:?}");
     assert_eq!((done.iter().sum::<u64>(), world.shop.visits().repeats()), (150, 0));

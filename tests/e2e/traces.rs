@@ -1,51 +1,57 @@
-//! What a worker tells a collector of traces.
+//! The traces that a worker exports.
 
 use anyhow::Context;
-use fetchline_tests::collector::{Collector, Seen};
+use fetchline_tests::collector::{Collector, Span};
 use fetchline_tests::process;
 use fetchline_tests::shop;
 use fetchline_tests::world::World;
 use lapin::BasicProperties;
 use lapin::types::{AMQPValue, FieldTable};
 
-/// A message that belongs to a trace already.
-fn belongs_to(traceparent: &str) -> BasicProperties {
+/// The properties of a message that belongs to a trace.
+fn with_trace(traceparent: &str) -> BasicProperties {
     let mut headers = FieldTable::default();
     headers.insert("traceparent".into(), AMQPValue::LongString(traceparent.into()));
     BasicProperties::default().with_headers(headers)
 }
 
-/// The children of a span, by the time at which they began.
-fn children<'a>(spans: &'a [Seen], of: &Seen) -> Vec<&'a Seen> {
+/// The children of a span, ordered by their start.
+fn children<'a>(spans: &'a [Span], of: &Span) -> Vec<&'a Span> {
     spans.iter().filter(|span| span.parent == of.id).collect()
 }
 
-fn names<'a>(spans: &[&'a Seen]) -> Vec<&'a str> {
+fn names<'a>(spans: &[&'a Span]) -> Vec<&'a str> {
     spans.iter().map(|span| span.name.as_str()).collect()
 }
 
 #[tokio::test]
-async fn a_task_is_traced_from_its_delivery_to_its_ack_within_the_trace_of_its_message() -> anyhow::Result<()> {
+async fn a_task_is_traced_from_its_delivery_to_its_ack_within_the_trace_of_its_message()
+-> anyhow::Result<()> {
     let (world, collector) = (World::new().await?, Collector::start().await?);
     let url = world.shop.url("/p/1").replace("http://", "http://ann:hunter2@");
     world
         .publish(
             &url,
-            belongs_to("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01").with_message_id("a".into()),
+            with_trace("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")
+                .with_message_id("a".into()),
         )
         .await?;
     world
-        .publish(&world.shop.url("/p/2"), belongs_to("00-11111111111111111111111111111111-2222222222222222-00"))
+        .publish(
+            &world.shop.url("/p/2"),
+            with_trace("00-11111111111111111111111111111111-2222222222222222-00"),
+        )
         .await?;
     world.type_message(&world.shop.url("/p/3")).await?;
     world.work_until_empty(&["--otlp-endpoint", &collector.url]).await?;
     assert_eq!(world.rows().await?, 3);
 
     let spans = collector.spans();
-    let consumed: Vec<&Seen> = spans.iter().filter(|span| span.name == "consume").collect();
-    // The second message says that its trace is not kept.
+    let consumed: Vec<&Span> = spans.iter().filter(|span| span.name == "consume").collect();
+    // The second message says that its trace is not sampled.
     assert_eq!(consumed.len(), 2, "{spans:#?}");
-    let whole = consumed.iter().find(|span| span.parent == "b7ad6b7169203331").context("no parent")?;
+    let whole =
+        consumed.iter().find(|span| span.parent == "b7ad6b7169203331").context("no parent")?;
     assert_eq!(whole.trace, "0af7651916cd43dd8448eb211c80319c");
     let queue = format!("{}.urls", world.prefix);
     for (name, expected) in [
@@ -64,7 +70,10 @@ async fn a_task_is_traced_from_its_delivery_to_its_ack_within_the_trace_of_its_m
     let steps = children(&spans, whole);
     assert_eq!(names(&steps), ["wait", "fetch", "batch", "commit", "settle"]);
     for (step, next) in steps.iter().zip(&steps[1..]) {
-        assert!(step.trace == whole.trace && step.from <= step.to && step.to <= next.from, "{step:?} {next:?}");
+        assert!(
+            step.trace == whole.trace && step.from <= step.to && step.to <= next.from,
+            "{step:?} {next:?}"
+        );
     }
     assert!(steps.iter().all(|step| step.from >= whole.from && step.to <= whole.to), "{steps:#?}");
     for (name, expected) in [
@@ -76,30 +85,44 @@ async fn a_task_is_traced_from_its_delivery_to_its_ack_within_the_trace_of_its_m
         assert_eq!(steps[1].attribute(name), Some(expected), "{name}");
     }
     assert_eq!(steps[3].attribute("fetchline.batch.rows"), Some("3"));
-    // The one that was typed begins a trace.
-    let typed = consumed.iter().find(|span| span.parent.is_empty()).context("no trace of its own")?;
+    // The message without a trace starts a new one.
+    let typed =
+        consumed.iter().find(|span| span.parent.is_empty()).context("no trace of its own")?;
     assert!(typed.trace != whole.trace && children(&spans, typed).len() == 5, "{spans:#?}");
     Ok(())
 }
 
 #[tokio::test]
-async fn tries_of_a_task_are_in_one_trace_and_say_what_failed() -> anyhow::Result<()> {
+async fn attempts_of_a_task_share_a_trace_and_record_their_failures() -> anyhow::Result<()> {
     let (world, collector) = (World::new().await?, Collector::start().await?);
     let message = BasicProperties::default().with_message_id("a".into());
     world.publish(&world.shop.url("/status/500/1"), message).await?;
-    // As OpenTelemetry's own variable says it.
-    let flags = ["work", "--until-empty", "--listen", "off", "--max-attempts", "2", "--retry-delays", "1s"];
+    // The endpoint comes from OpenTelemetry's own variable.
+    let flags =
+        ["work", "--until-empty", "--listen", "off", "--max-attempts", "2", "--retry-delays", "1s"];
     let mut command = world.command(&flags)?;
-    command.env("OTEL_EXPORTER_OTLP_ENDPOINT", &collector.url).env("FETCHLINE_ALLOW_NETWORK", shop::NETWORK);
-    let ended = process::run(&mut command, "").await?;
-    assert_eq!(ended.code, Some(0), "{ended:?}");
+    command
+        .env("OTEL_EXPORTER_OTLP_ENDPOINT", &collector.url)
+        .env("FETCHLINE_ALLOW_NETWORK", shop::NETWORK);
+    let output = process::run(&mut command, "").await?;
+    assert_eq!(output.code, Some(0), "{output:?}");
     let spans = collector.spans();
-    let tries: Vec<&Seen> = spans.iter().filter(|span| span.name == "consume").collect();
-    assert_eq!(tries.len(), 2, "{spans:#?}");
-    assert!(tries[0].parent.is_empty() && tries[1].parent == tries[0].id && tries[1].trace == tries[0].trace);
-    assert_eq!(names(&children(&spans, tries[0])), ["wait", "fetch", "hand over", "settle", "consume"]);
-    assert_eq!(names(&children(&spans, tries[1])), ["wait", "fetch", "batch", "commit", "hand over", "settle"]);
-    assert_eq!(tries[1].attribute("fetchline.attempt"), Some("2"));
+    let attempts: Vec<&Span> = spans.iter().filter(|span| span.name == "consume").collect();
+    assert_eq!(attempts.len(), 2, "{spans:#?}");
+    assert!(
+        attempts[0].parent.is_empty()
+            && attempts[1].parent == attempts[0].id
+            && attempts[1].trace == attempts[0].trace
+    );
+    assert_eq!(
+        names(&children(&spans, attempts[0])),
+        ["wait", "fetch", "hand over", "settle", "consume"]
+    );
+    assert_eq!(
+        names(&children(&spans, attempts[1])),
+        ["wait", "fetch", "batch", "commit", "hand over", "settle"]
+    );
+    assert_eq!(attempts[1].attribute("fetchline.attempt"), Some("2"));
     for fetch in spans.iter().filter(|span| span.name == "fetch") {
         assert!(fetch.failed && fetch.attribute("error.type") == Some("http_error"), "{fetch:?}");
         assert_eq!(fetch.attribute("http.response.status_code"), Some("500"));
@@ -111,7 +134,8 @@ async fn tries_of_a_task_are_in_one_trace_and_say_what_failed() -> anyhow::Resul
 async fn no_span_is_dropped_when_whole_batches_end_at_once() -> anyhow::Result<()> {
     let (world, collector) = (World::new().await?, Collector::start().await?);
     world.produce("many", &world.pages(3_000)).await?;
-    // As many at one host as in all, so that no task is ever deferred: a deferral is a delivery of its own.
+    // As many fetches per host as in total, so that no task is deferred: a deferral would be a
+    // delivery of its own.
     let flags = ["--otlp-endpoint", &collector.url, "--concurrency", "100", "--per-host", "100"];
     world.work_until_empty(&flags).await?;
     let spans = collector.spans();
@@ -122,28 +146,31 @@ async fn no_span_is_dropped_when_whole_batches_end_at_once() -> anyhow::Result<(
 }
 
 #[tokio::test]
-async fn a_collector_that_is_away_costs_traces_and_is_said_once() -> anyhow::Result<()> {
+async fn an_unreachable_collector_loses_traces_and_is_logged_once() -> anyhow::Result<()> {
     let world = World::new().await?;
     let away = Collector::start().await?.url.clone();
     world.produce("away", &world.pages(50)).await?;
     let flags = ["--otlp-endpoint", &away, "--until-empty"];
-    let ended = world.worker(&flags)?.end().await?;
-    assert_eq!((ended.code, world.rows().await?), (Some(0), 50), "{ended:?}");
-    assert_eq!(ended.stderr.matches("traces cannot be exported").count(), 1, "{ended:?}");
+    let output = world.worker(&flags)?.end().await?;
+    assert_eq!((output.code, world.rows().await?), (Some(0), 50), "{output:?}");
+    assert_eq!(output.stderr.matches("traces cannot be exported").count(), 1, "{output:?}");
     Ok(())
 }
 
 #[tokio::test]
-async fn an_endpoint_that_cannot_be_used_is_refused_at_the_start() -> anyhow::Result<()> {
+async fn an_invalid_endpoint_is_rejected_at_start() -> anyhow::Result<()> {
     let world = World::bare().await?;
-    for (endpoint, told) in [
-        ("collector:4318", "--otlp-endpoint is no URL like http://collector:4318"),
-        ("grpc://collector:4317", "--otlp-endpoint is no URL"),
+    for (endpoint, expected) in [
+        ("collector:4318", "--otlp-endpoint is not a URL like http://collector:4318"),
+        ("grpc://collector:4317", "--otlp-endpoint is not a URL"),
         ("http://ann:hunter2@collector:4318", "OTEL_EXPORTER_OTLP_HEADERS"),
     ] {
-        let ended = world.run(&["work", "--otlp-endpoint", endpoint], "").await?;
-        assert_eq!(ended.code, Some(2), "{ended:?}");
-        assert!(ended.stderr.contains(told) && !ended.stderr.contains("hunter2"), "{ended:?}");
+        let output = world.run(&["work", "--otlp-endpoint", endpoint], "").await?;
+        assert_eq!(output.code, Some(2), "{output:?}");
+        assert!(
+            output.stderr.contains(expected) && !output.stderr.contains("hunter2"),
+            "{output:?}"
+        );
     }
     Ok(())
 }

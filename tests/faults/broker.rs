@@ -1,28 +1,28 @@
-//! The broker dies, closes connections, runs out of memory, or loses its queue.
+//! Faults of the broker: it is killed, closes connections, runs out of memory, or loses its queue.
 
 use fetchline_tests::fleet::Fleet;
 use fetchline_tests::trial::{Fate, Trial, seed};
 use fetchline_tests::wait;
 
 #[tokio::test]
-async fn killed_and_restarted_while_workers_work_and_a_producer_publishes() -> anyhow::Result<()> {
+async fn killed_and_restarted_while_workers_fetch_and_a_producer_publishes() -> anyhow::Result<()> {
     let mut trial = Trial::new("broker-killed", seed()).await?;
     let before = trial.urls("/slow/50/before/", 1_500);
     trial.produce(&before, Fate::OK).await?;
     let fleet = Fleet::direct(&trial.world).await?;
     let moments = trial.moments(2, before.len());
-    trial.reach(moments[0]).await?;
+    trial.wait_for_visits(moments[0]).await?;
 
-    // What the producer has not had confirmed, it sends again: that may be fetched twice.
+    // The producer publishes unconfirmed messages again, so their URLs may be fetched twice.
     let meanwhile = trial.urls("/slow/50/meanwhile/", 3_000);
     trial.expect(&meanwhile, Fate::OK);
-    trial.expose_to_doubles(meanwhile.len());
+    trial.expose_to_duplicates(meanwhile.len());
     let world = trial.world.clone();
     let producer = tokio::spawn(async move { world.produce("meanwhile", &meanwhile).await });
     trial.kill_broker().await?;
     producer.await??;
 
-    trial.reach(moments[1] + 1_500).await?;
+    trial.wait_for_visits(moments[1] + 1_500).await?;
     trial.kill_broker().await?;
     trial.finish(fleet).await
 }
@@ -34,20 +34,20 @@ async fn every_connection_is_closed_by_an_operator() -> anyhow::Result<()> {
     trial.produce(&urls, Fate::OK).await?;
     let fleet = Fleet::direct(&trial.world).await?;
     for moment in trial.moments(3, urls.len()) {
-        trial.reach(moment).await?;
+        trial.wait_for_visits(moment).await?;
         trial.close_all_connections().await?;
     }
     trial.finish(fleet).await
 }
 
 #[tokio::test]
-async fn under_a_memory_alarm_consuming_goes_on_and_publishing_waits() -> anyhow::Result<()> {
+async fn under_a_memory_alarm_workers_consume_and_producers_wait() -> anyhow::Result<()> {
     let mut trial = Trial::new("memory-alarm", seed()).await?;
     let before = trial.urls("/slow/50/before/", 1_000);
     trial.produce(&before, Fate::OK).await?;
     let fleet = Fleet::direct(&trial.world).await?;
     let moment = trial.moments(1, before.len())[0];
-    trial.reach(moment).await?;
+    trial.wait_for_visits(moment).await?;
     trial.memory_alarm(true).await?;
 
     let meanwhile = trial.urls("/slow/50/meanwhile/", 500);
@@ -55,7 +55,8 @@ async fn under_a_memory_alarm_consuming_goes_on_and_publishing_waits() -> anyhow
     let world = trial.world.clone();
     let producer = tokio::spawn(async move { world.produce("meanwhile", &meanwhile).await });
     let rows = async || trial.rows().await;
-    wait::until("consuming goes on", rows, |rows| *rows == before.len() as u64).await?;
+    wait::until("the workers consume under the alarm", rows, |rows| *rows == before.len() as u64)
+        .await?;
     assert!(!producer.is_finished(), "nothing is published under an alarm");
     trial.memory_alarm(false).await?;
     producer.await??;
@@ -69,8 +70,11 @@ async fn the_queue_is_deleted_under_the_consumers() -> anyhow::Result<()> {
     let mut fleet = Fleet::direct(&trial.world).await?;
     for round in 0..2 {
         let urls = trial.urls(&format!("/slow/500/{round}/"), 200);
-        let again = trial.delete_queue(&mut fleet, &urls).await?;
-        println!("faults: {again} of {} messages went with the queue and were published again", urls.len());
+        let lost = trial.delete_queue(&mut fleet, &urls).await?;
+        println!(
+            "faults: {lost} of {} messages were lost with the queue and published again",
+            urls.len()
+        );
     }
     trial.finish(fleet).await
 }

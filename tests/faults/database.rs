@@ -1,4 +1,4 @@
-//! The database dies, or stands still.
+//! Faults of the database: it is killed or frozen.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ async fn killed_and_restarted() -> anyhow::Result<()> {
     trial.produce(&urls, Fate::OK).await?;
     let fleet = Fleet::direct(&trial.world).await?;
     for moment in trial.moments(3, urls.len()) {
-        trial.reach(moment).await?;
+        trial.wait_for_visits(moment).await?;
         trial.kill_database().await?;
     }
     trial.finish(fleet).await
@@ -25,7 +25,7 @@ async fn frozen_for_twenty_seconds() -> anyhow::Result<()> {
     trial.produce(&urls, Fate::OK).await?;
     let fleet = Fleet::direct(&trial.world).await?;
     let moment = trial.moments(1, urls.len())[0];
-    trial.reach(moment).await?;
+    trial.wait_for_visits(moment).await?;
     trial.freeze_database(Duration::from_secs(20)).await?;
     trial.finish(fleet).await
 }

@@ -1,7 +1,8 @@
-"""Renders the overlays and components of deploy/kubernetes, and checks what comes of them.
+"""Renders the overlays and components of deploy/kubernetes and checks the manifests.
 
-Kubernetes' own kinds are held against its schemas, in every version that deploy/README.md claims; those of operators against
-`schemas/`, written down from their documentation. Beside that: what Kubernetes cannot know, since it is about fetchline.
+Manifests of Kubernetes' own kinds must match its schemas, in every version that docs/deployment.md
+claims. Those of operators must match `schemas/`, which were written from their documentation. The
+remaining checks are about fetchline, which Kubernetes knows nothing about.
 """
 
 import ipaddress
@@ -19,6 +20,7 @@ import yaml
 HERE = pathlib.Path(__file__).resolve().parent
 PROJECT = HERE.parent.parent
 MANIFESTS = PROJECT / "deploy" / "kubernetes"
+GUARD = next((PROJECT / "crates/worker/src").rglob("guard.rs"))
 KUBECTL = sys.argv[1]
 VERSIONS = ["1.31", "1.32", "1.33", "1.34", "1.35", "1.36", "1.37"]
 
@@ -31,12 +33,13 @@ def expect(holds, problem):
 
 
 def render(folder):
-    text = subprocess.run([KUBECTL, "kustomize", str(folder)], check=True, stdout=subprocess.PIPE, text=True).stdout
+    command = [KUBECTL, "kustomize", str(folder)]
+    text = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
     return [document for document in yaml.safe_load_all(text) if document]
 
 
 def with_components(*names):
-    """The base with these components, as an overlay of somebody's own would have them."""
+    """Renders the base with these components, as in an overlay of a user."""
     with tempfile.TemporaryDirectory(dir=MANIFESTS) as folder:
         overlay = {"resources": ["../base"], "components": [f"../{name}" for name in names]}
         (pathlib.Path(folder) / "kustomization.yaml").write_text(yaml.safe_dump(overlay))
@@ -48,15 +51,20 @@ def validate(where, document):
     name = f"{where}: {kind} {document['metadata']['name']}"
     schema = HERE / "schemas" / f"{document['kind'].lower()}.json"
     if schema.exists():
-        for error in jsonschema.Draft202012Validator(json.loads(schema.read_text())).iter_errors(document):
+        validator = jsonschema.Draft202012Validator(json.loads(schema.read_text()))
+        for error in validator.iter_errors(document):
             problems.append(f"{name}: {error.json_path}: {error.message}")
         return
     for version in VERSIONS:
         try:
             kubernetes_validate.validate(document, version, strict=True)
         except kubernetes_validate.ValidationError as error:
-            problems.append(f"{name}: {version}: {'.'.join(map(str, error.path))}: {error.message}")
-        except (kubernetes_validate.InvalidSchemaError, kubernetes_validate.SchemaNotFoundError) as error:
+            path = ".".join(map(str, error.path))
+            problems.append(f"{name}: {version}: {path}: {error.message}")
+        except (
+            kubernetes_validate.InvalidSchemaError,
+            kubernetes_validate.SchemaNotFoundError,
+        ) as error:
             problems.append(f"{name}: {version}: {error}")
 
 
@@ -74,63 +82,106 @@ def seconds(text):
     return int(number) * {"s": 1, "m": 60}[unit]
 
 
+def is_fetchline(container):
+    return container["image"].split(":")[0].endswith("fetchline")
+
+
+def check_pod(name, pod):
+    """Checks that a pod of fetchline is restricted and bounded."""
+    if not any(map(is_fetchline, pod["containers"])):
+        return  # a broker or a database
+    context = pod["securityContext"]
+    profile = context["seccompProfile"] == {"type": "RuntimeDefault"}
+    expect(context["runAsNonRoot"] and profile, f"{name} is not restricted")
+    restricted = {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+    for container in pod["containers"]:
+        own = container["securityContext"]
+        expect(own == restricted, f"{name}: {own} is not restricted")
+        expect("memory" in container["resources"]["limits"], f"{name} has no memory limit")
+
+
+def known_variables():
+    """The environment variables of the command line."""
+    sources = (PROJECT / "crates/cli/src").rglob("*.rs")
+    text = "".join(path.read_text() for path in sources)
+    return set(re.findall(r'env = "(FETCHLINE_[A-Z_]+)"', text))
+
+
 def check(where, documents):
     for document in documents:
         validate(where, document)
         for pod in pods(document):
-            name = f"{where}: {document['kind']} {document['metadata']['name']}"
-            if not any(container["image"].split(":")[0].endswith("fetchline") for container in pod["containers"]):
-                continue  # a broker or a database of somebody else's
-            context = pod["securityContext"]
-            expect(context["runAsNonRoot"] and context["seccompProfile"] == {"type": "RuntimeDefault"}, f"{name} is not restricted")
-            for container in pod["containers"]:
-                own = container["securityContext"]
-                restricted = {"allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]}}
-                expect(own == restricted, f"{name}: {own} is not restricted")
-                expect("memory" in container["resources"]["limits"], f"{name} has no limit of memory")
+            check_pod(f"{where}: {document['kind']} {document['metadata']['name']}", pod)
     named = {(document["kind"], document["metadata"]["name"]): document for document in documents}
-    # Its name ends in a hash.
+    # The name of the ConfigMap ends in a hash.
     config = next(document["data"] for document in documents if document["kind"] == "ConfigMap")
-    flags = set(re.findall(r'env = "(FETCHLINE_[A-Z_]+)"', "".join(path.read_text() for path in (PROJECT / "crates/cli/src").glob("*.rs"))))
-    expect(set(config) <= flags, f"{where}: no flag reads {set(config) - flags}")
+    unknown = set(config) - known_variables()
+    expect(not unknown, f"{where}: no flag reads {unknown}")
     worker = named["Deployment", "fetchline-worker"]["spec"]["template"]["spec"]
     grace = seconds(config["FETCHLINE_GRACE"])
-    # 5 s: what pipeline.rs allows for the last writes.
-    expect(seconds(config["FETCHLINE_TIMEOUT"]) < grace, f"{where}: the grace is no longer than the time-out")
-    expect(grace + 5 < worker["terminationGracePeriodSeconds"], f"{where}: pods are killed within their grace")
+    timeout = seconds(config["FETCHLINE_TIMEOUT"])
+    expect(timeout < grace, f"{where}: the grace is not longer than the time-out")
+    # 5 s is the time that a draining worker has for its last writes after the grace.
+    killed_after = worker["terminationGracePeriodSeconds"]
+    expect(grace + 5 < killed_after, f"{where}: pods are killed within their grace")
+
+
+def blocked_networks():
+    """The networks that the worker's guard blocks, from its source."""
+    guard = GUARD.read_text()
+
+    def networks(kind):
+        for numbers, bits in re.findall(kind + r"\(\[([^]]*)\], (\d+)\)", guard):
+            yield [int(number, 0) for number in numbers.split(",")], bits
+
+    v4 = [f"{'.'.join(map(str, octets))}/{bits}" for octets, bits in networks("v4")]
+    v6 = [f"{':'.join(f'{n:x}' for n in segments)}/{bits}" for segments, bits in networks("v6")]
+    return [ipaddress.ip_network(network) for network in v4 + v6]
 
 
 def check_network():
-    """What the worker's guard closes, its network policy closes as well."""
-    guard = (PROJECT / "crates/worker/src/guard.rs").read_text()
-    segments = lambda numbers: [int(number, 0) for number in numbers.split(",")]
-    closed = [f"{'.'.join(map(str, segments(v4)))}/{bits}" for v4, bits in re.findall(r"v4\(\[([^]]*)\], (\d+)\)", guard)]
-    closed += [f"{':'.join(f'{n:x}' for n in segments(v6))}/{bits}" for v6, bits in re.findall(r"v6\(\[([^]]*)\], (\d+)\)", guard)]
-    expect(len(closed) > 30, "guard.rs: its networks are not found any more")
+    """Checks that the worker's network policy excludes what its guard blocks."""
+    blocked = blocked_networks()
+    expect(len(blocked) > 30, f"cannot find the blocked networks in {GUARD}")
     policy = next(yaml.safe_load_all((MANIFESTS / "base/network.yaml").read_text()))
-    blocks = [to["ipBlock"] for rule in policy["spec"]["egress"] for to in rule["to"] if "ipBlock" in to]
-    for block in blocks:
-        open_, excepted = ipaddress.ip_network(block["cidr"]), [ipaddress.ip_network(it) for it in block["except"]]
-        for network in map(ipaddress.ip_network, closed):
-            # All of IPv6 that is public is in one network, which guard.rs spells in the same way.
-            if network.version == open_.version and network != open_ and network.subnet_of(open_):
-                inside = any(network.subnet_of(it) for it in excepted)
-                expect(inside, f"deploy/kubernetes/base/network.yaml lets workers reach {network}, which guard.rs closes")
+    targets = [to for rule in policy["spec"]["egress"] for to in rule["to"] if "ipBlock" in to]
+    for block in (to["ipBlock"] for to in targets):
+        allowed = ipaddress.ip_network(block["cidr"])
+        excepted = [ipaddress.ip_network(network) for network in block["except"]]
+        for network in blocked:
+            # All public IPv6 addresses are in one network, which the guard's source contains, too.
+            if network.version != allowed.version or network == allowed:
+                continue
+            if network.subnet_of(allowed):
+                expect(
+                    any(network.subnet_of(exception) for exception in excepted),
+                    f"base/network.yaml lets workers reach {network}, which the guard blocks",
+                )
 
 
 def check_copies():
-    """What stands twice, since kustomize cannot take it over, is the same."""
+    """Checks that files which kustomize cannot share between folders are equal."""
     rules = yaml.safe_load((PROJECT / "deploy/prometheus/rules.yml").read_text())
     copy = yaml.safe_load((MANIFESTS / "monitoring/rules.yaml").read_text())["spec"]
-    expect(rules == copy, "deploy/kubernetes/monitoring/rules.yaml is not deploy/prometheus/rules.yml")
-    cluster = yaml.safe_load((MANIFESTS / "rabbitmq/cluster.yaml").read_text())["spec"]["rabbitmq"]["additionalConfig"]
-    # The operator sets the watermark by the pod's limit; definitions come from a secret; what makes a queue whole again is for
-    # clusters, and not known to 3.10.
-    own = ("definitions.local.path", "vm_memory_high_watermark", "quorum_queue.", "#")
-    settings = lambda text: [line for line in text.splitlines() if line and not line.startswith(own)]
     expect(
-        settings((PROJECT / "deploy/rabbitmq/rabbitmq.conf").read_text()) == settings(cluster),
-        "deploy/kubernetes/rabbitmq/cluster.yaml has other settings than deploy/rabbitmq/rabbitmq.conf",
+        rules == copy, "deploy/kubernetes/monitoring/rules.yaml is not deploy/prometheus/rules.yml"
+    )
+    cluster = yaml.safe_load((MANIFESTS / "rabbitmq/cluster.yaml").read_text())
+    config = cluster["spec"]["rabbitmq"]["additionalConfig"]
+    # The operator sets the watermark from the pod's limit, and definitions come from a secret. The
+    # repair of quorum queues is for clusters, and RabbitMQ 3.10 does not know it.
+    own = ("definitions.local.path", "vm_memory_high_watermark", "quorum_queue.", "#")
+
+    def settings(text):
+        return [line for line in text.splitlines() if line and not line.startswith(own)]
+
+    expect(
+        settings((PROJECT / "deploy/rabbitmq/rabbitmq.conf").read_text()) == settings(config),
+        "the settings of kubernetes/rabbitmq/cluster.yaml are not those of rabbitmq/rabbitmq.conf",
     )
 
 

@@ -1,9 +1,12 @@
-//! A certificate authority of one's own.
+//! A private certificate authority.
 
 use std::fs;
 use std::path::Path;
 
-use rcgen::{BasicConstraints, Certificate, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose};
+use rcgen::{
+    BasicConstraints, Certificate, CertificateParams, DnType, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose,
+};
 
 /// Signs certificates.
 pub struct Authority {
@@ -12,7 +15,7 @@ pub struct Authority {
 }
 
 impl Authority {
-    /// One that nobody knows yet.
+    /// Creates an authority that nobody trusts yet.
     pub fn new(name: &str) -> anyhow::Result<Self> {
         let mut params = CertificateParams::default();
         params.distinguished_name.push(DnType::CommonName, name);
@@ -23,12 +26,12 @@ impl Authority {
         Ok(Self { certificate, issuer: Issuer::new(params, key) })
     }
 
-    /// Its own certificate, as PEM.
+    /// The authority's own certificate as PEM.
     pub fn pem(&self) -> String {
         self.certificate.pem()
     }
 
-    /// Writes what a server of this name needs into a folder: `ca.pem`, `cert.pem` and `key.pem`.
+    /// Writes the files of a server of this name into a folder: `ca.pem`, `cert.pem` and `key.pem`.
     pub fn certify(&self, host: &str, folder: &Path) -> anyhow::Result<()> {
         fs::create_dir_all(folder)?;
         let mut params = CertificateParams::new(vec![host.to_owned()])?;

@@ -1,4 +1,4 @@
-//! The program under test, as it is now.
+//! The program under test, built from the present sources.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -8,8 +8,8 @@ use anyhow::{Context, bail};
 
 use crate::services::project;
 
-/// The binary `fetchline`, built when it is older than its sources. Cargo builds the binaries of a package for that
-/// package's own tests only, and these tests are another package.
+/// The binary `fetchline`, rebuilt if it is older than its sources. Cargo builds the binaries of a
+/// package only for the tests of that package, and these tests are in another one.
 pub fn fetchline() -> anyhow::Result<&'static Path> {
     static BUILT: OnceLock<Result<PathBuf, String>> = OnceLock::new();
     let built = BUILT.get_or_init(|| build().map_err(|error| format!("{error:#}")));
@@ -18,15 +18,17 @@ pub fn fetchline() -> anyhow::Result<&'static Path> {
 
 fn build() -> anyhow::Result<PathBuf> {
     let mut cargo = Command::new(env!("CARGO"));
-    cargo.args(["build", "--quiet", "--package", "fetchline", "--bin", "fetchline"]).current_dir(project());
+    cargo
+        .args(["build", "--quiet", "--package", "fetchline", "--bin", "fetchline"])
+        .current_dir(project());
     if !cfg!(debug_assertions) {
         cargo.arg("--release");
     }
     if !cargo.status().context("cannot run cargo")?.success() {
         bail!("the binary `fetchline` cannot be built");
     }
-    // This program is target/<profile>/deps/<name> or target/<profile>/<name>.
-    let this = std::env::current_exe()?;
-    let folder = this.ancestors().find(|folder| folder.join("deps").is_dir());
+    // The current executable is target/<profile>/deps/<name> or target/<profile>/<name>.
+    let executable = std::env::current_exe()?;
+    let folder = executable.ancestors().find(|folder| folder.join("deps").is_dir());
     Ok(folder.context("no target folder")?.join("fetchline"))
 }

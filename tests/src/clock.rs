@@ -1,4 +1,4 @@
-//! Processes whose clock is wrong.
+//! Processes with a wrong clock.
 
 use std::fs;
 use std::path::PathBuf;
@@ -8,12 +8,12 @@ use anyhow::{Context, ensure};
 
 use crate::services::project;
 
-/// Where Debian's package `libfaketime` puts it, below the folder of the machine's architecture.
+/// Path of the library in Debian's package `libfaketime`, below the folder of the architecture.
 const LIBRARY: &str = "faketime/libfaketimeMT.so.1";
 
-/// The environment of a process whose clock differs from this machine's, such as `+1h` or `-10m`.
-/// Timers go on as they are.
-pub fn shifted(by: &str) -> anyhow::Result<Vec<(&'static str, String)>> {
+/// The environment of a process whose clock is off by a difference such as `+1h` or `-10m`. Timers
+/// are not affected.
+pub fn shifted(difference: &str) -> anyhow::Result<Vec<(&'static str, String)>> {
     let library = match library() {
         Some(library) => library,
         None => {
@@ -25,7 +25,7 @@ pub fn shifted(by: &str) -> anyhow::Result<Vec<(&'static str, String)>> {
     };
     Ok(vec![
         ("LD_PRELOAD", library.to_string_lossy().into_owned()),
-        ("FAKETIME", by.to_owned()),
+        ("FAKETIME", difference.to_owned()),
         ("DONT_FAKE_MONOTONIC", "1".to_owned()),
         ("FAKETIME_DONT_FAKE_MONOTONIC", "1".to_owned()),
     ])

@@ -1,4 +1,4 @@
-//! A small receiver of traces: OTLP over HTTP, as protobuf.
+//! A small trace collector: OTLP over HTTP, as protobuf.
 
 use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,14 +15,14 @@ use prost::Message;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
-/// A span that came in.
+/// A received span.
 #[derive(Clone, Debug)]
-pub struct Seen {
-    /// The trace, in hex.
+pub struct Span {
+    /// The id of its trace, in hex.
     pub trace: String,
     /// Its own id, in hex.
     pub id: String,
-    /// The id of the span that it belongs to, in hex; empty for none.
+    /// The id of its parent span, in hex; empty for a root span.
     pub parent: String,
     /// Its name.
     pub name: String,
@@ -30,40 +30,43 @@ pub struct Seen {
     pub from: u64,
     /// Nanoseconds since 1970.
     pub to: u64,
-    /// Attributes of the span and of its resource, as text.
+    /// The attributes of the span and of its resource, as text.
     pub attributes: Vec<(String, String)>,
-    /// Whether it says that something failed.
+    /// Whether its status is an error.
     pub failed: bool,
 }
 
-impl Seen {
-    /// An attribute as text.
+impl Span {
+    /// An attribute, as text.
     pub fn attribute(&self, name: &str) -> Option<&str> {
         self.attributes.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 }
 
-/// The receiver. Dropping it closes it.
+/// The collector. Dropping it closes its port.
 pub struct Collector {
-    /// What `--otlp-endpoint` takes.
+    /// The value for `--otlp-endpoint`.
     pub url: String,
-    spans: Arc<Mutex<Vec<Seen>>>,
+    spans: Arc<Mutex<Vec<Span>>>,
     server: JoinHandle<()>,
 }
 
 impl Collector {
-    /// Listens on a free port.
+    /// Starts a collector on a free port of loopback.
     pub async fn start() -> anyhow::Result<Self> {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.context("no port for the collector")?;
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
+            .await
+            .context("no port for the collector")?;
         let url = format!("http://{}", listener.local_addr()?);
         let spans = Arc::default();
-        let router = Router::new().route("/v1/traces", post(take)).with_state(Arc::clone(&spans));
+        let router =
+            Router::new().route("/v1/traces", post(receive)).with_state(Arc::clone(&spans));
         let server = tokio::spawn(async move { _ = axum::serve(listener, router).await });
         Ok(Self { url, spans, server })
     }
 
-    /// What came in so far, by the time at which it began.
-    pub fn spans(&self) -> Vec<Seen> {
+    /// All spans received by now, ordered by their start.
+    pub fn spans(&self) -> Vec<Span> {
         let mut spans = self.spans.lock().unwrap_or_else(PoisonError::into_inner).clone();
         spans.sort_by_key(|span| span.from);
         spans
@@ -76,16 +79,23 @@ impl Drop for Collector {
     }
 }
 
-async fn take(State(spans): State<Arc<Mutex<Vec<Seen>>>>, headers: HeaderMap, body: Bytes) -> StatusCode {
+async fn receive(
+    State(spans): State<Arc<Mutex<Vec<Span>>>>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> StatusCode {
     if headers.get("content-type").is_none_or(|kind| kind != "application/x-protobuf") {
         return StatusCode::UNSUPPORTED_MEDIA_TYPE;
     }
-    let Ok(request) = ExportTraceServiceRequest::decode(body) else { return StatusCode::BAD_REQUEST };
+    let Ok(request) = ExportTraceServiceRequest::decode(body) else {
+        return StatusCode::BAD_REQUEST;
+    };
     let mut spans = spans.lock().unwrap_or_else(PoisonError::into_inner);
-    for of_resource in request.resource_spans {
-        let resource = of_resource.resource.unwrap_or_default().attributes;
-        for span in of_resource.scope_spans.into_iter().flat_map(|of_scope| of_scope.spans) {
-            spans.push(Seen {
+    for resource_spans in request.resource_spans {
+        let resource = resource_spans.resource.unwrap_or_default().attributes;
+        for span in resource_spans.scope_spans.into_iter().flat_map(|scope_spans| scope_spans.spans)
+        {
+            spans.push(Span {
                 trace: hex(&span.trace_id),
                 id: hex(&span.span_id),
                 parent: hex(&span.parent_span_id),

@@ -1,4 +1,4 @@
-//! Workers by the number, of which some are killed and replaced.
+//! Several workers, of which some are killed and replaced.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,16 +7,16 @@ use anyhow::{Context, bail, ensure};
 use rand::RngExt;
 use rand::rngs::StdRng;
 
-use crate::process::{Ended, Running};
+use crate::process::{Output, Running};
 use crate::proxy::Proxy;
 use crate::world::World;
 
-/// How many processes a fleet has.
+/// The number of worker processes.
 pub const WORKERS: usize = 3;
-/// `--concurrency` of each.
+/// The `--concurrency` of each worker.
 pub const CONCURRENCY: usize = 10;
-/// The longest time in which a worker that was told to stop has to be gone: its grace, and its last writes.
-const GONE_WITHIN: Duration = Duration::from_secs(20);
+/// Deadline for a worker to end after SIGTERM: its grace and its last writes.
+const EXIT_DEADLINE: Duration = Duration::from_secs(20);
 
 const FLAGS: [&str; 14] = [
     "--concurrency",
@@ -35,10 +35,10 @@ const FLAGS: [&str; 14] = [
     "3",
 ];
 
-/// Three workers. Where one ends, another takes its place and its links.
+/// Three workers. When one ends, another takes over its place and its links.
 pub struct Fleet {
     world: Arc<World>,
-    crew: Vec<Member>,
+    members: Vec<Member>,
 }
 
 struct Member {
@@ -46,11 +46,11 @@ struct Member {
     links: Links,
 }
 
-/// How a worker reaches its services.
+/// How a worker reaches its dependencies.
 struct Links {
     amqp_url: String,
     database_url: String,
-    /// Absent where the way is direct.
+    /// `None` for direct connections.
     proxies: Option<Proxies>,
 }
 
@@ -59,18 +59,22 @@ struct Proxies {
     database: Proxy,
 }
 
-/// One of the two services, as a worker sees it.
+/// A dependency as a worker sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Link {
-    /// To the broker.
+    /// The connections to the broker.
     Broker,
-    /// To the database.
+    /// The connections to the database.
     Database,
 }
 
 impl Links {
     fn direct(world: &World) -> Self {
-        Self { amqp_url: world.amqp_url.clone(), database_url: world.database_url.clone(), proxies: None }
+        Self {
+            amqp_url: world.amqp_url.clone(),
+            database_url: world.database_url.clone(),
+            proxies: None,
+        }
     }
 
     async fn proxied(world: &World) -> anyhow::Result<Self> {
@@ -85,13 +89,14 @@ impl Links {
 }
 
 impl Fleet {
-    /// Workers that talk to the services themselves; returns when all of them consume.
+    /// Starts workers with direct connections; returns when all of them consume.
     pub async fn direct(world: &Arc<World>) -> anyhow::Result<Self> {
         let links = (0..WORKERS).map(|_| Links::direct(world)).collect();
         Self::start(world, links).await
     }
 
-    /// Workers that reach each service through a proxy of their own; returns when all of them consume.
+    /// Starts workers that reach each dependency through their own proxy; returns when all of them
+    /// consume.
     pub async fn proxied(world: &Arc<World>) -> anyhow::Result<Self> {
         let mut links = Vec::new();
         for _ in 0..WORKERS {
@@ -101,96 +106,101 @@ impl Fleet {
     }
 
     async fn start(world: &Arc<World>, links: Vec<Links>) -> anyhow::Result<Self> {
-        let mut crew = Vec::new();
+        let mut members = Vec::new();
         for links in links {
-            crew.push(Member { process: links.start(world)?, links });
+            members.push(Member { process: links.start(world)?, links });
         }
-        for member in &mut crew {
+        for member in &mut members {
             member.process.logs("consuming").await?;
         }
-        Ok(Self { world: world.clone(), crew })
+        Ok(Self { world: world.clone(), members })
     }
 
-    /// Any one of them.
-    pub fn any(&self, rng: &mut StdRng) -> usize {
-        rng.random_range(0..self.crew.len())
+    /// The number of a random worker.
+    pub fn pick(&self, rng: &mut StdRng) -> usize {
+        rng.random_range(0..self.members.len())
     }
 
-    /// SIGKILL to one, and another in its place.
+    /// Kills a worker and starts another in its place.
     pub async fn kill(&mut self, number: usize) -> anyhow::Result<()> {
-        self.all_run()?;
+        self.ensure_running()?;
         self.replace(number)?.kill().await?;
         Ok(())
     }
 
-    /// SIGTERM to one, which has to end well, and another in its place at once.
+    /// Sends SIGTERM to a worker, starts another in its place at once, and fails unless the first
+    /// one exits with 0.
     pub async fn terminate(&mut self, number: usize) -> anyhow::Result<()> {
-        self.all_run()?;
-        // One that has only just been started does not listen for signals yet.
+        self.ensure_running()?;
+        // A worker that has just started has no signal handler yet.
         self.logs(number, "consuming").await?;
         let leaving = self.replace(number)?;
         leaving.signal("TERM").await?;
-        ended_well(leaving).await
+        ensure_clean_exit(leaving).await
     }
 
-    /// Closes one worker's connections to a service.
+    /// Closes the connections of a worker to a dependency.
     pub fn cut(&self, number: usize, link: Link) -> anyhow::Result<()> {
         self.proxy(number, link)?.cut();
         Ok(())
     }
 
-    /// Holds one worker's connections to a service silent, or lets them go on.
+    /// Silences the connections of a worker to a dependency, or ends the silence.
     pub fn silence(&self, number: usize, link: Link, silent: bool) -> anyhow::Result<()> {
         self.proxy(number, link)?.silence(silent);
         Ok(())
     }
 
-    /// Waits for a text in one worker's log.
+    /// Waits for a text in the log of a worker.
     async fn logs(&mut self, number: usize, text: &str) -> anyhow::Result<()> {
-        self.crew[number].process.logs(text).await.map(drop)
+        self.members[number].process.logs(text).await.map(drop)
     }
 
-    /// Whether one worker says that it reaches a service.
+    /// Whether a worker reports that it reaches a dependency.
     pub async fn reaches(&mut self, number: usize, link: Link) -> anyhow::Result<bool> {
-        let url = format!("http://{}/readyz", self.crew[number].process.health().await?);
-        let ready: serde_json::Value = serde_json::from_str(&reqwest::get(url).await?.text().await?)?;
-        let service = match link {
+        let url = format!("http://{}/readyz", self.members[number].process.health().await?);
+        let ready: serde_json::Value =
+            serde_json::from_str(&reqwest::get(url).await?.text().await?)?;
+        let dependency = match link {
             Link::Broker => "broker",
             Link::Database => "database",
         };
-        ready[service]["up"].as_bool().with_context(|| format!("no readiness: {ready}"))
+        ready[dependency]["up"]
+            .as_bool()
+            .with_context(|| format!("the readiness names no {dependency}: {ready}"))
     }
 
-    /// Fails if a worker has ended by itself.
-    pub fn all_run(&mut self) -> anyhow::Result<()> {
-        for member in &mut self.crew {
+    /// Fails if a worker has ended without a signal of the test.
+    pub fn ensure_running(&mut self) -> anyhow::Result<()> {
+        for member in &mut self.members {
             if let Some(status) = member.process.ended()? {
-                bail!("a worker ended by itself ({status}):\n{}", tail(&member.process.log()?));
+                bail!("a worker ended early ({status}):\n{}", tail(&member.process.log()?));
             }
         }
         Ok(())
     }
 
-    /// SIGTERM to all; each has to end well.
+    /// Sends SIGTERM to all workers and fails unless each exits with 0.
     pub async fn stop(mut self) -> anyhow::Result<()> {
-        self.all_run()?;
-        for member in &self.crew {
+        self.ensure_running()?;
+        for member in &self.members {
             member.process.signal("TERM").await?;
         }
-        for member in self.crew {
-            ended_well(member.process).await?;
+        for member in self.members {
+            ensure_clean_exit(member.process).await?;
         }
         Ok(())
     }
 
-    /// The worker that was there; its place is taken.
+    /// Starts a worker in place of another, and returns the replaced one.
     fn replace(&mut self, number: usize) -> anyhow::Result<Running> {
-        let member = &mut self.crew[number];
+        let member = &mut self.members[number];
         Ok(std::mem::replace(&mut member.process, member.links.start(&self.world)?))
     }
 
     fn proxy(&self, number: usize, link: Link) -> anyhow::Result<&Proxy> {
-        let proxies = self.crew[number].links.proxies.as_ref().context("this worker has no proxies")?;
+        let proxies =
+            self.members[number].links.proxies.as_ref().context("this worker has no proxies")?;
         Ok(match link {
             Link::Broker => &proxies.broker,
             Link::Database => &proxies.database,
@@ -198,15 +208,16 @@ impl Fleet {
     }
 }
 
-async fn ended_well(worker: Running) -> anyhow::Result<()> {
+async fn ensure_clean_exit(worker: Running) -> anyhow::Result<()> {
     let log = worker.log()?;
-    let ended = tokio::time::timeout(GONE_WITHIN, worker.end()).await;
-    let Ended { code, stderr, .. } = ended.with_context(|| format!("a worker does not stop:\n{}", tail(&log)))??;
-    ensure!(code == Some(0), "a worker that was told to stop ended with {code:?}:\n{}", tail(&stderr));
+    let output = tokio::time::timeout(EXIT_DEADLINE, worker.end()).await;
+    let Output { code, stderr, .. } =
+        output.with_context(|| format!("a worker did not stop:\n{}", tail(&log)))??;
+    ensure!(code == Some(0), "a worker exited with {code:?} after SIGTERM:\n{}", tail(&stderr));
     Ok(())
 }
 
-/// The end of a log.
+/// The last lines of a log.
 fn tail(log: &str) -> String {
     let lines: Vec<&str> = log.lines().collect();
     lines[lines.len().saturating_sub(20)..].join("\n")

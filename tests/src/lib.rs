@@ -1,4 +1,5 @@
-//! What the end-to-end tests, the fault suite and the demo stand on: real services, real processes, and a sample shop.
+//! The test harness of the end-to-end tests, the fault suite and the demo: real services, real
+//! processes and a sample shop.
 
 pub mod arena;
 pub mod authority;
@@ -7,7 +8,7 @@ pub mod clock;
 pub mod collector;
 pub mod console;
 pub mod count;
-pub mod dead;
+pub mod dead_letters;
 pub mod fleet;
 pub mod items;
 pub mod process;

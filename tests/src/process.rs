@@ -1,4 +1,4 @@
-//! Real processes, really signalled.
+//! Real processes and signals.
 
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
@@ -11,29 +11,30 @@ use tokio::time::timeout;
 
 use crate::wait;
 
-/// How long a process may take to end. One that takes longer is killed, and fails the test.
-const AT_MOST: Duration = Duration::from_secs(120);
+/// Deadline for a process to end. A process that exceeds it is killed, and its test fails.
+const DEADLINE: Duration = Duration::from_secs(120);
 
-/// What a process that has ended left.
+/// The exit code and the output of a process.
 #[derive(Debug)]
-pub struct Ended {
-    /// Its exit code; `None` when a signal ended it.
+pub struct Output {
+    /// The exit code; `None` if a signal ended the process.
     pub code: Option<i32>,
-    /// Its standard output.
+    /// The whole standard output.
     pub stdout: String,
-    /// Its standard error.
+    /// The whole standard error.
     pub stderr: String,
 }
 
-impl Ended {
-    /// Standard output as JSON.
+impl Output {
+    /// Parses standard output as JSON.
     pub fn json(&self) -> anyhow::Result<serde_json::Value> {
-        serde_json::from_str(&self.stdout).with_context(|| format!("no JSON: {self:?}"))
+        serde_json::from_str(&self.stdout)
+            .with_context(|| format!("standard output is not JSON: {self:?}"))
     }
 }
 
-/// Runs a command to its end.
-pub async fn run(command: &mut Command, input: &str) -> anyhow::Result<Ended> {
+/// Runs a command with this standard input until it ends.
+pub async fn run(command: &mut Command, input: &str) -> anyhow::Result<Output> {
     let mut child = command
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -44,25 +45,27 @@ pub async fn run(command: &mut Command, input: &str) -> anyhow::Result<Ended> {
     let mut stdin = child.stdin.take().context("no standard input")?;
     let input = input.to_owned();
     let feed = tokio::spawn(async move { _ = stdin.write_all(input.as_bytes()).await });
-    let output = timeout(AT_MOST, child.wait_with_output()).await.context("the process did not end")??;
+    let output =
+        timeout(DEADLINE, child.wait_with_output()).await.context("the process did not end")??;
     feed.await?;
-    Ok(Ended {
+    Ok(Output {
         code: output.status.code(),
         stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
         stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
     })
 }
 
-/// A process that goes on until it is told to stop. Its log is a file; dropping it kills it.
+/// A process that runs until it gets a signal. Its log is a file; dropping it kills it.
 pub struct Running {
     child: Child,
     log: PathBuf,
 }
 
 impl Running {
-    /// Starts a command; standard error goes to `log`.
+    /// Starts a command that writes its standard error to `log`.
     pub fn start(command: &mut Command, log: &Path) -> anyhow::Result<Self> {
-        let file = std::fs::File::create(log).with_context(|| format!("cannot write {}", log.display()))?;
+        let file = std::fs::File::create(log)
+            .with_context(|| format!("cannot write {}", log.display()))?;
         let child = command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -73,31 +76,37 @@ impl Running {
         Ok(Self { child, log: log.to_owned() })
     }
 
-    /// What it has logged so far.
+    /// The log up to now.
     pub fn log(&self) -> anyhow::Result<String> {
         Ok(String::from_utf8_lossy(&std::fs::read(&self.log)?).into_owned())
     }
 
-    /// Waits for a text in the log.
+    /// Waits for a text in the log and returns the log.
     pub async fn logs(&mut self, text: &str) -> anyhow::Result<String> {
         let log = self.log.clone();
-        let look = async || {
+        let read = async || {
             if let Some(status) = self.child.try_wait()? {
-                bail!("the process ended ({status}) before it logged {text:?}:\n{}", std::fs::read_to_string(&log)?);
+                bail!(
+                    "the process ended ({status}) before it logged {text:?}:\n{}",
+                    std::fs::read_to_string(&log)?
+                );
             }
             Ok(String::from_utf8_lossy(&std::fs::read(&log)?).into_owned())
         };
-        wait::until(&format!("{text:?} in the log"), look, |log| log.contains(text)).await
+        wait::until(&format!("{text:?} in the log"), read, |log| log.contains(text)).await
     }
 
-    /// Where a worker, whose log is JSON, serves its health.
+    /// The address at which a worker with a JSON log serves its health.
     pub async fn health(&mut self) -> anyhow::Result<String> {
         let log = self.logs("health is served").await?;
-        let mut lines = log.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
-        lines.find_map(|line| Some(line.get("address")?.as_str()?.to_owned())).context("the log names no address")
+        let mut lines =
+            log.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+        lines
+            .find_map(|line| Some(line.get("address")?.as_str()?.to_owned()))
+            .context("the log names no health address")
     }
 
-    /// A sample of a worker's metrics, by its name and labels. Fails where there is none of that name.
+    /// A sample of a worker's metrics, by its name and labels. Fails if there is no such sample.
     pub async fn metric(&mut self, sample: &str) -> anyhow::Result<f64> {
         let address = self.health().await?;
         let text = reqwest::get(format!("http://{address}/metrics")).await?.text().await?;
@@ -105,23 +114,24 @@ impl Running {
         Ok(value.with_context(|| format!("there is no metric {sample}"))?.parse()?)
     }
 
-    /// How it ended, if it has.
+    /// The exit status, if the process has ended.
     pub fn ended(&mut self) -> anyhow::Result<Option<ExitStatus>> {
         Ok(self.child.try_wait()?)
     }
 
-    /// Sends a signal, by its name without `SIG`.
+    /// Sends a signal, named without `SIG`.
     pub async fn signal(&self, name: &str) -> anyhow::Result<()> {
         let id = self.child.id().context("the process has ended")?;
-        let status = Command::new("kill").arg(format!("-{name}")).arg(id.to_string()).status().await?;
+        let status =
+            Command::new("kill").arg(format!("-{name}")).arg(id.to_string()).status().await?;
         if !status.success() {
             bail!("cannot send {name} to process {id}");
         }
         Ok(())
     }
 
-    /// Waits for its end.
-    pub async fn end(mut self) -> anyhow::Result<Ended> {
+    /// Waits until the process ends.
+    pub async fn end(mut self) -> anyhow::Result<Output> {
         let mut stdout = String::new();
         let mut pipe = self.child.stdout.take();
         let ending = async {
@@ -130,21 +140,25 @@ impl Running {
             }
             self.child.wait().await
         };
-        let Ok(status) = timeout(AT_MOST, ending).await else {
-            bail!("the process did not end within {} s; its log:\n{}", AT_MOST.as_secs(), self.log()?);
+        let Ok(status) = timeout(DEADLINE, ending).await else {
+            bail!(
+                "the process did not end within {} s; its log:\n{}",
+                DEADLINE.as_secs(),
+                self.log()?
+            );
         };
         let status = status?;
-        Ok(Ended { code: status.code(), stdout, stderr: self.log()? })
+        Ok(Output { code: status.code(), stdout, stderr: self.log()? })
     }
 
-    /// SIGTERM, and waits for the end.
-    pub async fn terminate(self) -> anyhow::Result<Ended> {
+    /// Sends SIGTERM and waits until the process ends.
+    pub async fn terminate(self) -> anyhow::Result<Output> {
         self.signal("TERM").await?;
         self.end().await
     }
 
-    /// SIGKILL, and waits for the end.
-    pub async fn kill(self) -> anyhow::Result<Ended> {
+    /// Sends SIGKILL and waits until the process ends.
+    pub async fn kill(self) -> anyhow::Result<Output> {
         self.signal("KILL").await?;
         self.end().await
     }

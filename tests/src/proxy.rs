@@ -1,4 +1,5 @@
-//! A TCP proxy between a process and a service, which can hold bytes back, delay them or cut connections.
+//! A TCP proxy between a process and a service, which can hold bytes back, delay them, and cut or
+//! refuse connections.
 
 use std::future;
 use std::net::SocketAddr;
@@ -15,19 +16,19 @@ use tokio_util::sync::CancellationToken;
 /// What the proxy does with bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Mode {
-    /// Bytes from the client to the server stay where they are.
+    /// Holds back bytes from the client to the server.
     hold_requests: bool,
-    /// Bytes from the server to the client stay where they are.
+    /// Holds back bytes from the server to the client.
     hold_answers: bool,
-    /// New connections are closed at once, as if nothing listened.
+    /// Closes new connections at once, as if nothing listened.
     refuse: bool,
-    /// How long bytes take from one side to the other, each way.
+    /// The delay of all bytes, each way.
     delay: Duration,
-    /// Counts cuts: a connection that was made before the present one is closed.
+    /// The number of cuts. A connection ends when the number differs from that at its start.
     cuts: u64,
 }
 
-/// A proxy on a port of its own; dropping it closes it.
+/// A proxy on its own port. Dropping it closes the port and all connections.
 pub struct Proxy {
     address: SocketAddr,
     mode: Arc<watch::Sender<Mode>>,
@@ -35,7 +36,7 @@ pub struct Proxy {
 }
 
 impl Proxy {
-    /// Listens on loopback and passes connections on to `server`.
+    /// Listens on a free port of loopback and forwards connections to `server`.
     pub async fn start(server: SocketAddr) -> anyhow::Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
@@ -45,28 +46,31 @@ impl Proxy {
         Ok(Self { address, mode, end })
     }
 
-    /// A proxy in front of the service at `url`, which names its port and has no TLS; and the URL that leads through it.
+    /// Starts a proxy in front of the service at `url`, which names its port and uses no TLS.
+    /// Returns the proxy and the URL that leads through it.
     pub async fn before(url: &str) -> anyhow::Result<(Self, String)> {
         let mut url: reqwest::Url = url.parse()?;
         let server = *url.socket_addrs(|| None)?.first().context("the service has no address")?;
         let proxy = Self::start(server).await?;
-        let changed = url.set_host(Some("127.0.0.1")).is_ok() && url.set_port(Some(proxy.address.port())).is_ok();
+        let changed = url.set_host(Some("127.0.0.1")).is_ok()
+            && url.set_port(Some(proxy.address.port())).is_ok();
         anyhow::ensure!(changed, "a URL without a host cannot lead through a proxy");
         Ok((proxy, url.to_string()))
     }
 
-    /// Where it listens.
+    /// The address that it listens on.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Holds back what clients send, or lets it go on.
+    /// Holds back what clients send, or forwards it again.
     pub fn hold_requests(&self, hold: bool) {
         self.mode.send_modify(|mode| mode.hold_requests = hold);
     }
 
-    /// Holds back everything, both ways, the end of a connection too; or lets it go on. New connections are taken, and
-    /// are as silent as the others: what a network looks like that drops packets.
+    /// Holds back all bytes in both directions and the end of connections, or forwards them again.
+    /// New connections are accepted and are as silent as the others: this is how a network that
+    /// drops packets looks.
     pub fn silence(&self, silent: bool) {
         self.mode.send_modify(|mode| {
             mode.hold_requests = silent;
@@ -74,18 +78,18 @@ impl Proxy {
         });
     }
 
-    /// Delays all bytes by so long, each way, without making the connection narrower: a service that is far away. A call
-    /// and its answer take twice as long.
+    /// Delays all bytes, each way, without limiting the bandwidth: a service that is far away. A
+    /// call and its answer take twice the delay.
     pub fn delay(&self, each_way: Duration) {
         self.mode.send_modify(|mode| mode.delay = each_way);
     }
 
-    /// Closes new connections at once, or passes them on again.
+    /// Closes new connections at once, or forwards them again.
     pub fn refuse(&self, refuse: bool) {
         self.mode.send_modify(|mode| mode.refuse = refuse);
     }
 
-    /// Closes every connection that there is.
+    /// Closes every present connection.
     pub fn cut(&self) {
         self.mode.send_modify(|mode| mode.cuts += 1);
     }
@@ -97,7 +101,12 @@ impl Drop for Proxy {
     }
 }
 
-async fn accept(listener: TcpListener, server: SocketAddr, mode: Arc<watch::Sender<Mode>>, end: CancellationToken) {
+async fn accept(
+    listener: TcpListener,
+    server: SocketAddr,
+    mode: Arc<watch::Sender<Mode>>,
+    end: CancellationToken,
+) {
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -113,7 +122,7 @@ async fn accept(listener: TcpListener, server: SocketAddr, mode: Arc<watch::Send
             let cuts = mode.borrow().cuts;
             let mut cut = mode.clone();
             tokio::select! {
-                () = pass(client, server, mode) => {}
+                () = forward(client, server, mode) => {}
                 _ = cut.wait_for(|mode| mode.cuts != cuts) => {}
                 () = end.cancelled() => {}
             }
@@ -121,26 +130,26 @@ async fn accept(listener: TcpListener, server: SocketAddr, mode: Arc<watch::Send
     }
 }
 
-/// Until one of the two sides has ended, and the other may hear of it.
-async fn pass(client: TcpStream, server: TcpStream, mode: watch::Receiver<Mode>) {
+/// Forwards bytes in both directions until one side has ended.
+async fn forward(client: TcpStream, server: TcpStream, mode: watch::Receiver<Mode>) {
     let (from_client, to_client) = client.into_split();
     let (from_server, to_server) = server.into_split();
     tokio::select! {
-        () = carry(from_client, to_server, mode.clone(), |mode| mode.hold_requests) => {}
-        () = carry(from_server, to_client, mode, |mode| mode.hold_answers) => {}
+        () = forward_one_way(from_client, to_server, mode.clone(), |mode| mode.hold_requests) => {}
+        () = forward_one_way(from_server, to_client, mode, |mode| mode.hold_answers) => {}
     }
 }
 
-/// Chunks that may be on their way between the two sides.
-const ON_THEIR_WAY: usize = 64;
+/// How many chunks may be in transit, per direction.
+const CHUNKS_IN_TRANSIT: usize = 64;
 
-async fn carry(
+async fn forward_one_way(
     from: impl AsyncRead + Unpin,
     mut to: impl AsyncWrite + Unpin,
     mut mode: watch::Receiver<Mode>,
     held: fn(&Mode) -> bool,
 ) {
-    let (chunks, mut arriving) = mpsc::channel(ON_THEIR_WAY);
+    let (chunks, mut arriving) = mpsc::channel(CHUNKS_IN_TRANSIT);
     let reading = read(from, chunks);
     let writing = async {
         while let Some((read_at, chunk)) = arriving.recv().await {
@@ -150,7 +159,7 @@ async fn carry(
                 return;
             }
         }
-        // The end of a connection is held back as well.
+        // The end of the connection is held back as well.
         _ = mode.wait_for(|mode| !held(mode)).await;
     };
     tokio::select! {
@@ -159,7 +168,8 @@ async fn carry(
     }
 }
 
-/// Reads until the end, and then waits for those who write what was read.
+/// Reads until the end of the stream, then never returns: the writer decides when the connection
+/// ends.
 async fn read(mut from: impl AsyncRead + Unpin, chunks: mpsc::Sender<(Instant, Vec<u8>)>) {
     let mut buffer = vec![0; 64 * 1024];
     while let Ok(length @ 1..) = from.read(&mut buffer).await {
@@ -179,7 +189,7 @@ mod tests {
 
     use super::*;
 
-    /// A server that sends back what it gets.
+    /// Starts a server that sends back what it receives.
     async fn echo() -> SocketAddr {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -193,7 +203,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_silent_proxy_tells_nothing_and_later_everything() {
+    async fn a_silent_proxy_holds_all_bytes_back_and_delivers_them_later() {
         let proxy = Proxy::start(echo().await).await.unwrap();
         let mut client = TcpStream::connect(proxy.address()).await.unwrap();
         let mut answer = [0; 4];
@@ -209,7 +219,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_delay_holds_for_each_way_and_does_not_add_up_over_what_is_sent_together() {
+    async fn a_delay_applies_each_way_and_does_not_limit_the_bandwidth() {
         const EACH_WAY: Duration = Duration::from_millis(100);
         let proxy = Proxy::start(echo().await).await.unwrap();
         proxy.delay(EACH_WAY);
@@ -220,11 +230,15 @@ mod tests {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
         client.read_exact(&mut [0; 40]).await.unwrap();
-        assert!(sent.elapsed() >= 2 * EACH_WAY && sent.elapsed() < 6 * EACH_WAY, "{:?}", sent.elapsed());
+        assert!(
+            sent.elapsed() >= 2 * EACH_WAY && sent.elapsed() < 6 * EACH_WAY,
+            "{:?}",
+            sent.elapsed()
+        );
     }
 
     #[tokio::test]
-    async fn a_cut_closes_what_there_is_and_nothing_later() {
+    async fn a_cut_closes_present_connections_and_no_later_one() {
         let proxy = Proxy::start(echo().await).await.unwrap();
         let mut client = TcpStream::connect(proxy.address()).await.unwrap();
         let mut answer = [0; 4];

@@ -1,4 +1,4 @@
-//! Watching a worker's `/readyz`: that it never said 503 can only be seen by looking all the time.
+//! Monitors a worker's `/readyz`: only continuous polling shows that it never answered 503.
 
 use std::time::Duration;
 
@@ -9,16 +9,16 @@ use tokio_util::sync::CancellationToken;
 use crate::process::Running;
 use crate::wait;
 
-const LOOK_EVERY: Duration = Duration::from_millis(50);
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
-/// A watch over one worker, from when it was ready for the first time.
+/// A monitor of one worker, from the moment at which it is ready for the first time.
 pub struct Readiness {
     end: CancellationToken,
     watching: JoinHandle<Vec<String>>,
 }
 
 impl Readiness {
-    /// Waits until the worker is ready, and watches it from then on.
+    /// Waits until the worker is ready and monitors it from then on.
     pub async fn of(worker: &mut Running) -> anyhow::Result<Self> {
         let url = format!("http://{}/readyz", worker.health().await?);
         let answers = async || Ok(reqwest::get(&url).await?.status().as_u16());
@@ -28,8 +28,7 @@ impl Readiness {
         Ok(Self { end, watching })
     }
 
-    /// Fails where the worker has ever said that it was not ready. To be called while the worker
-    /// still runs.
+    /// Fails if the worker was ever not ready. Call it while the worker still runs.
     pub async fn never_failed(self) -> anyhow::Result<()> {
         self.end.cancel();
         let failures = self.watching.await?;
@@ -43,7 +42,7 @@ impl Readiness {
     }
 }
 
-/// What was answered besides 200.
+/// Polls until the end and returns all answers other than 200.
 async fn watch(url: String, end: CancellationToken) -> Vec<String> {
     let mut failures = Vec::new();
     loop {
@@ -56,7 +55,7 @@ async fn watch(url: String, end: CancellationToken) -> Vec<String> {
             Err(error) => failures.push(error.to_string()),
         }
         tokio::select! {
-            () = tokio::time::sleep(LOOK_EVERY) => {}
+            () = tokio::time::sleep(POLL_INTERVAL) => {}
             () = end.cancelled() => return failures,
         }
     }

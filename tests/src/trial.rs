@@ -1,5 +1,5 @@
-//! A trial: URLs are published, workers fetch them, services and workers fail at random moments, and at the end all is
-//! counted (`count.rs`).
+//! A trial: URLs are published and fetched while services and workers fail at random moments; at
+//! the end everything is counted (`count.rs`).
 
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
@@ -22,75 +22,77 @@ use crate::world::World;
 
 /// The run of every URL.
 const RUN: &str = "faults";
-/// The product whose pages the database refuses; no other page tells of it.
-const POISON: u64 = 900_013;
-/// A broker that is killed within a second of a quorum queue's declaration can lose that queue.
-const QUEUE_IS_SAFE_AFTER: Duration = Duration::from_millis(1_500);
-/// How long the database may take to tell a number, before it counts as away.
-const LOOK_WITHIN: Duration = Duration::from_secs(5);
+/// The product whose pages the database refuses; no other page contains it.
+const REFUSED_PRODUCT: u64 = 900_013;
+/// A broker that is killed within a second of the declaration of a quorum queue can lose that
+/// queue.
+const QUEUE_SAFETY_DELAY: Duration = Duration::from_millis(1_500);
+/// How long a count may take before the database counts as away.
+const COUNT_DEADLINE: Duration = Duration::from_secs(5);
 
-/// What has to become of a URL.
+/// How the task of a URL must end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fate {
-    /// `outcome` of its row.
+    /// The `outcome` of its row.
     pub outcome: &'static str,
-    /// How often it is fetched when nothing goes wrong.
+    /// How often it is fetched if no fault happens.
     pub visits: u64,
-    /// Whether it leaves a dead letter.
+    /// Whether it becomes a dead letter.
     pub dead: bool,
 }
 
 impl Fate {
-    /// A page that is there.
+    /// A page that is available.
     pub const OK: Self = Self { outcome: "ok", visits: 1, dead: false };
-    /// An answer that another try would not change.
+    /// A permanent failure.
     pub const HTTP_ERROR: Self = Self { outcome: "http_error", visits: 1, dead: false };
-    /// A page that is there at the second try.
-    pub const OK_AT_LAST: Self = Self { outcome: "ok", visits: 2, dead: false };
-    /// A page that never is; the fleet gives up at the third try.
+    /// A page that is available at the second attempt.
+    pub const OK_AFTER_RETRY: Self = Self { outcome: "ok", visits: 2, dead: false };
+    /// A page that fails forever; the fleet gives up after the third attempt.
     pub const GIVEN_UP: Self = Self { outcome: "http_error", visits: 3, dead: true };
-    /// A page that kills its worker each time.
+    /// A page that kills its worker at every fetch.
     pub const POISON: Self = Self { outcome: "poison", visits: 1, dead: true };
-    /// A page that the database refuses, see [`Trial::poison`].
+    /// A page that the database refuses, see [`Trial::refuse_product`].
     pub const REFUSED: Self = Self { outcome: "refused", visits: 1, dead: true };
 }
 
-/// A world on an arena, with what has to become of it.
+/// A world on an arena, with the fates of its URLs.
 pub struct Trial {
-    /// Its services, which may be killed.
+    /// Its services, which the trial may kill.
     pub arena: &'static Arena,
     /// Its world.
     pub world: Arc<World>,
-    /// Where random moments come from.
+    /// The source of random moments.
     pub rng: StdRng,
     pub(crate) name: &'static str,
     pub(crate) seed: u64,
     pub(crate) fates: HashMap<String, Fate>,
-    /// How often something failed.
+    /// The number of faults.
     pub(crate) faults: u64,
-    /// The sum over the faults of what may have to be fetched again.
+    /// How many repeated fetches the faults explain, over all faults.
     pub(crate) exposed: u64,
-    /// Rows when they were last counted; there are never fewer.
+    /// The last count of rows, which never decreases.
     known_rows: u64,
     pub(crate) counted: bool,
     declared: Instant,
 }
 
-/// The seed of this process: what `FAULT_SEED` says, else any.
+/// The seed of this process: `FAULT_SEED`, or a random one.
 ///
-/// # Panics
-/// Where `FAULT_SEED` is no number: a run under another seed would prove nothing about that one.
+/// If `FAULT_SEED` is not a number: a run under another seed would prove nothing about that one.
 pub fn seed() -> u64 {
     static SEED: OnceLock<u64> = OnceLock::new();
     *SEED.get_or_init(|| match std::env::var("FAULT_SEED") {
-        Ok(given) if !given.is_empty() => given.parse().unwrap_or_else(|_| panic!("FAULT_SEED is no number: {given}")),
+        Ok(given) if !given.is_empty() => {
+            given.parse().unwrap_or_else(|_| panic!("FAULT_SEED is not a number: {given}"))
+        }
         // Short enough to be typed.
         _ => rand::random_range(0..1_000_000),
     })
 }
 
 impl Trial {
-    /// A new world on the arena of this process.
+    /// Creates a world on the arena of this process.
     pub async fn new(name: &'static str, seed: u64) -> anyhow::Result<Self> {
         println!("faults: {name} seed={seed}");
         let arena = Arena::shared()?;
@@ -110,38 +112,40 @@ impl Trial {
         })
     }
 
-    /// So many URLs of a path, numbered from 0.
+    /// The first `count` URLs of a path, numbered from 0.
     pub fn urls(&self, path: &str, count: u64) -> Vec<String> {
         (0..count).map(|number| self.world.shop.url(&format!("{path}{number}"))).collect()
     }
 
-    /// So many URLs of a page that the database refuses, see [`Trial::poison`].
-    pub fn poisonous(&self, count: u64) -> Vec<String> {
-        self.urls(&format!("/p/{POISON}?n="), count)
+    /// The first `count` URLs of the refused product, see [`Trial::refuse_product`].
+    pub fn refused_urls(&self, count: u64) -> Vec<String> {
+        self.urls(&format!("/p/{REFUSED_PRODUCT}?n="), count)
     }
 
-    /// From now on the database refuses the text of poisonous pages; a row without it is taken.
-    pub async fn poison(&self) -> anyhow::Result<()> {
-        let sku = Product::nth(POISON).sku;
+    /// Makes the database refuse bodies with the refused product; it still takes bare rows.
+    pub async fn refuse_product(&self) -> anyhow::Result<()> {
+        let sku = Product::nth(REFUSED_PRODUCT).sku;
         let refuse = format!(
-            "ALTER TABLE fetches ADD CONSTRAINT poisoned CHECK (body_text IS NULL OR body_text NOT LIKE '%{sku}%')"
+            "ALTER TABLE fetches ADD CONSTRAINT poisoned \
+             CHECK (body_text IS NULL OR body_text NOT LIKE '%{sku}%')"
         );
         self.world.database.execute(AssertSqlSafe(refuse)).await?;
         Ok(())
     }
 
-    /// Says what has to become of URLs.
+    /// Sets the fate of URLs.
     pub fn expect(&mut self, urls: &[String], fate: Fate) {
         self.fates.extend(urls.iter().map(|url| (url.clone(), fate)));
     }
 
-    /// Publishes URLs by `fetchline produce`, which has to succeed.
+    /// Publishes URLs by `fetchline produce`, which must succeed.
     pub async fn produce(&mut self, urls: &[String], fate: Fate) -> anyhow::Result<()> {
         self.expect(urls, fate);
         self.world.produce(RUN, urls).await
     }
 
-    /// Publishes URLs as another program would, under ids of its own: publishing them again makes no new tasks of them.
+    /// Publishes URLs as another program would, under its own ids: publishing them again creates no
+    /// new tasks.
     pub async fn publish(&mut self, urls: &[String], fate: Fate) -> anyhow::Result<()> {
         self.expect(urls, fate);
         let connection = self.world.broker()?.connect().await?;
@@ -157,39 +161,48 @@ impl Trial {
                 .with_headers(headers);
             let options = BasicPublishOptions { mandatory: true, ..Default::default() };
             let exchange = self.world.prefix.as_str();
-            let sent =
-                channel.basic_publish(exchange.into(), Topology::URLS.into(), options, url.as_bytes(), properties);
+            let sent = channel.basic_publish(
+                exchange.into(),
+                Topology::URLS.into(),
+                options,
+                url.as_bytes(),
+                properties,
+            );
             confirms.push(sent.await?);
         }
         for confirm in confirms {
             let confirmation = confirm.await?;
-            anyhow::ensure!(confirmation.is_ack() && confirmation.take_message().is_none(), "a message was not taken");
+            anyhow::ensure!(
+                confirmation.is_ack() && confirmation.take_message().is_none(),
+                "the broker did not accept a message"
+            );
         }
         Ok(())
     }
 
-    /// Random moments, in order: how many visits the shop has had by then, of `all` that are to come.
+    /// Random moments in ascending order: numbers of visits, of `all` expected ones.
     pub fn moments(&mut self, count: usize, all: usize) -> Vec<u64> {
         let all = all as u64;
-        let mut moments: Vec<u64> = (0..count).map(|_| self.rng.random_range(all / 20..all * 17 / 20)).collect();
+        let mut moments: Vec<u64> =
+            (0..count).map(|_| self.rng.random_range(all / 20..all * 17 / 20)).collect();
         moments.sort_unstable();
         moments
     }
 
-    /// Waits until the shop has had so many visits.
-    pub async fn reach(&self, visits: u64) -> anyhow::Result<()> {
-        let seen = async || Ok(self.world.shop.visits().total());
-        wait::until("some pages", seen, |seen| *seen >= visits).await.map(drop)
+    /// Waits until the shop has had this many visits.
+    pub async fn wait_for_visits(&self, visits: u64) -> anyhow::Result<()> {
+        let total = async || Ok(self.world.shop.visits().total());
+        wait::until("some pages", total, |total| *total >= visits).await.map(drop)
     }
 
-    /// Waits for a random time of at most `longest`.
+    /// Sleeps for a random time of at most `longest`.
     pub async fn pause(&mut self, longest: Duration) {
         let pause = longest.mul_f64(self.rng.random_range(0.0..1.0));
         tokio::time::sleep(pause).await;
     }
 
-    /// Notes that something is about to fail: what was fetched and is not yet committed may have to be fetched again, and
-    /// what is begun until the fault is over as well.
+    /// Records an imminent fault: pages that are fetched and not committed yet may be fetched
+    /// again, and so may all that start before the fault is over.
     pub async fn expose(&mut self) {
         let fetched = self.world.shop.visits().paths();
         self.known_rows = self.rows().await.unwrap_or(self.known_rows);
@@ -197,42 +210,45 @@ impl Trial {
         self.exposed += fetched.saturating_sub(self.known_rows) + (WORKERS * CONCURRENCY) as u64;
     }
 
-    /// Notes that so many messages may be published twice: a producer that loses its broker sends again what was not confirmed.
-    pub fn expose_to_doubles(&mut self, messages: usize) {
+    /// Allows for this many messages that are published twice: a producer that loses its broker
+    /// publishes unconfirmed messages again.
+    pub fn expose_to_duplicates(&mut self, messages: usize) {
         self.exposed += messages as u64;
     }
 
-    /// Rows of `fetches`; fails where the database does not tell soon.
+    /// The number of rows in `fetches`; fails if the database does not answer soon.
     pub async fn rows(&self) -> anyhow::Result<u64> {
-        let rows =
-            tokio::time::timeout(LOOK_WITHIN, self.world.rows()).await.context("the database does not answer")?;
+        let rows = tokio::time::timeout(COUNT_DEADLINE, self.world.rows())
+            .await
+            .context("the database does not answer")?;
         Ok(u64::try_from(rows?)?)
     }
 
-    /// SIGKILL to a worker.
+    /// Kills a random worker.
     pub async fn kill_worker(&mut self, fleet: &mut Fleet) -> anyhow::Result<()> {
         self.expose().await;
-        let any = fleet.any(&mut self.rng);
-        fleet.kill(any).await
+        let worker = fleet.pick(&mut self.rng);
+        fleet.kill(worker).await
     }
 
-    /// SIGTERM to a worker. It finishes what it has begun, so nothing of it is fetched again.
+    /// Sends SIGTERM to a random worker. It finishes what it has begun, so nothing is fetched
+    /// again.
     pub async fn terminate_worker(&mut self, fleet: &mut Fleet) -> anyhow::Result<()> {
         self.faults += 1;
-        let any = fleet.any(&mut self.rng);
-        fleet.terminate(any).await
+        let worker = fleet.pick(&mut self.rng);
+        fleet.terminate(worker).await
     }
 
-    /// SIGKILL to the broker, and after a while its start.
+    /// Kills the broker and restarts it after a random time.
     pub async fn kill_broker(&mut self) -> anyhow::Result<()> {
-        tokio::time::sleep_until((self.declared + QUEUE_IS_SAFE_AFTER).into()).await;
+        tokio::time::sleep_until((self.declared + QUEUE_SAFETY_DELAY).into()).await;
         self.expose().await;
         self.arena.broker.kill().await?;
         self.pause(Duration::from_secs(2)).await;
         self.arena.broker.start().await
     }
 
-    /// SIGKILL to the database, and after a while its start.
+    /// Kills the database and restarts it after a random time.
     pub async fn kill_database(&mut self) -> anyhow::Result<()> {
         self.expose().await;
         self.arena.database.kill().await?;
@@ -240,38 +256,43 @@ impl Trial {
         self.arena.database.start().await
     }
 
-    /// SIGSTOP to the database for so long.
-    pub async fn freeze_database(&mut self, long: Duration) -> anyhow::Result<()> {
+    /// Stops the database by SIGSTOP for this time.
+    pub async fn freeze_database(&mut self, duration: Duration) -> anyhow::Result<()> {
         self.expose().await;
         let frozen = self.arena.database.freeze()?;
-        tokio::time::sleep(long).await;
+        tokio::time::sleep(duration).await;
         drop(frozen);
         Ok(())
     }
 
-    /// Closes a worker's connections to a service.
+    /// Closes the connections of a random worker to a dependency.
     pub async fn cut(&mut self, fleet: &Fleet, link: Link) -> anyhow::Result<()> {
         self.expose().await;
-        fleet.cut(fleet.any(&mut self.rng), link)
+        fleet.cut(fleet.pick(&mut self.rng), link)
     }
 
-    /// Has the broker close every connection.
+    /// Makes the broker close every connection.
     pub async fn close_all_connections(&mut self) -> anyhow::Result<()> {
         self.expose().await;
         self.arena.rabbitmqctl(&["close_all_connections", "a fault"]).await.map(drop)
     }
 
-    /// Brings the broker's memory alarm on, or ends it.
+    /// Triggers or ends the broker's memory alarm.
     pub async fn memory_alarm(&mut self, on: bool) -> anyhow::Result<()> {
         self.faults += u64::from(on);
         let limit: &[&str] = if on { &["absolute", "1MB"] } else { &["0.4"] };
         self.arena.rabbitmqctl(&[&["set_vm_memory_high_watermark"], limit].concat()).await.map(drop)
     }
 
-    /// Publishes URLs, and when the workers hold all of them, deletes the queue as an operator might, and kills a worker:
-    /// what that one held comes to nothing, and is published again. Nothing else may be under way. Returns how many were
-    /// published again, when all have their rows.
-    pub async fn delete_queue(&mut self, fleet: &mut Fleet, urls: &[String]) -> anyhow::Result<usize> {
+    /// Publishes URLs; once the workers hold all of them, deletes the queue as an operator might
+    /// and kills a worker. The messages that this worker held are lost, and are published again.
+    /// Nothing else may be under way. Returns how many were published again, once all URLs have
+    /// their rows.
+    pub async fn delete_queue(
+        &mut self,
+        fleet: &mut Fleet,
+        urls: &[String],
+    ) -> anyhow::Result<usize> {
         let before = self.rows().await?;
         self.publish(urls, Fate::OK).await?;
         let ready = async || self.ready(Topology::URLS).await;
@@ -282,19 +303,26 @@ impl Trial {
         let channel = connection.create_channel().await?;
         let queue = self.world.broker()?.topology().queue(Topology::URLS);
         let deleted = channel.queue_delete(queue.into(), QueueDeleteOptions::default()).await?;
-        anyhow::ensure!(deleted == 0, "{deleted} ready messages went with the queue");
-        fleet.kill(fleet.any(&mut self.rng)).await?;
+        anyhow::ensure!(deleted == 0, "{deleted} ready messages were deleted with the queue");
+        fleet.kill(fleet.pick(&mut self.rng)).await?;
 
-        let consumers = async || Ok(self.depth(Topology::URLS).await?.map_or(0, |depth| depth.consumers));
-        wait::until("every worker consumes again", consumers, |consumers| *consumers as usize == WORKERS).await?;
+        let consumers =
+            async || Ok(self.depth(Topology::URLS).await?.map_or(0, |depth| depth.consumers));
+        wait::until("every worker consumes again", consumers, |consumers| {
+            *consumers as usize == WORKERS
+        })
+        .await?;
         self.declared = Instant::now();
-        self.quiet().await?;
+        self.wait_until_quiet().await?;
         let missing = self.missing().await?;
-        let again: Vec<String> = urls.iter().filter(|url| missing.contains(*url)).cloned().collect();
-        self.publish(&again, Fate::OK).await?;
+        let lost: Vec<String> = urls.iter().filter(|url| missing.contains(*url)).cloned().collect();
+        self.publish(&lost, Fate::OK).await?;
         let rows = async || self.rows().await;
-        wait::until("what was published again has its rows", rows, |rows| *rows == before + urls.len() as u64).await?;
-        Ok(again.len())
+        wait::until("the URLs published again have their rows", rows, |rows| {
+            *rows == before + urls.len() as u64
+        })
+        .await?;
+        Ok(lost.len())
     }
 }
 

@@ -1,45 +1,48 @@
-//! Waiting for a condition, with a deadline, and never for a fixed time.
+//! Waits for a condition with a deadline, never for a fixed time.
 
 use std::fmt::Debug;
 use std::time::{Duration, Instant};
 
 use anyhow::bail;
 
-/// How long a condition may take. Generous: a machine that runs all tests at once is slow.
+/// Deadline of a condition. It is generous: a machine that runs all tests at once is slow.
 const DEADLINE: Duration = Duration::from_secs(60);
-const LOOK_EVERY: Duration = Duration::from_millis(25);
+const POLL_INTERVAL: Duration = Duration::from_millis(25);
 
-/// Looks until `reached` holds of what `look` sees; returns what was seen. Fails with the last sight after a minute.
+/// Polls `observe` until `reached` holds for its result, and returns that result. Fails with the
+/// last result after a minute.
 pub async fn until<T: Debug>(
     what: &str,
-    look: impl AsyncFnMut() -> anyhow::Result<T>,
+    observe: impl AsyncFnMut() -> anyhow::Result<T>,
     reached: impl Fn(&T) -> bool,
 ) -> anyhow::Result<T> {
-    within(DEADLINE, what, look, reached).await
+    within(DEADLINE, what, observe, reached).await
 }
 
-/// The same with another deadline, for what takes long by its nature.
+/// Like [`until`], with another deadline, for conditions that take longer.
 pub async fn within<T: Debug>(
     deadline: Duration,
     what: &str,
-    mut look: impl AsyncFnMut() -> anyhow::Result<T>,
+    mut observe: impl AsyncFnMut() -> anyhow::Result<T>,
     reached: impl Fn(&T) -> bool,
 ) -> anyhow::Result<T> {
     let started = Instant::now();
     loop {
-        let seen = look().await?;
-        if reached(&seen) {
-            return Ok(seen);
+        let observed = observe().await?;
+        if reached(&observed) {
+            return Ok(observed);
         }
         if started.elapsed() > deadline {
-            bail!("{what}: not reached within {} s; last seen: {seen:?}", deadline.as_secs());
+            bail!("{what}: not reached within {} s; last seen: {observed:?}", deadline.as_secs());
         }
-        tokio::time::sleep(LOOK_EVERY).await;
+        tokio::time::sleep(POLL_INTERVAL).await;
     }
 }
 
-/// Waits until so much time has passed since a moment: where a promise is about time itself.
-pub async fn since(moment: Instant, long: Duration) -> anyhow::Result<()> {
+/// Waits until this time has passed since a moment, for promises about time itself.
+pub async fn since(moment: Instant, duration: Duration) -> anyhow::Result<()> {
     let elapsed = async || Ok(moment.elapsed());
-    within(long + DEADLINE, "time passes", elapsed, |elapsed| *elapsed >= long).await.map(drop)
+    within(duration + DEADLINE, "time passes", elapsed, |elapsed| *elapsed >= duration)
+        .await
+        .map(drop)
 }

@@ -1,4 +1,4 @@
-//! The flags that several commands share, and how values are written.
+//! Flags that several commands share, and the syntax of their values.
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -16,56 +16,98 @@ use crate::exit::Failure;
 
 /// Flags of every command.
 #[derive(Args)]
-pub(crate) struct Everywhere {
-    /// RabbitMQ; amqps:// for TLS. Also read from `AMQP_URL`; else `amqp://guest:guest@127.0.0.1:5672/%2f`
-    #[arg(long, global = true, value_name = "URL", env = "FETCHLINE_AMQP_URL", hide_env_values = true)]
+#[command(next_help_heading = "Global options")]
+pub(crate) struct GlobalArgs {
+    /// The URL of RabbitMQ
+    ///
+    /// Use amqps:// for TLS. The default is the value of AMQP_URL, else
+    /// amqp://guest:guest@127.0.0.1:5672/%2f
+    #[arg(
+        long,
+        global = true,
+        value_name = "URL",
+        env = "FETCHLINE_AMQP_URL",
+        hide_env_values = true
+    )]
     #[arg(default_value_t = from_environment("AMQP_URL", "amqp://guest:guest@127.0.0.1:5672/%2f"))]
     #[arg(hide_default_value = true)]
     pub(crate) amqp_url: String,
 
-    /// A PEM file with the authority that signed the broker's certificate
+    /// A PEM file with the certificate authority of the broker
+    ///
+    /// It is trusted in addition to those of the system.
     #[arg(long, global = true, value_name = "FILE", env = "FETCHLINE_AMQP_CA")]
     pub(crate) amqp_ca: Option<PathBuf>,
 
-    /// MySQL or MariaDB; TLS as the URL says (`?ssl-mode=VERIFY_IDENTITY&ssl-ca=FILE`). Also read from `DATABASE_URL`;
-    /// else `mysql://root@127.0.0.1:3306/fetchline`
-    #[arg(long, global = true, value_name = "URL", env = "FETCHLINE_DATABASE_URL", hide_env_values = true)]
-    #[arg(default_value_t = from_environment("DATABASE_URL", "mysql://root@127.0.0.1:3306/fetchline"))]
+    /// The URL of MySQL or MariaDB
+    ///
+    /// For TLS append ?ssl-mode=VERIFY_IDENTITY&ssl-ca=FILE. The default is the value of
+    /// DATABASE_URL, else mysql://root@127.0.0.1:3306/fetchline
+    #[arg(
+        long,
+        global = true,
+        value_name = "URL",
+        env = "FETCHLINE_DATABASE_URL",
+        hide_env_values = true
+    )]
+    #[arg(default_value_t = from_environment(
+        "DATABASE_URL",
+        "mysql://root@127.0.0.1:3306/fetchline"
+    ))]
     #[arg(hide_default_value = true)]
     pub(crate) database_url: String,
 
-    /// Begins the name of every exchange and queue, so that several fleets can share a broker
-    #[arg(long, global = true, value_name = "NAME", env = "FETCHLINE_PREFIX", default_value = "fetchline")]
+    /// The first part of all exchange and queue names
+    ///
+    /// With different prefixes, several fleets can share a broker.
+    #[arg(
+        long,
+        global = true,
+        value_name = "NAME",
+        env = "FETCHLINE_PREFIX",
+        default_value = "fetchline"
+    )]
     #[arg(value_parser = prefix)]
     pub(crate) prefix: String,
 
-    /// How log lines are written (to standard error)
-    #[arg(long, global = true, value_name = "FORMAT", env = "FETCHLINE_LOG", default_value = "text")]
+    /// The format of log lines, which go to standard error
+    #[arg(
+        long,
+        global = true,
+        value_name = "FORMAT",
+        env = "FETCHLINE_LOG",
+        default_value = "text"
+    )]
     pub(crate) log: LogFormat,
 }
 
-/// How log lines are written.
+/// The format of log lines.
 #[derive(Clone, Copy, ValueEnum)]
 pub(crate) enum LogFormat {
-    /// For people
+    /// Text for people
     Text,
-    /// One JSON object a line
+    /// One JSON object per line
     Json,
 }
 
-impl Everywhere {
-    /// The broker, under the name that the console shows.
+impl GlobalArgs {
+    /// The broker. Its management UI shows the connection under `name`.
     pub(crate) fn broker(&self, role: Role, name: &str) -> Result<Broker, Failure> {
-        let config = BrokerConfig { url: self.amqp_url.clone(), ca: self.amqp_ca.clone(), prefix: self.prefix.clone() };
+        let config = BrokerConfig {
+            url: self.amqp_url.clone(),
+            ca: self.amqp_ca.clone(),
+            prefix: self.prefix.clone(),
+        };
         Broker::new(&config, role, name).map_err(Failure::usage)
     }
 
-    /// The database, with this many connections at most.
+    /// The database, with at most `pool` connections.
     pub(crate) fn store(&self, pool: u32, pool_timeout: Duration) -> Result<Store, Failure> {
-        Store::open(StoreConfig { url: self.database_url.clone(), pool, pool_timeout }).map_err(Failure::usage)
+        Store::open(StoreConfig { url: self.database_url.clone(), pool, pool_timeout })
+            .map_err(Failure::usage)
     }
 
-    /// The database for one command that asks or changes something: one connection, and the schema is there.
+    /// The database for one short command: one connection, and a checked schema.
     pub(crate) async fn migrated_store(&self) -> Result<Store, Failure> {
         let store = self.store(1, Duration::from_secs(5))?;
         store.check_schema().await.map_err(|error| match error.is_configuration() {
@@ -76,49 +118,68 @@ impl Everywhere {
     }
 }
 
-/// The delays before further tries, where nothing else is said.
+/// The default delays before further attempts.
 pub(crate) const RETRY_DELAYS: &str = "10s,60s,600s";
 
-/// The default of a flag whose variable has a name that other programs use, too.
+/// The default of a flag: the variable that other programs use too, else `otherwise`.
 fn from_environment(variable: &str, otherwise: &str) -> String {
-    std::env::var(variable).ok().filter(|value| !value.is_empty()).unwrap_or_else(|| otherwise.to_owned())
+    std::env::var(variable)
+        .ok()
+        .filter(|value| !value.is_empty())
+        .unwrap_or_else(|| otherwise.to_owned())
 }
 
-/// The name of this host: in a pod, the pod's.
+/// The name of this host, which in Kubernetes is that of the pod.
 pub(crate) fn host_name() -> String {
-    let named = std::fs::read_to_string("/proc/sys/kernel/hostname").ok().map(|name| name.trim().to_owned());
+    let named = std::fs::read_to_string("/proc/sys/kernel/hostname")
+        .ok()
+        .map(|name| name.trim().to_owned());
     named.filter(|name| !name.is_empty()).unwrap_or_else(|| "unknown-host".to_owned())
 }
 
-/// A name of the broker has at most 255 bytes; ours end in something of their own.
+/// Names in AMQP have at most 255 bytes, and each queue has a suffix of its own.
 fn prefix(text: &str) -> Result<String, String> {
     let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     if text.is_empty() || text.len() > 100 || !text.chars().all(allowed) {
-        return Err("1 to 100 letters, digits, `-`, `_` and `.`".to_owned());
+        return Err("use 1 to 100 letters, digits, `-`, `_` or `.`".to_owned());
     }
     Ok(text.to_owned())
 }
 
-/// `250ms`, `30s`, `10m`.
+/// Parses `250ms`, `30s`, `10m`.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
-    humantime::parse_duration(text).map_err(|error| format!("{error} (write it like 250ms, 30s, 10m)"))
+    humantime::parse_duration(text)
+        .map_err(|error| format!("{error} (write it like 250ms, 30s, 10m)"))
 }
 
-/// `5/s`, `0.2/s`: how many per second.
+/// Parses `5/s`, `0.2/s`: a number per second.
 pub(crate) fn rate(text: &str) -> Result<f64, String> {
     let number = text.strip_suffix("/s").and_then(|number| number.trim().parse().ok());
-    // Slower than once in ten days is a pause, and faster than this is no limit.
-    let sensible = number.filter(|rate| (1e-6..=1e6).contains(rate));
-    sensible.ok_or_else(|| "no number per second above 0 (write it like 5/s or 0.2/s)".to_owned())
+    // Slower than once in ten days is a pause, and a million per second is no limit.
+    let in_range = number.filter(|rate| (1e-6..=1e6).contains(rate));
+    in_range.ok_or_else(|| "not a rate from 0.000001/s to 1000000/s (write it like 5/s)".to_owned())
 }
 
-/// `4MiB`.
+/// Parses `4MiB`.
 pub(crate) fn size(text: &str) -> Result<usize, String> {
-    let size: ByteSize = text.parse().map_err(|error| format!("{error} (write it like 512KiB, 4MiB)"))?;
+    let size: ByteSize =
+        text.parse().map_err(|error| format!("{error} (write it like 512KiB, 4MiB)"))?;
     usize::try_from(size.as_u64()).map_err(|_| "too large".to_owned())
 }
 
-/// The extraction rules of a file; none without a file.
+/// The text of a library with settings such as `` `max_body` `` replaced by flags.
+pub(crate) fn with_flags(text: &str) -> String {
+    let is_setting = |text: &str| text.chars().all(|c| c.is_ascii_lowercase() || c == '_');
+    // Every second piece is in backticks.
+    let pieces = text.split('`').enumerate().map(|(index, piece)| match index % 2 {
+        1 if is_setting(piece) => format!("--{}", piece.replace('_', "-")),
+        1 => format!("`{piece}`"),
+        _ => piece.to_owned(),
+    });
+    pieces.collect()
+}
+
+/// Reads the extraction rules of a file; no rules without a file.
 pub(crate) fn rules(file: Option<&Path>) -> Result<Rules, Failure> {
     let Some(file) = file else { return Ok(Rules::default()) };
     let name = file.display().to_string();
@@ -126,16 +187,23 @@ pub(crate) fn rules(file: Option<&Path>) -> Result<Rules, Failure> {
     Rules::parse(&name, &text.map_err(Failure::usage)?).map_err(Failure::usage)
 }
 
-/// `10.0.0.0/8`. One with host bits is refused: it may stand for a network or for an address, and one is far larger.
+/// Parses `10.0.0.0/8`. A network with host bits is an error: it may mean the network or the
+/// address, and the network is far larger.
 pub(crate) fn network(text: &str) -> Result<IpNet, String> {
     let text = text.trim();
     if let Ok(address) = text.parse::<IpAddr>() {
-        return Err(format!("an address is no network: write {} to open it alone", IpNet::from(address)));
+        return Err(format!(
+            "an address is not a network: write {} to allow it alone",
+            IpNet::from(address)
+        ));
     }
-    let network: IpNet = text.parse().map_err(|_| "write it like 10.0.0.0/8 or fd00::/8".to_owned())?;
+    let network: IpNet =
+        text.parse().map_err(|_| "write it like 10.0.0.0/8 or fd00::/8".to_owned())?;
     if network != network.trunc() {
-        let (whole, alone) = (network.trunc(), IpNet::from(network.addr()));
-        return Err(format!("it has host bits: write {whole} for the network, {alone} for the address alone"));
+        let (network, address) = (network.trunc(), IpNet::from(network.addr()));
+        return Err(format!(
+            "the network has host bits: write {network} for all of it, or {address} for the address"
+        ));
     }
     Ok(network)
 }
@@ -145,7 +213,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn values_are_written_as_the_help_says() {
+    fn values_have_the_syntax_that_the_help_shows() {
         assert_eq!(duration("250ms"), Ok(Duration::from_millis(250)));
         assert_eq!(size("4MiB"), Ok(4 << 20));
         assert!(duration("soon").unwrap_err().contains("30s"));
@@ -154,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn a_network_is_named_exactly_and_the_error_says_how() {
+    fn a_network_is_exact_and_the_error_shows_how_to_write_it() {
         assert_eq!(network(" 10.0.0.0/8 ").unwrap().to_string(), "10.0.0.0/8");
         assert_eq!(network("64:ff9b::/96").unwrap().to_string(), "64:ff9b::/96");
         let bits = network("10.1.2.3/8").unwrap_err();

@@ -2,40 +2,46 @@
 
 use clap::Subcommand;
 use fetchline_queue::Role;
-use fetchline_queue::control::{Word, tell};
+use fetchline_queue::control::{self, Directive};
 
-use crate::args::{self, Everywhere};
+use crate::args::{self, GlobalArgs};
 use crate::exit::{self, Done, Result};
 
-/// Tells every worker, and every worker that comes later, what to do. In force within a second
+/// Send a directive to all workers
+///
+/// It also applies to workers that start later, and takes effect within a second.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     #[command(subcommand)]
-    word: Said,
+    command: Command,
 }
 
 #[derive(Subcommand)]
-enum Said {
-    /// Take no messages: what is being fetched is finished, and the rest is given back to the queue
+enum Command {
+    /// Take no more messages
+    ///
+    /// Workers finish what is being fetched and requeue the rest.
     Pause,
     /// Take messages again
     Resume,
-    /// Fetch so many at once in each worker, whatever its --concurrency says
+    /// Set the number of concurrent fetches of each worker
+    ///
+    /// It overrides --concurrency of every worker.
     Concurrency {
-        /// From 1 to 65,535
+        /// Concurrent fetches, from 1 to 65,535
         #[arg(value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
         number: u16,
     },
 }
 
-pub(crate) async fn run(everywhere: Everywhere, args: Args) -> Result {
-    let broker = everywhere.broker(Role::Control, &args::host_name())?;
-    let word = match args.word {
-        Said::Pause => Word::Pause,
-        Said::Resume => Word::Resume,
-        Said::Concurrency { number } => Word::Concurrency(number.into()),
+pub(crate) async fn run(global: GlobalArgs, args: Args) -> Result {
+    let broker = global.broker(Role::Control, &args::host_name())?;
+    let directive = match args.command {
+        Command::Pause => Directive::Pause,
+        Command::Resume => Directive::Resume,
+        Command::Concurrency { number } => Directive::Concurrency(number.into()),
     };
-    tell(&broker, word).await?;
-    exit::print(format_args!("told: {word}"));
+    control::publish(&broker, directive).await?;
+    exit::print(format_args!("sent: {directive}"));
     Ok(Done::Whole)
 }

@@ -4,17 +4,19 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::{Subcommand, value_parser};
-use fetchline_queue::dead::{self, Search, Tally};
-use fetchline_queue::{Broker, Filter, Letter, Role};
+use fetchline_queue::dead::{self, Counts, Filter, Search};
+use fetchline_queue::{Broker, DeadLetter, Role};
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use crate::args::{self, Everywhere};
+use crate::args::{self, GlobalArgs};
 use crate::exit::{self, Done, Result};
-use crate::table::{or_dash, span, table};
+use crate::table::{format_duration, or_dash, table};
 
-/// Goes through the dead letters: lists, replays or purges those that fit every filter; all others stay in the queue
+/// List, replay or purge dead letters
+///
+/// A dead letter has to match every filter that is given. All others stay in the queue.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     #[command(subcommand)]
@@ -23,42 +25,45 @@ pub(crate) struct Args {
 
 #[derive(Subcommand)]
 enum Action {
-    /// Shows them, the newest last
-    List(Flags),
-    /// Sends them back to work as first tries; each leaves the dead queue when the broker has
-    /// confirmed its copy. A message that is no task comes back: publish it anew
-    Replay(Flags),
-    /// Drops them for good
-    Purge(Flags),
+    /// List dead letters, oldest first
+    List(SearchArgs),
+    /// Send dead letters back to the workers as first attempts
+    ///
+    /// Each one leaves the dead queue when the broker has confirmed its replacement. A message that
+    /// is not a task becomes a dead letter again: publish a corrected one instead.
+    Replay(SearchArgs),
+    /// Delete dead letters for good
+    Purge(SearchArgs),
 }
 
 #[derive(clap::Args)]
-struct Flags {
-    /// Only those of this run
+struct SearchArgs {
+    /// Only dead letters of this run
     #[arg(long, value_name = "NAME", env = "FETCHLINE_RUN")]
     run: Option<String>,
 
-    /// Only those of this host, with :port where that is not the scheme's default
+    /// Only dead letters of this host, with :port if it is not the default of the scheme
     #[arg(long, value_name = "HOST", env = "FETCHLINE_HOST")]
     host: Option<String>,
 
-    /// Only those that died for this reason: not_a_task, poison, refused, timeout, http_error …
+    /// Only dead letters with this reason, such as not_a_task, poison, refused or timeout
     #[arg(long, value_name = "REASON", env = "FETCHLINE_REASON")]
     reason: Option<String>,
 
-    /// Only those whose last answer had this HTTP status
+    /// Only dead letters whose last answer had this HTTP status
     #[arg(long, value_name = "STATUS", env = "FETCHLINE_STATUS")]
     status: Option<u16>,
 
-    /// Only those that were given up longer ago than this, like 30m or 2h
+    /// Only dead letters that were given up longer ago than this, such as 30m
     #[arg(long, value_name = "TIME", env = "FETCHLINE_OLDER_THAN", value_parser = args::duration)]
     older_than: Option<Duration>,
 
-    /// At most this many
-    #[arg(long, value_name = "N", env = "FETCHLINE_LIMIT", value_parser = value_parser!(u64).range(1..))]
+    /// The number of dead letters, at most
+    #[arg(long, value_name = "N", env = "FETCHLINE_LIMIT")]
+    #[arg(value_parser = value_parser!(u64).range(1..))]
     limit: Option<u64>,
 
-    /// Show what would be done, and change nothing
+    /// Show what would be done, but change nothing
     #[arg(long, env = "FETCHLINE_DRY_RUN")]
     dry_run: bool,
 
@@ -67,9 +72,9 @@ struct Flags {
     json: bool,
 }
 
-impl Flags {
+impl SearchArgs {
     fn search(&self, now: OffsetDateTime) -> Search {
-        // Nothing was given up before 1970.
+        // Nothing was given up before 1970, so a longer age matches nothing.
         let ago = |age| now.checked_sub(time::Duration::try_from(age).ok()?);
         let filter = Filter {
             run: self.run.clone(),
@@ -82,61 +87,77 @@ impl Flags {
     }
 }
 
-pub(crate) async fn run(everywhere: Everywhere, args: Args) -> Result {
-    let broker = everywhere.broker(Role::Dead, &args::host_name())?;
+pub(crate) async fn run(global: GlobalArgs, args: Args) -> Result {
+    let broker = global.broker(Role::Dead, &args::host_name())?;
     let now = OffsetDateTime::now_utc();
     match args.action {
-        Action::List(flags) => list(&broker, &flags, now, "").await,
-        Action::Replay(flags) if flags.dry_run => list(&broker, &flags, now, "would replay ").await,
-        Action::Purge(flags) if flags.dry_run => list(&broker, &flags, now, "would purge ").await,
-        Action::Replay(flags) => {
-            let mut tally = Tally::default();
-            let stays = |letter| eprintln!("stays in the dead queue: {}", name(&letter));
-            let result = dead::replay(&broker, &flags.search(now), &mut tally, stays).await;
-            done(&flags, &tally, "replayed", result)
+        Action::List(search) => list(&broker, &search, now, "").await,
+        Action::Replay(search) if search.dry_run => {
+            list(&broker, &search, now, "would replay ").await
         }
-        Action::Purge(flags) => {
-            let mut tally = Tally::default();
-            let result = dead::purge(&broker, &flags.search(now), &mut tally).await;
-            done(&flags, &tally, "purged", result)
+        Action::Purge(search) if search.dry_run => {
+            list(&broker, &search, now, "would purge ").await
+        }
+        Action::Replay(search) => {
+            let mut counts = Counts::default();
+            let stays = |letter| eprintln!("stays in the dead queue: {}", describe(&letter));
+            let result = dead::replay(&broker, &search.search(now), &mut counts, stays).await;
+            report(&search, &counts, "replayed", result)
+        }
+        Action::Purge(search) => {
+            let mut counts = Counts::default();
+            let result = dead::purge(&broker, &search.search(now), &mut counts).await;
+            report(&search, &counts, "purged", result)
         }
     }
 }
 
-async fn list(broker: &Broker, flags: &Flags, now: OffsetDateTime, would: &str) -> Result {
-    let (mut tally, mut letters) = (Tally::default(), Vec::new());
-    dead::look(broker, &flags.search(now), &mut tally, |letter| letters.push(letter)).await?;
+async fn list(broker: &Broker, args: &SearchArgs, now: OffsetDateTime, prefix: &str) -> Result {
+    let (mut counts, mut letters) = (Counts::default(), Vec::new());
+    dead::list(broker, &args.search(now), &mut counts, |letter| letters.push(letter)).await?;
     letters.sort_by_key(|letter| letter.failed_at);
-    let text = if flags.json {
-        let letters: Vec<Value> = letters.iter().map(|letter| document(letter, now)).collect();
-        json!({ "seen": tally.seen, "matched": tally.matched, "letters": letters }).to_string()
+    let text = if args.json {
+        let letters: Vec<Value> = letters.iter().map(|letter| to_json(letter, now)).collect();
+        json!({ "seen": counts.examined, "matched": counts.matched, "letters": letters })
+            .to_string()
     } else {
         let headings = ["age", "reason", "status", "attempts", "run", "host", "URL"];
-        format!("{}{would}{} of {} dead letters", table(headings, rows(&letters, now)), tally.matched, tally.seen)
+        format!(
+            "{}{prefix}{} of {} dead letters",
+            table(headings, rows(&letters, now)),
+            counts.matched,
+            counts.examined
+        )
     };
     exit::print(text);
     Ok(Done::Whole)
 }
 
-/// Tells how far it came, also where it ended early.
-fn done(flags: &Flags, tally: &Tally, what: &str, result: std::result::Result<(), fetchline_queue::Error>) -> Result {
-    if result.is_ok() || tally.seen > 0 {
-        let Tally { seen, matched, done } = tally;
-        if flags.json {
-            exit::print(json!({ "seen": seen, "matched": matched, what: done }));
+/// Prints how many dead letters are done, even if the command ended early.
+fn report(
+    args: &SearchArgs,
+    counts: &Counts,
+    what: &str,
+    result: std::result::Result<(), fetchline_queue::Error>,
+) -> Result {
+    if result.is_ok() || counts.examined > 0 {
+        let Counts { examined, matched, removed } = counts;
+        if args.json {
+            exit::print(json!({ "seen": examined, "matched": matched, what: removed }));
         } else {
-            exit::print(format_args!("{what} {done} of {seen} dead letters"));
+            exit::print(format_args!("{what} {removed} of {examined} dead letters"));
         }
     }
     match result {
-        Err(error) if tally.seen > 0 => Err(error)
-            .with_context(|| format!("stopped after {}; all others are still in the dead queue", tally.done))?,
+        Err(error) if counts.examined > 0 => Err(error).with_context(|| {
+            format!("stopped after {}; the others are still in the dead queue", counts.removed)
+        })?,
         result => result?,
     }
     Ok(Done::Whole)
 }
 
-fn document(letter: &Letter, now: OffsetDateTime) -> Value {
+fn to_json(letter: &DeadLetter, now: OffsetDateTime) -> Value {
     json!({
         "id": letter.id,
         "run": letter.run,
@@ -153,22 +174,27 @@ fn document(letter: &Letter, now: OffsetDateTime) -> Value {
     })
 }
 
-fn rows(letters: &[Letter], now: OffsetDateTime) -> Vec<[String; 7]> {
-    let row = |letter: &Letter| {
+fn rows(letters: &[DeadLetter], now: OffsetDateTime) -> Vec<[String; 7]> {
+    let row = |letter: &DeadLetter| {
         [
-            or_dash(letter.failed_at.map(|at| span(Duration::try_from(now - at).unwrap_or_default()))),
+            or_dash(
+                letter
+                    .failed_at
+                    .map(|at| format_duration(Duration::try_from(now - at).unwrap_or_default())),
+            ),
             or_dash(letter.reason.clone()),
             or_dash(letter.status),
             or_dash(letter.attempts),
             or_dash(letter.run.clone()),
             or_dash(letter.host.clone()),
-            name(letter),
+            describe(letter),
         ]
     };
     letters.iter().map(row).collect()
 }
 
-fn name(letter: &Letter) -> String {
+/// The URL, else the beginning of the message.
+fn describe(letter: &DeadLetter) -> String {
     letter.url.clone().or_else(|| letter.excerpt.clone()).unwrap_or_default()
 }
 
@@ -179,16 +205,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_letter_of_which_nothing_is_known_is_a_row_as_well() {
-        let letter = Letter {
+    fn a_dead_letter_without_any_header_has_a_row_too() {
+        let letter = DeadLetter {
             reason: Some("http_error".into()),
             url: Some("https://a.example/".into()),
             status: Some(503),
             failed_at: Some(datetime!(2026-03-01 10:00 UTC)),
-            ..Letter::default()
+            ..DeadLetter::default()
         };
-        let early = Letter { failed_at: Some(datetime!(2026-03-01 11:00 UTC)), ..Letter::default() };
-        let unknown = Letter { excerpt: Some("nonsense".into()), ..Letter::default() };
+        let early = DeadLetter {
+            failed_at: Some(datetime!(2026-03-01 11:00 UTC)),
+            ..DeadLetter::default()
+        };
+        let unknown = DeadLetter { excerpt: Some("nonsense".into()), ..DeadLetter::default() };
         assert_eq!(
             rows(&[letter, early, unknown], datetime!(2026-03-01 10:30 UTC)),
             [
@@ -200,8 +229,8 @@ mod tests {
     }
 
     #[test]
-    fn an_age_beyond_all_time_means_nothing() {
-        let flags = Flags {
+    fn an_age_beyond_1970_is_not_an_error() {
+        let flags = SearchArgs {
             run: None,
             host: Some("Shop.Example".into()),
             reason: None,
@@ -212,6 +241,9 @@ mod tests {
             json: false,
         };
         let filter = flags.search(datetime!(2026-03-01 10:00 UTC)).filter;
-        assert_eq!((filter.host.as_deref(), filter.before), (Some("shop.example"), Some(OffsetDateTime::UNIX_EPOCH)));
+        assert_eq!(
+            (filter.host.as_deref(), filter.before),
+            (Some("shop.example"), Some(OffsetDateTime::UNIX_EPOCH))
+        );
     }
 }

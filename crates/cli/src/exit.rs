@@ -1,22 +1,22 @@
-//! How the program ends.
+//! Exit codes.
 
 use std::process::ExitCode;
 
-/// What a command comes to, when it did not fail.
+/// The result of a command that did not fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Done {
-    /// All of it.
+    /// Everything is done.
     Whole,
-    /// All that could be, but some input was refused.
-    InputRefused,
+    /// Everything is done, but some input was rejected or some URLs failed.
+    InputRejected,
 }
 
-/// A failure, with the exit code that it stands for.
+/// A failure, by its exit code.
 #[derive(Debug)]
 pub(crate) enum Failure {
-    /// Wrong usage or configuration: trying again will not help.
+    /// Wrong usage or configuration: a repetition does not help.
     Usage(anyhow::Error),
-    /// Anything else.
+    /// Any other failure.
     Failed(anyhow::Error),
 }
 
@@ -33,14 +33,14 @@ impl Failure {
     }
 }
 
-/// The outcome of a command.
+/// The result of a command.
 pub(crate) type Result = std::result::Result<Done, Failure>;
 
-/// Tells a failure to people, and an exit code to programs.
+/// Prints a failure to standard error, and returns the exit code.
 pub(crate) fn code(result: Result) -> ExitCode {
     match result {
         Ok(Done::Whole) => ExitCode::SUCCESS,
-        Ok(Done::InputRefused) => ExitCode::from(3),
+        Ok(Done::InputRejected) => ExitCode::from(3),
         Err(Failure::Usage(error)) => {
             eprintln!("fetchline: {error:#}");
             ExitCode::from(2)
@@ -52,7 +52,7 @@ pub(crate) fn code(result: Result) -> ExitCode {
     }
 }
 
-/// Prints to standard output. That nobody reads it any more is no failure.
+/// Prints to standard output. A closed pipe is not a failure.
 pub(crate) fn print(text: impl std::fmt::Display) {
     use std::io::Write;
     _ = writeln!(std::io::stdout(), "{text}");

@@ -1,4 +1,4 @@
-//! The queues of a fleet, as the broker tells of them.
+//! The queues of a fleet, as the broker sees them.
 
 use std::time::Duration;
 
@@ -9,34 +9,37 @@ use serde::{Deserialize, Serialize};
 
 use crate::table::{or_dash, table};
 
-/// How long the management API may take.
-const DEADLINE: Duration = Duration::from_secs(15);
+/// The time for one request to the management API.
+const TIMEOUT: Duration = Duration::from_secs(15);
 
-/// A queue.
+/// A queue and its messages.
 #[derive(Serialize)]
 pub(crate) struct Queue {
     pub(crate) name: String,
-    /// Messages that wait; `null` where the queue does not exist.
+    /// Messages that wait; `null` if the queue does not exist.
     ready: Option<u32>,
-    /// Messages that consumers hold; only the management API tells.
+    /// Messages that consumers hold. Only the management API knows them.
     #[serde(skip_serializing_if = "Option::is_none")]
     unacked: Option<u64>,
     consumers: Option<u32>,
 }
 
 impl Queue {
-    /// Whether messages are ready.
-    pub(crate) fn holds_any(&self) -> bool {
+    /// Whether messages wait in the queue.
+    pub(crate) fn has_ready(&self) -> bool {
         self.ready.is_some_and(|ready| ready > 0)
     }
 }
 
-/// Every queue, in the order in which a message may meet them.
-pub(crate) async fn queues(broker: &Broker, management: Option<&Management>) -> anyhow::Result<Vec<Queue>> {
+/// Every queue, in the order in which a message may pass them.
+pub(crate) async fn queues(
+    broker: &Broker,
+    management: Option<&Management>,
+) -> anyhow::Result<Vec<Queue>> {
     let connection = broker.connect().await?;
     let mut queues = Vec::new();
     for key in broker.topology().keys() {
-        let depth = broker.topology().depth(&connection, &key).await?;
+        let depth = broker.topology().counts(&connection, &key).await?;
         let name = broker.topology().queue(&key);
         let unacked = match management {
             Some(management) if depth.is_some() => Some(management.unacked(broker, &name).await?),
@@ -52,70 +55,78 @@ pub(crate) async fn queues(broker: &Broker, management: Option<&Management>) -> 
     Ok(queues)
 }
 
-/// Whether something that was told of runs waits for a worker.
-pub(crate) async fn is_told_of_runs(broker: &Broker) -> anyhow::Result<bool> {
+/// Whether part reports wait for a worker.
+pub(crate) async fn has_part_reports(broker: &Broker) -> anyhow::Result<bool> {
     let connection = broker.connect().await?;
-    let depth = broker.topology().depth(&connection, Topology::RUNS).await?;
+    let depth = broker.topology().counts(&connection, Topology::RUNS).await?;
     Ok(depth.is_some_and(|depth| depth.ready > 0))
 }
 
-/// For people.
-pub(crate) fn text(queues: &[Queue]) -> String {
+/// Formats the queues as a table.
+pub(crate) fn format_queues(queues: &[Queue]) -> String {
     if queues.iter().any(|queue| queue.unacked.is_some()) {
-        let rows = queues
-            .iter()
-            .map(|queue| [queue.name.clone(), or_dash(queue.ready), or_dash(queue.unacked), or_dash(queue.consumers)]);
+        let rows = queues.iter().map(|queue| {
+            [
+                queue.name.clone(),
+                or_dash(queue.ready),
+                or_dash(queue.unacked),
+                or_dash(queue.consumers),
+            ]
+        });
         return table(["queue", "ready", "unacked", "consumers"], rows.collect());
     }
-    let rows = queues.iter().map(|queue| [queue.name.clone(), or_dash(queue.ready), or_dash(queue.consumers)]);
+    let rows = queues
+        .iter()
+        .map(|queue| [queue.name.clone(), or_dash(queue.ready), or_dash(queue.consumers)]);
     table(["queue", "ready", "consumers"], rows.collect())
 }
 
-/// RabbitMQ's management API. What it tells is up to five seconds old.
+/// The management API of RabbitMQ. Its numbers are up to five seconds old.
 pub(crate) struct Management {
     client: reqwest::Client,
     url: Url,
 }
 
-/// What is read of its answer.
+/// The part of an answer that we read.
 #[derive(Deserialize)]
-struct Told {
+struct QueueStatus {
     messages_unacknowledged: Option<u64>,
 }
 
 impl Management {
-    /// User and password are those of the URL, else the broker's.
+    /// Without a user in the URL, the user and password of the broker are used.
     pub(crate) fn new(url: &str, broker: &Broker) -> anyhow::Result<Self> {
-        let mut url: Url = url.parse().context("--management-url is no URL")?;
+        let mut url: Url = url.parse().context("--management-url is not a URL")?;
         if !matches!(url.scheme(), "http" | "https") {
-            return Err(anyhow!("--management-url does not begin with http:// or https://"));
+            return Err(anyhow!("--management-url must begin with http:// or https://"));
         }
         if url.username().is_empty() {
             let (user, password) = broker.credentials();
-            // These fail only for URLs without a host.
+            // These fail only for a URL without a host.
             _ = url.set_username(user);
             _ = url.set_password(Some(password));
         }
-        // It is the broker's, which no proxy stands before either.
-        Ok(Self { client: reqwest::Client::builder().no_proxy().timeout(DEADLINE).build()?, url })
+        // The broker itself is not reached through a proxy either.
+        Ok(Self { client: reqwest::Client::builder().no_proxy().timeout(TIMEOUT).build()?, url })
     }
 
     async fn unacked(&self, broker: &Broker, queue: &str) -> anyhow::Result<u64> {
         let mut url = self.url.clone();
-        url.path_segments_mut().map_err(|()| anyhow!("--management-url names no host"))?.pop_if_empty().extend([
-            "api",
-            "queues",
-            broker.virtual_host(),
-            queue,
-        ]);
+        url.path_segments_mut()
+            .map_err(|()| anyhow!("--management-url names no host"))?
+            .pop_if_empty()
+            .extend(["api", "queues", broker.virtual_host(), queue]);
         let answer = self.client.get(url).send().await.map_err(reqwest::Error::without_url);
         let answer = answer.context("--management-url does not answer")?;
         if !answer.status().is_success() {
-            return Err(anyhow!("--management-url answers {} when it is asked for {queue}", answer.status()));
+            return Err(anyhow!(
+                "--management-url answered {} for the queue {queue}",
+                answer.status()
+            ));
         }
         let body = answer.bytes().await.map_err(reqwest::Error::without_url)?;
-        let told: Told =
-            serde_json::from_slice(&body).context("--management-url is not that of RabbitMQ's management")?;
-        Ok(told.messages_unacknowledged.unwrap_or(0))
+        let status: QueueStatus = serde_json::from_slice(&body)
+            .context("--management-url is not the management API of RabbitMQ")?;
+        Ok(status.messages_unacknowledged.unwrap_or(0))
     }
 }

@@ -6,16 +6,16 @@ use fetchline_queue::Address;
 use fetchline_store::{HostLimit, Store};
 use serde_json::{Value, json};
 
-use crate::args::{self, Everywhere};
+use crate::args::{self, GlobalArgs};
 use crate::exit::{self, Done, Result};
-use crate::table::{or_dash, span, table};
+use crate::table::{format_duration, or_dash, table};
 
-/// The limits of hosts, which all workers share. A change is in force within two seconds
+/// Show and set the limits of hosts, which all workers share
 ///
-/// A limit is one host's (shop.example), or that of all hosts together whose names end in
-/// .shop.example (*.shop.example), or that of all hosts together (*). It holds over all workers. A
-/// request takes a slot of each limit that matches its host, so the strictest one decides. How many
-/// fetches there may be at once at one host is not set here, but in each worker (work --per-host).
+/// A limit is for one host (shop.example), for all hosts together whose names end in .shop.example
+/// (*.shop.example), or for all hosts together (*). A request takes a slot of each limit that
+/// matches its host, so the strictest one decides. A change takes effect within two seconds. How
+/// many fetches a worker has under way at one host is set by `work --per-host`.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     #[command(subcommand)]
@@ -28,30 +28,33 @@ pub(crate) struct Args {
 
 #[derive(Subcommand)]
 enum Action {
-    /// Shows every host that is limited, or once was
+    /// List every host that has a limit or had one
     List,
-    /// Sets how many requests per second all workers together may send to a host, or to all hosts that match together
+    /// Limit the requests per second that all workers together send
     Set {
-        /// A name, with :port where that is not the scheme's default; or *.shop.example; or *
-        #[arg(value_parser = key)]
+        /// A name such as shop.example or shop.example:8443, or a pattern: *.shop.example or *
+        #[arg(value_parser = parse_pattern)]
         host: String,
 
-        /// Like 5/s or 0.2/s; `none` lifts the limit
-        #[arg(long, value_name = "N/s", env = "FETCHLINE_RATE", value_parser = rate)]
+        /// Requests per second, such as 5/s or 0.2/s; none lifts the limit
+        #[arg(long, value_name = "N/s", env = "FETCHLINE_RATE", value_parser = parse_rate)]
         rate: Rate,
     },
-    /// Stops all requests to a host, or to all hosts that match. Their tasks wait in the longest
-    /// retry queue, and later for an hour at a time; that costs them no attempt
+    /// Stop all requests to a host or to all hosts that match
+    ///
+    /// Their tasks wait in the longest retry queue, and later for an hour at a time. No attempt is
+    /// charged.
     Pause {
-        /// A name, with :port where that is not the scheme's default; or *.shop.example; or *
-        #[arg(value_parser = key)]
+        /// A name such as shop.example or shop.example:8443, or a pattern: *.shop.example or *
+        #[arg(value_parser = parse_pattern)]
         host: String,
     },
-    /// Ends a pause, a cool-down that the host has asked for, and being slowed. Tasks that wait in
-    /// a delay queue come back when their delay is over, which takes an hour at most
+    /// End a pause, a cool-down and a throttle
+    ///
+    /// Tasks in a delay queue return when their delay is over, within an hour.
     Resume {
-        /// A name, with :port where that is not the scheme's default; or *.shop.example; or *
-        #[arg(value_parser = key)]
+        /// A name such as shop.example or shop.example:8443, or a pattern: *.shop.example or *
+        #[arg(value_parser = parse_pattern)]
         host: String,
     },
 }
@@ -60,51 +63,54 @@ enum Action {
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Rate(Option<f64>);
 
-fn rate(text: &str) -> std::result::Result<Rate, String> {
+fn parse_rate(text: &str) -> std::result::Result<Rate, String> {
     match text {
         "none" => Ok(Rate(None)),
         text => args::rate(text).map(|rate| Rate(Some(rate))),
     }
 }
 
-/// What a limit is kept for: a host, a suffix of names, or everything.
-fn key(text: &str) -> std::result::Result<String, String> {
-    const ALLOWED: &str = "a pattern is `*` for all hosts, or `*.` and a name without port, like *.shop.example";
+/// Parses what a limit is for: a host, a suffix of names, or everything.
+fn parse_pattern(text: &str) -> std::result::Result<String, String> {
+    const SYNTAX: &str =
+        "a pattern is `*`, or `*.` and a name without a port, such as *.shop.example";
     let suffix = match text.trim() {
         "*" => return Ok("*".to_owned()),
-        text if !text.contains('*') => return host(text),
-        text => text.strip_prefix("*.").ok_or(ALLOWED)?,
+        text if !text.contains('*') => return parse_host(text),
+        text => text.strip_prefix("*.").ok_or(SYNTAX)?,
     };
-    // What stands for something else in a URL would be dropped without a word.
+    // The URL parser would silently drop these and what follows.
     if suffix.contains(['*', ':', '/', '\\', '@', '?', '#']) || suffix.starts_with('.') {
-        return Err(ALLOWED.to_owned());
+        return Err(SYNTAX.to_owned());
     }
-    let address = Address::parse(&format!("https://{suffix}")).map_err(|error| format!("{ALLOWED}: {error}"))?;
+    let address = Address::parse(&format!("https://{suffix}"))
+        .map_err(|error| format!("{SYNTAX}: {error}"))?;
     if address.ip().is_some() {
-        return Err(format!("an IP address has no names below it; {ALLOWED}"));
+        return Err(format!("an IP address has no subdomains; {SYNTAX}"));
     }
-    // A name that it could stand for has a label more.
-    const LONGEST_NAME: usize = 253;
+    // A name that matches has one more label.
+    const MAX_NAME_BYTES: usize = 253;
     let pattern = format!("*.{}", address.host());
-    if pattern.len() > LONGEST_NAME {
-        return Err(format!("no name is as long as that: {LONGEST_NAME} bytes are allowed"));
+    if pattern.len() > MAX_NAME_BYTES {
+        return Err(format!("no host name matches it: a name has at most {MAX_NAME_BYTES} bytes"));
     }
     Ok(pattern)
 }
 
-/// A host as the workers name it: lower-case ASCII, `:port` only where that is not the scheme's default.
-fn host(text: &str) -> std::result::Result<String, String> {
+/// Parses a host and names it as the workers do: in lower-case ASCII, with `:port` only if it is
+/// not the default of the scheme.
+fn parse_host(text: &str) -> std::result::Result<String, String> {
     let url = match text.ends_with(":80") {
         _ if text.contains("://") => text.to_owned(),
         true => format!("http://{text}"),
         false => format!("https://{text}"),
     };
-    let address = Address::parse(&url).map_err(|error| format!("no host: {error}"))?;
+    let address = Address::parse(&url).map_err(|error| format!("not a host: {error}"))?;
     Ok(address.host().to_owned())
 }
 
-pub(crate) async fn run(everywhere: Everywhere, args: Args) -> Result {
-    let store = everywhere.migrated_store().await?;
+pub(crate) async fn run(global: GlobalArgs, args: Args) -> Result {
+    let store = global.migrated_store().await?;
     let host = match args.action {
         Action::List => return list(&store, args.json).await,
         Action::Set { host, rate: Rate(rate) } => {
@@ -121,24 +127,26 @@ pub(crate) async fn run(everywhere: Everywhere, args: Args) -> Result {
         }
     };
     let limit = store.hosts().await?.into_iter().find(|limit| limit.host == host);
-    let limit = limit.ok_or_else(|| anyhow!("the host is gone again")).context("cannot show the host")?;
-    exit::print(if args.json { document(&limit).to_string() } else { shown(&[limit]) });
+    let limit = limit
+        .ok_or_else(|| anyhow!("another command has deleted it"))
+        .context("cannot show the host")?;
+    exit::print(if args.json { to_json(&limit).to_string() } else { format_limits(&[limit]) });
     Ok(Done::Whole)
 }
 
 async fn list(store: &Store, json: bool) -> Result {
     let limits = store.hosts().await?;
     if json {
-        exit::print(Value::from(limits.iter().map(document).collect::<Vec<_>>()));
+        exit::print(Value::from(limits.iter().map(to_json).collect::<Vec<_>>()));
     } else if limits.is_empty() {
-        exit::print("no host is limited");
+        exit::print("no host has a limit");
     } else {
-        exit::print(shown(&limits));
+        exit::print(format_limits(&limits));
     }
     Ok(Done::Whole)
 }
 
-fn document(limit: &HostLimit) -> Value {
+fn to_json(limit: &HostLimit) -> Value {
     json!({
         "host": limit.host,
         "rate": limit.rate,
@@ -150,14 +158,14 @@ fn document(limit: &HostLimit) -> Value {
     })
 }
 
-fn shown(limits: &[HostLimit]) -> String {
+fn format_limits(limits: &[HostLimit]) -> String {
     let per_second = |rate: Option<f64>| or_dash(rate.map(|rate| format!("{rate}/s")));
     let row = |limit: &HostLimit| {
         [
             limit.host.clone(),
             per_second(limit.rate),
             if limit.paused { "yes".to_owned() } else { "-".to_owned() },
-            or_dash(limit.cool_down.map(span)),
+            or_dash(limit.cool_down.map(format_duration)),
             per_second(limit.slowed),
             or_dash(limit.crawl_delay.map(|delay| format!("{} s", delay.as_secs_f64()))),
             or_dash(limit.note.clone()),
@@ -172,8 +180,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_host_is_named_as_the_workers_name_it() {
-        for (given, named) in [
+    fn a_host_has_the_name_that_workers_use() {
+        for (text, expected) in [
             ("Shop.Example", "shop.example"),
             ("shop.example:8443", "shop.example:8443"),
             ("shop.example:443", "shop.example"),
@@ -181,31 +189,31 @@ mod tests {
             ("https://shop.example/p/1", "shop.example"),
             ("bücher.example", "xn--bcher-kva.example"),
             ("127.0.0.1:80", "127.0.0.1"),
-            // A dot at the end of a name is no other host.
+            // A dot at the end of a name is not another host.
             ("shop.example.", "shop.example"),
             ("https://Shop.Example./p/1", "shop.example"),
             ("shop.example.:8443", "shop.example:8443"),
         ] {
-            assert_eq!(key(given).as_deref(), Ok(named), "{given}");
+            assert_eq!(parse_pattern(text).as_deref(), Ok(expected), "{text}");
         }
-        assert!(key("").is_err() && key("a b").is_err());
+        assert!(parse_pattern("").is_err() && parse_pattern("a b").is_err());
     }
 
     #[test]
     fn a_pattern_is_a_suffix_of_names_or_all_hosts() {
-        for (given, named) in [
+        for (text, expected) in [
             ("*", "*"),
             ("*.MyShopify.Example", "*.myshopify.example"),
             ("*.bücher.example", "*.xn--bcher-kva.example"),
             ("*.shop.example.", "*.shop.example"),
             ("*.example", "*.example"),
         ] {
-            assert_eq!(key(given).as_deref(), Ok(named), "{given}");
+            assert_eq!(parse_pattern(text).as_deref(), Ok(expected), "{text}");
         }
     }
 
     #[test]
-    fn what_a_pattern_cannot_say_is_an_error_that_tells_what_it_can() {
+    fn an_invalid_pattern_is_an_error_that_shows_the_syntax() {
         let long = format!("*.{}example", "a.".repeat(123));
         for wrong in [
             "**",
@@ -225,18 +233,21 @@ mod tests {
             "*.[::1]",
             &long,
         ] {
-            let error = key(wrong).unwrap_err();
-            assert!(error.contains("*.shop.example") || error.contains("253 bytes"), "{wrong}: {error}");
+            let error = parse_pattern(wrong).unwrap_err();
+            assert!(
+                error.contains("*.shop.example") || error.contains("253 bytes"),
+                "{wrong}: {error}"
+            );
         }
     }
 
     #[test]
-    fn a_rate_is_written_as_the_help_says() {
-        assert_eq!(rate("5/s"), Ok(Rate(Some(5.0))));
-        assert_eq!(rate("0.2/s"), Ok(Rate(Some(0.2))));
-        assert_eq!(rate("none"), Ok(Rate(None)));
+    fn a_rate_has_the_syntax_that_the_help_shows() {
+        assert_eq!(parse_rate("5/s"), Ok(Rate(Some(5.0))));
+        assert_eq!(parse_rate("0.2/s"), Ok(Rate(Some(0.2))));
+        assert_eq!(parse_rate("none"), Ok(Rate(None)));
         for wrong in ["5", "0/s", "-1/s", "fast", "inf/s", "NaN/s"] {
-            assert!(rate(wrong).unwrap_err().contains("5/s"), "{wrong}");
+            assert!(parse_rate(wrong).unwrap_err().contains("5/s"), "{wrong}");
         }
     }
 }

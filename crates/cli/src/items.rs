@@ -3,7 +3,7 @@
 use anyhow::anyhow;
 use clap::{Subcommand, ValueEnum};
 use fetchline_queue::Address;
-use fetchline_store::{Item, ItemKey, PriceSeen, Store};
+use fetchline_store::{Item, ItemKey, PricePoint, Store};
 use rust_decimal::Decimal;
 use serde_json::{Value, json};
 use time::OffsetDateTime;
@@ -11,9 +11,9 @@ use time::format_description::well_known::Rfc3339;
 
 use crate::exit::{self, Done, Result};
 use crate::table::{or_dash, table};
-use crate::{args::Everywhere, money, sparkline};
+use crate::{args::GlobalArgs, money, sparkline};
 
-/// The products that were found, each by its page, with their prices
+/// Show the products that were found, and set prices
 #[derive(clap::Args)]
 pub(crate) struct Args {
     #[command(subcommand)]
@@ -26,45 +26,49 @@ pub(crate) struct Args {
 
 #[derive(Subcommand)]
 enum Action {
-    /// Shows the latest ones, the newest first
+    /// List the latest products, newest first
     List {
-        /// Only those of this category
+        /// Only products of this category
         #[arg(long, value_name = "NAME", env = "FETCHLINE_CATEGORY")]
         category: Option<String>,
 
-        /// At most this many
+        /// The number of products to show, at most
         #[arg(long, value_name = "N", env = "FETCHLINE_LIMIT", default_value_t = 50)]
         #[arg(value_parser = clap::value_parser!(u32).range(1..))]
         limit: u32,
 
-        /// How they are written; --json is short for `json`. In CSV, what a spreadsheet would take for a formula begins
-        /// with an apostrophe
+        /// The output format; --json is the same as --format json
+        ///
+        /// In CSV, text that a spreadsheet would take for a formula begins with an apostrophe.
         #[arg(long, value_name = "FORMAT", env = "FETCHLINE_FORMAT", default_value = "table")]
         format: Format,
     },
-    /// Shows one, with every price that it had
+    /// Show one product with its price history
     Show {
-        /// Its number, or the URL of its page
-        #[arg(value_name = "ID|URL", value_parser = key)]
+        /// The number of the product, or the URL of its page
+        #[arg(value_name = "ID|URL", value_parser = parse_key)]
         item: ItemKey,
     },
-    /// Sets a price by hand. The history tells it as `manual`, and a newer fetch of the page replaces it
+    /// Set the price of a product by hand
+    ///
+    /// The history shows it with the source `manual`. A newer fetch of the page replaces it.
     SetPrice {
-        /// Its number, or the URL of its page
-        #[arg(value_name = "ID|URL", value_parser = key)]
+        /// The number of the product, or the URL of its page
+        #[arg(value_name = "ID|URL", value_parser = parse_key)]
         item: ItemKey,
 
-        /// Like 19.99
-        #[arg(value_parser = money::price)]
+        /// The price, such as 19.99
+        #[arg(value_parser = money::parse_price)]
         price: Decimal,
 
-        /// Like EUR (default: the one that the item has)
-        #[arg(long, value_name = "CODE", env = "FETCHLINE_CURRENCY", value_parser = money::currency)]
+        /// The ISO 4217 code, such as EUR [default: the currency of the product]
+        #[arg(long, value_name = "CODE", env = "FETCHLINE_CURRENCY")]
+        #[arg(value_parser = money::parse_currency)]
         currency: Option<String>,
     },
 }
 
-/// How items are written.
+/// How products are printed.
 #[derive(Clone, Copy, PartialEq, ValueEnum)]
 enum Format {
     Table,
@@ -72,16 +76,17 @@ enum Format {
     Json,
 }
 
-fn key(text: &str) -> std::result::Result<ItemKey, String> {
+fn parse_key(text: &str) -> std::result::Result<ItemKey, String> {
     if let Ok(id) = text.parse() {
         return Ok(ItemKey::Id(id));
     }
-    let address = Address::parse(text).map_err(|error| format!("neither a number nor a URL: {error}"))?;
+    let address =
+        Address::parse(text).map_err(|error| format!("neither a number nor a URL: {error}"))?;
     Ok(ItemKey::SourceUrl(address.masked()))
 }
 
-pub(crate) async fn run(everywhere: Everywhere, args: Args) -> Result {
-    let store = everywhere.migrated_store().await?;
+pub(crate) async fn run(global: GlobalArgs, args: Args) -> Result {
+    let store = global.migrated_store().await?;
     match args.action {
         Action::List { category, limit, format } => {
             let format = if args.json { Format::Json } else { format };
@@ -89,7 +94,7 @@ pub(crate) async fn run(everywhere: Everywhere, args: Args) -> Result {
         }
         Action::Show { item } => show(&store, &item, args.json).await,
         Action::SetPrice { item, price, currency } => {
-            // `false` where there is none, which is told next.
+            // It returns `false` if there is no such product; `show` reports that.
             store.set_price(&item, price, currency.as_deref()).await?;
             show(&store, &item, args.json).await
         }
@@ -98,39 +103,39 @@ pub(crate) async fn run(everywhere: Everywhere, args: Args) -> Result {
 
 fn list(items: &[Item], format: Format) -> Result {
     match format {
-        Format::Json => exit::print(Value::from(items.iter().map(document).collect::<Vec<_>>())),
+        Format::Json => exit::print(Value::from(items.iter().map(to_json).collect::<Vec<_>>())),
         Format::Csv => exit::print(csv(items)?.trim_end()),
         Format::Table if items.is_empty() => exit::print("no items"),
-        Format::Table => exit::print(listed(items).trim_end()),
+        Format::Table => exit::print(format_list(items).trim_end()),
     }
     Ok(Done::Whole)
 }
 
 async fn show(store: &Store, key: &ItemKey, json: bool) -> Result {
     let Some((item, history)) = store.item(key).await? else {
-        return Err(anyhow!("there is no such item; `fetchline items list` shows those that there are").into());
+        return Err(anyhow!("no such item; `fetchline items list` shows the existing ones").into());
     };
     if json {
-        let mut document = document(&item);
+        let mut document = to_json(&item);
         document["history"] = history
             .iter()
-            .map(|seen| {
+            .map(|entry| {
                 json!({
-                    "price": money::shown(seen.price, seen.currency.as_deref()),
-                    "currency": seen.currency,
-                    "seen_at": rfc3339(seen.seen_at),
-                    "source": seen.source,
+                    "price": money::format_price(entry.price, entry.currency.as_deref()),
+                    "currency": entry.currency,
+                    "seen_at": rfc3339(entry.seen_at),
+                    "source": entry.source,
                 })
             })
             .collect();
         exit::print(document);
     } else {
-        exit::print(shown(&item, &history).trim_end());
+        exit::print(format_item(&item, &history).trim_end());
     }
     Ok(Done::Whole)
 }
 
-fn document(item: &Item) -> Value {
+fn to_json(item: &Item) -> Value {
     let product = &item.product;
     json!({
         "id": item.id,
@@ -151,7 +156,7 @@ fn document(item: &Item) -> Value {
 
 /// The price as a decimal, without its currency.
 fn price(item: &Item) -> Option<String> {
-    item.product.price.map(|price| money::shown(price, item.product.currency.as_deref()))
+    item.product.price.map(|price| money::format_price(price, item.product.currency.as_deref()))
 }
 
 fn csv(items: &[Item]) -> anyhow::Result<String> {
@@ -173,11 +178,13 @@ fn csv(items: &[Item]) -> anyhow::Result<String> {
     let mut writer = csv::Writer::from_writer(Vec::new());
     writer.write_record(HEADINGS)?;
     for item in items {
-        let document = document(item);
+        let document = to_json(item);
         writer.write_record(HEADINGS.map(|heading| match &document[heading] {
             Value::Null => String::new(),
-            // A spreadsheet would take it for a formula, and it is a site that wrote it.
-            Value::String(text) if text.starts_with(['=', '+', '-', '@', '\t', '\r']) => format!("'{text}"),
+            // A spreadsheet would run it as a formula, and the text comes from a site.
+            Value::String(text) if text.starts_with(['=', '+', '-', '@', '\t', '\r']) => {
+                format!("'{text}")
+            }
             Value::String(text) => text.clone(),
             other => other.to_string(),
         }))?;
@@ -185,7 +192,7 @@ fn csv(items: &[Item]) -> anyhow::Result<String> {
     Ok(String::from_utf8(writer.into_inner()?)?)
 }
 
-fn listed(items: &[Item]) -> String {
+fn format_list(items: &[Item]) -> String {
     let row = |item: &Item| {
         [
             item.id.to_string(),
@@ -193,7 +200,7 @@ fn listed(items: &[Item]) -> String {
             or_dash(price(item)),
             or_dash(item.product.currency.clone()),
             or_dash(item.product.category.clone()),
-            moment(item.updated_at),
+            format_time(item.updated_at),
             item.source_url.clone(),
         ]
     };
@@ -201,9 +208,10 @@ fn listed(items: &[Item]) -> String {
     table(headings, items.iter().map(row).collect())
 }
 
-fn shown(item: &Item, history: &[PriceSeen]) -> String {
+fn format_item(item: &Item, history: &[PricePoint]) -> String {
     let product = &item.product;
-    let mut price = product.price.map(|price| money::with_currency(price, product.currency.as_deref()));
+    let mut price =
+        product.price.map(|price| money::format_with_currency(price, product.currency.as_deref()));
     if let Some(price) = &mut price
         && product.variants > 1
     {
@@ -219,15 +227,15 @@ fn shown(item: &Item, history: &[PriceSeen]) -> String {
         ("availability", product.availability.clone()),
         ("image", product.image_url.clone()),
         ("page", Some(item.source_url.clone())),
-        ("updated at", Some(format!("{} UTC", moment(item.updated_at)))),
+        ("updated at", Some(format!("{} UTC", format_time(item.updated_at)))),
     ];
     let facts = facts.into_iter().map(|(name, fact)| [name.to_owned(), or_dash(fact)]).collect();
-    let prices = history.iter().rev().map(|seen| {
-        let price = money::with_currency(seen.price, seen.currency.as_deref());
-        [moment(seen.seen_at), price, seen.source.clone()]
+    let prices = history.iter().rev().map(|entry| {
+        let price = money::format_with_currency(entry.price, entry.currency.as_deref());
+        [format_time(entry.seen_at), price, entry.source.clone()]
     });
     let mut text = table(["", ""], facts).trim_start().to_owned();
-    if let Some(chart) = sparkline::of(history, item.updated_at) {
+    if let Some(chart) = sparkline::draw(history, item.updated_at) {
         text.push_str(&format!("\n{chart}\n"));
     }
     text.push('\n');
@@ -235,8 +243,8 @@ fn shown(item: &Item, history: &[PriceSeen]) -> String {
     text
 }
 
-/// A moment for people, to the second.
-fn moment(at: OffsetDateTime) -> String {
+/// Formats a time to the second.
+fn format_time(at: OffsetDateTime) -> String {
     let (date, time) = (at.date(), at.time());
     format!("{date} {:02}:{:02}:{:02}", time.hour(), time.minute(), time.second())
 }

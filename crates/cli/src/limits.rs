@@ -1,8 +1,8 @@
-//! What the system allows this process.
+//! Limits of the operating system.
 
-/// Raises the soft limit of open files to the hard one: a connection is a file, and the usual soft limit of 1,024 is
-/// below what a worker at some hundred hosts keeps open.
+/// Raises the soft limit of open files to the hard limit. Each connection is a file, and a worker
+/// with some hundred hosts keeps more of them open than the usual soft limit of 1,024.
 pub(crate) fn raise_open_files() {
-    // Where it cannot be raised, it stays as it is.
+    // If the limit cannot be raised, it stays as it is.
     _ = rlimit::increase_nofile_limit(u64::MAX);
 }

@@ -1,4 +1,4 @@
-//! Log lines to standard error.
+//! Logs on standard error.
 
 use std::io;
 
@@ -8,11 +8,12 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::args::LogFormat;
 
-/// Starts logging: `info` and above, or what RUST_LOG says.
+/// Starts logging at the levels of RUST_LOG, by default `info` and above.
 pub(crate) fn start(format: LogFormat) {
-    let chosen = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    // Libraries report what we handle and say ourselves; lapin would even print messages, which may hold secrets.
-    let quiet = [
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    // We handle and log the errors of libraries ourselves. lapin would even log messages, which may
+    // hold secrets.
+    let silenced = [
         "lapin",
         "sqlx",
         "hickory_resolver",
@@ -21,18 +22,24 @@ pub(crate) fn start(format: LogFormat) {
         "rustls_platform_verifier",
         "opentelemetry",
     ];
-    let off = quiet.iter().filter_map(|library| format!("{library}=off").parse().ok());
-    let filter = off.fold(chosen, EnvFilter::add_directive);
+    let directives = silenced.iter().filter_map(|library| format!("{library}=off").parse().ok());
+    let filter = directives.fold(filter, EnvFilter::add_directive);
     let registry = tracing_subscriber::registry().with(filter);
     match format {
         LogFormat::Text => {
             let ansi = io::IsTerminal::is_terminal(&io::stderr());
             registry
-                .with(tracing_subscriber::fmt::layer().with_writer(io::stderr).with_ansi(ansi).with_target(false))
+                .with(
+                    tracing_subscriber::fmt::layer()
+                        .with_writer(io::stderr)
+                        .with_ansi(ansi)
+                        .with_target(false),
+                )
                 .init();
         }
         LogFormat::Json => {
-            let layer = tracing_subscriber::fmt::layer().json().flatten_event(true).with_writer(io::stderr);
+            let layer =
+                tracing_subscriber::fmt::layer().json().flatten_event(true).with_writer(io::stderr);
             registry.with(layer).init();
         }
     }

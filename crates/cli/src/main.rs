@@ -1,4 +1,4 @@
-//! The command `fetchline`: URLs from RabbitMQ, fetched over HTTP, outcomes in MySQL, nothing lost.
+#![doc = include_str!("../README.md")]
 
 mod args;
 mod control;
@@ -14,6 +14,7 @@ mod log;
 mod migrate;
 mod money;
 mod produce;
+mod produce_display;
 mod rejects;
 mod report;
 mod runs;
@@ -29,28 +30,34 @@ use std::sync::LazyLock;
 
 use clap::{Parser, Subcommand};
 
-use crate::args::Everywhere;
+use crate::args::GlobalArgs;
 
-/// A URL costs some 150 allocations, and what one thread allocates another one frees: the system's allocator lets threads
-/// wait for each other there.
+/// Each URL takes some 150 allocations, and one thread frees what another one allocates. Under this
+/// load threads contend for locks in the system's allocator.
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
-/// The version, and the commit where the build was told of one.
+/// The version, and the commit if the build names one.
 static VERSION: LazyLock<String> = LazyLock::new(|| match option_env!("FETCHLINE_COMMIT") {
     Some(commit) if !commit.is_empty() => format!("{} ({commit})", env!("CARGO_PKG_VERSION")),
     _ => env!("CARGO_PKG_VERSION").to_owned(),
 });
 
-/// A message-queue worker: URLs from RabbitMQ, fetched over HTTP, outcomes in MySQL, nothing lost.
+/// Fetch URLs from RabbitMQ over HTTP and store the results in MySQL
 ///
-/// Every flag can also be given as `FETCHLINE_<FLAG>` in the environment (upper case, _ for -); the flag wins.
-/// Exit codes: 0 done; 1 failed; 2 wrong usage or configuration; 3 done, but some input was refused.
+/// `produce` publishes lists of URLs as tasks, and any number of `work` processes fetch them. No
+/// task is lost: each one ends as a row in the database.
+///
+/// Every flag can also be set by an environment variable: FETCHLINE_ and the name of the flag in
+/// upper case, with _ in place of -. The flag takes precedence.
+///
+/// Exit codes: 0 done; 1 failed; 2 wrong usage or configuration; 3 done, but some input was
+/// rejected or some URLs failed.
 #[derive(Parser)]
 #[command(name = "fetchline", version = VERSION.as_str(), propagate_version = true)]
 struct Cli {
     #[command(flatten)]
-    everywhere: Everywhere,
+    global: GlobalArgs,
     #[command(subcommand)]
     command: Command,
 }
@@ -71,31 +78,60 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let Cli { everywhere, command } = Cli::parse();
-    log::start(everywhere.log);
+    let Cli { global, command } = Cli::parse();
+    log::start(global.log);
     limits::raise_open_files();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return exit::code(Err(error.into())),
     };
-    let result = runtime.block_on(run(everywhere, command));
-    // Not waited for: a read of standard input may be under way, and ends only when somebody types.
+    let result = runtime.block_on(run(global, command));
+    // A read of standard input may still be under way, and ends only when somebody types. It is not
+    // waited for.
     runtime.shutdown_background();
     exit::code(result)
 }
 
-async fn run(everywhere: Everywhere, command: Command) -> exit::Result {
+async fn run(global: GlobalArgs, command: Command) -> exit::Result {
     match command {
-        Command::Migrate(args) => migrate::run(everywhere, args).await,
-        Command::Produce(args) => produce::run(everywhere, args).await,
-        Command::Work(args) => work::run(everywhere, *args).await,
-        Command::Status(args) => status::run(everywhere, args).await,
-        Command::Runs(args) => runs::run(everywhere, args).await,
-        Command::Dead(args) => dead::run(everywhere, args).await,
-        Command::Hosts(args) => hosts::run(everywhere, args).await,
-        Command::Items(args) => items::run(everywhere, args).await,
+        Command::Migrate(args) => migrate::run(global, args).await,
+        Command::Produce(args) => produce::run(global, args).await,
+        Command::Work(args) => work::run(global, *args).await,
+        Command::Status(args) => status::run(global, args).await,
+        Command::Runs(args) => runs::run(global, args).await,
+        Command::Dead(args) => dead::run(global, args).await,
+        Command::Hosts(args) => hosts::run(global, args).await,
+        Command::Items(args) => items::run(global, args).await,
         Command::Extract(args) => extract::run(args).await,
-        Command::Control(args) => control::run(everywhere, args).await,
+        Command::Control(args) => control::run(global, args).await,
         Command::Health(args) => health::run(args).await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    /// Runs `check` for a command and all commands below it.
+    fn for_each_command(command: &clap::Command, check: &impl Fn(&clap::Command)) {
+        check(command);
+        for subcommand in command.get_subcommands() {
+            for_each_command(subcommand, check);
+        }
+    }
+
+    #[test]
+    fn every_command_and_flag_has_a_help_text() {
+        let mut command = Cli::command();
+        command.build();
+        command.clone().debug_assert();
+        for_each_command(&command, &|command| {
+            assert!(command.get_about().is_some(), "{}", command.get_name());
+            for argument in command.get_arguments() {
+                assert!(argument.get_help().is_some(), "{} {argument}", command.get_name());
+            }
+        });
     }
 }

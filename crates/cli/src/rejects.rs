@@ -1,4 +1,4 @@
-//! `--rejects` of `fetchline produce`.
+//! The file of `fetchline produce --rejects`.
 
 use std::fs::File;
 use std::io::Write;
@@ -11,61 +11,73 @@ use same_file::Handle;
 
 use crate::exit::Failure;
 
-/// The file of lines that were refused, under the headings that they stood under.
-pub(crate) struct Rejects(Mutex<Refused>);
+/// Writes rejected lines, each under its row of headings, so that they can be corrected and
+/// published like any list.
+pub(crate) struct Rejects(Mutex<RejectFile>);
 
-struct Refused {
+struct RejectFile {
     file: File,
-    /// Whether it holds what was refused the last time. That goes only when this time's is known.
+    /// Whether the file still holds the lines of an earlier `produce`. They stay until the first
+    /// line is rejected, or the whole input is read.
     is_old: bool,
-    /// The row of headings that was written last.
+    /// The last row of headings that was written.
     headings: Option<String>,
 }
 
 impl Rejects {
+    /// Opens the file. It must not be one of the sources.
     pub(crate) fn open(path: &Path, sources: &[Source]) -> Result<Self, Failure> {
         let file = File::options().write(true).create(true).truncate(false).open(path);
-        let opened =
-            file.and_then(|file| Ok((Handle::from_file(file.try_clone()?)?, file.metadata()?.is_file(), file)));
-        let unusable = || format!("cannot write --rejects {}", path.display());
-        let (handle, is_old, file) = opened.with_context(unusable).map_err(Failure::usage)?;
-        let is_read = sources.iter().any(|source| match source {
-            // A pipe is not opened before its time.
-            Source::File(file) => file.is_file() && Handle::from_path(file).is_ok_and(|read| read == handle),
+        let opened = file.and_then(|file| {
+            Ok((Handle::from_file(file.try_clone()?)?, file.metadata()?.is_file(), file))
+        });
+        let context = || format!("cannot write --rejects {}", path.display());
+        let (handle, is_old, file) = opened.with_context(context).map_err(Failure::usage)?;
+        let is_source = sources.iter().any(|source| match source {
+            // Opening a pipe would block, or take its data.
+            Source::File(file) => {
+                file.is_file() && Handle::from_path(file).is_ok_and(|read| read == handle)
+            }
             Source::Stdin => Handle::stdin().is_ok_and(|read| read == handle),
             Source::Url(_) => false,
         });
-        if is_old && is_read {
+        if is_old && is_source {
             let path = path.display();
-            return Err(Failure::usage(anyhow!("--rejects {path} is one of the files that are read: name another")));
+            return Err(Failure::usage(anyhow!(
+                "--rejects {path} is one of the sources; name another file"
+            )));
         }
-        Ok(Self(Mutex::new(Refused { file, is_old, headings: None })))
+        Ok(Self(Mutex::new(RejectFile { file, is_old, headings: None })))
     }
 
-    pub(crate) fn take(&self, rejection: &Rejection, headings: Option<&str>) {
-        self.write(|refused| {
+    /// Writes a rejected line.
+    pub(crate) fn push(&self, rejection: &Rejection, headings: Option<&str>) {
+        self.write(|rejects| {
             let mut lines = Vec::new();
-            if let Some(headings) = headings.filter(|&headings| refused.headings.as_deref() != Some(headings)) {
+            if let Some(headings) = headings
+                && rejects.headings.as_deref() != Some(headings)
+            {
                 lines.extend_from_slice(headings.as_bytes());
                 lines.push(b'\n');
-                refused.headings = Some(headings.to_owned());
+                rejects.headings = Some(headings.to_owned());
             }
-            lines.extend_from_slice(&rejection.given);
+            lines.extend_from_slice(&rejection.raw);
             lines.push(b'\n');
-            refused.file.write_all(&lines)
+            rejects.file.write_all(&lines)
         });
     }
 
-    /// All is read.
-    pub(crate) fn end(&self) {
+    /// Drops the lines of an earlier `produce`, now that the whole input is read.
+    pub(crate) fn finish(&self) {
         self.write(|_| Ok(()));
     }
 
-    fn write(&self, lines: impl FnOnce(&mut Refused) -> std::io::Result<()>) {
-        let mut refused = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let emptied = if std::mem::take(&mut refused.is_old) { refused.file.set_len(0) } else { Ok(()) };
-        if let Err(error) = emptied.and_then(|()| lines(&mut refused)) {
-            tracing::error!(%error, "refused lines cannot be written to --rejects");
+    fn write(&self, write: impl FnOnce(&mut RejectFile) -> std::io::Result<()>) {
+        let mut rejects = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let emptied =
+            if std::mem::take(&mut rejects.is_old) { rejects.file.set_len(0) } else { Ok(()) };
+        if let Err(error) = emptied.and_then(|()| write(&mut rejects)) {
+            tracing::error!(%error, "rejected lines cannot be written to --rejects");
         }
     }
 }

@@ -9,11 +9,11 @@ use fetchline_store::{Outcome, Run, Store};
 use serde_json::{Value, json};
 use time::format_description::well_known::Rfc3339;
 
-use crate::args::{self, Everywhere};
+use crate::args::{self, GlobalArgs};
 use crate::exit::{self, Done, Failure, Result};
-use crate::table::{or_dash, span, table};
+use crate::table::{format_duration, or_dash, table};
 
-/// The latest runs, and what can be done about them
+/// List, cancel and prune runs
 #[derive(clap::Args)]
 pub(crate) struct Args {
     #[command(subcommand)]
@@ -26,37 +26,43 @@ pub(crate) struct Args {
 
 #[derive(Subcommand)]
 enum Action {
-    /// Shows the latest runs, the newest first
+    /// List the latest runs, newest first
     List {
-        /// How many
+        /// The number of runs to show, at most
         #[arg(long, value_name = "N", env = "FETCHLINE_LIMIT", default_value_t = 20)]
         limit: u32,
     },
-    /// Has what waits of a run acked and recorded as `cancelled`, without being fetched, within two seconds. What is added
-    /// to the run by a later `produce` is fetched
+    /// Record the waiting tasks of a run as cancelled, without fetching them
+    ///
+    /// Workers begin within two seconds. Tasks that a later `produce` adds to the run are fetched.
     Cancel {
-        /// The run
+        /// The name of the run
         name: String,
     },
-    /// Deletes rows that were fetched longer ago, and the runs that have none left; items and prices stay. In small chunks,
-    /// beside workers that write
+    /// Delete old rows, and the runs that have no rows left
+    ///
+    /// Products and their prices stay. Rows are deleted in small chunks, so that workers can write
+    /// beside it.
     Prune {
-        /// Like 30d
-        #[arg(long, value_name = "DURATION", env = "FETCHLINE_OLDER_THAN", value_parser = args::duration)]
+        /// The age of the rows to delete, such as 30d
+        #[arg(long, value_name = "DURATION", env = "FETCHLINE_OLDER_THAN")]
+        #[arg(value_parser = args::duration)]
         older_than: Duration,
 
-        /// Only count the rows
+        /// Only count the rows to delete
         #[arg(long, env = "FETCHLINE_DRY_RUN")]
         dry_run: bool,
     },
 }
 
-pub(crate) async fn run(everywhere: Everywhere, args: Args) -> Result {
-    let store = everywhere.migrated_store().await?;
+pub(crate) async fn run(global: GlobalArgs, args: Args) -> Result {
+    let store = global.migrated_store().await?;
     match args.action {
         Action::List { limit } => list(&store, limit, args.json).await,
         Action::Cancel { name } => cancel(&store, &name, args.json).await,
-        Action::Prune { older_than, dry_run } => prune(&store, older_than, dry_run, args.json).await,
+        Action::Prune { older_than, dry_run } => {
+            prune(&store, older_than, dry_run, args.json).await
+        }
     }
 }
 
@@ -82,15 +88,15 @@ async fn list(store: &Store, limit: u32, as_json: bool) -> Result {
             ok.to_string(),
             (run.rows() - ok).to_string(),
             or_dash(run.remaining()),
-            or_dash(age.map(span)),
+            or_dash(age.map(format_duration)),
         ]
     });
-    let headings = ["run", "state", "planned", "ok", "failed", "remaining", "began before"];
+    let headings = ["run", "state", "planned", "ok", "failed", "remaining", "age"];
     exit::print(table(headings, rows.collect()).trim_end());
     Ok(Done::Whole)
 }
 
-/// One word.
+/// The state of a run in one word.
 pub(crate) fn state(run: &Run) -> &'static str {
     match run {
         run if !run.is_known() => "unknown",
@@ -101,7 +107,7 @@ pub(crate) fn state(run: &Run) -> &'static str {
     }
 }
 
-/// What is known of a run, for programs.
+/// A run as JSON.
 pub(crate) fn json(name: &str, run: &Run) -> Value {
     let time = |at: time::OffsetDateTime| at.format(&Rfc3339).unwrap_or_default();
     let parts: Vec<Value> = run
@@ -133,11 +139,14 @@ pub(crate) fn json(name: &str, run: &Run) -> Value {
 async fn cancel(store: &Store, name: &str, as_json: bool) -> Result {
     if name == NO_RUN {
         return Err(Failure::usage(anyhow!(
-            "`{NO_RUN}` is the run of all messages that name none, also of those to come: purge the queue instead"
+            "`{NO_RUN}` is the run of all messages that name none, including later ones; \
+             purge the queue instead"
         )));
     }
     if !is_name(name) {
-        return Err(Failure::usage(anyhow!("a run's name has 1 to {MAX_NAME_BYTES} bytes and no control characters")));
+        return Err(Failure::usage(anyhow!(
+            "the name of a run must have 1 to {MAX_NAME_BYTES} bytes and no control characters"
+        )));
     }
     let known = store.run(name).await?.is_known();
     let parts = store.cancel_run(name).await?;
@@ -145,9 +154,11 @@ async fn cancel(store: &Store, name: &str, as_json: bool) -> Result {
         exit::print(json!({ "run": name, "known": known, "parts": parts }));
         return Ok(Done::Whole);
     }
-    exit::print(format_args!("cancelled: {parts} parts that were not cancelled before, and what belongs to no part"));
+    exit::print(format_args!(
+        "cancelled: {parts} parts, and the tasks of the run that belong to no part"
+    ));
     if !known {
-        exit::print("no worker has heard of this run yet: is its name right?");
+        exit::print("no worker has reported this run yet; check its name");
     }
     Ok(Done::Whole)
 }
@@ -167,7 +178,10 @@ async fn prune(store: &Store, older_than: Duration, dry_run: bool, as_json: bool
     } else if dry_run {
         exit::print(format_args!("{} rows would be deleted", pruned.rows));
     } else {
-        exit::print(format_args!("{} rows deleted, and {} runs that have none left", pruned.rows, pruned.runs));
+        exit::print(format_args!(
+            "{} rows deleted, and {} runs that have no rows left",
+            pruned.rows, pruned.runs
+        ));
     }
     Ok(Done::Whole)
 }

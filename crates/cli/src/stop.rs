@@ -1,13 +1,13 @@
-//! Signals: the first asks to stop, the second does not ask.
+//! Signals: the first one stops gracefully, the second one at once.
 
 use std::io;
 
 use tokio::signal::unix::{SignalKind, signal};
 
-/// The exit code of a program that was ended by Ctrl-C.
+/// The conventional exit code of a process that Ctrl-C ends: 128 + SIGINT.
 const INTERRUPTED: i32 = 130;
 
-/// Calls `stop` at SIGTERM or Ctrl-C; a second signal ends the process at once.
+/// Calls `stop` on SIGTERM or Ctrl-C. A second signal ends the process at once.
 pub(crate) fn on_signal(stop: impl FnOnce() + Send + 'static) -> io::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;

@@ -1,4 +1,4 @@
-//! A run, watched until it is complete.
+//! Waits for a run and shows its progress.
 
 use std::collections::VecDeque;
 use std::io::IsTerminal;
@@ -11,121 +11,133 @@ use tokio::time::Instant;
 
 use crate::exit::Failure;
 use crate::fleet;
-use crate::table::span;
+use crate::table::format_duration;
 
-/// How often the run is asked for.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// How often a line is written where there is no terminal.
-const SAY_EVERY: Duration = Duration::from_secs(10);
-/// How often a complete run is looked at, while nothing that was told of runs waits in the queue.
-const LOOKS_AT_QUEUE: u32 = 2;
-/// The rate is that of so many looks.
-const LOOKS: usize = 10;
+/// How often the run is read.
+const POLL_INTERVAL: Duration = Duration::from_secs(1);
+/// How often a line is printed if there is no terminal.
+const LINE_INTERVAL: Duration = Duration::from_secs(10);
+/// How many times in a row a run has to be complete while no part report waits in the queue.
+const COMPLETE_POLLS: u32 = 2;
+/// The rate is measured over this many samples.
+const RATE_SAMPLES: usize = 10;
 
-/// How fast a run gets on, by the last looks at it.
+/// How fast the rows of a run are written, by the last samples.
 #[derive(Default)]
-pub(crate) struct Pace(VecDeque<(Instant, u64)>);
+pub(crate) struct RowRate(VecDeque<(Instant, u64)>);
 
-impl Pace {
-    /// Another look.
-    pub(crate) fn look(&mut self, rows: u64) {
+impl RowRate {
+    /// Adds the number of rows at this moment.
+    pub(crate) fn sample(&mut self, rows: u64) {
         self.0.push_back((Instant::now(), rows));
-        if self.0.len() > LOOKS {
+        if self.0.len() > RATE_SAMPLES {
             self.0.pop_front();
         }
     }
 
-    /// Rows per second; `None` before there were two looks.
-    pub(crate) fn rate(&self) -> Option<f64> {
-        let ((since, before), (until, now)) = (self.0.front()?, self.0.back()?);
-        let seconds = (*until - *since).as_secs_f64();
-        (seconds > 0.0).then(|| now.saturating_sub(*before) as f64 / seconds)
+    /// Rows per second; `None` before the second sample.
+    pub(crate) fn per_second(&self) -> Option<f64> {
+        let ((start, rows_before), (end, rows)) = (self.0.front()?, self.0.back()?);
+        let seconds = (*end - *start).as_secs_f64();
+        (seconds > 0.0).then(|| rows.saturating_sub(*rows_before) as f64 / seconds)
     }
 
-    /// How long the rest takes at this rate; `None` where nothing moves.
+    /// The time for the remaining rows at this rate; `None` if no rows are written.
     pub(crate) fn time_left(&self, remaining: u64) -> Option<Duration> {
-        let rate = self.rate().filter(|rate| *rate > 0.0)?;
+        let rate = self.per_second().filter(|rate| *rate > 0.0)?;
         Duration::try_from_secs_f64(remaining as f64 / rate).ok()
     }
 }
 
-/// What was seen last of a run.
-pub(crate) struct Seen {
-    /// `None` where the database did not answer.
+/// The last state of a run that was waited for.
+pub(crate) struct Observation {
+    /// `None` if the database did not answer.
     pub(crate) run: Option<Run>,
-    /// How fast it got on.
-    pub(crate) pace: Pace,
-    /// Whether it is complete, and nothing more is told of it.
+    pub(crate) rate: RowRate,
+    /// Whether the run is complete, and no part report waits.
     pub(crate) is_complete: bool,
 }
 
-/// Shows a run until it is complete, or for as long as that may take. While the database is away it is waited for; the error
-/// is one that waiting does not mend.
-pub(crate) async fn until_complete(
+/// Shows a run until it is complete or `limit` is over. An unavailable database is waited for, so
+/// an error is one that waiting does not cure.
+pub(crate) async fn wait_until_complete(
     store: &Store,
     broker: &Broker,
     name: &str,
-    within: Option<Duration>,
-) -> Result<Seen, Failure> {
-    // What is longer than can be counted is no limit.
-    let ends = within.and_then(|within| Instant::now().checked_add(within));
-    let mut shown = Shown::new(name);
-    let mut pace = Pace::default();
-    let mut is_there = false;
-    let mut settled = 0;
+    limit: Option<Duration>,
+) -> Result<Observation, Failure> {
+    // A time beyond what an instant can hold is no limit.
+    let deadline = limit.and_then(|limit| Instant::now().checked_add(limit));
+    let mut display = Display::new(name);
+    let mut rate = RowRate::default();
+    let mut is_schema_checked = false;
+    let mut complete_polls = 0;
     loop {
-        let look = async {
-            if !is_there {
+        let poll = async {
+            if !is_schema_checked {
                 store.check_schema().await?;
-                is_there = true;
+                is_schema_checked = true;
             }
             store.run(name).await
         };
-        let seen = match look.await {
+        let run = match poll.await {
             Ok(run) => {
-                pace.look(run.rows());
-                shown.show(&run, &pace);
+                rate.sample(run.rows());
+                display.show(&run, &rate);
                 Some(run)
             }
             Err(error) if error.is_configuration() => return Err(Failure::usage(error)),
             Err(error) => {
-                shown.say("away".to_owned(), &format!("{:#}", anyhow::Error::new(error)));
+                let problem = format!("{:#}", anyhow::Error::new(error));
+                display.print(State::Unavailable, &problem);
                 None
             }
         };
-        let is_over = ends.is_some_and(|ends| ends <= Instant::now());
-        // A name may be used again, and what a `produce` has just told of its part may be on its way to the database.
-        let is_complete = seen.as_ref().is_some_and(Run::is_complete);
-        settled = if is_complete && !is_told_more(broker).await { settled + 1 } else { 0 };
-        if is_over || settled >= LOOKS_AT_QUEUE {
-            shown.end();
-            return Ok(Seen { run: seen, pace, is_complete: settled >= LOOKS_AT_QUEUE });
+        let is_over = deadline.is_some_and(|deadline| deadline <= Instant::now());
+        // A name may be used again, so the report of a new part may be on its way to the database.
+        let is_complete = run.as_ref().is_some_and(Run::is_complete);
+        let is_settled = is_complete && !has_part_reports(broker).await;
+        complete_polls = if is_settled { complete_polls + 1 } else { 0 };
+        let is_complete = complete_polls >= COMPLETE_POLLS;
+        if is_over || is_complete {
+            display.finish();
+            return Ok(Observation { run, rate, is_complete });
         }
-        let next = Instant::now() + LOOK_EVERY;
-        tokio::time::sleep_until(ends.map_or(next, |ends| ends.min(next))).await;
+        let next = Instant::now() + POLL_INTERVAL;
+        tokio::time::sleep_until(deadline.map_or(next, |deadline| deadline.min(next))).await;
     }
 }
 
-/// Whether more may be told of runs. Where the broker does not say, nothing is: a run is told by the database.
-async fn is_told_more(broker: &Broker) -> bool {
-    fleet::is_told_of_runs(broker).await.unwrap_or(false)
+/// Whether part reports wait in the queue. If the broker does not answer, the database decides.
+async fn has_part_reports(broker: &Broker) -> bool {
+    fleet::has_part_reports(broker).await.unwrap_or(false)
 }
 
-/// How it is shown: as a bar, or as lines where there is no terminal.
-struct Shown<'a> {
+/// What is known of a run. A new state is printed at once, other changes once per interval.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// The database does not answer.
+    Unavailable,
+    /// The number of tasks is not known yet.
+    Open,
+    /// The number of tasks is known.
+    Planned,
+}
+
+/// Shows a run as a bar, or as lines if there is no terminal.
+struct Display<'a> {
     name: &'a str,
     bar: Option<ProgressBar>,
-    said: Option<(Instant, String)>,
+    last_line: Option<(Instant, State)>,
 }
 
-impl<'a> Shown<'a> {
+impl<'a> Display<'a> {
     fn new(name: &'a str) -> Self {
         let bar = std::io::stderr().is_terminal().then(ProgressBar::new_spinner);
-        Self { name, bar, said: None }
+        Self { name, bar, last_line: None }
     }
 
-    fn show(&mut self, run: &Run, pace: &Pace) {
-        let text = line(run, pace);
+    fn show(&mut self, run: &Run, rate: &RowRate) {
         if let (Some(bar), Some(planned)) = (&self.bar, run.planned()) {
             bar.set_length(planned);
             bar.set_position(planned.saturating_sub(run.remaining().unwrap_or(planned)));
@@ -133,56 +145,55 @@ impl<'a> Shown<'a> {
                 bar.set_style(style);
             }
         }
-        // What changes all the time is said now and then; that there is another state, at once.
-        let state = run.planned().map_or_else(|| "waits".to_owned(), |_| "goes on".to_owned());
-        self.say(state, &text);
+        let state = if run.planned().is_some() { State::Planned } else { State::Open };
+        self.print(state, &describe(run, rate));
     }
 
-    fn say(&mut self, state: String, text: &str) {
-        match &self.bar {
-            Some(bar) => {
-                bar.set_message(format!("{}: {text}", self.name));
-                bar.tick();
-            }
-            None => {
-                if self.said.as_ref().is_none_or(|(at, said)| *said != state || at.elapsed() >= SAY_EVERY) {
-                    eprintln!("{}: {text}", self.name);
-                    self.said = Some((Instant::now(), state));
-                }
-            }
+    fn print(&mut self, state: State, text: &str) {
+        if let Some(bar) = &self.bar {
+            bar.set_message(format!("{}: {text}", self.name));
+            bar.tick();
+            return;
+        }
+        let is_due =
+            self.last_line.is_none_or(|(at, last)| last != state || at.elapsed() >= LINE_INTERVAL);
+        if is_due {
+            eprintln!("{}: {text}", self.name);
+            self.last_line = Some((Instant::now(), state));
         }
     }
 
-    fn end(&mut self) {
+    fn finish(&mut self) {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
         }
     }
 }
 
-/// A run in one line.
-pub(crate) fn line(run: &Run, pace: &Pace) -> String {
+/// Describes a run in one line.
+pub(crate) fn describe(run: &Run, rate: &RowRate) -> String {
     if !run.is_known() {
-        return "no worker has heard of this run yet".to_owned();
+        return "no worker has reported this run yet".to_owned();
     }
     let (rows, ok) = (run.rows(), run.rows_with(Outcome::Ok));
-    let rate = pace.rate().map(|rate| format!(", {rate:.0}/s")).unwrap_or_default();
-    let told = match run.planned() {
+    let per_second = rate.per_second().map(|rate| format!(", {rate:.0}/s")).unwrap_or_default();
+    let text = match run.planned() {
         Some(planned) => {
-            let left = run.remaining().and_then(|remaining| pace.time_left(remaining));
-            let left = left.map(|left| format!(", {} left", span(left))).unwrap_or_default();
-            format!("{rows} of {planned} rows, {} failed{rate}{left}", rows - ok)
+            let left = run.remaining().and_then(|remaining| rate.time_left(remaining));
+            let left = left.map(|left| format!(", {} left", format_duration(left)));
+            let left = left.unwrap_or_default();
+            format!("{rows} of {planned} rows, {} failed{per_second}{left}", rows - ok)
         }
-        None => format!("{rows} rows, {} failed{rate}", rows - ok),
+        None => format!("{rows} rows, {} failed{per_second}", rows - ok),
     };
     let open = run.parts.iter().filter(|part| part.is_open()).min_by_key(|part| part.created_at);
     match open {
         Some(Part { part, created_at, .. }) => {
             let age = (run.asked_at - *created_at).try_into().unwrap_or_default();
-            format!("{told}; part {part} has been open for {}", span(age))
+            format!("{text}; part {part} has been open for {}", format_duration(age))
         }
-        None if run.parts.is_empty() => format!("{told}; no `produce` has told of a part of it"),
-        None => told,
+        None if run.parts.is_empty() => format!("{text}; no part of it is reported"),
+        None => text,
     }
 }
 
@@ -191,15 +202,15 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn the_pace_is_that_of_the_last_looks() {
-        let mut pace = Pace::default();
-        pace.look(0);
-        assert_eq!((pace.rate(), pace.time_left(10)), (None, None));
+    async fn the_rate_is_that_of_the_last_samples() {
+        let mut rate = RowRate::default();
+        rate.sample(0);
+        assert_eq!((rate.per_second(), rate.time_left(10)), (None, None));
         for rows in [0, 0, 100, 200, 300, 400, 500, 600, 700, 800, 900] {
             tokio::time::advance(Duration::from_secs(1)).await;
-            pace.look(rows);
+            rate.sample(rows);
         }
-        assert_eq!(pace.rate(), Some(100.0));
-        assert_eq!(pace.time_left(1_000), Some(Duration::from_secs(10)));
+        assert_eq!(rate.per_second(), Some(100.0));
+        assert_eq!(rate.time_left(1_000), Some(Duration::from_secs(10)));
     }
 }

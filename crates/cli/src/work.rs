@@ -6,147 +6,159 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use clap::ValueEnum;
 use fetchline_queue::Role;
-use fetchline_worker::pipeline::Error;
-use fetchline_worker::{Deps, MAX_PREFETCH, Proxy, RobotsPolicy, Stop, StoreBody, WorkConfig};
+use fetchline_worker::{
+    ConsumeConfig, Error, ExecuteConfig, FetchConfig, ObserveConfig, Proxy, RobotsPolicy,
+    ScheduleConfig, StoreBody, Worker, WorkerConfig, WriteConfig,
+};
 use ipnet::IpNet;
+use tokio_util::sync::CancellationToken;
 use url::Url;
 
-use crate::args::{self, Everywhere};
+use crate::args::{self, GlobalArgs};
 use crate::exit::{self, Done, Failure, Result};
 use crate::stop;
 
-/// Consumes until it is stopped, then prints the summary. SIGTERM or Ctrl-C: takes no more, finishes what was begun
+/// Consume tasks until stopped, then print a summary. On SIGTERM or Ctrl-C: take no more tasks, and
+/// finish what has begun
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// Fetches at once
     #[arg(long, value_name = "N", env = "FETCHLINE_CONCURRENCY", default_value_t = 100)]
     concurrency: usize,
 
-    /// Messages held unacked, at most (default: max(4 x concurrency, concurrency + 2 x batch-rows),
-    /// less where slow fetches could hold a message for longer than the broker allows). Fewer while
-    /// messages are large: together they take an eighth of --memory-budget at most
+    /// Messages that the worker holds unacked, at most. Default: the larger of 4 x concurrency and
+    /// concurrency + 2 x batch-rows; less where slow fetches could hold a message for longer than
+    /// the broker allows. Large messages take an eighth of --memory-budget at most, so the worker
+    /// holds fewer of them
     #[arg(long, value_name = "N", env = "FETCHLINE_PREFETCH")]
     prefetch: Option<usize>,
 
-    /// Fetches at once at one host, in this worker. What all workers together may ask of a host: `fetchline hosts set`
+    /// Fetches at once at one host, in this worker. `fetchline hosts set` limits all workers
+    /// together
     #[arg(long, value_name = "N", env = "FETCHLINE_PER_HOST", default_value_t = 30)]
     per_host: usize,
 
-    /// A batch is written when it has this many rows
+    /// Commit a batch at this number of rows
     #[arg(long, value_name = "N", env = "FETCHLINE_BATCH_ROWS", default_value_t = 500)]
     batch_rows: usize,
 
-    /// ... or is this old
+    /// Commit a batch at this age of its first row
     #[arg(long, value_name = "DURATION", env = "FETCHLINE_BATCH_AGE", default_value = "250ms")]
     #[arg(value_parser = args::duration)]
     batch_age: Duration,
 
-    /// ... or this large
-    #[arg(long, value_name = "SIZE", env = "FETCHLINE_BATCH_BYTES", default_value = "4MiB", value_parser = args::size)]
+    /// Commit a batch at this size of its rows
+    #[arg(long, value_name = "SIZE", env = "FETCHLINE_BATCH_BYTES", default_value = "4MiB")]
+    #[arg(value_parser = args::size)]
     batch_bytes: usize,
 
-    /// The whole of a fetch, redirects and body included
+    /// The time for a whole fetch, redirects and body included
     #[arg(long, value_name = "DURATION", env = "FETCHLINE_TIMEOUT", default_value = "30s")]
     #[arg(value_parser = args::duration)]
     timeout: Duration,
 
-    /// Connecting, TLS included
+    /// The time for connecting, TLS included
     #[arg(long, value_name = "DURATION", env = "FETCHLINE_CONNECT_TIMEOUT", default_value = "5s")]
     #[arg(value_parser = args::duration)]
     connect_timeout: Duration,
 
-    /// Silence between two reads of an answer (default: as long as --timeout)
-    #[arg(long, value_name = "DURATION", env = "FETCHLINE_READ_TIMEOUT", value_parser = args::duration)]
+    /// The longest silence of a site, before an answer begins and within its body (default: the
+    /// same as --timeout)
+    #[arg(long, value_name = "DURATION", env = "FETCHLINE_READ_TIMEOUT")]
+    #[arg(value_parser = args::duration)]
     read_timeout: Option<Duration>,
 
     /// The largest body, after decompression
-    #[arg(long, value_name = "SIZE", env = "FETCHLINE_MAX_BODY", default_value = "10MiB", value_parser = args::size)]
+    #[arg(long, value_name = "SIZE", env = "FETCHLINE_MAX_BODY", default_value = "10MiB")]
+    #[arg(value_parser = args::size)]
     max_body: usize,
 
-    /// All bodies that are being read or wait for their commit, and all messages that are held,
-    /// together; a fetch waits for room rather than exceed it
+    /// Memory for all bodies that are being read or wait for their commit, and for all held
+    /// messages. A fetch waits for memory rather than exceed it
     #[arg(long, value_name = "SIZE", env = "FETCHLINE_MEMORY_BUDGET", default_value = "256MiB")]
     #[arg(value_parser = args::size)]
     memory_budget: usize,
 
-    /// Which bodies are stored; size and hash are kept always
+    /// Which bodies are stored. Size and hash are always stored
     #[arg(long, value_name = "WHICH", env = "FETCHLINE_STORE_BODY", default_value = "text")]
-    store_body: Keep,
+    store_body: StoreBody,
 
-    /// A TOML file that says, by host, where products are found in pages that do not tell them in a form of their own
+    /// A TOML file with extraction rules by host, for pages without machine-readable products
     #[arg(long, value_name = "FILE", env = "FETCHLINE_RULES")]
     rules: Option<PathBuf>,
 
-    /// The User-Agent header
+    /// The header User-Agent
     #[arg(long, value_name = "TEXT", env = "FETCHLINE_USER_AGENT")]
-    #[arg(default_value = concat!("fetchline/", env!("CARGO_PKG_VERSION")))]
+    #[arg(default_value_t = FetchConfig::default().user_agent)]
     user_agent: String,
 
-    /// Opens a network; by default only public addresses are fetched. Repeatable, or with commas. What is IPv4 in IPv6
-    /// disguise (such as `::ffff:10.0.0.1`) is opened only by an IPv6 network
+    /// A network that may be fetched from although it is not public. Repeatable, or with commas.
+    /// Only an IPv6 network allows IPv4-embedded IPv6 addresses such as `::ffff:10.0.0.1`
     #[arg(long, value_name = "CIDR", env = "FETCHLINE_ALLOW_NETWORK")]
     #[arg(value_parser = args::network, value_delimiter = ',')]
     allow_network: Vec<IpNet>,
 
-    /// Fetches everything through an HTTP proxy (`http://user:password@proxy.example:3128`). It resolves the names, so
-    /// it has to refuse what is not public: here, only URLs that hold an address are checked. Variables such as
-    /// `HTTPS_PROXY` are ignored
+    /// An HTTP proxy for every fetch, such as `http://user:password@proxy.example:3128`. It
+    /// resolves the names, so it has to refuse addresses that are not public: the worker checks
+    /// only URLs that contain an address. Variables such as `HTTPS_PROXY` are ignored
     #[arg(long, value_name = "URL", env = "FETCHLINE_PROXY", hide_env_values = true)]
     proxy: Option<String>,
 
-    /// What is done about robots.txt
+    /// Whether to obey robots.txt
     #[arg(long, value_name = "WHICH", env = "FETCHLINE_ROBOTS", default_value = "ignore")]
-    robots: AboutRobots,
+    robots: RobotsPolicy,
 
     /// MySQL connections, at most. Where there are several, one is kept for commits
     #[arg(long, value_name = "N", env = "FETCHLINE_POOL", default_value_t = 4)]
     #[arg(value_parser = clap::value_parser!(u32).range(1..))]
     pool: u32,
 
-    /// How long to wait for a MySQL connection
+    /// How long to wait for a free MySQL connection
     #[arg(long, value_name = "DURATION", env = "FETCHLINE_POOL_TIMEOUT", default_value = "5s")]
     #[arg(value_parser = args::duration)]
     pool_timeout: Duration,
 
-    /// Attempt n waits the n-th delay before the next; the last one repeats. Each is a queue of its
-    /// own. Tasks of hosts that are paused or slow wait there, too, and in queues of longer delays,
-    /// up to an hour
-    #[arg(long, value_name = "DURATIONS", env = "FETCHLINE_RETRY_DELAYS", default_value = args::RETRY_DELAYS)]
-    #[arg(value_parser = args::duration, value_delimiter = ',')]
+    /// The delays before further attempts: attempt n waits for the n-th delay, and the last one
+    /// repeats. Each delay is a queue. Deferred tasks wait in these queues too, and in queues with
+    /// longer delays of up to an hour
+    #[arg(long, value_name = "DURATIONS", env = "FETCHLINE_RETRY_DELAYS")]
+    #[arg(default_value = args::RETRY_DELAYS, value_parser = args::duration, value_delimiter = ',')]
     retry_delays: Vec<Duration>,
 
-    /// Tries of a task, the first included
+    /// Attempts of a task, the first one included
     #[arg(long, value_name = "N", env = "FETCHLINE_MAX_ATTEMPTS", default_value_t = 4)]
     max_attempts: u32,
 
-    /// How long results are held while the database does not take them; then their messages are
+    /// How long results are held while the database does not take them. Then their messages are
     /// requeued
-    #[arg(long, value_name = "DURATION", env = "FETCHLINE_HOLD", default_value = "10m", value_parser = args::duration)]
+    #[arg(long, value_name = "DURATION", env = "FETCHLINE_HOLD", default_value = "10m")]
+    #[arg(value_parser = args::duration)]
     hold: Duration,
 
-    /// How long a stopping worker goes on with what it has begun; must be above --timeout
-    #[arg(long, value_name = "DURATION", env = "FETCHLINE_GRACE", default_value = "35s", value_parser = args::duration)]
+    /// How long a stopping worker continues with what it has begun. Has to be above --timeout
+    #[arg(long, value_name = "DURATION", env = "FETCHLINE_GRACE", default_value = "35s")]
+    #[arg(value_parser = args::duration)]
     grace: Duration,
 
-    /// Where /livez, /readyz and /metrics are served; port 0 takes a free one, `off` serves nothing
-    #[arg(long, value_name = "ADDRESS", env = "FETCHLINE_LISTEN", default_value = "127.0.0.1:9464")]
-    #[arg(value_parser = listen)]
+    /// The address of /livez, /readyz and /metrics. Port 0 takes a free port; `off` serves nothing
+    #[arg(long, value_name = "ADDRESS", env = "FETCHLINE_LISTEN")]
+    #[arg(default_value = "127.0.0.1:9464", value_parser = listen)]
     listen: Listen,
 
-    /// Traces go here by OTLP over HTTP (`http://collector:4318`; `/v1/traces` is added). Else to where
-    /// `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT` or `OTEL_EXPORTER_OTLP_ENDPOINT` say, and nowhere without these. How many are
-    /// kept: `OTEL_TRACES_SAMPLER`
+    /// Where traces go by OTLP over HTTP, such as `http://collector:4318`; `/v1/traces` is added.
+    /// Default: OTEL_EXPORTER_OTLP_TRACES_ENDPOINT or OTEL_EXPORTER_OTLP_ENDPOINT, else no traces.
+    /// OTEL_TRACES_SAMPLER sets the share of traces
     #[arg(long, value_name = "URL", env = "FETCHLINE_OTLP_ENDPOINT")]
     otlp_endpoint: Option<String>,
 
-    /// End with 0 when `urls` and the delay queues were seen empty twice, 2 s apart, and this
-    /// worker holds nothing. Tasks of a paused host are waited for
+    /// End with exit code 0 when nothing is left to do: two checks, 2 s apart, find the queues and
+    /// the delay queues empty, and the worker holds nothing. Tasks of a paused host count
     #[arg(long, env = "FETCHLINE_UNTIL_EMPTY")]
     until_empty: bool,
 
-    /// The name of this worker in the console and in the rows (default: the host's name, in a pod the pod's)
+    /// The name of this worker in the console and in the rows (default: the name of the host, which
+    /// in Kubernetes is that of the pod)
     #[arg(long, value_name = "NAME", env = "FETCHLINE_POD")]
     pod: Option<String>,
 
@@ -155,62 +167,46 @@ pub(crate) struct Args {
     json: bool,
 }
 
-/// What is done about robots.txt.
-#[derive(Clone, Copy, ValueEnum)]
-enum AboutRobots {
-    /// Nothing: the list of URLs is your own
-    Ignore,
-    /// It is asked for once a day by one worker for all, and what it forbids is not fetched
-    Obey,
-}
-
-/// Which bodies are stored.
-#[derive(Clone, Copy, ValueEnum)]
-enum Keep {
-    /// JSON as JSON, other text as text
-    Text,
-    /// Only JSON
-    Json,
-    /// Other bodies too, as bytes
-    All,
-    /// None
-    None,
-}
-
-/// Where health is served.
+/// The value of `--listen`.
 #[derive(Clone, Copy)]
 struct Listen(Option<SocketAddr>);
 
 fn listen(text: &str) -> std::result::Result<Listen, String> {
     match text {
         "off" => Ok(Listen(None)),
-        text => text.parse().map(|address| Listen(Some(address))).map_err(|_| "IP:PORT, or `off`".to_owned()),
+        text => text
+            .parse()
+            .map(|address| Listen(Some(address)))
+            .map_err(|_| "write it like 127.0.0.1:9464, or `off`".to_owned()),
     }
 }
 
-pub(crate) async fn run(everywhere: Everywhere, args: Args) -> Result {
+pub(crate) async fn run(global: GlobalArgs, args: Args) -> Result {
     let pod = args.pod.clone().unwrap_or_else(args::host_name);
-    if pod.is_empty() || pod.len() > 100 {
-        return Err(Failure::usage(anyhow::anyhow!("--pod has 1 to 100 bytes")));
-    }
-    let broker = everywhere.broker(Role::Work, &pod)?;
-    let store = Arc::new(everywhere.store(args.pool, args.pool_timeout)?.with_batch_rows(args.batch_rows));
-    let stop = Stop::default();
+    let broker = global.broker(Role::Work, &pod)?;
+    let store = global.store(args.pool, args.pool_timeout)?;
+    let stop = CancellationToken::new();
     let signalled = stop.clone();
-    stop::on_signal(move || signalled.stop()).context("cannot listen for signals")?;
+    stop::on_signal(move || signalled.cancel()).context("cannot listen for signals")?;
     let json = args.json;
     let config = args.into_config(pod)?;
     tracing::info!(?config, broker = broker.location(), database = store.location(), "starting");
-    if let Some(proxy) = &config.proxy {
-        tracing::warn!(%proxy, "fetching through a proxy: it resolves the names, and it has to refuse what is not public");
+    if let Some(proxy) = &config.fetch.proxy {
+        tracing::warn!(
+            %proxy,
+            "fetching through a proxy: it resolves the names, and it has to refuse what is not \
+             public"
+        );
     }
-    let (summary, result) = match fetchline_worker::run(config, Deps { broker, store }, stop).await {
+    let mut worker = Worker::start(config, broker, store).await.map_err(usage)?;
+    let handle = worker.stop_handle();
+    tokio::spawn(async move {
+        stop.cancelled().await;
+        handle.stop();
+    });
+    let (summary, result) = match worker.wait().await {
         Ok(summary) => (summary, Ok(Done::Whole)),
-        Err(Error::GraceOver(summary)) => {
-            let summary: fetchline_worker::Summary = *summary;
-            (summary.clone(), Err(Error::GraceOver(Box::new(summary)).into()))
-        }
-        Err(error @ (Error::Config(_) | Error::Listen(..) | Error::Traces(_))) => return Err(Failure::usage(error)),
+        Err(Error::GraceOver(summary)) => (*summary.clone(), Err(Error::GraceOver(summary).into())),
         Err(error) => return Err(error.into()),
     };
     if json {
@@ -221,71 +217,155 @@ pub(crate) async fn run(everywhere: Everywhere, args: Args) -> Result {
     result
 }
 
-impl Args {
-    /// Where traces go: what the standard variables say is read as OpenTelemetry wants it.
-    fn traces_to(&self) -> std::result::Result<Option<Url>, Failure> {
-        let variable = |name| std::env::var(name).ok().filter(|value| !value.trim().is_empty());
-        if variable("OTEL_SDK_DISABLED").is_some_and(|value| value.trim().eq_ignore_ascii_case("true")) {
-            return Ok(None);
+/// An error of [`Worker::start`]: a setting cannot be used.
+fn usage(error: Error) -> Failure {
+    match error {
+        Error::Config(_) | Error::Listen(..) | Error::Traces(_) => {
+            let text = format!("{:#}", anyhow::Error::from(error));
+            Failure::usage(anyhow::anyhow!(args::with_flags(&text)))
         }
-        let of_base = |base: String| format!("{}/v1/traces", base.trim_end_matches('/').trim_end_matches("/v1/traces"));
-        let (flag, whole, base) =
-            ("--otlp-endpoint", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT");
-        let given = (self.otlp_endpoint.clone().filter(|url| !url.is_empty()).map(|url| (flag, of_base(url))))
-            .or_else(|| variable(whole).map(|url| (whole, url)))
-            .or_else(|| variable(base).map(|url| (base, of_base(url))));
-        let Some((name, text)) = given else { return Ok(None) };
-        let url = Url::parse(&text).ok().filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
-        match url {
-            Some(url) if url.username().is_empty() && url.password().is_none() => Ok(Some(url)),
-            Some(_) => Err(Failure::usage(anyhow::anyhow!(
-                "{name}: credentials do not belong into the URL; OTEL_EXPORTER_OTLP_HEADERS holds them"
-            ))),
-            None => Err(Failure::usage(anyhow::anyhow!("{name} is no URL like http://collector:4318"))),
+        Error::Runtime
+        | Error::Resolver(_)
+        | Error::Client(_)
+        | Error::Store(_)
+        | Error::Panic(_)
+        | Error::GraceOver(_) => error.into(),
+    }
+}
+
+/// The URL that traces are exported to. Reads the standard variables as OpenTelemetry specifies.
+fn otlp_endpoint(flag: Option<String>) -> std::result::Result<Option<Url>, Failure> {
+    let variable = |name| std::env::var(name).ok().filter(|value| !value.trim().is_empty());
+    if variable("OTEL_SDK_DISABLED").is_some_and(|value| value.trim().eq_ignore_ascii_case("true"))
+    {
+        return Ok(None);
+    }
+    let with_path = |base: String| {
+        format!("{}/v1/traces", base.trim_end_matches('/').trim_end_matches("/v1/traces"))
+    };
+    let whole = "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT";
+    let base = "OTEL_EXPORTER_OTLP_ENDPOINT";
+    let named = flag
+        .filter(|url| !url.is_empty())
+        .map(|url| ("--otlp-endpoint", with_path(url)))
+        .or_else(|| variable(whole).map(|url| (whole, url)))
+        .or_else(|| variable(base).map(|url| (base, with_path(url))));
+    let Some((name, text)) = named else { return Ok(None) };
+    let url = Url::parse(&text)
+        .ok()
+        .filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
+    match url {
+        Some(url) if url.username().is_empty() && url.password().is_none() => Ok(Some(url)),
+        Some(_) => Err(Failure::usage(anyhow::anyhow!(
+            "{name} contains credentials: put them into OTEL_EXPORTER_OTLP_HEADERS"
+        ))),
+        None => {
+            Err(Failure::usage(anyhow::anyhow!("{name} is not a URL like http://collector:4318")))
         }
     }
+}
 
-    fn into_config(self, pod: String) -> std::result::Result<WorkConfig, Failure> {
-        // Not read by clap, which would repeat it, password and all, where it is wrong.
+impl Args {
+    fn into_config(self, pod: String) -> std::result::Result<WorkerConfig, Failure> {
+        // clap does not parse the proxy, since it would repeat a wrong URL with its password.
         let proxy = self.proxy.as_deref().map(Proxy::parse).transpose();
         let proxy = proxy.map_err(|error| Failure::usage(anyhow::anyhow!("--proxy: {error}")))?;
-        let traces_to = self.traces_to()?;
-        let rules = args::rules(self.rules.as_deref())?;
-        let default_prefetch = WorkConfig::default_prefetch(self.concurrency, self.batch_rows, self.timeout, self.hold);
-        Ok(WorkConfig {
+        Ok(WorkerConfig {
             pod,
-            concurrency: self.concurrency,
-            prefetch: self.prefetch.unwrap_or(default_prefetch).min(MAX_PREFETCH + 1),
-            per_host: self.per_host,
-            batch_rows: self.batch_rows,
-            batch_age: self.batch_age,
-            batch_bytes: self.batch_bytes,
-            timeout: self.timeout,
-            connect_timeout: self.connect_timeout,
-            read_timeout: self.read_timeout.unwrap_or(self.timeout),
-            max_body: self.max_body,
-            memory_budget: self.memory_budget,
-            store_body: match self.store_body {
-                Keep::Text => StoreBody::Text,
-                Keep::Json => StoreBody::Json,
-                Keep::All => StoreBody::All,
-                Keep::None => StoreBody::None,
-            },
-            rules: Arc::new(rules),
-            user_agent: self.user_agent,
-            robots: match self.robots {
-                AboutRobots::Ignore => RobotsPolicy::Ignore,
-                AboutRobots::Obey => RobotsPolicy::Obey,
-            },
-            allow_network: self.allow_network,
-            proxy,
-            retry_delays: self.retry_delays,
-            max_attempts: self.max_attempts,
             hold: self.hold,
             grace: self.grace,
-            listen: self.listen.0,
-            traces_to,
-            until_empty: self.until_empty,
+            consume: ConsumeConfig { prefetch: self.prefetch, until_empty: self.until_empty },
+            schedule: ScheduleConfig { concurrency: self.concurrency, per_host: self.per_host },
+            fetch: FetchConfig {
+                timeout: self.timeout,
+                connect_timeout: self.connect_timeout,
+                read_timeout: self.read_timeout,
+                max_body: self.max_body,
+                memory_budget: self.memory_budget,
+                user_agent: self.user_agent,
+                robots: self.robots,
+                allowed_networks: self.allow_network,
+                proxy,
+            },
+            execute: ExecuteConfig {
+                retry_delays: self.retry_delays,
+                max_attempts: self.max_attempts,
+                store_body: self.store_body,
+                rules: Arc::new(args::rules(self.rules.as_deref())?),
+            },
+            write: WriteConfig {
+                batch_rows: self.batch_rows,
+                batch_age: self.batch_age,
+                batch_bytes: self.batch_bytes,
+            },
+            observe: ObserveConfig {
+                listen: self.listen.0,
+                otlp_endpoint: otlp_endpoint(self.otlp_endpoint)?,
+            },
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Command {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    fn config(flags: &[&str]) -> WorkerConfig {
+        let flags = ["work"].iter().chain(flags);
+        Command::try_parse_from(flags).unwrap().args.into_config("pod-1".to_owned()).unwrap()
+    }
+
+    #[test]
+    fn the_defaults_of_the_flags_are_those_of_the_library() {
+        let library = WorkerConfig::new("pod-1");
+        assert_eq!(format!("{:?}", config(&["--listen", "off"])), format!("{library:?}"));
+    }
+
+    #[test]
+    fn a_problem_names_flags() {
+        let problems = config(&["--grace", "10s", "--memory-budget", "61MiB"]).problems();
+        let Failure::Usage(error) = usage(Error::Config(problems)) else {
+            panic!("not an error of usage")
+        };
+        assert_eq!(
+            error.to_string(),
+            "--memory-budget is 61 MiB: with a --max-body of 10 MiB it has to be at least 124 MiB\n\
+             --grace has to be above --timeout, so that a stopping worker can finish what it has \
+             begun"
+        );
+    }
+
+    #[test]
+    fn every_setting_that_a_problem_may_name_is_a_flag() {
+        use clap::CommandFactory;
+        let mut broken = WorkerConfig::new("pod-1");
+        broken.grace = Duration::ZERO;
+        broken.consume.prefetch = Some(100_000);
+        broken.schedule = ScheduleConfig { concurrency: 0, per_host: 0 };
+        broken.write =
+            WriteConfig { batch_rows: 0, batch_bytes: 0, batch_age: Duration::from_secs(61) };
+        broken.fetch.timeout = Duration::ZERO;
+        broken.fetch.memory_budget = 0;
+        broken.execute.retry_delays = Vec::new();
+        broken.execute.max_attempts = 0;
+        let problems = broken.problems();
+        assert_eq!(problems.len(), 13, "{problems:?}");
+        let help = Command::command().render_long_help().to_string();
+        for problem in problems {
+            let text = args::with_flags(&problem.to_string());
+            let flags = text.split_whitespace().filter(|word| word.starts_with("--"));
+            for flag in flags.map(|flag| flag.trim_end_matches([',', ':'])) {
+                assert!(help.contains(flag), "{flag} is not a flag");
+            }
+            assert!(!text.contains('`'), "{text}");
+        }
     }
 }

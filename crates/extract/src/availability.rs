@@ -1,6 +1,7 @@
-//! Availability by schema.org's names.
+//! Availability by the names of schema.org.
 
-/// Names of schema.org's ItemAvailability, and other words for them, in small letters without spaces.
+/// Names of schema.org's `ItemAvailability`, by that name or a synonym in lower case without
+/// spaces.
 const NAMES: &[(&str, &str)] = &[
     ("instock", "InStock"),
     ("available", "InStock"),
@@ -20,16 +21,22 @@ const NAMES: &[(&str, &str)] = &[
     ("reserved", "Reserved"),
 ];
 
-/// The name of schema.org for a URL of its vocabulary (`https://schema.org/InStock`) or for words that mean the same
-/// (`in stock`, `out_of_stock`); else the last part of a URL, or the words as they are.
-pub(crate) fn named(text: &str) -> &str {
+/// Returns the schema.org name for a URL of the vocabulary (`https://schema.org/InStock`) or for
+/// words with the same meaning (`in stock`, `out_of_stock`). Any other URL becomes its last part;
+/// any other text is returned trimmed.
+pub(crate) fn normalize(text: &str) -> &str {
     let text = text.trim().trim_end_matches('/');
     let last = if text.contains("://") || text.starts_with("schema:") {
         text.rsplit(['/', '#', ':']).next().unwrap_or(text)
     } else {
         text
     };
-    let word: String = last.chars().take(40).filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect();
+    let word: String = last
+        .chars()
+        .take(40)
+        .filter(|c| c.is_alphanumeric())
+        .flat_map(char::to_lowercase)
+        .collect();
     NAMES.iter().find(|(known, _)| *known == word).map_or(last, |(_, name)| name)
 }
 
@@ -38,7 +45,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn urls_and_words_have_the_names_of_schema_org() {
+    fn urls_and_words_become_names_of_schema_org() {
         for (text, expected) in [
             ("https://schema.org/InStock", "InStock"),
             ("http://schema.org/OutOfStock/", "OutOfStock"),
@@ -52,7 +59,7 @@ mod tests {
             ("https://schema.org/Novelty", "Novelty"),
             ("Only 3 left: hurry/order", "Only 3 left: hurry/order"),
         ] {
-            assert_eq!(named(text), expected, "{text:?}");
+            assert_eq!(normalize(text), expected, "{text:?}");
         }
     }
 }

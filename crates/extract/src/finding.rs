@@ -1,4 +1,4 @@
-//! What one method tells of a product, before anything is chosen.
+//! What one source finds of a product.
 
 use rust_decimal::Decimal;
 use url::Url;
@@ -9,7 +9,7 @@ use crate::{
     text,
 };
 
-/// Fields as they are kept: every text one line within its limit, every URL absolute.
+/// The fields that one source finds. Every text is one line within its limit, every URL absolute.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Finding {
     pub(crate) name: Option<String>,
@@ -21,13 +21,13 @@ pub(crate) struct Finding {
     pub(crate) availability: Option<String>,
     pub(crate) image: Option<String>,
     pub(crate) url: Option<String>,
-    /// How many prices this one is the lowest of.
+    /// The number of prices that this one is the lowest of.
     pub(crate) variants: u32,
 }
 
-/// The texts of a product as they stand in its source.
+/// The texts of a product as they are in the source.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Texts<'a> {
+pub(crate) struct RawTexts<'a> {
     pub(crate) name: Option<&'a str>,
     pub(crate) category: Option<&'a str>,
     pub(crate) sku: Option<&'a str>,
@@ -38,27 +38,31 @@ pub(crate) struct Texts<'a> {
 }
 
 impl Finding {
-    /// The texts cleaned and cut; relative URLs are those of `address`.
-    pub(crate) fn of(texts: Texts<'_>, address: &Url) -> Self {
+    /// Cleans the texts and truncates them to their limits. Relative URLs are resolved by `base`.
+    pub(crate) fn from_texts(texts: RawTexts<'_>, base: &Url) -> Self {
         Self {
-            name: texts.name.and_then(|name| text::line(name, MAX_NAME)),
-            category: texts.category.and_then(category),
-            sku: texts.sku.and_then(|sku| text::line(sku, MAX_SKU)),
-            brand: texts.brand.and_then(|brand| text::line(brand, MAX_BRAND)),
-            availability: texts.availability.and_then(|a| text::line(availability::named(a), MAX_AVAILABILITY)),
-            image: texts.image.and_then(|image| absolute(image, address)).map(String::from),
-            url: texts.url.and_then(|url| absolute(url, address)).map(String::from),
+            name: texts.name.and_then(|name| text::clean_line(name, MAX_NAME)),
+            category: texts.category.and_then(clean_category),
+            sku: texts.sku.and_then(|sku| text::clean_line(sku, MAX_SKU)),
+            brand: texts.brand.and_then(|brand| text::clean_line(brand, MAX_BRAND)),
+            availability: texts
+                .availability
+                .map(availability::normalize)
+                .and_then(|text| text::clean_line(text, MAX_AVAILABILITY)),
+            image: texts.image.and_then(|image| absolute_url(image, base)).map(String::from),
+            url: texts.url.and_then(|url| absolute_url(url, base)).map(String::from),
             ..Self::default()
         }
     }
 
-    /// Whether anything tells that the product is to be had, or that it is not.
-    pub(crate) fn is_offered(&self) -> bool {
+    /// Whether the source says that the product is available, or that it is not.
+    pub(crate) fn has_offer(&self) -> bool {
         self.price.is_some() || self.availability.is_some()
     }
 
-    /// Whether two methods may tell the same product. Where both name it, by number or by name, they have to agree.
-    pub(crate) fn may_be(&self, other: &Self) -> bool {
+    /// Whether two findings may be of the same product. They are not if both have a name, neither
+    /// name contains the other, and they do not share a SKU.
+    pub(crate) fn may_match(&self, other: &Self) -> bool {
         let lower = |name: &String| name.to_lowercase();
         match (self.name.as_ref().map(lower), other.name.as_ref().map(lower)) {
             _ if self.sku.is_some() && self.sku == other.sku => true,
@@ -68,18 +72,18 @@ impl Finding {
     }
 }
 
-/// A category as it is kept.
-pub(crate) fn category(category: &str) -> Option<String> {
-    text::line(category, MAX_CATEGORY)
+/// Cleans a category and truncates it to its limit.
+pub(crate) fn clean_category(category: &str) -> Option<String> {
+    text::clean_line(category, MAX_CATEGORY)
 }
 
-/// A link on a page as an absolute URL of the web.
-pub(crate) fn absolute(link: &str, address: &Url) -> Option<Url> {
+/// Resolves a link of a page. Returns `None` unless it is an HTTP URL within [`MAX_URL`].
+pub(crate) fn absolute_url(link: &str, base: &Url) -> Option<Url> {
     let link = link.trim();
     if link.is_empty() || link.len() > MAX_URL {
         return None;
     }
-    let url = address.join(link).ok()?;
+    let url = base.join(link).ok()?;
     (matches!(url.scheme(), "http" | "https") && url.as_str().len() <= MAX_URL).then_some(url)
 }
 
@@ -88,7 +92,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn links_become_absolute_or_nothing() {
+    fn links_become_absolute_http_urls_or_none() {
         let address: Url = "https://shop.example/p/1?a=b".parse().unwrap();
         for (link, expected) in [
             ("/i.jpg", Some("https://shop.example/i.jpg")),
@@ -100,16 +104,20 @@ mod tests {
             ("https://", None),
             ("", None),
         ] {
-            assert_eq!(absolute(link, &address).as_ref().map(Url::as_str), expected, "{link:?}");
+            assert_eq!(
+                absolute_url(link, &address).as_ref().map(Url::as_str),
+                expected,
+                "{link:?}"
+            );
         }
-        assert_eq!(absolute(&"x".repeat(MAX_URL), &address), None);
+        assert_eq!(absolute_url(&"x".repeat(MAX_URL), &address), None);
     }
 
     #[test]
-    fn two_methods_tell_one_product_where_number_or_name_agree() {
+    fn findings_match_if_their_sku_or_name_agrees() {
         let finding = |name: &str, sku: &str| {
-            let texts = Texts { name: Some(name), sku: Some(sku), ..Texts::default() };
-            Finding::of(texts, &"https://shop.example/".parse().unwrap())
+            let texts = RawTexts { name: Some(name), sku: Some(sku), ..RawTexts::default() };
+            Finding::from_texts(texts, &"https://shop.example/".parse().unwrap())
         };
         for (one, two, expected) in [
             (("Green Tea", "1"), ("Kettle", "1"), true),
@@ -118,7 +126,11 @@ mod tests {
             (("Green Tea", "1"), ("Kettle", "2"), false),
             (("", "1"), ("Kettle", "2"), true),
         ] {
-            assert_eq!(finding(one.0, one.1).may_be(&finding(two.0, two.1)), expected, "{one:?} {two:?}");
+            assert_eq!(
+                finding(one.0, one.1).may_match(&finding(two.0, two.1)),
+                expected,
+                "{one:?} {two:?}"
+            );
         }
     }
 }

@@ -1,41 +1,42 @@
-//! A product, and how each of its fields was found.
+//! A product, and the method that found each of its fields.
 
 use std::fmt;
 
 use rust_decimal::Decimal;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
-/// Characters of a name that are kept.
+/// Maximum length of a name, in characters.
 pub const MAX_NAME: usize = 500;
 
-/// Characters of a category that are kept.
+/// Maximum length of a category, in characters.
 pub const MAX_CATEGORY: usize = 200;
 
-/// Characters of a SKU that are kept.
+/// Maximum length of a SKU, in characters.
 pub const MAX_SKU: usize = 100;
 
-/// Characters of a brand that are kept.
+/// Maximum length of a brand, in characters.
 pub const MAX_BRAND: usize = 200;
 
-/// Characters of an availability that are kept.
+/// Maximum length of an availability, in characters.
 pub const MAX_AVAILABILITY: usize = 50;
 
-/// Bytes of an image's or a page's URL; a longer one is dropped, since a part of a URL leads elsewhere.
+/// Maximum length of a URL, in bytes. A longer one is dropped, since a part of a URL leads
+/// elsewhere.
 pub const MAX_URL: usize = 2_048;
 
-/// What a page says about a product.
+/// The result of an extraction.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Extraction {
     /// A product with a price.
     Found(Product),
-    /// A product, and the page tells no price, or none that is one ("on request").
+    /// A product without a price, or with one such as "on request".
     NoPrice(Product),
-    /// Nothing that is told as a product.
+    /// The page contains no product.
     None,
 }
 
 impl Extraction {
-    /// The product, with or without a price.
+    /// Returns the product, with or without a price.
     pub fn product(&self) -> Option<&Product> {
         match self {
             Self::Found(product) | Self::NoPrice(product) => Some(product),
@@ -43,7 +44,7 @@ impl Extraction {
         }
     }
 
-    /// `found`, `no_price` or `none`.
+    /// Returns `found`, `no_price` or `none`.
     pub fn as_str(&self) -> &'static str {
         match self {
             Self::Found(_) => "found",
@@ -53,49 +54,55 @@ impl Extraction {
     }
 }
 
-/// A product. Every text is one line: trimmed, white space folded, entities decoded, never empty, and cut to its
-/// limit.
+/// A product.
+///
+/// Every text is one line: trimmed, with whitespace folded and entities decoded, never empty, and
+/// truncated to its limit.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Product {
     /// At most [`MAX_NAME`] characters.
     pub name: Option<Field<String>>,
-    /// From 0, with at most 15 digits before the point and 4 after it: it fits a DECIMAL(19,4).
+    /// At least 0, with at most 15 digits before the point and 4 after it: it fits a DECIMAL(19,4).
     pub price: Option<Field<Decimal>>,
-    /// The price's currency, an ISO 4217 code.
+    /// The ISO 4217 code of the price's currency.
     pub currency: Option<Field<&'static str>>,
     /// At most [`MAX_CATEGORY`] characters.
     pub category: Option<Field<String>>,
-    /// The shop's number, else the GTIN, ISBN or maker's number. At most [`MAX_SKU`] characters.
+    /// The shop's number, or else a GTIN, ISBN or manufacturer's number. At most [`MAX_SKU`]
+    /// characters.
     pub sku: Option<Field<String>>,
     /// At most [`MAX_BRAND`] characters.
     pub brand: Option<Field<String>>,
-    /// As schema.org names it (`InStock`), or as the page does. At most [`MAX_AVAILABILITY`] characters.
+    /// A name of schema.org (`InStock`), or else the text of the page. At most [`MAX_AVAILABILITY`]
+    /// characters.
     pub availability: Option<Field<String>>,
     /// An absolute URL.
     pub image: Option<Field<String>>,
-    /// The absolute URL that the page gives as its own.
+    /// The absolute URL that the page states as its own.
     pub canonical_url: Option<Field<String>>,
-    /// How many prices this one is the lowest of: those of all offers and variants in the same currency. 1 where there
-    /// is but one, 0 where there is none.
+    /// The number of prices that the price is the lowest of: those of all offers and variants in
+    /// its currency. 0 without a price.
     pub variants: u32,
 }
 
-/// A value, and what it was found by.
+/// A value, and the method that found it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
 pub struct Field<T> {
     /// The value.
     pub value: T,
-    /// What it was found by.
+    /// The method that found it.
     pub method: Method,
 }
 
-/// How a field was found. The order is that of trust: of two methods that both tell a field, the first one here wins.
-#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd, Serialize)]
-#[serde(rename_all = "snake_case")]
+/// How a field was found.
+///
+/// The variants are in order of precedence: of two methods that find a field, the first one here
+/// wins. [`Product::canonical_url`] is the exception: without a rule, the last one wins.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub enum Method {
-    /// The task said so.
+    /// The category of the task.
     Task,
-    /// By an extraction rule.
+    /// An extraction rule.
     Rule,
     /// Schema.org in JSON-LD.
     JsonLd,
@@ -103,17 +110,16 @@ pub enum Method {
     Microdata,
     /// Schema.org in `property` attributes.
     Rdfa,
-    /// OpenGraph's meta tags, and those of Facebook's catalogue.
-    #[serde(rename = "opengraph")]
+    /// Meta tags of OpenGraph and of Facebook's catalogue.
     OpenGraph,
     /// The keys of a JSON body.
     Json,
-    /// Plain HTML: the page's title and its canonical link.
+    /// The title of the page and its canonical link.
     Html,
 }
 
 impl Method {
-    /// The method's name, as it is shown and serialised.
+    /// Returns the name of the method, as it is printed and serialised.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Task => "task",
@@ -134,13 +140,19 @@ impl fmt::Display for Method {
     }
 }
 
+impl Serialize for Method {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn a_method_is_serialised_by_the_name_that_is_shown() {
-        for method in [
+    fn the_readme_lists_the_methods_in_order_of_precedence() {
+        let methods = [
             Method::Task,
             Method::Rule,
             Method::JsonLd,
@@ -149,13 +161,20 @@ mod tests {
             Method::OpenGraph,
             Method::Json,
             Method::Html,
-        ] {
-            assert_eq!(serde_json::to_string(&method).unwrap(), format!("\"{method}\""));
-        }
+        ];
+        assert!(methods.is_sorted());
+        let rows = include_str!("../README.md").lines().filter_map(|line| line.strip_prefix("| `"));
+        let listed: Vec<_> = rows.filter_map(|row| row.split('`').next()).collect();
+        assert_eq!(listed, methods.map(Method::as_str));
     }
 
     #[test]
-    fn a_price_is_serialised_as_text_with_its_digits() {
+    fn a_method_is_serialised_by_its_name() {
+        assert_eq!(serde_json::to_string(&Method::OpenGraph).unwrap(), "\"opengraph\"");
+    }
+
+    #[test]
+    fn a_price_is_serialised_as_text_with_all_digits() {
         let product = Product {
             price: Some(Field { value: "12.50".parse().unwrap(), method: Method::Rule }),
             ..Product::default()

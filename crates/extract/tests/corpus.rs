@@ -1,18 +1,18 @@
-//! Pages in the shapes that real shops have, each with what is to be found in it.
+//! Pages in the shapes of real shops, each with its expected product.
 //!
-//! Beside `corpus/NAME.html` or `NAME.json` lies `NAME.toml`:
+//! The file `NAME.toml` beside `corpus/NAME.html` or `NAME.json` says what is expected:
 //!
 //! ```toml
 //! url = "https://shop.example/p/1"
 //! extraction = "found"                # or "no_price", "none"
-//! name = "Sencha by json_ld"          # a value, and by which method it is found
-//! variants = 2                        # 1 where it is left out, 0 without a price
-//! content_type = "text/html"          # where it is not that of the file's ending, in UTF-8
+//! name = "Sencha by json_ld"          # a value, and the method that finds it
+//! variants = 2                        # by default 1, or 0 without a price
+//! content_type = "text/html"          # by default that of the file's extension, in UTF-8
 //! category_of_task = "Tea"
 //! rules = "…"                         # the text of a file of rules
 //! ```
 //!
-//! A field that is left out is not to be found.
+//! Fields that the file omits are expected to be missing.
 
 use std::{collections::BTreeMap, ffi::OsStr, fmt::Display, fs, path::Path};
 
@@ -45,7 +45,7 @@ fn cases() -> Result<Vec<Case>> {
     let mut cases = Vec::new();
     for entry in fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus"))? {
         let path = entry?.path();
-        if path.extension().is_some_and(|ending| ending == "html" || ending == "json") {
+        if path.extension().is_some_and(|extension| extension == "html" || extension == "json") {
             cases.push(case(&path).with_context(|| path.display().to_string())?);
         }
     }
@@ -59,13 +59,15 @@ fn case(path: &Path) -> Result<Case> {
     for (key, value) in DeTable::parse(&text)?.get_ref() {
         let value = match value.get_ref() {
             DeValue::Integer(number) => number.as_str(),
-            other => other.as_str().context("neither a text nor a number")?,
+            other => other.as_str().context("expected a text or a number")?,
         };
         texts.insert(key.get_ref().to_string(), value.to_owned());
     }
-    let name = path.file_name().and_then(OsStr::to_str).context("a name")?.to_owned();
-    let of_ending = if name.ends_with(".json") { "application/json" } else { "text/html; charset=utf-8" };
-    let content_type = texts.remove("content_type").unwrap_or_else(|| of_ending.to_owned());
+    let name =
+        path.file_name().and_then(OsStr::to_str).context("the file name is not UTF-8")?.to_owned();
+    let by_extension =
+        if name.ends_with(".json") { "application/json" } else { "text/html; charset=utf-8" };
+    let content_type = texts.remove("content_type").unwrap_or_else(|| by_extension.to_owned());
     let url = texts.remove("url").context("url is missing")?.parse()?;
     let rules = Rules::parse(&name, &texts.remove("rules").unwrap_or_default())?;
     let category_of_task = texts.remove("category_of_task");
@@ -76,8 +78,8 @@ fn case(path: &Path) -> Result<Case> {
     Ok(Case { name, body: fs::read(path)?, content_type, url, rules, category_of_task, expected })
 }
 
-/// Every field that was found, as the files beside the pages have them.
-fn told(extraction: &Extraction) -> Vec<String> {
+/// Formats every field that was found, as the files of expectations do.
+fn format_fields(extraction: &Extraction) -> Vec<String> {
     let product = extraction.product().cloned().unwrap_or_default();
     fn line<T: Display>(key: &str, field: &Option<Field<T>>) -> Option<String> {
         field.as_ref().map(|Field { value, method }| format!("{key} = {value} by {method}"))
@@ -95,31 +97,41 @@ fn told(extraction: &Extraction) -> Vec<String> {
         line("canonical_url", &product.canonical_url),
         variants,
     ];
-    std::iter::once(format!("extraction = {}", extraction.as_str())).chain(fields.into_iter().flatten()).collect()
+    std::iter::once(format!("extraction = {}", extraction.as_str()))
+        .chain(fields.into_iter().flatten())
+        .collect()
 }
 
 #[test]
-fn every_page_tells_what_is_written_beside_it() -> Result<()> {
+fn every_page_yields_the_expected_product() -> Result<()> {
     let cases = cases()?;
     assert!(cases.len() >= 70, "only {} pages", cases.len());
-    let mut wrong = String::new();
+    let mut differences = String::new();
     for case in &cases {
-        let (found, expected) = (told(&case.extract(&case.content())), &case.expected);
-        let missing = expected.iter().filter(|line| !found.contains(line)).map(|line| format!("  expected {line}\n"));
-        let surplus = found.iter().filter(|line| !expected.contains(line)).map(|line| format!("  found    {line}\n"));
-        let lines: String = missing.chain(surplus).collect();
+        let (found, expected) = (format_fields(&case.extract(&case.content())), &case.expected);
+        let missing = expected
+            .iter()
+            .filter(|line| !found.contains(line))
+            .map(|line| format!("  expected {line}\n"));
+        let unexpected = found
+            .iter()
+            .filter(|line| !expected.contains(line))
+            .map(|line| format!("  found    {line}\n"));
+        let lines: String = missing.chain(unexpected).collect();
         if !lines.is_empty() {
-            wrong += &format!("\n{}\n{lines}", case.name);
+            differences += &format!("\n{}\n{lines}", case.name);
         }
     }
-    assert!(wrong.is_empty(), "{wrong}");
+    assert!(differences.is_empty(), "{differences}");
     Ok(())
 }
 
 #[test]
-fn a_page_that_breaks_off_anywhere_is_read_as_far_as_it_goes() -> Result<()> {
+fn a_page_that_is_cut_off_anywhere_does_not_panic() -> Result<()> {
     for case in cases()? {
-        let (Content::Text(text) | Content::Json(text)) = case.content() else { panic!("{}", case.name) };
+        let (Content::Text(text) | Content::Json(text)) = case.content() else {
+            panic!("{}", case.name)
+        };
         for cut in (0..text.len()).step_by(89) {
             let part = text[..text.floor_char_boundary(cut)].to_owned();
             case.extract(&Content::Json(part.clone()));

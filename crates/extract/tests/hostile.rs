@@ -1,10 +1,11 @@
-//! Pages that nobody writes by mistake: none makes the extraction panic, or exceed a thread's stack or a column's limit.
+//! Hostile pages: none makes the extraction panic, overflow the stack, or exceed a column.
 
 use std::thread;
 
 use anyhow::{Result, anyhow};
 use fetchline_extract::{
-    Content, Extraction, MAX_AVAILABILITY, MAX_BRAND, MAX_CATEGORY, MAX_NAME, MAX_SKU, MAX_URL, Product, Rules, product,
+    Content, Extraction, MAX_AVAILABILITY, MAX_BRAND, MAX_CATEGORY, MAX_NAME, MAX_SKU, MAX_URL,
+    Product, Rules, product,
 };
 use proptest::prelude::*;
 use rust_decimal::Decimal;
@@ -17,7 +18,7 @@ json.name = "/name"
 json.price = ["/a/0/price", "/price"]
 "#;
 
-/// What pages are made of.
+/// Pieces that pages are made of.
 const PIECES: [&str; 45] = [
     "<div itemscope itemtype='https://schema.org/Product'>",
     "<div itemprop=offers itemscope itemtype=schema.org/Offer>",
@@ -76,10 +77,28 @@ fn extract(content: &Content) -> Result<()> {
 
 fn check(extraction: &Extraction) {
     let Some(product) = extraction.product() else { return };
-    let Product { name, price, currency, category, sku, brand, availability, image, canonical_url, variants } = product;
-    let texts = [(name, MAX_NAME), (category, MAX_CATEGORY), (sku, MAX_SKU), (brand, MAX_BRAND)];
-    let more = [(availability, MAX_AVAILABILITY), (image, MAX_URL), (canonical_url, MAX_URL)];
-    for (text, max) in texts.into_iter().chain(more).filter_map(|(field, max)| Some((&field.as_ref()?.value, max))) {
+    let Product {
+        name,
+        price,
+        currency,
+        category,
+        sku,
+        brand,
+        availability,
+        image,
+        canonical_url,
+        variants,
+    } = product;
+    let texts = [
+        (name, MAX_NAME),
+        (category, MAX_CATEGORY),
+        (sku, MAX_SKU),
+        (brand, MAX_BRAND),
+        (availability, MAX_AVAILABILITY),
+        (image, MAX_URL),
+        (canonical_url, MAX_URL),
+    ];
+    for (text, max) in texts.into_iter().filter_map(|(f, max)| Some((&f.as_ref()?.value, max))) {
         assert!(!text.is_empty() && text.trim() == text && text.chars().count() <= max, "{text:?}");
         assert!(!text.contains(|c: char| c.is_control()), "{text:?}");
     }
@@ -88,29 +107,40 @@ fn check(extraction: &Extraction) {
     assert!(price.is_some() || currency.is_none());
     if let Some(price) = price {
         assert!(
-            price.value >= Decimal::ZERO && price.value.scale() <= 4 && price.value < Decimal::from(10_i64.pow(15))
+            price.value >= Decimal::ZERO
+                && price.value.scale() <= 4
+                && price.value < Decimal::from(10_i64.pow(15))
         );
     }
 }
 
+/// A regular expression for text, with and without tags, entities and brackets.
+const TEXT: &str =
+    r"\PC{0,200}|(<[a-z]{1,8} ?[a-z=' ]{0,20}>?|&[a-z#0-9]{0,6};?|[{}\[\],:\x22]|\PC){0,60}";
+
 proptest! {
     #[test]
-    fn any_text_is_read(text in r"\PC{0,200}|(<[a-z]{1,8} ?[a-z=' ]{0,20}>?|&[a-z#0-9]{0,6};?|[{}\[\],:\x22]|\PC){0,60}") {
+    fn any_text_is_read(text in TEXT) {
         prop_assert!(extract(&Content::Text(text.clone())).is_ok());
         prop_assert!(extract(&Content::Json(text)).is_ok());
     }
 
     #[test]
-    fn any_heap_of_pieces_is_read(pieces in prop::collection::vec(prop::sample::select(&PIECES[..]), 0..60)) {
+    fn any_sequence_of_pieces_is_read(
+        pieces in prop::collection::vec(prop::sample::select(&PIECES[..]), 0..60),
+    ) {
         let text = pieces.concat();
         prop_assert!(extract(&Content::Text(text.clone())).is_ok());
         prop_assert!(extract(&Content::Json(text)).is_ok());
     }
 
     #[test]
-    fn any_file_of_rules_is_read_or_refused(text in r#"([\["a.=*\]{}#,/h1 \n]|html|json|name|price|currency|\PC){0,80}"#) {
-        let refused = Rules::parse("rules.toml", &text).is_err_and(|error| !error.to_string().starts_with("rules.toml:"));
-        prop_assert!(!refused);
+    fn any_file_of_rules_is_parsed_or_its_errors_reported(
+        text in r#"([\["a.=*\]{}#,/h1 \n]|html|json|name|price|currency|\PC){0,80}"#,
+    ) {
+        if let Err(error) = Rules::parse("rules.toml", &text) {
+            prop_assert!(error.to_string().starts_with("rules.toml:"));
+        }
     }
 
     #[test]
@@ -126,13 +156,18 @@ proptest! {
 #[test]
 fn no_page_is_too_deep_or_too_wide() -> Result<()> {
     let block = |json: &str| format!("<script type='application/ld+json'>{json}</script>");
-    let nested = |open: &str, inner: &str, close: &str, n: usize| open.repeat(n) + inner + &close.repeat(n);
+    let nested =
+        |open: &str, inner: &str, close: &str, n: usize| open.repeat(n) + inner + &close.repeat(n);
     let thing = "<div itemprop=offers itemscope itemtype=https://schema.org/Product>";
     let pages = [
         nested(thing, "<b itemprop=price>5", "</div>", 10_000),
         nested(thing, "<b itemprop=price>5</b>", "", 10_000),
         nested("<div property=offers typeof=Product>text", "", "</div>", 10_000),
-        nested("<p itemprop=name>text", "", "", 10_000).replacen("<p", "<p itemscope itemtype=Product", 1),
+        nested("<p itemprop=name>text", "", "", 10_000).replacen(
+            "<p",
+            "<p itemscope itemtype=Product",
+            1,
+        ),
         nested("<h1><b class=price>5", "", "</b></h1>", 10_000),
         "</div>".repeat(500_000),
         format!("<div itemscope {}=product>", "a".repeat(3_000_000)),
@@ -143,10 +178,14 @@ fn no_page_is_too_deep_or_too_wide() -> Result<()> {
         block(&nested("[", r#"{"@type":"Product"}"#, "]", 400_000)),
         block(&nested(r#"{"@type":"Product","offers":"#, "1", "}", 30_000)),
         block(&nested(r#"{"@type":"Product","offers":["#, "", "]}", 250)),
-        block(&format!(r#"{{"@type":"Product","offers":[{}]}}"#, r#"{"@type":"Offer","price":1},"#.repeat(30_000))),
+        block(&format!(
+            r#"{{"@type":"Product","offers":[{}]}}"#,
+            r#"{"@type":"Offer","price":1},"#.repeat(30_000)
+        )),
         block(&format!(
             "[{}]",
-            r##"{"@type":"Product","@id":"#a","offers":{"@id":"#a"},"isVariantOf":{"@id":"#a"}},"##.repeat(10_000)
+            r##"{"@type":"Product","@id":"#a","offers":{"@id":"#a"},"isVariantOf":{"@id":"#a"}},"##
+                .repeat(10_000)
         )),
         block(&format!(r#"{{"@type":"Product",{}"name":"Tea"}}"#, r#""a":1,"#.repeat(10_000))),
         nested("[", "{\"name\":\"product\",\"price\":1}", "]", 400),
@@ -155,10 +194,10 @@ fn no_page_is_too_deep_or_too_wide() -> Result<()> {
         "&".repeat(2_000_000) + "product",
     ];
     for (at, page) in pages.into_iter().enumerate() {
-        // The stack of a thread of the worker.
+        // The default stack of a worker's thread.
         let thread = thread::Builder::new().stack_size(2 * 1024 * 1024);
-        let read = thread.spawn(move || extract(&Content::Text(page)))?.join();
-        read.map_err(|_| anyhow!("page {at} panicked"))??;
+        let result = thread.spawn(move || extract(&Content::Text(page)))?.join();
+        result.map_err(|_| anyhow!("page {at} panicked"))??;
     }
     Ok(())
 }

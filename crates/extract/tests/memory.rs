@@ -1,19 +1,19 @@
-//! Pages that ask for memory get what [`MOST_MEMORY`] says, and no more.
+//! No page takes more memory than [`MAX_MEMORY`].
 //!
-//! One test alone in its binary: the allocator counts what all threads take.
+//! This binary has a single test, since the allocator counts the memory of all threads.
 
 use anyhow::Result;
-use fetchline_extract::{Content, MOST_MEMORY, Rules, product};
+use fetchline_extract::{Content, MAX_MEMORY, Rules, product};
 use peak_alloc::PeakAlloc;
 
 #[global_allocator]
 static ALLOCATOR: PeakAlloc = PeakAlloc;
 
-/// Bytes of the pages. Longer ones take no more, but for the copy of an attribute that fills them.
-const PAGE: usize = 1024 * 1024;
+/// Bytes of a page. A longer page takes more only for the copy of an attribute that fills it.
+const PAGE_BYTES: usize = 1024 * 1024;
 
-/// As many of something as fill a page, or a part of one.
-fn many(text: &str, bytes: usize) -> String {
+/// Repeats a text to fill this many bytes.
+fn fill(text: &str, bytes: usize) -> String {
     text.repeat(bytes / text.len())
 }
 
@@ -23,52 +23,82 @@ fn pages() -> Vec<String> {
     let kib = 1024;
     let json = 255 * kib;
     vec![
-        product(&format!("<i itemprop=\"{}\" content=\"{}\">", "a ".repeat(2_000), "x".repeat(100_000))),
-        product(&format!("<i itemprop=\"{}\" content=\"{}\">", "a ".repeat(2_000), "x".repeat(PAGE))),
-        product(&format!("<i itemprop=\"{}\">", many("a ", PAGE))),
-        product(&many("<i itemprop='a b c d e f g h' content=x>", PAGE)),
-        product(&many(&format!("<i itemprop='a b c d e f g h' content='{}'>", "&amp;".repeat(1_000)), PAGE)),
-        product(&many("<b itemprop='a b c d e f g h'>text</b>", PAGE)),
-        product(&many("<i itemprop=a itemscope itemid=/x itemtype='A B C D E F G H'>", PAGE)),
-        many("<div itemscope typeof='A B' property=c itemprop=d itemtype='Product F'>text", PAGE),
-        format!("<div typeof='{}' resource='{}'>Product", many("A ", PAGE / 2), "x".repeat(PAGE / 2)),
-        product(&format!("<b {}>", many("a ", PAGE))),
-        product(&format!("<b {}>", many("a ", PAGE / 8))),
-        product(&format!("<b {}", many("a ", PAGE))),
-        product(&format!("<b {}", many("a='' ", PAGE))),
-        many("<div><b>Product", PAGE),
-        format!("<title>Product{}", many("&amp;", PAGE)),
-        many("<meta property=og:type content=product>", PAGE),
-        format!("<meta property=og:title content='Product{}'>", many("&amp;", PAGE)),
-        many("<script type=application/ld+json>Product</script>", PAGE),
-        many(&block(r#"{"@type":"Product"}"#), PAGE),
-        many(&block(r#"{"@type":"BreadcrumbList"}"#), PAGE),
-        block(&format!(r#"{{"@type":"Product","a":[{}]}}"#, many("[],", json))),
-        block(&format!(r#"{{"@type":"Product","a":[{}]}}"#, many("{},", json))),
-        block(&format!(r#"{{"@type":"Product","a":[{}]}}"#, many("{a:1},", json))),
-        block(&format!(r#"{{"@type":"Product","a":[{}]}}"#, many("\"\",", json))),
-        block(&format!(r#"{{"@type":"Product","a":[{}]}}"#, many("1,", json))),
-        block(&format!(r#"{{"@type":"Product",{}}}"#, (0..30_000).map(|n| format!("a{n}:1,")).collect::<String>())),
-        block(&format!(r#"{{"@type":"Product","a":"{}"}}"#, many("\\n", json))),
-        block(&many("{\"Product\":1}", json)),
-        block(&many("{&quot;Product&quot;:[],", json)),
-        block(&format!("[{}", many("\"Product\",", PAGE))),
+        product(&format!(
+            "<i itemprop=\"{}\" content=\"{}\">",
+            "a ".repeat(2_000),
+            "x".repeat(100_000)
+        )),
+        product(&format!(
+            "<i itemprop=\"{}\" content=\"{}\">",
+            "a ".repeat(2_000),
+            "x".repeat(PAGE_BYTES)
+        )),
+        product(&format!("<i itemprop=\"{}\">", fill("a ", PAGE_BYTES))),
+        product(&fill("<i itemprop='a b c d e f g h' content=x>", PAGE_BYTES)),
+        product(&fill(
+            &format!("<i itemprop='a b c d e f g h' content='{}'>", "&amp;".repeat(1_000)),
+            PAGE_BYTES,
+        )),
+        product(&fill("<b itemprop='a b c d e f g h'>text</b>", PAGE_BYTES)),
+        product(&fill("<i itemprop=a itemscope itemid=/x itemtype='A B C D E F G H'>", PAGE_BYTES)),
+        fill(
+            "<div itemscope typeof='A B' property=c itemprop=d itemtype='Product F'>text",
+            PAGE_BYTES,
+        ),
+        format!(
+            "<div typeof='{}' resource='{}'>Product",
+            fill("A ", PAGE_BYTES / 2),
+            "x".repeat(PAGE_BYTES / 2)
+        ),
+        product(&format!("<b {}>", fill("a ", PAGE_BYTES))),
+        product(&format!("<b {}>", fill("a ", PAGE_BYTES / 8))),
+        product(&format!("<b {}", fill("a ", PAGE_BYTES))),
+        product(&format!("<b {}", fill("a='' ", PAGE_BYTES))),
+        fill("<div><b>Product", PAGE_BYTES),
+        format!("<title>Product{}", fill("&amp;", PAGE_BYTES)),
+        fill("<meta property=og:type content=product>", PAGE_BYTES),
+        format!("<meta property=og:title content='Product{}'>", fill("&amp;", PAGE_BYTES)),
+        fill("<script type=application/ld+json>Product</script>", PAGE_BYTES),
+        fill(&block(r#"{"@type":"Product"}"#), PAGE_BYTES),
+        fill(&block(r#"{"@type":"BreadcrumbList"}"#), PAGE_BYTES),
+        block(&format!(r#"{{"@type":"Product","a":[{}]}}"#, fill("[],", json))),
+        block(&format!(r#"{{"@type":"Product","a":[{}]}}"#, fill("{},", json))),
+        block(&format!(r#"{{"@type":"Product","a":[{}]}}"#, fill("{a:1},", json))),
+        block(&format!(r#"{{"@type":"Product","a":[{}]}}"#, fill("\"\",", json))),
+        block(&format!(r#"{{"@type":"Product","a":[{}]}}"#, fill("1,", json))),
+        block(&format!(
+            r#"{{"@type":"Product",{}}}"#,
+            (0..30_000).map(|n| format!("a{n}:1,")).collect::<String>()
+        )),
+        block(&format!(r#"{{"@type":"Product","a":"{}"}}"#, fill("\\n", json))),
+        block(&fill("{\"Product\":1}", json)),
+        block(&fill("{&quot;Product&quot;:[],", json)),
+        block(&format!("[{}", fill("\"Product\",", PAGE_BYTES))),
         format!(
             "{}{}{}",
-            many(&format!("<p itemscope><meta itemprop='a b c d e f g h' content='{}'></p>", "x".repeat(4_000)), PAGE),
-            many(
-                &format!("<p typeof=Product><meta property='a b c d e f g h' content='{}'></p>", "x".repeat(4_000)),
-                PAGE
+            fill(
+                &format!(
+                    "<p itemscope><meta itemprop='a b c d e f g h' content='{}'></p>",
+                    "x".repeat(4_000)
+                ),
+                PAGE_BYTES
             ),
-            block(&format!(r#"{{"@type":"Product","a":[{}]}}"#, many("{a:1},", json))),
+            fill(
+                &format!(
+                    "<p typeof=Product><meta property='a b c d e f g h' content='{}'></p>",
+                    "x".repeat(4_000)
+                ),
+                PAGE_BYTES
+            ),
+            block(&format!(r#"{{"@type":"Product","a":[{}]}}"#, fill("{a:1},", json))),
         ),
-        format!("{{\"name\":\"product\",\"price\":[{}]}}", many("{},", json)),
-        format!("{{\"name\":\"product\",\"price\":[{}]}}", many("{},", PAGE)),
+        format!("{{\"name\":\"product\",\"price\":[{}]}}", fill("{},", json)),
+        format!("{{\"name\":\"product\",\"price\":[{}]}}", fill("{},", PAGE_BYTES)),
     ]
 }
 
 #[test]
-fn no_page_takes_more_memory_than_is_said() -> Result<()> {
+fn no_page_takes_more_than_the_maximum_memory() -> Result<()> {
     let address = "https://shop.example/p/1".parse()?;
     let rules = Rules::default();
     for (at, page) in pages().into_iter().enumerate() {
@@ -76,8 +106,8 @@ fn no_page_takes_more_memory_than_is_said() -> Result<()> {
         let before = ALLOCATOR.current_usage();
         ALLOCATOR.reset_peak_usage();
         product(&content, &address, &rules, None);
-        let taken = ALLOCATOR.peak_usage() - before;
-        assert!(taken < MOST_MEMORY, "page {at} takes {} KiB", taken >> 10);
+        let used = ALLOCATOR.peak_usage() - before;
+        assert!(used < MAX_MEMORY, "page {at} takes {} KiB", used >> 10);
     }
     Ok(())
 }

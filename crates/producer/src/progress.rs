@@ -1,76 +1,77 @@
-//! What those see who watch.
+//! What a caller can observe while a part is published.
 
 use std::sync::atomic::AtomicU64;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use fetchline_queue::Blocked;
+use fetchline_queue::ConnectionBlocked;
 
-use crate::sift::Rejection;
+use crate::rejection::Rejection;
 
-/// What happens on the way, for those who watch.
+/// Something that happens while a part is published.
 #[derive(Debug)]
 pub enum Event<'a> {
-    /// A line was refused.
+    /// An entry is rejected.
     Rejected {
-        /// Which, and why.
+        /// The entry and the reason.
         rejection: &'a Rejection,
-        /// The row of headings that it stands under, as it was given; `None` where there is none.
+        /// The row of headings above it, as it was given; `None` if there is none.
         headings: Option<&'a str>,
     },
-    /// A task was not taken by the broker.
+    /// The broker did not take a task.
     NotSent {
-        /// Its URL, credentials struck out.
+        /// The task's URL; credentials are masked.
         url: String,
-        /// Why.
-        why: &'a str,
-    },
-    /// Publishing waits.
-    Waits {
-        /// For what.
-        why: &'a str,
-    },
-    /// The broker takes nothing: it is low on memory or disk. Told again every ten seconds.
-    Blocked {
-        /// What the broker says.
+        /// Why the broker did not take it.
         reason: &'a str,
-        /// For how long.
-        since: Duration,
     },
-    /// Publishing goes on after a wait.
-    GoesOn,
+    /// Publishing waits for the broker.
+    Waiting {
+        /// What went wrong.
+        reason: &'a str,
+    },
+    /// The broker blocks the connection, since it is low on memory or disk. Repeated every ten
+    /// seconds.
+    Blocked {
+        /// The broker's own words.
+        reason: &'a str,
+        /// How long the broker has blocked the connection.
+        duration: Duration,
+    },
+    /// Publishing continues after `Waiting` or `Blocked`.
+    Resumed,
 }
 
-/// Is told what happens.
+/// Receives events. It is called between two messages, so it must not block.
 pub(crate) type Observer = dyn Fn(Event<'_>) + Send + Sync;
 
-/// Counts that can be read while publishing goes on.
+/// Counts that can be read while a part is published.
 #[derive(Debug, Default)]
 pub struct Progress {
-    /// Bytes of the input that were read.
+    /// Bytes read from the sources, before decompression.
     pub read: AtomicU64,
-    /// Tasks that the broker confirmed.
+    /// Tasks that the broker has confirmed.
     pub published: AtomicU64,
-    /// Tasks that were sent and are not confirmed yet.
+    /// Messages that are sent and not confirmed yet.
     pub unconfirmed: AtomicU64,
     /// Tasks that the broker did not take.
     pub not_sent: AtomicU64,
-    /// Lines that were dropped since their URL was there before.
+    /// Duplicate URLs, which are dropped.
     pub duplicates: AtomicU64,
-    /// Lines that were refused.
+    /// Rejected entries.
     pub rejected: AtomicU64,
-    /// Tasks that an earlier `produce` of the same part had sent.
+    /// Tasks that an earlier `produce` of the same part has published.
     pub resumed: AtomicU64,
-    blocked: Mutex<Option<Blocked>>,
+    blocked: Mutex<Option<ConnectionBlocked>>,
 }
 
 impl Progress {
-    /// That the broker takes nothing at the moment, why, and since when.
-    pub fn blocked(&self) -> Option<Blocked> {
+    /// Whether the broker blocks the connection now, why, and since when.
+    pub fn blocked(&self) -> Option<ConnectionBlocked> {
         self.blocked.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    pub(crate) fn set_blocked(&self, blocked: Option<Blocked>) {
+    pub(crate) fn set_blocked(&self, blocked: Option<ConnectionBlocked>) {
         *self.blocked.lock().unwrap_or_else(PoisonError::into_inner) = blocked;
     }
 }

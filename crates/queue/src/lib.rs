@@ -1,26 +1,22 @@
-//! The contract on RabbitMQ: what a message says, which queues there are, and how to talk to the broker.
-//!
-//! The modules stand in the order in which a URL meets them. This crate knows neither MySQL nor HTTP.
+#![doc = include_str!("../README.md")]
 
-mod address;
-mod task;
-mod part;
-mod header;
-mod topology;
-mod frames;
-mod transport;
-mod broker;
-pub mod control;
-mod publish;
-mod letter;
-pub mod dead;
 mod error;
+mod message;
+mod connection;
+mod publish;
+pub mod control;
+pub mod dead;
 
-pub use address::{Address, AddressError, MAX_URL_BYTES};
-pub use broker::{Broker, BrokerConfig, Role};
+pub use lapin;
+
+pub use connection::{Broker, BrokerConfig, QueueCounts, Role, Tier, Topology};
+pub use dead::DeadLetter;
 pub use error::Error;
-pub use letter::{Filter, Letter};
-pub use part::{Message, Part};
-pub use publish::{Blocked, Confirmed, Death, Draft, Lane, Original, Round, Verdict, watch_blocked};
-pub use task::{DeferReason, Key, MAX_MESSAGE_BYTES, MAX_NAME_BYTES, NO_RUN, NotATask, Order, Task, is_name};
-pub use topology::{Depth, Tier, Topology};
+pub use message::{
+    Address, AddressError, DeferReason, FetchRequest, Key, MAX_MESSAGE_BYTES, MAX_NAME_BYTES,
+    MAX_URL_BYTES, Message, NO_RUN, NotATask, PartReport, RawMessage, Task, is_name,
+};
+pub use publish::{
+    ConfirmChannel, Confirmed, ConnectionBlocked, Death, Draft, Publisher, Round, Verdict,
+    watch_blocked,
+};

@@ -1,44 +1,44 @@
-//! Everything in SQL: the schema, the batch write, items with their prices, limits of hosts, and what is asked about runs.
-//!
-//! Works on MySQL 8 and MariaDB 10.11 and later. This crate knows neither RabbitMQ nor HTTP. What it promises: a
-//! [`Committed`] exists only after the transaction that holds its rows has been committed, every call has a deadline,
-//! no code path holds one connection and asks for another, one row never holds up the others, and [`Error::class`]
-//! tells an outage from everything else.
+#![doc = include_str!("../README.md")]
 
-mod batch;
-mod write;
-mod insert;
-mod clock;
-mod counts;
 mod error;
-mod fetch;
-mod hosts;
-mod items;
-mod known;
-mod poll;
-mod quarantine;
-mod migrate;
-mod pool;
+mod outcome;
 mod product;
-mod prune;
-mod report;
+mod fetch;
+mod part_report;
+mod clock;
+mod statements;
+mod pool;
+mod store;
+mod contention;
+mod write;
+mod lookup;
+mod quarantine;
+mod hosts;
 mod robots;
+mod poll;
 mod runs;
-mod upsert;
+mod items;
+mod report;
+mod prune;
+mod migrate;
 
-pub use batch::{Batch, Committed, Refusal, Unwritten, Written};
 pub use error::{Class, Error};
-pub use fetch::{Body, Fetch, Outcome};
+pub use fetch::{Body, Fetch};
 pub use hosts::{HostLimit, Reserved};
-pub use insert::MAX_BATCH_ROWS;
-#[cfg(feature = "bench")]
-pub use insert::encoded;
-pub use items::{ITEM_OF_PAGE, ITEMS, ITEMS_OF_CATEGORY, Item, ItemKey, PRICES_OF_ITEM, PriceSeen};
-pub use known::{Known, LookedUp, NotLookedUp};
-pub use poll::{Cursor, Reading};
-pub use pool::{Store, StoreConfig};
-pub use product::{Product, ProductTold};
+pub use items::{
+    ITEM_OF_PAGE, ITEMS, ITEMS_OF_CATEGORY, Item, ItemKey, PRICES_OF_ITEM, PricePoint,
+};
+pub use lookup::{FailedLookup, Lookup, StoredFetch};
+pub use outcome::Outcome;
+pub use part_report::PartReport;
+pub use poll::{Cursor, PollResult};
+pub use product::{Product, ProductStatus};
 pub use prune::{Pruned, ROWS_OF_PRUNE};
-pub use report::{FailedUrl, HostReport, ROWS_OF_REPORT, Reason, Report, Reported, Span};
+pub use report::{FailedUrl, HostReport, ROWS_OF_REPORT, Reason, Report, ReportRow, Span};
 pub use robots::RobotsFile;
-pub use runs::{FetchTimes, LATEST_RUNS, PARTS_OF_RUN, Part, PartTold, ROWS_OF_RUN, Run};
+pub use runs::{FetchTimes, LATEST_RUNS, PARTS_OF_RUN, Part, ROWS_OF_RUN, Run};
+pub use statements::fetches::MAX_BATCH_ROWS;
+pub use store::{Store, StoreConfig};
+#[cfg(feature = "bench")]
+pub use write::encoded;
+pub use write::{Batch, Committed, Refusal, UnwrittenBatch, Written};

@@ -1,6 +1,7 @@
-//! The schema: brought up to date by `fetchline migrate`, and only looked at by everything else.
+//! The schema. `fetchline migrate` updates it; everything else only checks it.
 //!
-//! Migrations only ever grow, and stay compatible one release back: a worker of the last release works on them.
+//! Migrations are never edited or removed. Each stays compatible with the previous release, whose
+//! workers continue on the new schema.
 
 use sqlx::migrate::Migrator;
 use sqlx::mysql::MySqlConnection;
@@ -11,13 +12,15 @@ use crate::{Error, Store};
 
 static MIGRATIONS: Migrator = sqlx::migrate!();
 
-/// How long to wait while another process migrates.
+/// How long to wait for another process that migrates.
 const LOCK_WAIT_S: u64 = 120;
-/// A lock belongs to the whole server, so its name holds the database's; a name may have 64 characters.
+/// The name of the lock. Locks belong to the whole server, so the name identifies the database; it
+/// may have 64 characters.
 const LOCK_NAME: &str = "CONCAT('fetchline.', LEFT(SHA2(DATABASE(), 256), 40))";
 
-/// The server's error numbers that mean something here.
+/// ER_BAD_DB_ERROR.
 const UNKNOWN_DATABASE: u16 = 1049;
+/// ER_NO_SUCH_TABLE.
 const NO_SUCH_TABLE: u16 = 1146;
 
 impl Store {
@@ -26,36 +29,37 @@ impl Store {
         MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or(0)
     }
 
-    /// Makes the database when it is missing, and brings it to this program's schema. Returns the version that was found
-    /// and the one that is there now. Safe to run again, from many processes at once, and beside a newer release.
+    /// Creates the database if it is missing, and updates it to this program's schema. Returns the
+    /// version before and after. It is safe to run this again, from many processes at once, and on
+    /// the schema of a newer release.
     pub async fn migrate(&self) -> Result<(i64, i64), Error> {
         self.create_database().await?;
-        // A connection of its own: a migration may take longer than any other use of a connection.
+        // Not a pooled connection: a migration may take longer than the pool's deadline.
         let mut connection = self.connect().await?;
         lock(&mut connection).await?;
-        let found = applied(&mut connection).await?.unwrap_or(0);
+        let found = schema_version(&mut connection).await?.unwrap_or(0);
         let migrator = Migrator {
             migrations: MIGRATIONS.migrations.clone(),
-            // A newer release may have been here.
+            // A newer release may have migrated this database.
             ignore_missing: true,
-            // The library's lock waits with a negative time, which MariaDB does not know.
+            // sqlx waits for its lock with a negative timeout, which MariaDB does not support.
             locking: false,
             ..Migrator::DEFAULT
         };
         migrator.run_direct(None, &mut connection, false).await.map_err(Error::Migration)?;
-        let now = applied(&mut connection).await?.unwrap_or(0);
+        let now = schema_version(&mut connection).await?.unwrap_or(0);
         // Closing the connection releases the lock.
         connection.close().await.map_err(Error::database("cannot close the connection"))?;
         Ok((found, now))
     }
 
-    /// Refuses a schema that is older than this program. It asks on a connection of its own, which says why it cannot be
-    /// had; a pool only says that it waited.
+    /// Fails if the schema is older than this program. Uses its own connection, whose error says
+    /// why it cannot be made; a pool only reports a timeout.
     pub async fn check_schema(&self) -> Result<(), Error> {
         let needed = Self::schema_needed();
         let found = within("reading the schema's version", DEADLINE, async {
             let mut connection = self.connect().await?;
-            let found = applied(&mut connection).await?;
+            let found = schema_version(&mut connection).await?;
             connection.close().await.map_err(Error::database("cannot close the connection"))?;
             Ok(found)
         });
@@ -82,9 +86,10 @@ impl Store {
             return Err(error);
         }
         let name = self.options.get_database().unwrap_or_default().replace('`', "``");
+        let create = format!("CREATE DATABASE IF NOT EXISTS `{name}` CHARACTER SET utf8mb4");
         let mut connection = self.options.clone().database("").connect().await.map_err(failed)?;
         connection
-            .execute(AssertSqlSafe(format!("CREATE DATABASE IF NOT EXISTS `{name}` CHARACTER SET utf8mb4")))
+            .execute(AssertSqlSafe(create))
             .await
             .map_err(Error::database("cannot create the database"))?;
         connection.close().await.map_err(failed)
@@ -92,16 +97,16 @@ impl Store {
 }
 
 async fn lock(connection: &mut MySqlConnection) -> Result<(), Error> {
-    let locked: Option<i64> =
-        sqlx::query_scalar(AssertSqlSafe(format!("SELECT CAST(GET_LOCK({LOCK_NAME}, {LOCK_WAIT_S}) AS SIGNED)")))
-            .fetch_one(connection)
-            .await
-            .map_err(Error::database("cannot take the migration lock"))?;
+    let lock = format!("SELECT CAST(GET_LOCK({LOCK_NAME}, {LOCK_WAIT_S}) AS SIGNED)");
+    let locked: Option<i64> = sqlx::query_scalar(AssertSqlSafe(lock))
+        .fetch_one(connection)
+        .await
+        .map_err(Error::database("cannot take the migration lock"))?;
     if locked == Some(1) { Ok(()) } else { Err(Error::MigrationLocked(LOCK_WAIT_S)) }
 }
 
-/// The newest migration that was applied; `None` where there is no schema.
-async fn applied(connection: &mut MySqlConnection) -> Result<Option<i64>, Error> {
+/// The newest migration that was applied; `None` if there is no schema.
+async fn schema_version(connection: &mut MySqlConnection) -> Result<Option<i64>, Error> {
     let newest = sqlx::query_scalar("SELECT MAX(version) FROM _sqlx_migrations WHERE success")
         .fetch_one(connection)
         .await

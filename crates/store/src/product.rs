@@ -1,10 +1,10 @@
-//! A product, as far as it is stored.
+//! Products as they are stored.
 
 use rust_decimal::Decimal;
 
-/// Whether a page tells a product, in the word that stands in the database.
+/// Whether a page contains a product. The word for it is stored in the column `product`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ProductTold {
+pub enum ProductStatus {
     /// A product with a price.
     Found,
     /// A product without a price.
@@ -13,7 +13,7 @@ pub enum ProductTold {
     None,
 }
 
-impl ProductTold {
+impl ProductStatus {
     /// The word in the database.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -24,7 +24,7 @@ impl ProductTold {
     }
 }
 
-/// A product. What a page does not tell is `None`, and so it is stored.
+/// A product. Fields that the page does not have are `None`, and are stored as NULL.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Product {
     /// At most 500 characters.
@@ -39,20 +39,20 @@ pub struct Product {
     pub sku: Option<String>,
     /// At most 200 characters.
     pub brand: Option<String>,
-    /// At most 50 characters; in schema.org's words where the page knows them (`InStock`).
+    /// At most 50 characters; a schema.org term where the page has one (`InStock`).
     pub availability: Option<String>,
     /// An absolute URL.
     pub image_url: Option<String>,
-    /// What the page gives as its own address.
+    /// The page's own statement of its address.
     pub canonical_url: Option<String>,
-    /// How many prices of the page this one is the lowest of; 0 without a price.
+    /// The number of prices on the page of which this one is the lowest; 0 without a price.
     pub variants: u32,
 }
 
 impl Product {
-    /// About how many bytes it adds to the statement that writes it.
+    /// The approximate number of bytes that the product adds to a statement.
     pub(crate) fn weight(&self) -> usize {
-        // The fixed columns, and the lengths of the others.
+        // The fixed-size columns, and the length prefixes of the others.
         const FIXED: usize = 150;
         let texts = [
             &self.name,

@@ -1,38 +1,38 @@
-//! Growing, jittered pauses between tries.
+//! Growing, jittered pauses before an operation is repeated.
 
 use std::time::Duration;
 
 const FIRST: Duration = Duration::from_millis(200);
 const LONGEST: Duration = Duration::from_secs(20);
-/// A session that lived for so long was a success.
+/// A connection that lasted at least this long counts as a success.
 const SUCCESS: Duration = Duration::from_secs(30);
 
-/// The pauses of one outage.
+/// The pauses within one outage.
 #[derive(Debug, Default)]
 pub(crate) struct Backoff {
-    tries: u32,
+    failures: u32,
 }
 
 impl Backoff {
-    /// The next pause: it doubles up to 20 s, and a random half of it is left out, so that many workers that lost the
-    /// same server do not come back at the same moment.
+    /// Returns the next pause. Pauses double up to 20 s, and each is cut by a random part of up to
+    /// a half: workers that lost the same server do not all reconnect at the same moment.
     pub(crate) fn next_pause(&mut self) -> Duration {
-        let whole = FIRST.saturating_mul(1 << self.tries.min(10)).min(LONGEST);
-        self.tries += 1;
+        let whole = FIRST.saturating_mul(1 << self.failures.min(10)).min(LONGEST);
+        self.failures += 1;
         whole.mul_f64(rand::random_range(0.5..=1.0))
     }
 
-    /// What was tried has lived for so long. Only what lived for a while was a success: what fails again at once is tried
-    /// less and less often.
-    pub(crate) fn lived(&mut self, lifetime: Duration) {
+    /// Resets the pauses if the operation ran for long enough. One that fails again at once is
+    /// repeated less and less often.
+    pub(crate) fn reset_after(&mut self, lifetime: Duration) {
         if lifetime >= SUCCESS {
             self.reset();
         }
     }
 
-    /// The outage is over.
+    /// Starts anew with the shortest pause: the outage is over.
     pub(crate) fn reset(&mut self) {
-        self.tries = 0;
+        self.failures = 0;
     }
 }
 
@@ -47,9 +47,9 @@ mod tests {
         assert!(pauses[0] <= FIRST && pauses[0] >= FIRST / 2);
         assert!(pauses[20..].iter().all(|pause| (LONGEST / 2..=LONGEST).contains(pause)));
         assert!(pauses[20..].iter().collect::<std::collections::HashSet<_>>().len() > 1);
-        backoff.lived(SUCCESS / 2);
-        assert!(backoff.next_pause() >= LONGEST / 2, "it failed again soon");
-        backoff.lived(SUCCESS);
+        backoff.reset_after(SUCCESS / 2);
+        assert!(backoff.next_pause() >= LONGEST / 2, "a short life is no success");
+        backoff.reset_after(SUCCESS);
         assert!(backoff.next_pause() <= FIRST);
     }
 }

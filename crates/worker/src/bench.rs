@@ -1,4 +1,4 @@
-//! What benchmarks look at: parts of the road that are nobody else's business.
+//! Internals for benchmarks.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -7,34 +7,33 @@ use fetchline_queue::Task;
 use fetchline_store::{Fetch, Outcome};
 use time::OffsetDateTime;
 
-use crate::config::StoreBody;
-use crate::execute::Answer;
-use crate::extract::{Extract, Took};
+use crate::execute::StoreBody;
+use crate::execute::extraction::{Extractor, FetchTime};
+use crate::fetch::answer::Answer;
 use crate::settle::Ledger;
 
-/// From answers to rows.
-pub struct Reader(Extract);
+/// Turns answers into rows.
+pub struct Reader(Extractor);
 
 impl Default for Reader {
     fn default() -> Self {
-        Self(Extract::new(StoreBody::Text, Arc::default(), "worker-1".into()))
+        Self(Extractor::new(StoreBody::Text, Arc::default(), "worker-1".into()))
     }
 }
 
 impl Reader {
-    /// The row of a task that was answered with this body.
+    /// The row of a task whose answer has this body.
     pub fn row(&self, task: Task, content_type: &str, body: Vec<u8>) -> Box<Fetch> {
-        let mut answer = Answer::without(Outcome::Ok, String::new());
-        answer.status = Some(200);
-        answer.content_type = Some(content_type.to_owned());
-        answer.error = None;
-        let read = self.0.read_body(&task, &answer, body);
-        Box::new(self.0.row(
-            task,
-            answer,
-            read,
-            Took { ended: OffsetDateTime::now_utc(), elapsed: Duration::from_millis(80) },
-        ))
+        let answer = Answer {
+            status: Some(200),
+            content_type: Some(content_type.to_owned()),
+            error: None,
+            ..Answer::without_response(Outcome::Ok, String::new())
+        };
+        let facts = self.0.read_body(&task, &answer, body);
+        let time =
+            FetchTime { ended: OffsetDateTime::now_utc(), elapsed: Duration::from_millis(80) };
+        Box::new(self.0.row(task, answer, facts, time))
     }
 }
 
@@ -43,13 +42,13 @@ impl Reader {
 pub struct Tags(Ledger, usize);
 
 impl Tags {
-    /// One that lets so many wait above a gap.
+    /// A ledger in which this many tags may wait above a gap.
     #[must_use]
     pub fn new(max_waiting: usize) -> Self {
         Self(Ledger::new(Duration::from_secs(1)), max_waiting)
     }
 
-    /// Settles tags in this order, and tells how many acks that takes.
+    /// Settles tags in this order, and returns the number of acks.
     pub fn settle(&mut self, tags: &[u64]) -> usize {
         let now = Instant::now();
         for tag in tags {

@@ -1,68 +1,71 @@
-//! What travels through a worker: a task on its way to an answer, and an answer on its way to the database. Each carries
-//! the claim that is settled at the end.
+//! What travels through a worker: a job on its way to an answer, and a record on its way to the
+//! database. Both carry the claim that is settled at the end.
 
 use std::time::Duration;
 
-use fetchline_queue::{Death, NotATask, Original, Task};
-use fetchline_store::{Fetch, Outcome, PartTold};
+use fetchline_queue::{Death, NotATask, RawMessage, Task};
+use fetchline_store::{Fetch, Outcome, PartReport};
 
-use crate::budget::Room;
+use crate::memory_budget::Reservation;
 use crate::settle::Claim;
 
-/// What a task may hold besides its message while it waits, in bytes; more is read again when it is needed.
+/// The most bytes that a waiting task may hold besides its message. A task that needs more is
+/// parsed again when it starts.
 const LEAN: usize = 4 * 1024;
 
-/// A task, the message that it came in, and the right to have that settled.
+/// A task, its message, and the right to settle it.
 #[derive(Debug)]
 pub(crate) struct Job {
     pub(crate) task: Task,
-    pub(crate) original: Original,
+    pub(crate) original: RawMessage,
     pub(crate) claim: Claim,
-    /// Whether it has come back so often that the worker marks it as begun, for the case that it goes down with it.
+    /// Whether the fetch is marked in the database, because the task was redelivered often: a mark
+    /// that stays shows that a worker crashed with it.
     pub(crate) quarantined: bool,
-    /// Whether the body of the request was left out, since the message holds it as well.
-    body_left_out: bool,
+    /// Whether the request body was dropped, since the message contains it too.
+    is_body_dropped: bool,
 }
 
 impl Job {
-    /// A task that holds its body once: what is large and stands in the message as well is left out until
-    /// [`Self::restore`].
-    pub(crate) fn lean(mut task: Task, original: Original, claim: Claim) -> Box<Self> {
-        let is_large = task.order.own_bytes(&original.body) > LEAN;
-        let body_left_out = is_large && task.order.body.take().is_some();
-        Box::new(Self { task, original, claim, quarantined: false, body_left_out })
+    /// Creates a job that holds a large request body only once, in the message. [`Self::restore`]
+    /// reads the body again.
+    pub(crate) fn lean(mut task: Task, original: RawMessage, claim: Claim) -> Box<Self> {
+        let is_large = task.request.own_bytes(&original.body) > LEAN;
+        let is_body_dropped = is_large && task.request.body.take().is_some();
+        Box::new(Self { task, original, claim, quarantined: false, is_body_dropped })
     }
 
-    /// Reads again what was left out.
+    /// Reads a dropped body from the message.
     pub(crate) fn restore(&mut self) -> Result<(), NotATask> {
-        if std::mem::take(&mut self.body_left_out) {
+        if std::mem::take(&mut self.is_body_dropped) {
             self.task = Task::read(&self.original.properties, &self.original.body)?;
         }
         Ok(())
     }
 }
 
-/// What is to be written, with what is settled when it is.
+/// What the database writes, and what is settled once it is durable.
 #[derive(Debug)]
-pub(crate) enum Done {
-    /// Boxed, since it is large and moved often.
-    Row(Box<Fetch>, Finished),
-    Part(PartTold, Finished),
+pub(crate) enum Record {
+    /// The row of a task. Boxed: it is large and moved often.
+    Row(Box<Fetch>, PendingCommit),
+    /// A report on a part of a run.
+    Part(PartReport, PendingCommit),
 }
 
-/// What is on its way into the database: the row of a fetch, or a report on a part of a run.
+/// Travels beside a [`Record`] until the database has committed or refused it.
 #[derive(Debug)]
-pub(crate) struct Finished {
+pub(crate) struct PendingCommit {
     pub(crate) claim: Claim,
-    pub(crate) original: Original,
-    /// What came of the fetch, and how long it took; `None` where there was none.
+    pub(crate) original: RawMessage,
+    /// The outcome and the duration of the fetch; `None` for a part report.
     pub(crate) fetched: Option<(Outcome, Duration)>,
     pub(crate) attempts: u32,
     pub(crate) status: Option<u16>,
-    /// Where the task is given up, what its dead letter says.
+    /// The dead letter of a task that is given up.
     pub(crate) death: Option<Box<Death>>,
-    /// The memory of the row's body: it is given back when the row is written, or given up.
-    pub(crate) _room: Room,
+    /// The memory of the row's body, until the row is written or dropped.
+    pub(crate) _reservation: Reservation,
 }
 
 #[cfg(test)]
@@ -77,33 +80,37 @@ mod tests {
 
     const BOM: char = '\u{feff}';
 
-    /// The body that is sent for a message, after it has waited; and whether it was left out meanwhile.
-    fn sent(message: &str) -> (Option<Bytes>, bool) {
-        let original = Original { properties: Box::default(), body: Bytes::copy_from_slice(message.as_bytes()) };
+    /// The request body of a message after its task waited, and whether it was dropped meanwhile.
+    fn body_after_wait(message: &str) -> (Option<Bytes>, bool) {
+        let original = RawMessage {
+            properties: Box::default(),
+            body: Bytes::copy_from_slice(message.as_bytes()),
+        };
         let task = Task::read(&BasicProperties::default(), &original.body).unwrap();
         let receipt = Receipt { channel: 1, tag: 1, delivered: Instant::now() };
         let mut job = Job::lean(task, original, Claims::default().without_task(receipt));
-        let waits_without = job.task.order.body.is_none();
+        let was_dropped = job.task.request.body.is_none();
         job.restore().unwrap();
-        (job.task.order.body.clone(), waits_without)
+        (job.task.request.body.clone(), was_dropped)
     }
 
     #[test]
-    fn a_body_that_is_left_out_while_its_task_waits_is_sent_all_the_same() {
+    fn a_body_that_is_dropped_while_its_task_waits_is_restored() {
         let long = "x".repeat(6_000);
-        let quoted = format!(r#"{{"url":"http://a.example/","method":"POST","body":{{"text":"{long}"}}}}"#);
+        let quoted =
+            format!(r#"{{"url":"http://a.example/","method":"POST","body":{{"text":"{long}"}}}}"#);
         let expected = Bytes::from(format!(r#"{{"text":"{long}"}}"#));
         for message in [quoted.clone(), format!("\n {quoted}"), format!("{BOM}{quoted}")] {
-            assert_eq!(sent(&message), (Some(expected.clone()), true));
+            assert_eq!(body_after_wait(&message), (Some(expected.clone()), true));
         }
-        // Many headers, and a body that is not worth it.
+        // Many headers and a small body.
         let headers: Vec<String> =
             (0..40).map(|number| format!(r#""x-header-{number}":"{}""#, "v".repeat(50))).collect();
         let many = format!(
             r#"{{"url":"http://a.example/","method":"POST","headers":{{{}}},"body":{{"q":1}}}}"#,
             headers.join(",")
         );
-        assert_eq!(sent(&many).0, Some(Bytes::from_static(br#"{"q":1}"#)));
-        assert_eq!(sent("http://a.example/"), (None, true));
+        assert_eq!(body_after_wait(&many).0, Some(Bytes::from_static(br#"{"q":1}"#)));
+        assert_eq!(body_after_wait("http://a.example/"), (None, true));
     }
 }

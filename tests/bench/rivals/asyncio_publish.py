@@ -1,4 +1,7 @@
-"""Publishes the lines of standard input with aio-pika, persistent and confirmed, a thousand at once; prints URLs per second."""
+"""Publishes the lines of standard input with aio-pika and prints the rate in URLs per second.
+
+Messages are persistent and confirmed, a thousand at a time.
+"""
 
 import argparse
 import asyncio
@@ -20,8 +23,11 @@ async def main():
     began, count = time.monotonic(), 0
     lines = (line.strip().encode() for line in sys.stdin)
     while chunk := list(itertools.islice(lines, 1000)):
-        messages = [aio_pika.Message(line, delivery_mode=aio_pika.DeliveryMode.PERSISTENT) for line in chunk]
-        await asyncio.gather(*(channel.default_exchange.publish(message, args.queue) for message in messages))
+        messages = [
+            aio_pika.Message(line, delivery_mode=aio_pika.DeliveryMode.PERSISTENT) for line in chunk
+        ]
+        publish = channel.default_exchange.publish
+        await asyncio.gather(*(publish(message, args.queue) for message in messages))
         count += len(chunk)
     print(count / (time.monotonic() - began))
     await connection.close()

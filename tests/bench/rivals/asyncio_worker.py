@@ -1,7 +1,8 @@
-"""The same pipeline as one would write it with Python's asyncio: aio-pika, aiohttp and aiomysql.
+"""The same pipeline in idiomatic asyncio: aio-pika, aiohttp and aiomysql.
 
-Consumes URLs with a bounded prefetch, fetches them with bounded concurrency over one session, inserts what came in batches,
-and acks a message after the batch that holds its row was committed. Runs until it is ended.
+Consumes URLs with a bounded prefetch, fetches them with bounded concurrency over one session,
+inserts the results in batches, and acks a message after the batch with its row is committed.
+Runs until it gets a signal.
 """
 
 import argparse
@@ -22,8 +23,9 @@ parser.add_argument("--uvloop", action="store_true")
 args = parser.parse_args()
 
 TABLE = (
-    "CREATE TABLE IF NOT EXISTS bare (id BIGINT AUTO_INCREMENT PRIMARY KEY, url TEXT, status SMALLINT UNSIGNED, "
-    "body LONGTEXT, fetched_at DATETIME(6) DEFAULT CURRENT_TIMESTAMP(6)) CHARACTER SET utf8mb4"
+    "CREATE TABLE IF NOT EXISTS bare (id BIGINT AUTO_INCREMENT PRIMARY KEY, url TEXT, "
+    "status SMALLINT UNSIGNED, body LONGTEXT, "
+    "fetched_at DATETIME(6) DEFAULT CURRENT_TIMESTAMP(6)) CHARACTER SET utf8mb4"
 )
 INSERT = "INSERT INTO bare (url, status, body) VALUES (%s, %s, %s)"
 
@@ -42,14 +44,14 @@ async def fetch_all(session, messages, results):
 async def collect(results):
     loop = asyncio.get_running_loop()
     batch = [await results.get()]
-    closes = loop.time() + 0.25
+    deadline = loop.time() + 0.25
     while len(batch) < args.batch:
         try:
-            # What is there already needs no timer.
+            # A result that is already there needs no timer.
             batch.append(results.get_nowait())
         except asyncio.QueueEmpty:
             try:
-                batch.append(await asyncio.wait_for(results.get(), closes - loop.time()))
+                batch.append(await asyncio.wait_for(results.get(), deadline - loop.time()))
             except asyncio.TimeoutError:
                 break
     return batch
@@ -90,7 +92,7 @@ async def main():
     async with aiohttp.ClientSession(connector=connector, timeout=timeout) as session:
         await queue.consume(messages.put)
         fetching = [fetch_all(session, messages, results) for _ in range(args.concurrency)]
-        # Two, so that one batch is collected while the other is written.
+        # Two writers: one batch is collected while the other is written.
         collecting = asyncio.Lock()
         await asyncio.gather(*fetching, *(write_all(pool, results, collecting) for _ in range(2)))
 

@@ -1,4 +1,4 @@
-"""Scrapy from a list of URLs, into MySQL in batches. Ends when the list is done."""
+"""Fetches a list of URLs with Scrapy and writes the results into MySQL in batches."""
 
 import argparse
 import os
@@ -28,8 +28,9 @@ class IntoMySQL:
         )
         with self.connection.cursor() as cursor:
             cursor.execute(
-                "CREATE TABLE IF NOT EXISTS bare (id BIGINT AUTO_INCREMENT PRIMARY KEY, url TEXT, status SMALLINT UNSIGNED, "
-                "body LONGTEXT, fetched_at DATETIME(6) DEFAULT CURRENT_TIMESTAMP(6)) CHARACTER SET utf8mb4"
+                "CREATE TABLE IF NOT EXISTS bare (id BIGINT AUTO_INCREMENT PRIMARY KEY, url TEXT, "
+                "status SMALLINT UNSIGNED, body LONGTEXT, "
+                "fetched_at DATETIME(6) DEFAULT CURRENT_TIMESTAMP(6)) CHARACTER SET utf8mb4"
             )
         self.rows = []
 
@@ -44,7 +45,8 @@ class IntoMySQL:
 
     def write(self):
         with self.connection.cursor() as cursor:
-            cursor.executemany("INSERT INTO bare (url, status, body) VALUES (%s, %s, %s)", self.rows)
+            insert = "INSERT INTO bare (url, status, body) VALUES (%s, %s, %s)"
+            cursor.executemany(insert, self.rows)
         self.connection.commit()
         self.rows.clear()
 

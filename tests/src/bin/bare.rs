@@ -1,5 +1,6 @@
-//! What the libraries cost by themselves: lapin, reqwest and sqlx in the barest loops that do the work, with none of what
-//! fetchline adds. Batches of rows, and one ack a batch. For `make bench`; nothing here survives an outage.
+//! The cost of the libraries alone: lapin, reqwest and sqlx in the simplest loops that do the work,
+//! without anything that fetchline adds. Rows are written in batches, with one ack per batch. For
+//! `make bench`; nothing here survives an outage.
 
 use std::time::Duration;
 
@@ -17,10 +18,10 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 
-/// The barest loops over lapin, reqwest and sqlx.
+/// The simplest loops over lapin, reqwest and sqlx.
 #[derive(Parser)]
 struct Args {
-    /// What is done
+    /// What to do
     mode: Mode,
     /// RabbitMQ
     #[arg(long, env = "AMQP_URL")]
@@ -28,27 +29,27 @@ struct Args {
     /// MySQL or MariaDB
     #[arg(long, env = "DATABASE_URL")]
     database_url: String,
-    /// The queue, which is also where the default exchange publishes to
+    /// The queue, which is also the routing key on the default exchange
     #[arg(long)]
     queue: String,
-    /// Fetches at once
+    /// Concurrent fetches
     #[arg(long, default_value_t = 100)]
     concurrency: usize,
-    /// Messages held unacked
+    /// The prefetch
     #[arg(long, default_value_t = 1100)]
     prefetch: u16,
-    /// Rows of a batch
+    /// Rows per batch
     #[arg(long, default_value_t = 500)]
     batch: usize,
-    /// Rows that are inserted by `insert`
+    /// Rows that `insert` writes
     #[arg(long, default_value_t = 0)]
     count: u64,
 }
 
-/// What is done.
+/// What to do.
 #[derive(Clone, Copy, ValueEnum)]
 enum Mode {
-    /// Consume URLs, fetch them, insert what came, ack
+    /// Consume URLs, fetch them, insert the answers, ack
     Work,
     /// Consume and ack, nothing else
     Consume,
@@ -58,7 +59,7 @@ enum Mode {
     Publish,
 }
 
-/// A row to be.
+/// A result to write.
 struct Fetched {
     tag: u64,
     url: String,
@@ -80,7 +81,7 @@ async fn main() -> anyhow::Result<()> {
 async fn channel(args: &Args) -> anyhow::Result<Channel> {
     let connection = Connection::connect(&args.amqp_url, ConnectionProperties::default()).await?;
     let channel = connection.create_channel().await?;
-    // It lives as long as the process does.
+    // The connection lives as long as the process.
     std::mem::forget(connection);
     Ok(channel)
 }
@@ -101,20 +102,20 @@ async fn work(args: &Args) -> anyhow::Result<()> {
     let deliveries = consumer(args, &channel).await?;
     let pool = table(args).await?;
     let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(30)).build()?;
-    let (results, mut collected) = mpsc::channel::<Fetched>(args.batch);
+    let (results, mut received) = mpsc::channel::<Fetched>(args.batch);
     let size = args.batch;
     let writing = tokio::spawn(async move {
-        while let Some(first) = collected.recv().await {
-            let closes = Instant::now() + Duration::from_millis(250);
+        while let Some(first) = received.recv().await {
+            let deadline = Instant::now() + Duration::from_millis(250);
             let mut batch = vec![first];
             while batch.len() < size {
-                match timeout_at(closes, collected.recv()).await {
+                match timeout_at(deadline, received.recv()).await {
                     Ok(Some(fetched)) => batch.push(fetched),
                     _ => break,
                 }
             }
             insert(&pool, &batch).await?;
-            // They come in order, so the last tag stands for all.
+            // Results arrive in order, so the last tag covers all of them.
             let last = batch.last().map_or(0, |fetched| fetched.tag);
             ack(&channel, last).await?;
         }
@@ -133,14 +134,17 @@ async fn work(args: &Args) -> anyhow::Result<()> {
     writing.await?
 }
 
-async fn fetch(client: reqwest::Client, delivery: lapin::message::Delivery) -> anyhow::Result<Fetched> {
+async fn fetch(
+    client: reqwest::Client,
+    delivery: lapin::message::Delivery,
+) -> anyhow::Result<Fetched> {
     let url = String::from_utf8(delivery.data)?;
     let response = client.get(&url).send().await?;
     let status = response.status().as_u16();
     Ok(Fetched { tag: delivery.delivery_tag, url, status, body: response.bytes().await? })
 }
 
-#[expect(clippy::disallowed_methods, reason = "no worker, and no part of what is handed out")]
+#[expect(clippy::disallowed_methods, reason = "a benchmark, not a part of the worker")]
 async fn ack(channel: &Channel, tag: u64) -> anyhow::Result<()> {
     Ok(channel.basic_ack(tag, BasicAckOptions { multiple: true }).await?)
 }
@@ -148,8 +152,9 @@ async fn ack(channel: &Channel, tag: u64) -> anyhow::Result<()> {
 async fn table(args: &Args) -> anyhow::Result<MySqlPool> {
     let pool = MySqlPool::connect(&args.database_url).await?;
     sqlx::raw_sql(
-        "CREATE TABLE IF NOT EXISTS bare (id BIGINT AUTO_INCREMENT PRIMARY KEY, url TEXT, status SMALLINT UNSIGNED, \
-         body LONGTEXT, fetched_at DATETIME(6) DEFAULT CURRENT_TIMESTAMP(6)) CHARACTER SET utf8mb4",
+        "CREATE TABLE IF NOT EXISTS bare (id BIGINT AUTO_INCREMENT PRIMARY KEY, url TEXT, \
+         status SMALLINT UNSIGNED, body LONGTEXT, \
+         fetched_at DATETIME(6) DEFAULT CURRENT_TIMESTAMP(6)) CHARACTER SET utf8mb4",
     )
     .execute(&pool)
     .await?;
@@ -172,14 +177,14 @@ async fn insert(pool: &MySqlPool, batch: &[Fetched]) -> anyhow::Result<()> {
 async fn consume(args: &Args) -> anyhow::Result<()> {
     let channel = channel(args).await?;
     let mut deliveries = consumer(args, &channel).await?;
-    let mut held = 0;
+    let mut unacked = 0;
     while let Some(delivery) = deliveries.next().await {
         let tag = delivery?.delivery_tag;
-        held += 1;
-        // A quarter of the prefetch at once, so that the broker always has something to send.
-        if held >= u32::from(args.prefetch / 4) {
+        unacked += 1;
+        // Ack a quarter of the prefetch at a time, so that the broker always has something to send.
+        if unacked >= u32::from(args.prefetch / 4) {
             ack(&channel, tag).await?;
-            held = 0;
+            unacked = 0;
         }
     }
     Ok(())
@@ -215,21 +220,33 @@ async fn publish(args: &Args) -> anyhow::Result<()> {
     let lines = BufReader::new(tokio::io::stdin()).lines();
     let began = Instant::now();
     let mut count = 0;
-    let lines = stream::try_unfold(lines, |mut lines| async { Ok(lines.next_line().await?.map(|line| (line, lines))) });
-    // Many at once: each is told of when the library's own thread has written it.
-    let mut bursts = std::pin::pin!(lines.map_err(|error: std::io::Error| error).try_ready_chunks(64));
-    while let Some(lines) = bursts.try_next().await? {
+    let lines = stream::try_unfold(lines, |mut lines| async {
+        Ok(lines.next_line().await?.map(|line| (line, lines)))
+    });
+    // Many at a time: each one resolves when the library's own thread has written it.
+    let mut chunks =
+        std::pin::pin!(lines.map_err(|error: std::io::Error| error).try_ready_chunks(64));
+    while let Some(lines) = chunks.try_next().await? {
         let sent = lines.iter().map(|line| {
             let properties = BasicProperties::default().with_delivery_mode(2);
             let options = BasicPublishOptions::default();
-            channel.basic_publish("".into(), args.queue.as_str().into(), options, line.as_bytes(), properties)
+            channel.basic_publish(
+                "".into(),
+                args.queue.as_str().into(),
+                options,
+                line.as_bytes(),
+                properties,
+            )
         });
-        // Without confirms what comes back is resolved at once.
+        // Without confirms the returned future resolves at once.
         count += try_join_all(sent).await?.len();
     }
-    // A passive declaration waits for all that was sent before it on this channel.
-    let declared = lapin::options::QueueDeclareOptions { passive: true, ..Default::default() };
-    channel.queue_declare(args.queue.as_str().into(), declared, FieldTable::default()).await.context("the queue")?;
+    // A passive declaration is answered after everything that was sent before on this channel.
+    let passive = lapin::options::QueueDeclareOptions { passive: true, ..Default::default() };
+    channel
+        .queue_declare(args.queue.as_str().into(), passive, FieldTable::default())
+        .await
+        .context("cannot declare the queue")?;
     println!("{}", count as f64 / began.elapsed().as_secs_f64());
     Ok(())
 }

@@ -1,4 +1,5 @@
-//! `make soak`: every kind of fault, mixed, for minutes on end; one line of totals.
+//! `make soak`: every kind of fault in random order, for several minutes; prints one line of
+//! totals.
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -16,31 +17,32 @@ use rand::{RngExt, SeedableRng};
 use tokio::sync::Mutex;
 use tokio::time::sleep;
 
-/// How often a slice of the URLs is published.
-const SLICE_EVERY: Duration = Duration::from_secs(2);
-/// The longest time from one fault to the next.
-const CALM: Duration = Duration::from_secs(6);
-/// How long the database stands still. In the midst of it a worker is killed.
+/// Interval between two slices of URLs.
+const SLICE_INTERVAL: Duration = Duration::from_secs(2);
+/// The longest pause between two faults.
+const LONGEST_PAUSE: Duration = Duration::from_secs(6);
+/// How long the database is frozen. A worker is killed meanwhile.
 const FROZEN: Duration = Duration::from_secs(20);
-/// How long a link is silent: so long that it is noticed.
-const SILENT: Duration = Duration::from_secs(30);
-/// How long the memory alarm is on.
+/// How long a link is silent: long enough for a worker to notice.
+const SILENCE: Duration = Duration::from_secs(30);
+/// How long the memory alarm lasts.
 const ALARM: Duration = Duration::from_secs(5);
-/// How many URLs are under way when the queue is deleted.
+/// The number of URLs under way when the queue is deleted.
 const VICTIMS: u64 = 200;
-/// How long the workers may take to catch up.
-const DONE_WITHIN: Duration = Duration::from_secs(300);
+/// Deadline for the workers to catch up.
+const DEADLINE: Duration = Duration::from_secs(300);
 
-/// Fetches URLs while workers, broker, database and network fail at random. Exits with 0 only if nothing was lost
+/// Fetches URLs while workers, broker, database and network fail at random. Exits with 0 only if
+/// nothing is lost
 #[derive(Parser)]
 struct Args {
-    /// How long faults happen
+    /// How long to inject faults
     #[arg(long, value_name = "N", default_value_t = 10)]
     minutes: u64,
-    /// URLs, published over the whole time
+    /// Number of URLs, published over the whole time
     #[arg(long, value_name = "N", default_value_t = 100_000)]
     urls: usize,
-    /// Where random moments come from [default: FAULT_SEED, else any]
+    /// Seed of the random moments [default: FAULT_SEED, else a random one]
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
 }
@@ -59,7 +61,7 @@ enum Fault {
     DeleteQueue,
 }
 
-/// What happens in the course of one round, in any order.
+/// The faults of one round, in random order.
 const ROUND: [Fault; 17] = [
     Fault::KillWorker,
     Fault::KillWorker,
@@ -93,35 +95,35 @@ async fn main() -> ExitCode {
 
 async fn run(args: Args) -> anyhow::Result<()> {
     let mut trial = Trial::new("soak", args.seed.unwrap_or_else(trial::seed)).await?;
-    trial.poison().await?;
-    let urls = mixture(&mut trial, args.urls);
+    trial.refuse_product().await?;
+    let urls = mixed_urls(&mut trial, args.urls);
     let fleet = Fleet::proxied(&trial.world).await?;
-    let long = Duration::from_secs(60 * args.minutes);
+    let duration = Duration::from_secs(60 * args.minutes);
     let producer = Arc::new(Producer {
         world: trial.world.clone(),
         urls,
         published: AtomicUsize::new(0),
         due: AtomicUsize::new(0),
-        turn: Mutex::new(()),
+        publishing: Mutex::new(()),
     });
-    let producing = tokio::spawn(producer.clone().run(long));
+    let producing = tokio::spawn(producer.clone().run(duration));
 
-    let mut soak = Soak { trial, fleet, producer, began: Instant::now(), struck: 0, victims: 0 };
-    soak.run(long).await.context("the soak broke off")?;
+    let mut soak = Soak { trial, fleet, producer, began: Instant::now(), faults: 0, victims: 0 };
+    soak.run(duration).await.context("the soak test was aborted")?;
     producing.await??;
-    let Soak { trial, fleet, struck, began, .. } = soak;
-    eprintln!("soak: {struck} faults in {} s; now the workers catch up", began.elapsed().as_secs());
-    trial.finish_within(fleet, DONE_WITHIN).await
+    let Soak { trial, fleet, faults, began, .. } = soak;
+    eprintln!("soak: {faults} faults in {} s; the workers catch up now", began.elapsed().as_secs());
+    trial.finish_within(fleet, DEADLINE).await
 }
 
-/// Good pages for the most part, with some of every other fate among them.
-fn mixture(trial: &mut Trial, count: usize) -> Vec<String> {
+/// Mostly good pages, mixed with some of every other fate.
+fn mixed_urls(trial: &mut Trial, count: usize) -> Vec<String> {
     let some = (count / 200) as u64;
     let kinds = [
-        (trial.poisonous(some / 5 + 1), Fate::REFUSED),
+        (trial.refused_urls(some / 5 + 1), Fate::REFUSED),
         (trial.urls("/status/500/", some), Fate::GIVEN_UP),
         (trial.urls("/status/404/", some), Fate::HTTP_ERROR),
-        (trial.urls("/flaky/1/", some), Fate::OK_AT_LAST),
+        (trial.urls("/flaky/1/", some), Fate::OK_AFTER_RETRY),
         (trial.urls("/slow/500/", some), Fate::OK),
         (trial.urls("/p/", count as u64 / 4), Fate::OK),
     ];
@@ -137,26 +139,26 @@ fn mixture(trial: &mut Trial, count: usize) -> Vec<String> {
     urls
 }
 
-/// Publishes URLs slice by slice, each by a `fetchline produce` of its own.
+/// Publishes URLs slice by slice, each with its own `fetchline produce`.
 struct Producer {
     world: Arc<World>,
     urls: Vec<String>,
     published: AtomicUsize,
-    /// What has been published when the present slice is.
+    /// What is published once the present slice is.
     due: AtomicUsize,
-    /// Whoever holds this keeps the producer from publishing.
-    turn: Mutex<()>,
+    /// Locked while a slice is published. Holding the lock stops the producer.
+    publishing: Mutex<()>,
 }
 
 impl Producer {
-    async fn run(self: Arc<Self>, long: Duration) -> anyhow::Result<()> {
+    async fn run(self: Arc<Self>, duration: Duration) -> anyhow::Result<()> {
         let began = Instant::now();
         loop {
             let published = self.published.load(Ordering::Relaxed);
-            let share = began.elapsed().as_secs_f64() / long.as_secs_f64();
+            let share = began.elapsed().as_secs_f64() / duration.as_secs_f64();
             let due = ((self.urls.len() as f64 * share) as usize).min(self.urls.len());
             if published < due {
-                let _turn = self.turn.lock().await;
+                let _publishing = self.publishing.lock().await;
                 self.due.store(due, Ordering::Relaxed);
                 self.world.produce("soak", &self.urls[published..due]).await?;
                 self.published.store(due, Ordering::Relaxed);
@@ -164,11 +166,11 @@ impl Producer {
             if due == self.urls.len() {
                 return Ok(());
             }
-            sleep(SLICE_EVERY).await;
+            sleep(SLICE_INTERVAL).await;
         }
     }
 
-    /// Messages that may be on their way to the broker at the moment.
+    /// Messages that may be on their way to the broker now.
     fn under_way(&self) -> usize {
         self.due.load(Ordering::Relaxed).saturating_sub(self.published.load(Ordering::Relaxed))
     }
@@ -179,40 +181,43 @@ struct Soak {
     fleet: Fleet,
     producer: Arc<Producer>,
     began: Instant,
-    struck: u64,
-    /// URLs that were published beside the producer's.
+    faults: u64,
+    /// URLs published in addition to those of the producer.
     victims: usize,
 }
 
 impl Soak {
-    async fn run(&mut self, long: Duration) -> anyhow::Result<()> {
+    async fn run(&mut self, duration: Duration) -> anyhow::Result<()> {
         let mut rng = StdRng::seed_from_u64(self.trial.rng.random());
         let mut round = Vec::new();
-        while self.began.elapsed() < long {
+        while self.began.elapsed() < duration {
             if round.is_empty() {
                 round = ROUND.to_vec();
                 round.shuffle(&mut rng);
             }
-            self.trial.pause(CALM).await;
+            self.trial.pause(LONGEST_PAUSE).await;
             let Some(fault) = round.pop() else { continue };
-            self.struck += 1;
+            self.faults += 1;
             let published = self.producer.published.load(Ordering::Relaxed);
-            eprintln!("soak: {:>4} s  {published:>6} published  {fault:?}", self.began.elapsed().as_secs());
-            self.strike(fault).await.with_context(|| format!("{fault:?}"))?;
-            self.fleet.all_run()?;
+            eprintln!(
+                "soak: {:>4} s  {published:>6} published  {fault:?}",
+                self.began.elapsed().as_secs()
+            );
+            self.inject(fault).await.with_context(|| format!("{fault:?}"))?;
+            self.fleet.ensure_running()?;
         }
         Ok(())
     }
 
-    /// Returns when what failed is there again; the workers may not have noticed yet.
-    async fn strike(&mut self, fault: Fault) -> anyhow::Result<()> {
+    /// Returns when the fault is over; the workers may not have noticed that yet.
+    async fn inject(&mut self, fault: Fault) -> anyhow::Result<()> {
         let Self { trial, fleet, .. } = self;
         match fault {
             Fault::KillWorker => trial.kill_worker(fleet).await,
             Fault::TerminateWorker => trial.terminate_worker(fleet).await,
             Fault::KillBroker => {
-                // What the producer has not had confirmed, it sends again.
-                trial.expose_to_doubles(self.producer.under_way());
+                // The producer publishes unconfirmed messages again.
+                trial.expose_to_duplicates(self.producer.under_way());
                 trial.kill_broker().await
             }
             Fault::KillDatabase => trial.kill_database().await,
@@ -228,15 +233,15 @@ impl Soak {
             Fault::Cut(link) => trial.cut(fleet, link).await,
             Fault::Silence(link) => {
                 trial.expose().await;
-                let worker = fleet.any(&mut trial.rng);
+                let worker = fleet.pick(&mut trial.rng);
                 fleet.silence(worker, link, true)?;
-                trial.pause(SILENT).await;
+                trial.pause(SILENCE).await;
                 trial.kill_worker(fleet).await?;
-                trial.pause(SILENT).await;
+                trial.pause(SILENCE).await;
                 fleet.silence(worker, link, false)
             }
             Fault::CloseAllConnections => {
-                trial.expose_to_doubles(self.producer.under_way());
+                trial.expose_to_duplicates(self.producer.under_way());
                 trial.close_all_connections().await
             }
             Fault::MemoryAlarm => {
@@ -248,15 +253,18 @@ impl Soak {
         }
     }
 
-    /// With nothing else under way, so that what the deletion takes can be told from what would be lost by another fault.
+    /// Deletes the queue with nothing else under way, so that the messages lost by the deletion
+    /// differ from losses by another fault.
     async fn delete_queue(&mut self) -> anyhow::Result<()> {
         let producer = self.producer.clone();
-        let _turn = producer.turn.lock().await;
-        self.trial.done(producer.published.load(Ordering::Relaxed) + self.victims, DONE_WITHIN).await?;
-        let urls = self.trial.urls(&format!("/slow/500/victims/{}/", self.struck), VICTIMS);
-        let again = self.trial.delete_queue(&mut self.fleet, &urls).await?;
+        let _publishing = producer.publishing.lock().await;
+        self.trial
+            .wait_for_rows(producer.published.load(Ordering::Relaxed) + self.victims, DEADLINE)
+            .await?;
+        let urls = self.trial.urls(&format!("/slow/500/victims/{}/", self.faults), VICTIMS);
+        let lost = self.trial.delete_queue(&mut self.fleet, &urls).await?;
         self.victims += urls.len();
-        eprintln!("soak: {again} messages went with the queue and were published again");
+        eprintln!("soak: {lost} messages were lost with the queue and published again");
         Ok(())
     }
 }

@@ -1,4 +1,4 @@
-//! What tests ask a shop that is a process of its own, under `/-/`.
+//! The administration of a shop in another process, under `/-/`.
 
 use std::{
     fmt::Write as _,
@@ -19,42 +19,45 @@ use serde_json::json;
 
 use super::{Visits, visit::Visit};
 
-/// What the shop remembers.
+/// The state of the shop.
 #[derive(Clone)]
-pub(super) struct Books {
+pub(super) struct ShopState {
     pub(super) visits: Visits,
     pub(super) revision: Arc<AtomicU64>,
-    /// Status and text of `/robots.txt`.
+    /// The status and the text of `/robots.txt`.
     pub(super) robots: Arc<Mutex<(u16, String)>>,
 }
 
-/// What crawlers are asked to leave alone; as long as nobody has set it, there is none.
-pub(super) async fn robots(State(books): State<Books>) -> Response {
-    let (status, text) = books.robots.lock().unwrap_or_else(PoisonError::into_inner).clone();
+/// `/robots.txt`: 404 until a test sets it.
+pub(super) async fn robots(State(shop): State<ShopState>) -> Response {
+    let (status, text) = shop.robots.lock().unwrap_or_else(PoisonError::into_inner).clone();
     (StatusCode::from_u16(status).unwrap_or(StatusCode::NOT_FOUND), text).into_response()
 }
 
 #[derive(Deserialize)]
-pub(super) struct Which {
+pub(super) struct Selection {
     path: Option<String>,
     top: Option<usize>,
 }
 
 /// The summary of all visits, or the count of one path.
-pub(super) async fn visits(State(books): State<Books>, Query(which): Query<Which>) -> Response {
-    match which.path {
-        Some(path) => Json(json!({"path": path, "visits": books.visits.of(&path)})).into_response(),
-        None => Json(books.visits.summary(which.top.unwrap_or(10))).into_response(),
+pub(super) async fn visits(
+    State(shop): State<ShopState>,
+    Query(selection): Query<Selection>,
+) -> Response {
+    match selection.path {
+        Some(path) => Json(json!({"path": path, "visits": shop.visits.of(&path)})).into_response(),
+        None => Json(shop.visits.summary(selection.top.unwrap_or(10))).into_response(),
     }
 }
 
-pub(super) async fn reset(State(books): State<Books>) -> StatusCode {
-    books.visits.reset();
+pub(super) async fn reset(State(shop): State<ShopState>) -> StatusCode {
+    shop.visits.reset();
     StatusCode::NO_CONTENT
 }
 
-pub(super) async fn revise(State(books): State<Books>, Path(revision): Path<u64>) -> StatusCode {
-    books.revision.store(revision, Ordering::Relaxed);
+pub(super) async fn revise(State(shop): State<ShopState>, Path(revision): Path<u64>) -> StatusCode {
+    shop.revision.store(revision, Ordering::Relaxed);
     StatusCode::NO_CONTENT
 }
 
@@ -80,7 +83,7 @@ impl Default for Range {
     }
 }
 
-/// The URLs of products, one a line.
+/// The URLs of products, one per line.
 pub(super) async fn urls(visit: Visit, Query(range): Query<Range>) -> String {
     let origin = visit.origin();
     let (before, after) = match range.kind {
@@ -90,7 +93,7 @@ pub(super) async fn urls(visit: Visit, Query(range): Query<Range>) -> String {
     };
     let mut lines = String::new();
     for id in range.from..range.from.saturating_add(range.count) {
-        // Writing to a String does not fail.
+        // Writing to a String never fails.
         let _ = writeln!(lines, "{origin}/{before}/{id}{after}");
     }
     lines
@@ -103,23 +106,23 @@ mod tests {
     use crate::shop::{Options, Shop};
 
     #[tokio::test]
-    async fn the_count_is_told_over_http_and_does_not_count_itself() {
+    async fn visits_are_reported_over_http_and_reports_are_not_counted() {
         let shop = Shop::start(Options::default()).await.unwrap();
         for path in ["/p/1", "/p/1", "/p/2", "/p/2?from=mail"] {
             reqwest::get(shop.url(path)).await.unwrap();
         }
-        let ask = async |path: &str| -> Value {
+        let get = async |path: &str| -> Value {
             let answer = reqwest::get(shop.url(path)).await.unwrap();
             serde_json::from_slice(&answer.bytes().await.unwrap()).unwrap()
         };
-        let all = ask("/-/visits?top=1").await;
+        let all = get("/-/visits?top=1").await;
         assert_eq!(all["total"], 4);
         assert_eq!(all["paths"], 3);
         assert_eq!(all["repeats"], 1);
         assert_eq!(all["top"], serde_json::json!([["/p/1", 2]]));
         assert_eq!(all["hosts"][0]["host"], "127.0.0.1");
         assert_eq!(all["hosts"][0]["total"], 4);
-        assert_eq!(ask("/-/visits?path=/p/1").await["visits"], 2);
+        assert_eq!(get("/-/visits?path=/p/1").await["visits"], 2);
 
         let reset = reqwest::Client::new().post(shop.url("/-/reset"));
         assert_eq!(reset.send().await.unwrap().status(), 204);
@@ -127,7 +130,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn hosts_are_counted_apart_by_the_second() {
+    async fn visits_are_counted_per_host_and_second() {
         let shop = Shop::start(Options::default()).await.unwrap();
         let client = reqwest::Client::builder()
             .resolve("shop-1.test", shop.addr())
@@ -143,16 +146,16 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn urls_are_those_of_the_host_that_was_asked() {
+    async fn urls_name_the_requested_host() {
         let shop = Shop::start(Options::default()).await.unwrap();
-        let ask = async |path: &str| {
+        let get = async |path: &str| {
             let answer = reqwest::get(shop.url(path)).await.unwrap();
             answer.text().await.unwrap()
         };
-        let urls = ask("/-/urls").await;
+        let urls = get("/-/urls").await;
         assert_eq!(urls.lines().count(), 5_000);
         assert_eq!(urls.lines().nth(17), Some(shop.url("/p/17").as_str()));
-        let urls = ask("/-/urls?from=7&count=1&kind=json").await;
+        let urls = get("/-/urls?from=7&count=1&kind=json").await;
         assert_eq!(urls, format!("{}\n", shop.url("/p/7.json")));
     }
 }

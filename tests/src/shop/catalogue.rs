@@ -1,33 +1,34 @@
-//! What the shop sells: a product for every number, the same on every machine and in every run.
+//! The products of the shop: one for every number, the same on every machine and in every run.
 
 use std::fmt::Write as _;
 
-/// A product as its pages tell it.
+/// A product as it is on its pages.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Product {
     /// The number in its path, `/p/{id}`.
     pub id: u64,
-    /// Not always ASCII, and not always free of what HTML and JSON escape.
+    /// The name; it may contain non-ASCII characters, and characters that HTML and JSON escape.
     pub name: String,
-    /// In hundredths of the currency, whatever the currency (a yen counts 100).
+    /// The price in hundredths of the currency; a yen counts 100, too.
     pub price_cents: u64,
     /// ISO 4217; mostly EUR.
     pub currency: &'static str,
     /// One of [`CATEGORIES`].
     pub category: &'static str,
-    /// Unique to the product.
+    /// The stock-keeping unit, unique to the product.
     pub sku: String,
-    /// One brand has an `&` in its name.
+    /// The brand; one brand has an `&` in its name.
     pub brand: &'static str,
     /// The last part of a schema.org URL: `InStock`, `OutOfStock` or `PreOrder`.
     pub availability: &'static str,
 }
 
-/// All categories, each about as frequent as the others.
-pub const CATEGORIES: [&str; 8] = ["Audio", "Books", "Coffee", "Garden", "Kitchen", "Monitors", "Shoes", "Toys"];
+/// All categories, about equally frequent.
+pub const CATEGORIES: [&str; 8] =
+    ["Audio", "Books", "Coffee", "Garden", "Kitchen", "Monitors", "Shoes", "Toys"];
 
-/// What is sold in each category, in the order of [`CATEGORIES`].
-const THINGS: [[&str; 4]; 8] = [
+/// The kinds of products in each category, in the order of [`CATEGORIES`].
+const KINDS: [[&str; 4]; 8] = [
     ["Headphones", "Speaker", "Microphone", "Turntable"],
     ["Atlas", "Cookbook", "Crime Novel", "Dictionary"],
     ["Café Crème Beans", "Espresso Machine", "Grinder", "Filter"],
@@ -38,26 +39,29 @@ const THINGS: [[&str; 4]; 8] = [
     ["Blocks", "Puzzle 🧩", "Teddy Bear", "Train"],
 ];
 
-const KINDS: [&str; 8] = ["Basic", "Classic", "Compact", "Eco", "Family", "Premium", "Travel", "Ultra"];
+const RANGES: [&str; 8] =
+    ["Basic", "Classic", "Compact", "Eco", "Family", "Premium", "Travel", "Ultra"];
 
-const BRANDS: [&str; 8] = ["Acorn", "Berg & Sohn", "Corvus", "Delphine", "Estrella", "Fjord", "Grove", "Halcyon"];
+const BRANDS: [&str; 8] =
+    ["Acorn", "Berg & Sohn", "Corvus", "Delphine", "Estrella", "Fjord", "Grove", "Halcyon"];
 
 impl Product {
-    /// The product with this number, at the first price it ever had.
+    /// The product with this number, at its first price.
     #[must_use]
     pub fn nth(id: u64) -> Self {
         Self::at_revision(id, 0)
     }
 
-    /// The product with this number under a price revision: at any revision above 0 every tenth product (those whose
-    /// number ends in 0) has a price that it has at no other revision below 1,000,000,000.
+    /// The product with this number at a price revision. At any revision above 0, every tenth
+    /// product (those whose number ends in 0) has a price that it has at no other revision below
+    /// 1,000,000,000.
     #[must_use]
     pub fn at_revision(id: u64, revision: u64) -> Self {
         let mut dice = Dice(id);
         let category = dice.roll(8);
-        let thing = THINGS[category][dice.roll(4)];
+        let kind = KINDS[category][dice.roll(4)];
         let brand = BRANDS[dice.roll(8)];
-        let kind = KINDS[dice.roll(8)];
+        let range = RANGES[dice.roll(8)];
         let currency = match dice.roll(20) {
             0 => "USD",
             1 => "GBP",
@@ -79,7 +83,7 @@ impl Product {
         }
         Self {
             id,
-            name: format!("{brand} {kind} {thing} {}", 100 + id % 900),
+            name: format!("{brand} {range} {kind} {}", 100 + id % 900),
             price_cents,
             currency,
             category: CATEGORIES[category],
@@ -89,24 +93,25 @@ impl Product {
         }
     }
 
-    /// The price as a decimal: `1299.90`, and `12990` in a currency without hundredths.
+    /// The price as a decimal: `1299.90`, or `12990` in a currency without hundredths.
     #[must_use]
     pub fn price(&self) -> String {
         let (units, cents) = (self.price_cents / 100, self.price_cents % 100);
         let mut price = units.to_string();
         if self.currency != "JPY" {
-            // Writing to a String does not fail.
+            // Writing to a String never fails.
             let _ = write!(price, ".{cents:02}");
         }
         price
     }
 }
 
-/// Numbers that look random and depend on nothing but the seed: splitmix64, as published by Sebastiano Vigna.
+/// A pseudorandom generator that depends only on its seed: splitmix64, as published by Sebastiano
+/// Vigna.
 struct Dice(u64);
 
 impl Dice {
-    /// Below `sides`.
+    /// A number below `sides`.
     fn roll(&mut self, sides: u64) -> usize {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
@@ -142,14 +147,16 @@ mod tests {
 
     #[test]
     fn a_revision_changes_the_price_of_every_tenth_product_and_nothing_else() {
-        let changed: Vec<u64> = (0..5_000).filter(|&id| Product::nth(id) != Product::at_revision(id, 1)).collect();
+        let changed: Vec<u64> =
+            (0..5_000).filter(|&id| Product::nth(id) != Product::at_revision(id, 1)).collect();
         assert_eq!(changed, (0..5_000).step_by(10).collect::<Vec<_>>());
         assert_ne!(Product::at_revision(20, 1).price(), Product::at_revision(20, 2).price());
     }
 
     #[test]
     fn a_yen_has_no_hundredths() {
-        let of = |currency, price_cents| Product { currency, price_cents, ..Product::nth(1) }.price();
+        let of =
+            |currency, price_cents| Product { currency, price_cents, ..Product::nth(1) }.price();
         assert_eq!(of("EUR", 129_905), "1299.05");
         assert_eq!(of("JPY", 1_299_000), "12990");
     }

@@ -1,4 +1,4 @@
-//! Pages that are not in UTF-8, or not in what they claim.
+//! Pages in charsets other than UTF-8, or in another charset than they declare.
 
 use axum::{
     extract::Path,
@@ -9,16 +9,16 @@ use encoding_rs::{Encoding, UTF_16LE};
 
 use super::{Product, page, visit::Visit};
 
-/// The name of every product under `/charset/{charset}/…`: text that needs the charset, and that a reader who takes it
-/// for another gets wrong. `None` for charsets that the shop does not write: it knows utf-8, iso-8859-1, windows-1252,
-/// shift_jis, gbk, koi8-r and utf-16le.
+/// The name of every product under `/charset/{charset}/…`: text that needs the charset and is
+/// garbled in another one. `None` for charsets that the shop does not write; it writes utf-8,
+/// iso-8859-1, windows-1252, shift_jis, gbk, koi8-r and utf-16le.
 #[must_use]
 pub fn charset_sample(charset: &str) -> Option<&'static str> {
     Some(match charset {
         "utf-8" => "Blåbær Ελληνικά 茶碗 🧩",
         "iso-8859-1" => "Crème brûlée à l'été ½ Maß",
         "windows-1252" => "„Café“ – œuvre für 5 €™",
-        // The second byte of the first and the last sign is a backslash.
+        // The second byte of the first and of the last character is a backslash.
         "shift_jis" => "表札と急須 カタカナソ",
         "gbk" => "简体中文茶壶",
         "koi8-r" => "Русский самовар",
@@ -27,16 +27,22 @@ pub fn charset_sample(charset: &str) -> Option<&'static str> {
     })
 }
 
-/// Declared by the Content-Type.
-pub(super) async fn by_header(visit: Visit, Path((charset, rest)): Path<(String, String)>) -> Response {
+/// Declares the charset in the Content-Type.
+pub(super) async fn by_header(
+    visit: Visit,
+    Path((charset, rest)): Path<(String, String)>,
+) -> Response {
     match page(&visit, &rest, &charset, None) {
         Some(bytes) => html(Some(&charset), bytes),
         None => StatusCode::NOT_FOUND.into_response(),
     }
 }
 
-/// Declared by `<meta charset>` alone, or in UTF-16 by the byte order mark alone.
-pub(super) async fn by_meta(visit: Visit, Path((charset, rest)): Path<(String, String)>) -> Response {
+/// Declares the charset only by `<meta charset>`, or in UTF-16 only by the byte order mark.
+pub(super) async fn by_meta(
+    visit: Visit,
+    Path((charset, rest)): Path<(String, String)>,
+) -> Response {
     match page(&visit, &rest, &charset, Some(&charset)) {
         Some(bytes) => html(None, bytes),
         None => StatusCode::NOT_FOUND.into_response(),
@@ -58,11 +64,11 @@ fn page(visit: &Visit, rest: &str, charset: &str, meta: Option<&str>) -> Option<
     let text = page::markup(&product, &visit.origin(), meta, 0);
     let encoding = Encoding::for_label(charset.as_bytes())?;
     if encoding == UTF_16LE {
-        // encoding_rs reads UTF-16 and does not write it, as the standard says.
+        // encoding_rs decodes UTF-16 and does not encode it, as the standard says.
         let units = "\u{feff}".encode_utf16().chain(text.encode_utf16());
         return Some(units.flat_map(u16::to_le_bytes).collect());
     }
-    // iso-8859-1 is written as windows-1252, its superset; the sample needs no more than iso-8859-1.
+    // iso-8859-1 is encoded as windows-1252, its superset; the sample stays within iso-8859-1.
     Some(encoding.encode(&text).0.into_owned())
 }
 
@@ -79,10 +85,11 @@ mod tests {
     use super::*;
     use crate::shop::{Options, Shop};
 
-    const CHARSETS: [&str; 7] = ["utf-8", "iso-8859-1", "windows-1252", "shift_jis", "gbk", "koi8-r", "utf-16le"];
+    const CHARSETS: [&str; 7] =
+        ["utf-8", "iso-8859-1", "windows-1252", "shift_jis", "gbk", "koi8-r", "utf-16le"];
 
     #[tokio::test]
-    async fn a_page_is_in_the_charset_it_declares() {
+    async fn a_page_is_in_its_declared_charset() {
         let shop = Shop::start(Options::default()).await.unwrap();
         for charset in CHARSETS {
             let sample = charset_sample(charset).unwrap();
@@ -102,7 +109,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_page_can_lie_about_its_charset() {
+    async fn a_page_may_declare_a_wrong_charset() {
         let shop = Shop::start(Options::default()).await.unwrap();
         let answer = reqwest::get(shop.url("/charset-wrong/1")).await.unwrap();
         assert_eq!(answer.headers()[CONTENT_TYPE], "text/html; charset=utf-8");

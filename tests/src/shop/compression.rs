@@ -1,4 +1,4 @@
-//! Pages under a Content-Encoding, and some that mean harm.
+//! Pages with a Content-Encoding, and decompression bombs.
 
 use std::{
     io::{self, Read as _, Write as _},
@@ -21,13 +21,17 @@ use flate2::{
 
 use super::{page, visit::Visit};
 
-/// What `/bomb/gzip/…` and `/bomb/zstd/…` inflate to: 1 GiB, of spaces. On the wire it is a thousandth of that, or less.
+/// The size of `/bomb/gzip/…` and `/bomb/zstd/…` once decompressed: 1 GiB of spaces. On the wire it
+/// is at most a thousandth of that.
 pub const BOMB_BYTES: u64 = 1 << 30;
-/// What `/bomb/br/…` inflates to: 32 MiB, which brotli says in some 50 bytes.
+/// The size of `/bomb/br/…` once decompressed: 32 MiB, which brotli encodes in about 50 bytes.
 const BROTLI_BOMB_BYTES: u64 = 32 << 20;
 
-/// The page of a product under one of the codings gzip, br, zstd and deflate, without asking what the request accepts.
-pub(super) async fn page(visit: Visit, Path((coding, rest)): Path<(String, String)>) -> Result<Response, StatusCode> {
+/// The page of a product in gzip, br, zstd or deflate, whatever the request accepts.
+pub(super) async fn page(
+    visit: Visit,
+    Path((coding, rest)): Path<(String, String)>,
+) -> Result<Response, StatusCode> {
     let text = page::markup(&visit.product(&rest), &visit.origin(), Some("utf-8"), 0);
     let body = compress(&coding, text.as_bytes())
         .map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)?
@@ -56,7 +60,7 @@ fn brotli_with_window(text: impl io::Read, quality: u32, log: u32) -> io::Result
     Ok(packed)
 }
 
-/// The length is not told to the encoder: it would choose a window as small as that.
+/// The encoder does not know the length: otherwise it would choose a window that small.
 fn zstd_with_window(text: &[u8], log: u32) -> io::Result<Vec<u8>> {
     let mut encoder = zstd::stream::write::Encoder::new(Vec::new(), 1)?;
     encoder.window_log(log)?;
@@ -64,8 +68,11 @@ fn zstd_with_window(text: &[u8], log: u32) -> io::Result<Vec<u8>> {
     encoder.finish()
 }
 
-/// The page without the last bytes of its coding; the transfer is whole.
-pub(super) async fn cut(visit: Visit, Path((coding, rest)): Path<(String, String)>) -> Result<Response, StatusCode> {
+/// The page without the last tenth of its compressed bytes; the transfer itself is complete.
+pub(super) async fn cut(
+    visit: Visit,
+    Path((coding, rest)): Path<(String, String)>,
+) -> Result<Response, StatusCode> {
     let text = page::markup(&visit.product(&rest), &visit.origin(), Some("utf-8"), 0);
     let mut body = compress(&coding, text.as_bytes())
         .map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)?
@@ -74,32 +81,39 @@ pub(super) async fn cut(visit: Visit, Path((coding, rest)): Path<(String, String
     Ok(html(&coding, body.into()))
 }
 
-/// Under gzip, and that under brotli.
+/// The page, compressed by gzip and then by brotli.
 pub(super) async fn twice(visit: Visit, Path(rest): Path<String>) -> Result<Response, StatusCode> {
     let text = page::markup(&visit.product(&rest), &visit.origin(), Some("utf-8"), 0);
-    let packed = compress("gzip", text.as_bytes()).and_then(|once| compress("br", &once.unwrap_or_default()));
-    let body = packed.map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)?.ok_or(StatusCode::NOT_FOUND)?;
+    let packed = compress("gzip", text.as_bytes())
+        .and_then(|once| compress("br", &once.unwrap_or_default()));
+    let body =
+        packed.map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)?.ok_or(StatusCode::NOT_FOUND)?;
     Ok(html("gzip, br", body.into()))
 }
 
-/// The page as it is, under a coding that nobody knows.
+/// The plain page, declared with an unknown coding.
 pub(super) async fn unknown(visit: Visit, Path(rest): Path<String>) -> Response {
     html("x-nothing", page::markup(&visit.product(&rest), &visit.origin(), Some("utf-8"), 0).into())
 }
 
-/// The page under gzip, and something behind it.
-pub(super) async fn followed(visit: Visit, Path(rest): Path<String>) -> Result<Response, StatusCode> {
+/// The page in gzip with trailing bytes.
+pub(super) async fn followed(
+    visit: Visit,
+    Path(rest): Path<String>,
+) -> Result<Response, StatusCode> {
     let text = page::markup(&visit.product(&rest), &visit.origin(), Some("utf-8"), 0);
-    let body = compress("gzip", text.as_bytes()).map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)?.unwrap_or_default();
+    let body = compress("gzip", text.as_bytes())
+        .map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)?
+        .unwrap_or_default();
     Ok(html("gzip", [&body, &b"\0\0<!-- from the cache -->"[..]].concat().into()))
 }
 
-/// Declared as gzip, whole by its length, and no gzip.
+/// A complete body that is declared as gzip and is not gzip.
 pub(super) async fn broken() -> Response {
     html("gzip", Bytes::from_static(b"\x1f\x8b\x08\0\0\0\0\0\0\xffthis is not what deflate writes"))
 }
 
-/// `None` for a coding that the shop does not know.
+/// Compresses text; `None` for an unknown coding.
 fn compress(coding: &str, text: &[u8]) -> io::Result<Option<Vec<u8>>> {
     let mut body = Vec::new();
     match coding {
@@ -113,7 +127,9 @@ fn compress(coding: &str, text: &[u8]) -> io::Result<Option<Vec<u8>>> {
     Ok(Some(body))
 }
 
-pub(super) async fn bomb(Path((coding, _)): Path<(String, String)>) -> Result<Response, StatusCode> {
+pub(super) async fn bomb(
+    Path((coding, _)): Path<(String, String)>,
+) -> Result<Response, StatusCode> {
     let bomb = match coding.as_str() {
         "gzip" => &GZIP_BOMB,
         "zstd" => &ZSTD_BOMB,
@@ -131,8 +147,8 @@ fn html(coding: &str, body: Bytes) -> Response {
     (headers, body).into_response()
 }
 
-/// Made when it is first asked for, in a moment: a MiB is compressed once, and since a full flush ends it at a byte and
-/// forgets what came before, it can be repeated. Checksums can be combined likewise.
+/// Built at the first request, quickly: 1 MiB is compressed once and repeated, because a full flush
+/// ends at a byte boundary and resets the encoder's state. Checksums can be combined likewise.
 static GZIP_BOMB: LazyLock<Option<Bytes>> = LazyLock::new(|| {
     let mebibyte = vec![b' '; 1 << 20];
     let mut piece = Vec::with_capacity(1 << 14);
@@ -147,13 +163,14 @@ static GZIP_BOMB: LazyLock<Option<Bytes>> = LazyLock::new(|| {
         gzip.extend_from_slice(&piece);
         crc.combine(&piece_crc);
     }
-    gzip.extend_from_slice(b"\x03\0"); // the last block, and empty
+    gzip.extend_from_slice(b"\x03\0"); // an empty last block
     gzip.extend_from_slice(&crc.sum().to_le_bytes());
     gzip.extend_from_slice(&(BOMB_BYTES as u32).to_le_bytes());
     Some(gzip.into())
 });
 
-/// Likewise; zstd's frames can be repeated as they are. Each declares a window of 8 MiB.
+/// Built like [`GZIP_BOMB`]; zstd frames can be repeated as they are. Each declares a window of 8
+/// MiB.
 static ZSTD_BOMB: LazyLock<Option<Bytes>> = LazyLock::new(|| {
     let frame = zstd_with_window(&vec![b' '; 32 << 20], 23).ok()?;
     Some(frame.repeat((BOMB_BYTES >> 25) as usize).into())
@@ -177,14 +194,15 @@ mod tests {
             "deflate" => Box::new(ZlibDecoder::new(packed)),
             "br" => Box::new(brotli::Decompressor::new(packed, 1 << 16)),
             "zstd" => Box::new(zstd::stream::read::Decoder::new(packed).unwrap()),
-            other => panic!("{other} is no coding"),
+            other => panic!("unknown coding {other}"),
         }
     }
 
     #[tokio::test]
-    async fn a_page_comes_in_every_coding() {
+    async fn a_page_is_available_in_every_coding() {
         let shop = Shop::start(Options::default()).await.unwrap();
-        let paths = ["gzip", "br", "zstd", "deflate"].map(|coding| (coding, format!("/compressed/{coding}/17")));
+        let paths = ["gzip", "br", "zstd", "deflate"]
+            .map(|coding| (coding, format!("/compressed/{coding}/17")));
         let windows = ["br", "zstd"].map(|coding| (coding, format!("/window/{coding}/24/17")));
         for (coding, path) in paths.into_iter().chain(windows) {
             let packed = reqwest::get(shop.url(&path)).await.unwrap();
@@ -200,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn bombs_are_small_and_inflate_to_what_they_say() {
+    fn bombs_are_small_and_decompress_to_their_declared_sizes() {
         for (coding, bomb, bytes) in [
             ("gzip", &GZIP_BOMB, BOMB_BYTES),
             ("zstd", &ZSTD_BOMB, BOMB_BYTES),
@@ -208,7 +226,11 @@ mod tests {
         ] {
             let bomb = bomb.as_ref().unwrap();
             assert!(bomb.len() < 2 << 20, "{coding}: {} bytes", bomb.len());
-            assert_eq!(io::copy(&mut unpack(coding, bomb), &mut io::sink()).unwrap(), bytes, "{coding}");
+            assert_eq!(
+                io::copy(&mut unpack(coding, bomb), &mut io::sink()).unwrap(),
+                bytes,
+                "{coding}"
+            );
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Failures that HTTP has words for, once or for good.
+//! Failures with an HTTP status, temporary or permanent.
 
 use std::time::{Duration, SystemTime};
 
@@ -17,14 +17,21 @@ pub(super) async fn flaky(visit: Visit, Path((n, rest)): Path<(u64, String)>) ->
     products::json(&visit, &rest)
 }
 
-pub(super) async fn busy(visit: Visit, Path((seconds, n, rest)): Path<(u64, u64, String)>) -> Response {
+pub(super) async fn busy(
+    visit: Visit,
+    Path((seconds, n, rest)): Path<(u64, u64, String)>,
+) -> Response {
     busy_until(&visit, n, &rest, || seconds.to_string())
 }
 
-pub(super) async fn busy_date(visit: Visit, Path((seconds, n, rest)): Path<(u32, u64, String)>) -> Response {
+pub(super) async fn busy_date(
+    visit: Visit,
+    Path((seconds, n, rest)): Path<(u32, u64, String)>,
+) -> Response {
     busy_until(&visit, n, &rest, || {
-        // A date has whole seconds, and cutting the rest off would make the wait too short.
-        let until = SystemTime::now() + Duration::from_secs(seconds.into()) + Duration::from_millis(999);
+        // A date has whole seconds; truncation would make the wait too short.
+        let until =
+            SystemTime::now() + Duration::from_secs(seconds.into()) + Duration::from_millis(999);
         httpdate::fmt_http_date(until)
     })
 }
@@ -37,12 +44,12 @@ fn busy_until(visit: &Visit, n: u64, rest: &str, retry_after: impl Fn() -> Strin
     products::json(visit, rest)
 }
 
-/// Any status from 200 to 999; a product as the body of what is a success.
+/// Any status from 200 to 999; a success has a product as its body.
 pub(super) async fn status(visit: Visit, Path((code, rest)): Path<(u16, String)>) -> Response {
     match StatusCode::from_u16(code) {
         Ok(code) if code.is_success() => (code, products::json(&visit, &rest)).into_response(),
         Ok(code) if !code.is_informational() => (code, format!("{code}\n")).into_response(),
-        _ => (StatusCode::BAD_REQUEST, "a status is 200 to 999\n").into_response(),
+        _ => (StatusCode::BAD_REQUEST, "a status is from 200 to 999\n").into_response(),
     }
 }
 
@@ -58,14 +65,14 @@ mod tests {
             let answer = reqwest::get(shop.url("/flaky/2/17")).await.unwrap();
             assert_eq!(answer.status(), expected);
         }
-        // Another path is another page.
+        // Paths are counted separately.
         let answer = reqwest::get(shop.url("/flaky/2/18")).await.unwrap();
         assert_eq!(answer.status(), 500);
         assert_eq!(shop.visits().of("/flaky/2/17"), 4);
     }
 
     #[tokio::test]
-    async fn a_busy_page_says_when_to_come_back() {
+    async fn a_busy_page_sends_retry_after() {
         let shop = Shop::start(Options::default()).await.unwrap();
         for path in ["/busy/30/1/x", "/busy-date/30/1/x"] {
             let asked = SystemTime::now();
@@ -84,7 +91,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn every_status_can_be_had() {
+    async fn every_status_can_be_requested() {
         let shop = Shop::start(Options::default()).await.unwrap();
         for code in [200, 201, 204, 304, 401, 404, 410, 418, 500, 503, 599] {
             let answer = reqwest::get(shop.url(&format!("/status/{code}/a/b/c"))).await;

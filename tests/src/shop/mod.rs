@@ -1,8 +1,8 @@
-//! The sample shop: a web site of our own with product pages, and with every misbehaviour that a fetcher has to take.
-//! It runs inside a test or as the binary `shop`, needs nothing but a port, and counts its visits.
+//! The sample shop: a web site with product pages and with every misbehaviour that a fetcher must
+//! handle. It runs inside a test or as the binary `shop`, needs only a port, and counts its visits.
 //!
-//! `routes.rs` is the table of its paths; each group of paths is a file. Any path may be asked for with any method, and
-//! most take whatever follows as a name, so that a test can make as many different URLs as it needs.
+//! `routes.rs` is the table of its paths; each group of paths is a file. Every path accepts any
+//! method, and most accept any suffix, so that a test can make as many different URLs as it needs.
 
 mod admin;
 mod bodies;
@@ -37,15 +37,15 @@ pub use self::{
     visits::{HostSummary, Summary, Visits},
 };
 
-/// Where shops are: workers have to be let in (`--allow-network`).
+/// The network of all shops, which workers must allow (`--allow-network`).
 pub const NETWORK: &str = "127.0.0.0/8";
 
-/// How to open a shop.
+/// The options of a shop.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
-    /// Where to listen; by default any free port of 127.0.0.1.
+    /// The address to listen on; by default any free port of 127.0.0.1.
     pub listen: SocketAddr,
-    /// The price revision to begin with, see [`Shop::set_revision`]; by default 0.
+    /// The first price revision, see [`Shop::set_revision`]; by default 0.
     pub revision: u64,
 }
 
@@ -55,7 +55,8 @@ impl Default for Options {
     }
 }
 
-/// An open shop. It serves until it is stopped or dropped; then it closes every connection, answered or not.
+/// An open shop. It serves until it is stopped or dropped; then it closes every connection,
+/// answered or not.
 #[derive(Debug)]
 pub struct Shop {
     addr: SocketAddr,
@@ -68,10 +69,9 @@ pub struct Shop {
 }
 
 impl Shop {
-    /// Opens a shop; it answers from the moment this returns.
+    /// Opens a shop, which answers as soon as this returns.
     ///
-    /// # Errors
-    /// When the address cannot be listened on.
+    /// If the address cannot be bound.
     pub async fn start(options: Options) -> anyhow::Result<Self> {
         let listener = server::listen(options.listen)?;
         let addr = listener.local_addr()?;
@@ -79,31 +79,35 @@ impl Shop {
         let revision = Arc::new(AtomicU64::new(options.revision));
         let (stop, stopped) = oneshot::channel();
         let robots = Arc::new(Mutex::new((404, String::new())));
-        let books = admin::Books { visits: visits.clone(), revision: revision.clone(), robots: robots.clone() };
-        let counter = server::Counter::new(books);
+        let state = admin::ShopState {
+            visits: visits.clone(),
+            revision: revision.clone(),
+            robots: robots.clone(),
+        };
+        let counter = server::Counter::new(state);
         let serving = tokio::spawn(server::serve(listener, counter, stopped));
         Ok(Self { addr, visits, revision, robots, stop, serving })
     }
 
-    /// Where it listens.
+    /// The address that it listens on.
     #[must_use]
     pub fn addr(&self) -> SocketAddr {
         self.addr
     }
 
-    /// The URL of a path (which begins with `/`), by address.
+    /// The URL of a path, which starts with `/`, at the shop's address.
     #[must_use]
     pub fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.addr)
     }
 
-    /// The URL of a path at a host name that was pointed to this shop, such as `shop-1.test`.
+    /// The URL of a path at a host name that resolves to this shop, such as `shop-1.test`.
     #[must_use]
     pub fn url_at(&self, host: &str, path: &str) -> String {
         format!("http://{host}:{}{path}", self.addr.port())
     }
 
-    /// The count of its visits.
+    /// The counts of its visits.
     #[must_use]
     pub fn visits(&self) -> &Visits {
         &self.visits
@@ -115,15 +119,15 @@ impl Shop {
         self.revision.store(revision, Ordering::Relaxed);
     }
 
-    /// Sets what `/robots.txt` answers: its status and its text.
+    /// Sets the status and the text of `/robots.txt`.
     pub fn set_robots(&self, status: u16, text: &str) {
         *self.robots.lock().unwrap_or_else(PoisonError::into_inner) = (status, text.to_owned());
     }
 
-    /// Closes the shop, and returns when its port is free and its connections are closed.
+    /// Closes the shop; returns when its port is free and its connections are closed.
     pub async fn stop(self) {
         drop(self.stop);
-        // The task neither panics nor is it aborted; were it so, the shop would be closed as well.
+        // The task neither panics nor is aborted; even then the shop would be closed.
         let _ = self.serving.await;
     }
 }

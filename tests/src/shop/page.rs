@@ -1,4 +1,4 @@
-//! How a product is told: as a page with JSON-LD, and as JSON.
+//! The representations of a product: a page with JSON-LD, and JSON.
 
 use axum::{
     Json,
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::catalogue::Product;
 
-/// The small JSON of a product, some 380 bytes.
+/// The JSON of a product, about 380 bytes.
 pub(super) fn json(product: &Product, origin: &str) -> Response {
     #[derive(serde::Serialize)]
     struct Answer<'a> {
@@ -31,7 +31,7 @@ pub(super) fn json(product: &Product, origin: &str) -> Response {
         name: &product.name,
         brand: product.brand,
         category: product.category,
-        // The nearest double of a decimal with so few digits prints as that decimal.
+        // The double nearest to a decimal with this few digits prints as that decimal.
         price: product.price_cents as f64 / 100.0,
         currency: product.currency,
         availability: product.availability,
@@ -42,19 +42,24 @@ pub(super) fn json(product: &Product, origin: &str) -> Response {
     .into_response()
 }
 
-/// The page of a product, some 4 kB.
+/// The page of a product, about 4 kB.
 pub(super) fn html(product: &Product, origin: &str) -> Response {
     Html(markup(product, origin, Some("utf-8"), 0)).into_response()
 }
 
-/// The page of a product with as many reviews as make it some 40 kB.
+/// The page of a product with reviews, about 40 kB.
 pub(super) fn big_html(product: &Product, origin: &str) -> Response {
     Html(markup(product, origin, Some("utf-8"), 60)).into_response()
 }
 
-/// The text of a page. Only the product's name may have other characters than ASCII, so that a page can be told in
-/// every charset its name can.
-pub(super) fn markup(product: &Product, origin: &str, meta_charset: Option<&str>, reviews: usize) -> String {
+/// The text of a page. Only the name of the product may contain non-ASCII characters, so that the
+/// page can be encoded in every charset that can encode the name.
+pub(super) fn markup(
+    product: &Product,
+    origin: &str,
+    meta_charset: Option<&str>,
+    reviews: usize,
+) -> String {
     let id = product.id;
     let url = format!("{origin}/p/{id}");
     let name = escape(&product.name);
@@ -64,23 +69,13 @@ pub(super) fn markup(product: &Product, origin: &str, meta_charset: Option<&str>
     let price = product.price();
     let Product { currency, category, sku, availability, .. } = product;
     let meta = meta_charset.map_or(String::new(), |c| format!("<meta charset=\"{c}\">\n"));
-    let related: String = (1..=8)
-        .map(|n| {
-            // Not at today's price, so that a revision changes the page of what it touches and no other.
-            let other = Product::nth(id.wrapping_add(n));
-            format!(
-                "    <li class=\"card\"><a href=\"/p/{}\" title=\"{sku}\">{kind} {sku}</a> <span class=\"from\">from {} {}</span></li>\n",
-                other.id,
-                other.price(),
-                other.currency,
-                kind = other.category,
-                sku = other.sku,
-            )
-        })
-        .collect();
+    let related: String = (1..=8).map(|n| card(id.wrapping_add(n))).collect();
     let reviews: String = (1..=reviews)
         .map(|n| {
-            format!("    <article class=\"review\" id=\"r{n}\">\n      <h3>Review {n}</h3>\n{REVIEW}    </article>\n")
+            format!(
+                "    <article class=\"review\" id=\"r{n}\">\n      <h3>Review {n}</h3>\n\
+                 {REVIEW}    </article>\n"
+            )
         })
         .collect();
     format!(
@@ -101,15 +96,29 @@ pub(super) fn markup(product: &Product, origin: &str, meta_charset: Option<&str>
 <script type="application/ld+json">
 {json_ld}
 </script>
-<style>body{{font:16px/1.5 sans-serif;margin:0 auto;max-width:60rem}}.price{{font-size:1.5rem}}.card{{display:inline-block;width:12rem}}</style>
+<style>
+body{{font:16px/1.5 sans-serif;margin:0 auto;max-width:60rem}}
+.price{{font-size:1.5rem}}
+.card{{display:inline-block;width:12rem}}
+</style>
 </head>
 <body>
 <header>
   <a class="logo" href="/">Sample Shop</a>
-  <form action="/search" role="search"><input name="q" aria-label="Search"><button>Search</button></form>
-  <nav class="menu"><a href="/c/audio">Audio</a> <a href="/c/books">Books</a> <a href="/c/coffee">Coffee</a> <a href="/c/garden">Garden</a> <a href="/c/kitchen">Kitchen</a></nav>
+  <form action="/search" role="search">
+    <input name="q" aria-label="Search"><button>Search</button>
+  </form>
+  <nav class="menu">
+    <a href="/c/audio">Audio</a>
+    <a href="/c/books">Books</a>
+    <a href="/c/coffee">Coffee</a>
+    <a href="/c/garden">Garden</a>
+    <a href="/c/kitchen">Kitchen</a>
+  </nav>
 </header>
-<nav class="breadcrumbs" aria-label="Breadcrumb"><a href="/">Home</a> &rsaquo; <a href="/c/{category}">{category}</a> &rsaquo; <span>{name}</span></nav>
+<nav class="breadcrumbs" aria-label="Breadcrumb">
+  <a href="/">Home</a> &rsaquo; <a href="/c/{category}">{category}</a> &rsaquo; <span>{name}</span>
+</nav>
 <main>
   <h1>{name}</h1>
   <img src="/image/{id}" alt="{name}" width="480" height="480">
@@ -130,10 +139,25 @@ pub(super) fn markup(product: &Product, origin: &str, meta_charset: Option<&str>
   <ul>
 {related}  </ul>
 </aside>
-<footer><a href="/imprint">Imprint</a> &middot; <a href="/terms">Terms</a> &middot; <a href="/privacy">Privacy</a> &copy; Sample Shop</footer>
+<footer>
+  <a href="/imprint">Imprint</a> &middot; <a href="/terms">Terms</a> &middot;
+  <a href="/privacy">Privacy</a> &copy; Sample Shop
+</footer>
 </body>
 </html>
 "#
+    )
+}
+
+/// A link to another product, at its first price: so a revision changes only the pages of its own
+/// products.
+fn card(id: u64) -> String {
+    let product = Product::nth(id);
+    let Product { currency, category, sku, .. } = &product;
+    let price = product.price();
+    format!(
+        "    <li class=\"card\"><a href=\"/p/{id}\" title=\"{sku}\">{category} {sku}</a> \
+         <span class=\"from\">from {price} {currency}</span></li>\n"
     )
 }
 
@@ -167,7 +191,7 @@ fn json_ld(product: &Product, origin: &str, url: &str) -> Value {
     ])
 }
 
-/// ASCII, whatever the product.
+/// The description, which is always ASCII.
 fn description(product: &Product) -> String {
     format!(
         "From the {} range by {}: made to last, tested at home, and on its way within two days.",
@@ -179,10 +203,12 @@ fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('"', "&quot;")
 }
 
-/// Some 560 bytes of what people write.
-const REVIEW: &str = "      <p>Ordered on a Monday and it was here on the Wednesday. The box had a dent, the contents had none. \
-I have used it every day since then, and so have the neighbours, who came to look and stayed for coffee.</p>
-      <p>What I like: it does what it says, it is easy to clean, and the manual is one page. What I like less: the cable \
-could be longer, and the colour is not quite that of the picture. I would buy it again, perhaps in another size.</p>
+/// A review of about 560 bytes.
+const REVIEW: &str = "      <p>Ordered on a Monday and it was here on the Wednesday. \
+The box had a dent, the contents had none. I have used it every day since then, \
+and so have the neighbours, who came to look and stayed for coffee.</p>
+      <p>What I like: it does what it says, it is easy to clean, and the manual is one page. \
+What I like less: the cable could be longer, and the colour is not quite that of the picture. \
+I would buy it again, perhaps in another size.</p>
       <p><small>Helpful? <a href=\"#yes\">Yes</a> / <a href=\"#no\">No</a></small></p>
 ";

@@ -1,4 +1,4 @@
-//! `/p` and `/big`: what the shop is for.
+//! The product pages `/p` and `/big`.
 
 use axum::{
     extract::Path,
@@ -28,7 +28,7 @@ fn answer(visit: &Visit, id: &str, render: Render) -> Response {
     }
 }
 
-/// The JSON of the product that `rest` means: the good end of many a bad path.
+/// The JSON of the product that `rest` ends in, which many other paths answer with in the end.
 pub(super) fn json(visit: &Visit, rest: &str) -> Response {
     page::json(&visit.product(rest), &visit.origin())
 }
@@ -39,7 +39,7 @@ mod tests {
 
     use crate::shop::{Options, Product, Shop};
 
-    /// The Product of a page's JSON-LD.
+    /// The `Product` in the JSON-LD of a page.
     fn json_ld(page: &str) -> Value {
         let (_, rest) = page.split_once("<script type=\"application/ld+json\">").unwrap();
         let (text, _) = rest.split_once("</script>").unwrap();
@@ -53,27 +53,28 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn page_big_page_and_json_tell_the_same_product() {
+    async fn all_representations_contain_the_same_product() {
         let shop = Shop::start(Options::default()).await.unwrap();
         for id in [0, 1, 17, 4_999] {
             let product = Product::nth(id);
 
-            let json: Value = serde_json::from_str(&get(&shop, &format!("/p/{id}.json")).await).unwrap();
+            let json: Value =
+                serde_json::from_str(&get(&shop, &format!("/p/{id}.json")).await).unwrap();
             assert_eq!(json["name"], product.name);
             assert_eq!(json["price"].as_f64(), product.price().parse().ok());
 
             for path in [format!("/p/{id}"), format!("/big/{id}")] {
-                let told = json_ld(&get(&shop, &path).await);
-                assert_eq!(told["name"], product.name);
-                assert_eq!(told["sku"], product.sku);
-                assert_eq!(told["offers"]["price"], product.price());
-                assert_eq!(told["offers"]["priceCurrency"], product.currency);
+                let product_on_page = json_ld(&get(&shop, &path).await);
+                assert_eq!(product_on_page["name"], product.name);
+                assert_eq!(product_on_page["sku"], product.sku);
+                assert_eq!(product_on_page["offers"]["price"], product.price());
+                assert_eq!(product_on_page["offers"]["priceCurrency"], product.currency);
             }
         }
     }
 
     #[tokio::test]
-    async fn answers_have_the_sizes_that_are_promised() {
+    async fn answers_have_their_documented_sizes() {
         let shop = Shop::start(Options::default()).await.unwrap();
         for id in (0..5_000).step_by(97) {
             let json = get(&shop, &format!("/p/{id}.json")).await.len();
@@ -86,12 +87,12 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_revision_shows_in_pages_at_once() {
+    async fn pages_show_a_new_revision_at_once() {
         let shop = Shop::start(Options::default()).await.unwrap();
         shop.set_revision(3);
-        let told = json_ld(&get(&shop, "/p/30").await);
-        assert_eq!(told["offers"]["price"], Product::at_revision(30, 3).price());
-        assert_ne!(told["offers"]["price"], Product::nth(30).price());
+        let product_on_page = json_ld(&get(&shop, "/p/30").await);
+        assert_eq!(product_on_page["offers"]["price"], Product::at_revision(30, 3).price());
+        assert_ne!(product_on_page["offers"]["price"], Product::nth(30).price());
     }
 
     #[tokio::test]

@@ -1,4 +1,4 @@
-//! Answers that are no sound HTTP, byte by byte.
+//! Answers that are not valid HTTP, as raw bytes.
 
 use std::{error::Error, fmt};
 
@@ -12,19 +12,19 @@ use tokio::{io::AsyncWriteExt as _, net::TcpStream};
 
 use super::{page, visit::Visit};
 
-/// Bytes to send as they are, after which the connection is closed. A route returns it inside a response, and as the
-/// error that ends hyper's part it reaches the one that holds the connection.
+/// Raw bytes to send before the connection is closed. A route returns it inside a response; the
+/// server then passes it on as hyper's error, which returns it to the owner of the connection.
 #[derive(Clone, Debug)]
 pub(super) struct RawAnswer {
     bytes: Bytes,
-    /// Closes with RST instead of FIN.
+    /// Whether to close with RST instead of FIN.
     reset: bool,
 }
 
 impl RawAnswer {
-    /// Sends it, and closes the connection.
+    /// Sends the bytes and closes the connection.
     pub(super) async fn send(&self, mut stream: TcpStream) {
-        // Where this fails the visitor has gone away, and nobody is left to be told.
+        // An error means that the visitor has gone away.
         if self.reset {
             let _ = stream.set_zero_linger();
         } else if stream.write_all(&self.bytes).await.is_ok() {
@@ -35,7 +35,7 @@ impl RawAnswer {
 
 impl fmt::Display for RawAnswer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the answer is not for hyper to send")
+        f.write_str("hyper must not send this answer")
     }
 }
 
@@ -49,20 +49,20 @@ impl IntoResponse for RawAnswer {
     }
 }
 
-/// The first half of a page whose Content-Length is that of the whole.
+/// The first half of a page with the Content-Length of the whole page.
 pub(super) async fn truncated(visit: Visit, Path(rest): Path<String>) -> RawAnswer {
     let page = markup(&visit, &rest);
     answer(&format!("content-length: {}", page.len()), &page[..page.len() / 2])
 }
 
-/// The first half of a page as one chunk, and no chunk after it.
+/// The first half of a page as one chunk, without a last chunk.
 pub(super) async fn truncated_chunked(visit: Visit, Path(rest): Path<String>) -> RawAnswer {
     let page = markup(&visit, &rest);
     let half = &page[..page.len() / 2];
     answer("transfer-encoding: chunked", &format!("{:x}\r\n{half}\r\n", half.len()))
 }
 
-/// A whole page whose Content-Length is that of its first half.
+/// A whole page with the Content-Length of its first half.
 pub(super) async fn wrong_length(visit: Visit, Path(rest): Path<String>) -> RawAnswer {
     let page = markup(&visit, &rest);
     answer(&format!("content-length: {}", page.len() / 2), &page)
@@ -73,15 +73,20 @@ pub(super) async fn reset() -> RawAnswer {
 }
 
 pub(super) async fn garbage() -> RawAnswer {
-    RawAnswer { bytes: Bytes::from_static(b"\x00\x01\x02 220 this is no HTTP \xff\xfe\r\n\r\n"), reset: false }
+    RawAnswer {
+        bytes: Bytes::from_static(b"\x00\x01\x02 220 this is no HTTP \xff\xfe\r\n\r\n"),
+        reset: false,
+    }
 }
 
 fn answer(framing: &str, body: &str) -> RawAnswer {
-    let text = format!("HTTP/1.1 200 OK\r\ncontent-type: text/html; charset=utf-8\r\n{framing}\r\n\r\n{body}");
+    let text = format!(
+        "HTTP/1.1 200 OK\r\ncontent-type: text/html; charset=utf-8\r\n{framing}\r\n\r\n{body}"
+    );
     RawAnswer { bytes: text.into(), reset: false }
 }
 
-/// In ASCII, so that it can be cut anywhere.
+/// A page in ASCII, so that it can be cut anywhere.
 fn markup(visit: &Visit, rest: &str) -> String {
     let mut product = visit.product(rest);
     product.name.retain(|c| c.is_ascii());
@@ -113,7 +118,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_page_can_be_longer_than_it_says() {
+    async fn a_page_may_be_longer_than_its_declared_length() {
         let shop = Shop::start(Options::default()).await.unwrap();
         let mut stream = tokio::net::TcpStream::connect(shop.addr()).await.unwrap();
         let request = b"GET /wrong-length/1 HTTP/1.1\r\nhost: shop.test\r\n\r\n";
@@ -126,7 +131,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_reset_and_garbage_are_no_answer() {
+    async fn a_reset_and_garbage_are_errors() {
         let shop = Shop::start(Options::default()).await.unwrap();
         let error = reqwest::get(shop.url("/reset/1")).await.unwrap_err();
         assert!(format!("{error:?}").contains("ConnectionReset"), "{error:?}");
@@ -135,7 +140,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_connection_may_have_served_pages_before_it_breaks() {
+    async fn a_connection_serves_pages_before_it_breaks() {
         let shop = Shop::start(Options::default()).await.unwrap();
         let mut stream = tokio::net::TcpStream::connect(shop.addr()).await.unwrap();
         for path in ["/p/1.json", "/garbage/1"] {

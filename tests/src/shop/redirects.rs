@@ -1,4 +1,4 @@
-//! Answers that send the visitor elsewhere.
+//! Redirects.
 
 use axum::{
     extract::{Path, Query},
@@ -12,7 +12,7 @@ use serde::Deserialize;
 
 use super::{page, visit::Visit};
 
-/// The page of the product after n redirects with a relative Location each.
+/// The page of a product after `n` redirects with a relative Location each.
 pub(super) async fn hops(visit: Visit, Path((n, rest)): Path<(u64, String)>) -> Response {
     match n {
         0 => page::html(&visit.product(&rest), &visit.origin()),
@@ -21,11 +21,11 @@ pub(super) async fn hops(visit: Visit, Path((n, rest)): Path<(u64, String)>) -> 
     }
 }
 
-pub(super) async fn to_itself(Path(rest): Path<String>) -> Response {
+pub(super) async fn loop_back(Path(rest): Path<String>) -> Response {
     found(&format!("/redirect-loop/{rest}"))
 }
 
-pub(super) async fn ever_on(Path((n, rest)): Path<(u64, String)>) -> Response {
+pub(super) async fn endless(Path((n, rest)): Path<(u64, String)>) -> Response {
     found(&format!("/redirect-endless/{}/{rest}", n.wrapping_add(1)))
 }
 
@@ -43,7 +43,7 @@ pub(super) async fn to(Query(target): Query<Target>) -> Response {
     let status = target.status.unwrap_or(302);
     match StatusCode::from_u16(status) {
         Ok(status) if status.is_redirection() => redirect(status, &target.url),
-        _ => (StatusCode::BAD_REQUEST, "a redirect's status is 3xx\n").into_response(),
+        _ => (StatusCode::BAD_REQUEST, "the status of a redirect is 3xx\n").into_response(),
     }
 }
 
@@ -52,11 +52,11 @@ fn found(location: &str) -> Response {
 }
 
 fn redirect(status: StatusCode, location: &str) -> Response {
-    // Bytes above 0x7f are allowed, as many a site sends them.
+    // Bytes above 0x7f are allowed: many sites send them.
     let location: Result<_, InvalidHeaderValue> = HeaderValue::from_bytes(location.as_bytes());
     match location {
         Ok(location) => (status, [(LOCATION, location)], "elsewhere\n").into_response(),
-        Err(_) => (StatusCode::BAD_REQUEST, "no Location could be that\n").into_response(),
+        Err(_) => (StatusCode::BAD_REQUEST, "this is not a valid Location\n").into_response(),
     }
 }
 
@@ -90,9 +90,10 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_redirect_leads_wherever_it_is_told() {
+    async fn a_redirect_leads_to_any_given_url() {
         let shop = Shop::start(Options::default()).await.unwrap();
-        let client = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().unwrap();
+        let client =
+            reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().unwrap();
         let path = "/redirect-to?url=http%3A%2F%2F169.254.169.254%2Fkeys&status=307";
         let answer = client.get(shop.url(path)).send().await.unwrap();
         assert_eq!(answer.status(), 307);

@@ -1,4 +1,4 @@
-//! From the port to the routes, and the count in between.
+//! The HTTP server: accepts connections, counts requests and passes them to the routes.
 
 use std::{
     error::Error as _,
@@ -22,9 +22,10 @@ use tokio::{
     task::JoinSet,
 };
 
-use super::{Visits, admin::Books, raw::RawAnswer, routes, visit::Visit};
+use super::{Visits, admin::ShopState, raw::RawAnswer, routes, visit::Visit};
 
-/// As many as may arrive at once; the kernel cuts it to its `somaxconn`, which is 4096 as well by default.
+/// The backlog of the listener, which the kernel limits to its `somaxconn`, by default 4096 as
+/// well.
 const BACKLOG: u32 = 4096;
 
 pub(super) fn listen(addr: SocketAddr) -> anyhow::Result<TcpListener> {
@@ -32,14 +33,18 @@ pub(super) fn listen(addr: SocketAddr) -> anyhow::Result<TcpListener> {
         SocketAddr::V4(_) => TcpSocket::new_v4()?,
         SocketAddr::V6(_) => TcpSocket::new_v6()?,
     };
-    // So that a shop can be opened again at the same port.
+    // A shop may be reopened on the same port.
     socket.set_reuseaddr(true)?;
     socket.bind(addr).with_context(|| format!("cannot listen on {addr}"))?;
     Ok(socket.listen(BACKLOG)?)
 }
 
 /// Serves until `stopped` resolves, which it also does when its sender is dropped.
-pub(super) async fn serve(listener: TcpListener, counter: Counter, mut stopped: oneshot::Receiver<()>) {
+pub(super) async fn serve(
+    listener: TcpListener,
+    counter: Counter,
+    mut stopped: oneshot::Receiver<()>,
+) {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
@@ -47,9 +52,9 @@ pub(super) async fn serve(listener: TcpListener, counter: Counter, mut stopped: 
             Some(_) = connections.join_next() => {}
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => {
-                    connections.spawn(converse(stream, counter.clone()));
+                    connections.spawn(serve_connection(stream, counter.clone()));
                 }
-                // Mostly "too many open files": wait until some are closed.
+                // Usually "too many open files": wait until some are closed.
                 Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
             },
         }
@@ -58,9 +63,10 @@ pub(super) async fn serve(listener: TcpListener, counter: Counter, mut stopped: 
     connections.shutdown().await;
 }
 
-/// Answers the requests of one connection. hyper sends only sound HTTP, so an unsound answer ends hyper's part as an
-/// error, and the connection that is taken back from it gets the answer's bytes as they are.
-async fn converse(stream: TcpStream, counter: Counter) {
+/// Answers the requests of one connection. hyper sends only valid HTTP, so an invalid answer ends
+/// hyper's part as an error; the connection is then taken back and gets the raw bytes of the
+/// answer.
+async fn serve_connection(stream: TcpStream, counter: Counter) {
     if stream.set_nodelay(true).is_err() {
         return; // closed already
     }
@@ -73,7 +79,7 @@ async fn converse(stream: TcpStream, counter: Counter) {
     }
 }
 
-/// Counts each request, then hands it to the routes with its [`Visit`].
+/// Counts each request, then passes it to the routes with its [`Visit`].
 #[derive(Clone)]
 pub(super) struct Counter {
     visits: Visits,
@@ -82,9 +88,9 @@ pub(super) struct Counter {
 }
 
 impl Counter {
-    pub(super) fn new(books: Books) -> Self {
-        let (visits, revision) = (books.visits.clone(), books.revision.clone());
-        Self { visits, revision, routes: TowerToHyperService::new(routes::routes(books)) }
+    pub(super) fn new(state: ShopState) -> Self {
+        let (visits, revision) = (state.visits.clone(), state.revision.clone());
+        Self { visits, revision, routes: TowerToHyperService::new(routes::routes(state)) }
     }
 
     fn visit(&self, request: &Request<Incoming>) -> Visit {

@@ -1,4 +1,4 @@
-//! Answers that come late, or never.
+//! Answers that are late or never arrive.
 
 use std::{convert::Infallible, future, time::Duration};
 
@@ -29,7 +29,10 @@ pub(super) async fn hang_body(visit: Visit, Path(rest): Path<String>) -> impl In
     let half = Bytes::from(page).slice(..length / 2);
     let body = stream::once(future::ready(Ok::<_, Infallible>(half))).chain(stream::pending());
     (
-        [(CONTENT_TYPE, "text/html; charset=utf-8".to_owned()), (CONTENT_LENGTH, length.to_string())],
+        [
+            (CONTENT_TYPE, "text/html; charset=utf-8".to_owned()),
+            (CONTENT_LENGTH, length.to_string()),
+        ],
         Body::from_stream(body),
     )
 }
@@ -54,37 +57,37 @@ mod tests {
     use crate::shop::{Options, Shop};
 
     #[tokio::test]
-    async fn a_slow_answer_comes_when_it_says_and_ten_at_once_take_no_longer() {
+    async fn a_slow_answer_is_on_time_and_ten_at_once_take_no_longer() {
         let shop = Shop::start(Options::default()).await.unwrap();
         let client = reqwest::Client::new();
-        let begin = Instant::now();
+        let started = Instant::now();
         let answers = (0..10).map(|n| client.get(shop.url(&format!("/slow/300/{n}"))).send());
         for answer in futures_util::future::join_all(answers).await {
             assert_eq!(answer.unwrap().status(), 200);
         }
-        assert!(begin.elapsed() >= Duration::from_millis(300));
-        assert!(begin.elapsed() < Duration::from_millis(1_500));
+        assert!(started.elapsed() >= Duration::from_millis(300));
+        assert!(started.elapsed() < Duration::from_millis(1_500));
     }
 
     #[tokio::test]
-    async fn what_hangs_gives_nothing_and_half_a_body_respectively() {
+    async fn hanging_answers_send_nothing_or_half_a_body() {
         let shop = Shop::start(Options::default()).await.unwrap();
-        let patience = Duration::from_millis(300);
+        let deadline = Duration::from_millis(300);
         let hanging = reqwest::get(shop.url("/hang/1"));
-        assert!(timeout(patience, hanging).await.is_err());
+        assert!(timeout(deadline, hanging).await.is_err());
 
         let mut answer = reqwest::get(shop.url("/hang-body/1")).await.unwrap();
-        let promised = answer.content_length().unwrap();
+        let declared = answer.content_length().unwrap();
         let mut received = 0;
-        while let Ok(chunk) = timeout(patience, answer.chunk()).await {
+        while let Ok(chunk) = timeout(deadline, answer.chunk()).await {
             received += chunk.unwrap().unwrap().len() as u64;
         }
-        assert_eq!(received, promised / 2);
+        assert_eq!(received, declared / 2);
         assert_eq!(shop.visits().total(), 2);
     }
 
     #[tokio::test]
-    async fn a_drip_goes_on_byte_by_byte() {
+    async fn a_drip_sends_byte_after_byte() {
         let shop = Shop::start(Options::default()).await.unwrap();
         let mut answer = reqwest::get(shop.url("/drip/5/1")).await.unwrap();
         for _ in 0..20 {

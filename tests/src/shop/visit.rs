@@ -1,4 +1,4 @@
-//! What an answer may depend on besides its path.
+//! A counted request: what an answer may depend on besides its path.
 
 use std::convert::Infallible;
 
@@ -7,10 +7,10 @@ use hyper::{Request, header::HOST};
 
 use super::Product;
 
-/// One request, as it was counted.
+/// A counted request.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Visit {
-    /// Its number among the visits of its path, from 1; 0 where visits are not counted.
+    /// The number of this visit among those of its path, from 1; 0 for paths that are not counted.
     pub(super) nth: u64,
     /// The `Host` header in lower case, with its port.
     authority: String,
@@ -19,12 +19,16 @@ pub(super) struct Visit {
 
 impl Visit {
     pub(super) fn new<B>(request: &Request<B>, revision: u64) -> Self {
-        let authority =
-            request.headers().get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default().to_ascii_lowercase();
+        let authority = request
+            .headers()
+            .get(HOST)
+            .and_then(|host| host.to_str().ok())
+            .unwrap_or_default()
+            .to_ascii_lowercase();
         Self { nth: 0, authority, revision }
     }
 
-    /// The host's name without the port.
+    /// The host name without the port.
     pub(super) fn host(&self) -> &str {
         match self.authority.rsplit_once(':') {
             Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => name,
@@ -32,18 +36,18 @@ impl Visit {
         }
     }
 
-    /// The shop as the visitor calls it: `http://shop-1.test:8080`.
+    /// The shop's origin, as the visitor names it: `http://shop-1.test:8080`.
     pub(super) fn origin(&self) -> String {
         format!("http://{}", self.authority)
     }
 
-    /// The product that a path's last part means, at today's price: the number that it ends in, or 0.
+    /// The product whose number a path ends in, or product 0, at the present price.
     pub(super) fn product(&self, rest: &str) -> Product {
         let start = rest.trim_end_matches(|c: char| c.is_ascii_digit()).len();
         self.product_nth(rest[start..].parse().unwrap_or(0))
     }
 
-    /// The product with this number, at today's price.
+    /// The product with this number, at the present price.
     pub(super) fn product_nth(&self, id: u64) -> Product {
         Product::at_revision(id, self.revision)
     }

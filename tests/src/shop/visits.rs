@@ -1,4 +1,4 @@
-//! Who came, how often and when: the shop's own count, to hold against what its visitors say.
+//! The shop's own counts of its visits, independent of what its visitors report.
 
 use std::{
     collections::HashMap,
@@ -8,10 +8,10 @@ use std::{
 
 use serde::Serialize;
 
-/// The count of all requests, exact at any moment. A clone looks at the same count.
+/// The counts of all requests, exact at any moment. Clones share the same counts.
 ///
-/// A path here is what stood in the request line, its query included; the same path at two host names is one path.
-/// Requests to `/-/…` are not counted.
+/// A path is that of the request line, including its query; the same path at two host names is one
+/// path. Requests to `/-/…` are not counted.
 #[derive(Clone, Debug)]
 pub struct Visits {
     ledger: Arc<Mutex<Ledger>>,
@@ -22,33 +22,33 @@ struct Ledger {
     since: Instant,
     total: u64,
     by_path: HashMap<String, u64>,
-    /// For each host, how many requests came in each second since `since`.
+    /// For each host, the number of requests in each second since `since`.
     by_host: HashMap<String, Vec<u32>>,
 }
 
-/// The count at one moment, as `GET /-/visits` tells it.
+/// A snapshot of the counts, as `GET /-/visits` returns it.
 #[derive(Clone, Debug, Serialize)]
 pub struct Summary {
-    /// All requests.
+    /// The number of requests.
     pub total: u64,
-    /// Different paths among them.
+    /// The number of different paths.
     pub paths: u64,
     /// Requests beyond the first of the same path.
     pub repeats: u64,
-    /// The most visited paths with their counts, the most visited first.
+    /// The most visited paths with their counts, in descending order.
     pub top: Vec<(String, u64)>,
-    /// Each host with its own numbers, by name.
+    /// The counts of each host, ordered by name.
     pub hosts: Vec<HostSummary>,
 }
 
-/// The count of one host name.
+/// The counts of one host name.
 #[derive(Clone, Debug, Serialize)]
 pub struct HostSummary {
-    /// The name that clients asked for: lower case, without a port.
+    /// The requested host name in lower case, without a port.
     pub host: String,
-    /// All its requests.
+    /// The number of its requests.
     pub total: u64,
-    /// The most requests that came within one second of the shop's clock.
+    /// The most requests within one second of the shop's clock.
     pub busiest_second: u32,
 }
 
@@ -57,24 +57,24 @@ impl Visits {
         Self { ledger: Arc::new(Mutex::new(Ledger::new())) }
     }
 
-    /// Counts a request, and says how many of this path there have been with it.
+    /// Counts a request and returns the count of its path.
     pub(super) fn record(&self, host: &str, path: &str) -> u64 {
         self.lock().record(host, path)
     }
 
-    /// All requests so far.
+    /// The number of requests.
     #[must_use]
     pub fn total(&self) -> u64 {
         self.lock().total
     }
 
-    /// Requests of this path, such as `/p/17`.
+    /// The number of requests of a path, such as `/p/17`.
     #[must_use]
     pub fn of(&self, path: &str) -> u64 {
         self.lock().by_path.get(path).copied().unwrap_or(0)
     }
 
-    /// Different paths so far.
+    /// The number of different paths.
     #[must_use]
     pub fn paths(&self) -> u64 {
         self.lock().by_path.len() as u64
@@ -87,20 +87,23 @@ impl Visits {
         ledger.total - ledger.by_path.len() as u64
     }
 
-    /// How many requests for this host name (lower case, without a port) came in each second since the start or the
-    /// last reset; seconds after its last request are left out.
+    /// The number of requests for a host name (lower case, without a port) in each second since the
+    /// start or the last reset, up to the second of its last request.
     #[must_use]
     pub fn seconds(&self, host: &str) -> Vec<u32> {
         self.lock().by_host.get(host).cloned().unwrap_or_default()
     }
 
-    /// Everything at one moment, with this many of the most visited paths.
+    /// A snapshot with this many of the most visited paths.
     #[must_use]
     pub fn summary(&self, top: usize) -> Summary {
         let ledger = self.lock();
-        let most_visited = |a: &(&String, &u64), b: &(&String, &u64)| b.1.cmp(a.1).then(a.0.cmp(b.0));
-        // Nobody is served meanwhile: a million paths are not looked at for none of them, nor sorted for a few.
-        let mut by_path: Vec<_> = if top == 0 { Vec::new() } else { ledger.by_path.iter().collect() };
+        let most_visited =
+            |a: &(&String, &u64), b: &(&String, &u64)| b.1.cmp(a.1).then(a.0.cmp(b.0));
+        // The lock blocks all requests: a million paths are neither read if none is wanted, nor
+        // sorted for a few.
+        let mut by_path: Vec<_> =
+            if top == 0 { Vec::new() } else { ledger.by_path.iter().collect() };
         if top < by_path.len() {
             by_path.select_nth_unstable_by(top, most_visited);
             by_path.truncate(top);
@@ -125,7 +128,7 @@ impl Visits {
         }
     }
 
-    /// Forgets everything; the seconds are counted anew from now, and flaky paths begin to fail again.
+    /// Resets all counts: seconds start anew, and flaky paths fail again.
     pub fn reset(&self) {
         *self.lock() = Ledger::new();
     }
@@ -144,25 +147,29 @@ impl Ledger {
         self.total += 1;
 
         let second = self.since.elapsed().as_secs() as usize;
-        change(&mut self.by_host, host, |seconds: &mut Vec<u32>| {
+        update(&mut self.by_host, host, |seconds: &mut Vec<u32>| {
             if seconds.len() <= second {
                 seconds.resize(second + 1, 0);
             }
             seconds[second] += 1;
         });
-        change(&mut self.by_path, path, |count| {
+        update(&mut self.by_path, path, |count| {
             *count += 1;
             *count
         })
     }
 }
 
-/// Changes the value of a key, and allocates a key only for what is new.
-fn change<V: Default, R>(map: &mut HashMap<String, V>, key: &str, change: impl FnOnce(&mut V) -> R) -> R {
+/// Changes the value of a key; allocates only for a new key.
+fn update<V: Default, R>(
+    map: &mut HashMap<String, V>,
+    key: &str,
+    update: impl FnOnce(&mut V) -> R,
+) -> R {
     if let Some(value) = map.get_mut(key) {
-        return change(value);
+        return update(value);
     }
-    change(map.entry(key.to_owned()).or_default())
+    update(map.entry(key.to_owned()).or_default())
 }
 
 #[cfg(test)]
@@ -170,7 +177,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_count_is_exact_under_concurrency() {
+    fn counts_are_exact_under_concurrency() {
         let visits = Visits::new();
         std::thread::scope(|scope| {
             for _ in 0..4 {
@@ -190,19 +197,20 @@ mod tests {
     }
 
     #[test]
-    fn the_summary_begins_with_the_most_visited_paths() {
+    fn the_summary_starts_with_the_most_visited_paths() {
         let visits = Visits::new();
         for path in ["/once", "/twice", "/twice", "/again", "/again", "/again"] {
             visits.record("a.test", path);
         }
-        let top = |count| visits.summary(count).top.into_iter().map(|(path, _)| path).collect::<Vec<_>>();
+        let top =
+            |count| visits.summary(count).top.into_iter().map(|(path, _)| path).collect::<Vec<_>>();
         assert_eq!(top(0), [""; 0]);
         assert_eq!(top(2), ["/again", "/twice"]);
         assert_eq!(top(9), ["/again", "/twice", "/once"]);
     }
 
     #[test]
-    fn a_reset_forgets_everything() {
+    fn a_reset_clears_all_counts() {
         let visits = Visits::new();
         visits.record("a.test", "/p/1");
         visits.reset();

@@ -1,30 +1,31 @@
-//! Rows by time, without knowing beforehand when the first one and the last one come.
+//! Rows by time, without knowing the first and the last time in advance.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use time::OffsetDateTime;
 
-/// Spans at most; with more of them, each becomes twice as long. Where it did, there are at least half as many.
-pub(super) const MOST: i64 = 120;
+/// The maximum number of spans. With more, the spans become twice as long; at least half as many
+/// remain.
+pub(super) const MAX_SPANS: i64 = 120;
 
-/// Rows in a span of time.
+/// The rows of a span of time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Span {
-    /// Rows.
+    /// The number of rows.
     pub rows: u64,
-    /// Those that are not `ok`.
+    /// The number of rows that are not `ok`.
     pub failed: u64,
-    /// How long it is. At both ends of a run a span counts as far as it belongs to the run.
-    pub long: Duration,
+    /// The length of the span. The first and the last span are cut to the run.
+    pub duration: Duration,
 }
 
-/// Counts rows by spans.
+/// Counts rows by span.
 #[derive(Clone, Debug)]
 pub(super) struct Spans {
-    /// Seconds of one span.
+    /// The length of a span in seconds.
     step: i64,
-    /// Rows and failed ones, by the number of the span since 1970.
+    /// Rows and failed rows, by the number of the span since 1970.
     counts: BTreeMap<i64, (u64, u64)>,
 }
 
@@ -33,34 +34,35 @@ impl Spans {
         Self { step: 1, counts: BTreeMap::new() }
     }
 
-    pub(super) fn take(&mut self, at: OffsetDateTime, failed: bool) {
-        let (rows, failures) = self.counts.entry(at.unix_timestamp().div_euclid(self.step)).or_default();
+    pub(super) fn add(&mut self, at: OffsetDateTime, is_failed: bool) {
+        let span = at.unix_timestamp().div_euclid(self.step);
+        let (rows, failed) = self.counts.entry(span).or_default();
         *rows += 1;
-        *failures += u64::from(failed);
-        while let (Some((first, _)), Some((last, _))) = (self.counts.first_key_value(), self.counts.last_key_value())
-            && last - first >= MOST
-        {
+        *failed += u64::from(is_failed);
+        while self.first_and_last().is_some_and(|(first, last)| last - first >= MAX_SPANS) {
             self.step *= 2;
             let mut longer: BTreeMap<_, (u64, u64)> = BTreeMap::new();
-            for (span, (rows, failures)) in std::mem::take(&mut self.counts) {
-                let both = longer.entry(span.div_euclid(2)).or_default();
-                *both = (both.0 + rows, both.1 + failures);
+            for (span, (rows, failed)) in std::mem::take(&mut self.counts) {
+                let sum = longer.entry(span.div_euclid(2)).or_default();
+                *sum = (sum.0 + rows, sum.1 + failed);
             }
             self.counts = longer;
         }
     }
 
-    /// All spans from the first to the last, also those without rows.
+    fn first_and_last(&self) -> Option<(i64, i64)> {
+        Some((*self.counts.first_key_value()?.0, *self.counts.last_key_value()?.0))
+    }
+
+    /// All spans from the first to the last, including those without rows.
     pub(super) fn between(&self, begin: OffsetDateTime, end: OffsetDateTime) -> Vec<Span> {
-        let (Some((first, _)), Some((last, _))) = (self.counts.first_key_value(), self.counts.last_key_value()) else {
-            return Vec::new();
-        };
+        let Some((first, last)) = self.first_and_last() else { return Vec::new() };
         let span = |number: i64| {
             let from = (number * self.step).max(begin.unix_timestamp());
             let until = ((number + 1) * self.step).min(end.unix_timestamp() + 1);
             let (rows, failed) = self.counts.get(&number).copied().unwrap_or_default();
-            Span { rows, failed, long: Duration::from_secs((until - from).unsigned_abs()) }
+            Span { rows, failed, duration: Duration::from_secs((until - from).unsigned_abs()) }
         };
-        (*first..=*last).map(span).collect()
+        (first..=last).map(span).collect()
     }
 }

@@ -1,5 +1,5 @@
-//! A database of its own for each test, on the server that `DATABASE_URL` names, or else on the one
-//! that `deploy/local/services up` provides.
+//! A separate database for each test, on the server of `DATABASE_URL`, or else on the one that
+//! `deploy/local/services up` starts.
 
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -13,25 +13,27 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
-/// What a test returns.
+/// The result of a test.
 pub(crate) type Result<T = ()> = std::result::Result<T, Box<dyn std::error::Error>>;
 
-/// A database with fetchline's schema; it goes when this does.
+/// A database with fetchline's schema, which is dropped with this value.
 pub(crate) struct Database {
     options: MySqlConnectOptions,
     url: String,
     name: String,
-    /// A connection that no store uses.
+    /// A connection outside of every store.
     pub(crate) connection: MySqlConnection,
 }
 
 impl Database {
-    /// Makes one.
+    /// Creates a database.
     pub(crate) async fn new() -> Result<Self> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
-        let name = format!("store_test_{}_{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        let name =
+            format!("store_test_{}_{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         let mut url = server_url()?;
-        let path = url.find("://").and_then(|scheme| Some(scheme + 3 + url[scheme + 3..].find('/')?));
+        let path =
+            url.find("://").and_then(|scheme| Some(scheme + 3 + url[scheme + 3..].find('/')?));
         let path = path.ok_or("DATABASE_URL has no path")?;
         let end = url[path..].find('?').map_or(url.len(), |end| path + end);
         url.replace_range(path + 1..end, &name);
@@ -43,13 +45,16 @@ impl Database {
         Ok(Self { options, url, name, connection })
     }
 
-    /// A store with so many connections.
+    /// A store with this many connections.
     pub(crate) fn store(&self, pool: u32) -> Result<Store> {
         open(&self.url, pool)
     }
 
-    /// The same through a proxy, which falls silent when it is told to.
-    pub(crate) async fn store_behind_proxy(&self, pool: u32) -> Result<(Store, watch::Sender<bool>)> {
+    /// A store behind a proxy that falls silent once `true` is sent.
+    pub(crate) async fn store_behind_proxy(
+        &self,
+        pool: u32,
+    ) -> Result<(Store, watch::Sender<bool>)> {
         let server = format!("{}:{}", self.options.get_host(), self.options.get_port());
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let url = self.url.replacen(&server, &listener.local_addr()?.to_string(), 1);
@@ -59,12 +64,12 @@ impl Database {
                 let (server, mut silent) = (server.clone(), silent.clone());
                 tokio::spawn(async move {
                     let Ok(mut server) = TcpStream::connect(server).await else { return };
-                    let falls_silent = async { silent.wait_for(|silent| *silent).await.map(drop) };
+                    let silenced = async { silent.wait_for(|silent| *silent).await.map(drop) };
                     tokio::select! {
                         _ = tokio::io::copy_bidirectional(&mut client, &mut server) => return,
-                        _ = falls_silent => {}
+                        _ = silenced => {}
                     }
-                    // Both ends stay open.
+                    // Both connections stay open.
                     std::future::pending().await
                 });
             }
@@ -72,8 +77,12 @@ impl Database {
         Ok((open(&url, pool)?, silence))
     }
 
-    /// A store behind a proxy that does something with what `meddle` finds in what a client sends.
-    pub(crate) async fn store_behind_meddler(&self, pool: u32, meddle: fn(&[u8]) -> Meddling) -> Result<Store> {
+    /// A store behind a proxy that calls `meddle` with everything that a client sends.
+    pub(crate) async fn store_behind_meddler(
+        &self,
+        pool: u32,
+        meddle: fn(&[u8]) -> Meddling,
+    ) -> Result<Store> {
         let server = format!("{}:{}", self.options.get_host(), self.options.get_port());
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let url = self.url.replacen(&server, &listener.local_addr()?.to_string(), 1);
@@ -82,14 +91,14 @@ impl Database {
                 let server = server.clone();
                 tokio::spawn(async move {
                     let Ok(server) = TcpStream::connect(server).await else { return };
-                    _ = pass_on(client, server, meddle).await;
+                    _ = forward(client, server, meddle).await;
                 });
             }
         });
         open(&url, pool)
     }
 
-    /// One more connection.
+    /// Opens another connection.
     pub(crate) async fn connect(&self) -> Result<MySqlConnection> {
         Ok(MySqlConnection::connect_with(&self.options).await?)
     }
@@ -100,45 +109,53 @@ impl Database {
         Ok(())
     }
 
-    /// Asks for a number.
+    /// Runs a query that returns a number.
     pub(crate) async fn count(&mut self, query: &str) -> Result<i64> {
-        Ok(sqlx::query_scalar(AssertSqlSafe(query.to_owned())).fetch_one(&mut self.connection).await?)
+        Ok(sqlx::query_scalar(AssertSqlSafe(query.to_owned()))
+            .fetch_one(&mut self.connection)
+            .await?)
     }
 
-    /// A table that counts how often a trigger has fired. It has no transactions, so a count survives
-    /// a rollback.
+    /// Creates a table in which a trigger counts how often it has fired. The table has no
+    /// transactions, so a count survives a rollback.
     pub(crate) async fn count_tries(&mut self) -> Result {
         self.execute("CREATE TABLE tries (number INT) ENGINE = MyISAM").await?;
         self.execute("INSERT INTO tries VALUES (0)").await
     }
 
-    /// From now on this happens before a row whose URL ends in `bad` is inserted, unless it is bare.
-    pub(crate) async fn on_bad_rows(&mut self, what: &str) -> Result {
-        self.on_rows("NEW.url LIKE '%bad' AND NEW.outcome <> 'refused'", what).await
+    /// Runs `action` before each insert of a row whose URL ends in `bad`, unless the row is bare.
+    pub(crate) async fn on_bad_rows(&mut self, action: &str) -> Result {
+        self.on_rows("NEW.url LIKE '%bad' AND NEW.outcome <> 'refused'", action).await
     }
 
-    /// From now on this happens before a row that fits the condition is inserted.
-    pub(crate) async fn on_rows(&mut self, condition: &str, what: &str) -> Result {
+    /// Runs `action` before each insert of a row that satisfies the condition.
+    pub(crate) async fn on_rows(&mut self, condition: &str, action: &str) -> Result {
         self.execute("DROP TRIGGER IF EXISTS trouble").await?;
         let trigger = format!(
-            "CREATE TRIGGER trouble BEFORE INSERT ON fetches FOR EACH ROW BEGIN IF {condition} THEN {what}; END IF; END"
+            "CREATE TRIGGER trouble BEFORE INSERT ON fetches FOR EACH ROW \
+             BEGIN IF {condition} THEN {action}; END IF; END"
         );
         self.execute(&trigger).await
     }
 }
 
-/// What a proxy does with what a client has sent.
+/// What a proxy does with data from a client.
 pub(crate) enum Meddling {
-    /// Passes it on.
+    /// Forwards it.
     None,
     /// Never answers.
     Hang,
-    /// Answers with an error of this number itself.
+    /// Answers with this error number itself.
     Refuse(u16),
 }
 
-async fn pass_on(mut client: TcpStream, mut server: TcpStream, meddle: fn(&[u8]) -> Meddling) -> std::io::Result<()> {
-    let ((mut from_client, mut to_client), (mut from_server, mut to_server)) = (client.split(), server.split());
+async fn forward(
+    mut client: TcpStream,
+    mut server: TcpStream,
+    meddle: fn(&[u8]) -> Meddling,
+) -> std::io::Result<()> {
+    let ((mut from_client, mut to_client), (mut from_server, mut to_server)) =
+        (client.split(), server.split());
     let (mut sent, mut answered) = (vec![0; 1 << 16], vec![0; 1 << 16]);
     loop {
         tokio::select! {
@@ -150,7 +167,7 @@ async fn pass_on(mut client: TcpStream, mut server: TcpStream, meddle: fn(&[u8])
                     Meddling::Refuse(number) => {
                         let mut error = vec![0xff];
                         error.extend(number.to_le_bytes());
-                        error.extend(b"#HY000the proxy says no");
+                        error.extend(b"#HY000refused by the proxy");
                         let mut packet = vec![u8::try_from(error.len()).unwrap_or(0), 0, 0, 1];
                         packet.append(&mut error);
                         to_client.write_all(&packet).await?;
@@ -165,15 +182,15 @@ async fn pass_on(mut client: TcpStream, mut server: TcpStream, meddle: fn(&[u8])
     }
 }
 
-/// Whether something that was sent has this in it.
-pub(crate) fn says(sent: &[u8], text: &str) -> bool {
+/// Whether data from a client contains this text.
+pub(crate) fn contains(sent: &[u8], text: &str) -> bool {
     sent.windows(text.len()).any(|window| window == text.as_bytes())
 }
 
 impl Drop for Database {
     fn drop(&mut self) {
         let (options, name) = (self.options.clone(), self.name.clone());
-        // A thread of its own: this one runs a runtime already.
+        // A separate thread, because this one already runs a runtime.
         let dropped = std::thread::spawn(move || -> sqlx::Result<()> {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
             runtime.block_on(async {
@@ -182,13 +199,17 @@ impl Drop for Database {
             })
         });
         if !matches!(dropped.join(), Ok(Ok(()))) {
-            eprintln!("{} is left behind", self.name);
+            eprintln!("cannot drop the database {}: drop it by hand", self.name);
         }
     }
 }
 
 fn open(url: &str, pool: u32) -> Result<Store> {
-    Ok(Store::open(StoreConfig { url: url.to_owned(), pool, pool_timeout: Duration::from_secs(5) })?)
+    Ok(Store::open(StoreConfig {
+        url: url.to_owned(),
+        pool,
+        pool_timeout: Duration::from_secs(5),
+    })?)
 }
 
 fn server_url() -> Result<String> {
@@ -199,47 +220,35 @@ fn server_url() -> Result<String> {
     let output = Command::new(script).arg("env").output()?;
     let provided = String::from_utf8(output.stdout)?;
     let url = provided.lines().find_map(|line| line.strip_prefix("export DATABASE_URL='"));
-    Ok(url.ok_or("the services are not up: run `deploy/local/services up` first")?.trim_end_matches('\'').to_owned())
+    Ok(url
+        .ok_or("the services are not up: run `deploy/local/services up` first")?
+        .trim_end_matches('\'')
+        .to_owned())
 }
 
-/// The key of a task, in the order of numbers.
+/// The key of a task; keys are ordered as the numbers are.
 pub(crate) fn key(task: u8) -> [u8; 32] {
     [task; 32]
 }
 
-/// The row of a task that went well.
+/// The row of a task that succeeded.
 pub(crate) fn row(task: u8) -> Fetch {
+    let fetched_at = OffsetDateTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000);
+    let url = format!("http://shop.example/{task}");
     Fetch {
-        id: key(task),
-        run: "nightly".to_owned(),
-        part: None,
-        url: format!("http://shop.example/{task}"),
-        given_url: None,
-        final_url: None,
-        method: "GET".to_owned(),
-        outcome: Outcome::Ok,
         status: Some(200),
-        content_type: None,
-        body_bytes: None,
-        body_sha256: None,
         body: Body::Text("tea".to_owned()),
-        product: None,
-        item: None,
-        error: None,
-        attempts: 1,
-        elapsed: Duration::ZERO,
-        fetched_at: OffsetDateTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000),
         worker: "pod".into(),
-        message_id: None,
+        ..Fetch::new(key(task), "nightly", &url, Outcome::Ok, fetched_at)
     }
 }
 
-/// A row that triggers know.
+/// A row for which triggers run their action.
 pub(crate) fn bad(task: u8) -> Fetch {
     Fetch { url: format!("http://shop.example/{task}/bad"), ..row(task) }
 }
 
-/// A batch of rows; the receipts are the numbers of the tasks.
+/// A batch of rows; each receipt is the number of the task.
 pub(crate) fn batch(rows: impl IntoIterator<Item = Fetch>) -> Batch<u8> {
     let mut batch = Batch::default();
     for row in rows {

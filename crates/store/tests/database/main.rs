@@ -1,4 +1,4 @@
-//! The store on a real server: MariaDB or MySQL.
+//! Tests of the store on a real server, MariaDB or MySQL.
 
 mod database;
 mod poll;

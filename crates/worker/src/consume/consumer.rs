@@ -1,151 +1,93 @@
-//! Deliveries from the broker, through reconnects and outages, until told to stop.
+//! Consumes from the broker until a stop, through reconnects, outages and directives.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use fetchline_queue::{Broker, Death, Error, Message, NotATask, Original, Part, Task, Topology};
-use fetchline_store::PartTold;
+use fetchline_queue::{Broker, RawMessage, Topology};
 use lapin::message::Delivery;
-use lapin::options::{BasicCancelOptions, BasicConsumeOptions, BasicGetOptions, BasicQosOptions};
-use lapin::types::FieldTable;
-use lapin::{Consumer as Subscription, ErrorKind};
-use tokio::sync::{mpsc, watch};
+use lapin::options::BasicGetOptions;
+use tokio::sync::watch;
 use tokio::time::timeout;
-use tokio_stream::StreamExt;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::dedup::Dedup;
-use super::prefetch::Prefetch;
+use super::router::Router;
+use super::subscription::{DEADLINE, Subscription, describe, open_session};
 use crate::backoff::Backoff;
-use crate::budget::Room;
-use crate::dependencies::Dependencies;
-use crate::failure::chain;
-use crate::job::{Done, Finished, Job};
-use crate::meters::Meters;
-use crate::schedule::Scheduler;
-use crate::settle::{Claims, Receipt, Republish, Session, Settle};
-use crate::snapshot::{Directives, Snapshots};
-use crate::summary::Tally;
-use crate::trace::{Step, Traces};
+use crate::control::dependencies::Dependencies;
+use crate::control::snapshot::{Directives, Snapshots};
+use crate::error_chain::chain;
+use crate::settle::Session;
 
-/// How long the broker may take to open a channel and a consumer, or to end one.
-const DEADLINE: Duration = Duration::from_secs(15);
+/// How often a session without deliveries is checked for a lost connection.
+const CHECK_INTERVAL: Duration = Duration::from_millis(500);
 
-/// How often a session that takes nothing is looked at, for whether its connection is lost.
-const LOOK_EVERY: Duration = Duration::from_millis(500);
-/// Reports on runs have a queue of their own, and are few: so many messages of it are held unacked, at most.
-const PREFETCH_OF_RUNS: u16 = 10;
-
-/// Takes deliveries.
+/// Receives deliveries and passes them to the router.
 pub(crate) struct Consumer {
     pub(crate) broker: Broker,
     pub(crate) pod: Arc<str>,
-    pub(crate) prefetch: Prefetch,
     pub(crate) snapshots: Snapshots,
     pub(crate) dependencies: Dependencies,
     pub(crate) hold: Duration,
-    pub(crate) claims: Claims,
-    pub(crate) out: Outlets,
-    pub(crate) tally: Arc<Tally>,
-    pub(crate) traces: Arc<Traces>,
-    pub(crate) meters: Arc<Meters>,
-    /// The present session, for those who look at the queues.
+    pub(crate) router: Router,
+    /// Publishes the present session to those that read queue depths.
     pub(crate) session: watch::Sender<Option<Session>>,
     pub(crate) stop: CancellationToken,
 }
 
-/// Where deliveries go.
-pub(crate) struct Outlets {
-    pub(crate) scheduler: Scheduler,
-    /// Where deliveries go that can be duplicates.
-    pub(crate) dedup: mpsc::UnboundedSender<Box<Job>>,
-    /// Where reports on runs go.
-    pub(crate) results: mpsc::UnboundedSender<Done>,
-    pub(crate) republish: Republish,
-    pub(crate) settle: Settle,
-}
-
-/// The two consumers of a worker, on one channel: of tasks, and of reports on runs.
-struct Subscriptions {
-    tasks: Subscription,
-    runs: Subscription,
-}
-
-impl Subscriptions {
-    /// The next delivery of either; `None` when one of them has ended. Nothing is lost where this is dropped.
-    async fn next(&mut self) -> Option<lapin::Result<Delivery>> {
-        tokio::select! {
-            biased;
-            next = self.runs.next() => next,
-            next = self.tasks.next() => next,
-        }
-    }
-}
-
-/// Why consuming ended.
-enum End {
+/// Why a session has ended.
+enum SessionEnd {
     Stopped,
-    /// The broker, or the consumer, is gone.
+    /// The broker or the consumer is gone.
     Lost(String),
-    /// The database was away for longer than results are held.
+    /// The database has been away for the whole hold.
     DatabaseAway,
-    /// Another prefetch is wanted, or none.
-    Directed,
+}
+
+/// An outage of the broker.
+struct Outage {
+    since: Instant,
+    /// The cause that was logged last.
+    cause: String,
 }
 
 impl Consumer {
-    /// Consumes until `stop`. A lost broker is waited for, and said once; while the database is away nothing is taken.
+    /// Consumes until `stop`. It reconnects to a lost broker, and logs each cause once. While the
+    /// database is away, it receives nothing.
     pub(crate) async fn run(self) {
         let mut backoff = Backoff::default();
-        let mut lost: Option<(Instant, String)> = None;
+        let mut outage = None;
         for number in 1.. {
             tokio::select! {
                 () = self.dependencies.database_up() => {}
                 () = self.stop.cancelled() => break,
             }
             let opened = tokio::select! {
-                opened = self.open(number) => opened,
+                opened = open_session(&self.broker, number) => opened,
                 () = self.stop.cancelled() => break,
             };
             let end = match opened {
                 Ok(session) => {
-                    self.dependencies.broker_answers();
-                    self.meters.connected();
-                    match lost.take() {
-                        None => info!(broker = self.broker.location(), "connected"),
-                        Some((since, _)) => {
-                            info!(seconds = since.elapsed().as_secs(), "the broker is back, consuming again");
-                        }
-                    }
-                    self.claims.session_begins(session.number());
-                    self.out.settle.opened(session.clone());
-                    self.session.send_replace(Some(session.clone()));
+                    self.session_opened(&session, outage.take());
                     let began = Instant::now();
                     let end = self.consume(&session).await;
-                    backoff.lived(began.elapsed());
+                    backoff.reset_after(began.elapsed());
                     end
                 }
-                Err(error) => End::Lost(chain(&error)),
+                Err(error) => SessionEnd::Lost(chain(&error)),
             };
             self.session.send_replace(None);
             match end {
-                // What operators want is done within the session.
-                End::Stopped | End::Directed => break,
-                End::DatabaseAway => {
-                    warn!(hold_s = self.hold.as_secs(), "the database is still away: messages are given back");
+                SessionEnd::Stopped => break,
+                SessionEnd::DatabaseAway => {
+                    warn!(
+                        hold_s = self.hold.as_secs(),
+                        "the database has been away for the whole hold; messages are requeued"
+                    );
                     continue;
                 }
-                End::Lost(cause) => {
-                    self.claims.session_is_lost();
-                    self.out.scheduler.session_lost();
-                    self.dependencies.broker_fails(&cause);
-                    // Once per cause, not per try.
-                    let since = lost.as_ref().map_or_else(Instant::now, |(since, _)| *since);
-                    if lost.replace((since, cause.clone())).is_none_or(|(_, told)| told != cause) {
-                        warn!(cause, broker = self.broker.location(), "not consuming; trying again until it works");
-                    }
-                }
+                SessionEnd::Lost(cause) => outage = Some(self.session_lost(cause, outage)),
             }
             tokio::select! {
                 () = tokio::time::sleep(backoff.next_pause()) => {}
@@ -154,253 +96,194 @@ impl Consumer {
         }
     }
 
-    async fn open(&self, number: u64) -> Result<Session, Error> {
-        let connection = self.broker.connect().await?;
-        self.broker.topology().declare(&connection).await?;
-        let opening = async {
-            let failed = |source| Error::Amqp { context: "cannot open a channel", source };
-            connection.create_channel().await.map_err(failed)
-        };
-        let opened = timeout(DEADLINE, opening).await;
-        let channel = opened.unwrap_or(Err(Error::Deadline(DEADLINE.as_secs(), "opening a channel")))?;
-        Ok(Session::new(number, channel, Arc::new(connection)))
+    fn session_opened(&self, session: &Session, outage: Option<Outage>) {
+        self.dependencies.broker_answers();
+        match outage {
+            None => info!(broker = self.broker.location(), "connected"),
+            Some(Outage { since, .. }) => {
+                let seconds = since.elapsed().as_secs();
+                info!(seconds, "the broker is back, consuming again");
+            }
+        }
+        self.router.session_opened(session);
+        self.session.send_replace(Some(session.clone()));
     }
 
-    /// Begins to consume on the session's channel. `number` counts the subscriptions of the session, from 1.
-    async fn subscribe(&self, session: &Session, number: u32, prefetch: u16) -> Result<Subscriptions, Error> {
-        let channel = session.channel();
-        let consumer = async |key: &str, tag: String, prefetch: u16| {
-            let amqp = |context| move |source| Error::Amqp { context, source };
-            // It holds for the consumers that come after it, for each of them.
-            let options = BasicQosOptions::default();
-            channel.basic_qos(prefetch, options).await.map_err(amqp("cannot set the prefetch"))?;
-            let (queue, options) = (self.broker.topology().queue(key), BasicConsumeOptions::default());
-            let consuming = channel.basic_consume(queue.into(), tag.into(), options, FieldTable::default());
-            consuming.await.map_err(amqp("cannot consume"))
-        };
-        let subscribing = async {
-            // Each has a tag of its own: to one that has the tag of an earlier one, quorum queues (seen on 4.0 and 4.3) go
-            // on to deliver more for each message of that earlier one that is settled, beyond the prefetch.
-            let tag = if number == 1 { self.pod.to_string() } else { format!("{}.{number}", self.pod) };
-            let runs = consumer(Topology::RUNS, format!("{tag}.runs"), PREFETCH_OF_RUNS).await?;
-            let tasks = consumer(Topology::URLS, tag, prefetch).await?;
-            Ok(Subscriptions { tasks, runs })
-        };
-        let subscribed = timeout(DEADLINE, subscribing).await;
-        subscribed.unwrap_or(Err(Error::Deadline(DEADLINE.as_secs(), "opening a consumer")))
+    fn session_lost(&self, cause: String, outage: Option<Outage>) -> Outage {
+        self.router.session_lost();
+        self.dependencies.broker_fails(&cause);
+        if outage.as_ref().is_none_or(|outage| outage.cause != cause) {
+            warn!(
+                cause,
+                broker = self.broker.location(),
+                "not consuming; trying again until it works"
+            );
+        }
+        Outage { since: outage.map_or_else(Instant::now, |outage| outage.since), cause }
     }
 
-    /// Consumes while operators want it, and as they want it, until the session ends for another reason.
-    async fn consume(&self, session: &Session) -> End {
-        // A worker that starts while all are paused takes nothing.
+    /// Consumes as the directives demand, until the session ends.
+    async fn consume(&self, session: &Session) -> SessionEnd {
+        // A worker that starts during a pause receives nothing.
         tokio::select! {
             _ = self.snapshots.wait_for(|snapshot| snapshot.directives_known) => {}
-            () = self.stop.cancelled() => return End::Stopped,
+            () = self.stop.cancelled() => return SessionEnd::Stopped,
             end = lost(session) => return end,
         }
         let mut number = 0;
         loop {
-            let directives = self.snapshots.look(|snapshot| snapshot.directives);
-            let end = if directives.paused {
-                self.rest(session).await
+            let directives = self.snapshots.read(|snapshot| snapshot.directives);
+            let result = if directives.paused {
+                self.pause(session).await
             } else {
-                if let Err(end) = self.sample(session).await {
-                    return end;
-                }
                 number += 1;
-                let prefetch = self.prefetch.wanted(directives.concurrency);
-                // What waits is as much as was wanted before, and the broker counts it for each consumer anew.
-                self.out.scheduler.set_capacity(prefetch.into());
-                session.set_prefetch(prefetch);
-                match self.subscribe(session, number, prefetch).await {
-                    Ok(consumers) => {
-                        info!(prefetch, concurrency = directives.concurrency, "consuming");
-                        self.take_all(session, consumers, prefetch, directives).await
-                    }
-                    Err(error) => End::Lost(chain(&error)),
-                }
+                self.subscribe(session, number, directives).await
             };
-            if !matches!(end, End::Directed) {
+            if let Err(end) = result {
                 return end;
             }
         }
     }
 
-    /// Looks how large the messages are that wait, before it is too late: what the broker has sent cannot be sent back.
-    async fn sample(&self, session: &Session) -> Result<(), End> {
-        let depth = self.broker.topology().depth(session.connection(), Topology::URLS).await;
+    /// Receives nothing until the pause ends. Fetches in flight are finished, and acked on this
+    /// session.
+    async fn pause(&self, session: &Session) -> Result<(), SessionEnd> {
+        info!("paused: nothing is consumed until the directive `resume`");
+        tokio::select! {
+            biased;
+            () = self.stop.cancelled() => Err(SessionEnd::Stopped),
+            _ = self.snapshots.wait_for(|snapshot| !snapshot.directives.paused) => Ok(()),
+            end = lost(session) => Err(end),
+        }
+    }
+
+    /// Consumes with one prefetch. `Ok` if another one, or a pause, is due.
+    async fn subscribe(
+        &self,
+        session: &Session,
+        number: u32,
+        directives: Directives,
+    ) -> Result<(), SessionEnd> {
+        self.sample(session).await?;
+        let concurrency = directives.concurrency;
+        let prefetch = self.router.prefetch.wanted(concurrency);
+        // Messages of an earlier subscription still wait, and the broker counts the prefetch for
+        // each consumer anew.
+        self.router.routes.scheduler.set_capacity(prefetch.into());
+        session.set_prefetch(prefetch);
+        let topology = self.broker.topology();
+        let opened = Subscription::open(topology, session, &self.pod, number, prefetch).await;
+        let subscription = opened.map_err(|error| SessionEnd::Lost(chain(&error)))?;
+        info!(prefetch, concurrency, "consuming");
+        self.receive(session, subscription, prefetch, directives).await
+    }
+
+    /// Samples the size of waiting messages before the first subscription: what the broker has
+    /// delivered cannot be refused.
+    async fn sample(&self, session: &Session) -> Result<(), SessionEnd> {
+        let depth = self.broker.topology().counts(session.connection(), Topology::URLS).await;
         let ready = depth.ok().flatten().map_or(0, |depth| depth.ready);
         let mut receipts = Vec::new();
-        for _ in 0..self.prefetch.sample(ready as usize) {
+        for _ in 0..self.router.prefetch.sample_size(ready as usize) {
             let queue = self.broker.topology().queue(Topology::URLS);
             let get = session.channel().basic_get(queue.into(), BasicGetOptions { no_ack: false });
-            let got = tokio::select! {
-                got = timeout(DEADLINE, get) => got,
-                () = self.stop.cancelled() => return Err(End::Stopped),
+            let received = tokio::select! {
+                received = timeout(DEADLINE, get) => received,
+                () = self.stop.cancelled() => return Err(SessionEnd::Stopped),
             };
-            // Where it is not known whether there is an answer on its way, its tag would never be settled.
-            let got = got.map_err(|_| End::Lost("the broker does not answer".to_owned()))?;
-            let Some(message) = got.map_err(|error| End::Lost(describe(&error)))? else { break };
-            receipts.push(self.out.settle.receipt(session, message.delivery.delivery_tag));
-            self.prefetch.see(Original::of(message.delivery).bytes());
+            // After a timeout the session ends: the tag of a late reply would never be settled.
+            let received = received
+                .map_err(|_| SessionEnd::Lost("the broker does not answer".to_owned()))?
+                .map_err(|error| SessionEnd::Lost(describe(&error)))?;
+            let Some(message) = received else { break };
+            receipts.push(self.router.receipt(session, message.delivery.delivery_tag));
+            self.router.prefetch.record_size(RawMessage::from(message.delivery).bytes());
         }
-        // Together, at the end: what is requeued is delivered next.
-        receipts.into_iter().for_each(|receipt| self.out.settle.requeue_unclaimed(receipt));
+        // Only now: a message that is requeued is delivered next.
+        receipts.into_iter().for_each(|receipt| self.router.requeue(receipt));
         Ok(())
     }
 
-    /// Takes nothing, while paused. What is being fetched is finished, and acked on this session.
-    async fn rest(&self, session: &Session) -> End {
-        info!("paused: nothing is taken until `resume`");
-        tokio::select! {
-            biased;
-            () = self.stop.cancelled() => End::Stopped,
-            _ = self.snapshots.wait_for(|snapshot| !snapshot.directives.paused) => End::Directed,
-            end = lost(session) => end,
-        }
-    }
-
-    /// Waits until an operator wants no consumer, or one with another prefetch.
-    async fn directed(&self, from: Directives) {
-        let present = self.prefetch.of_concurrency(from.concurrency);
-        let differs = |now: Directives| now.paused || self.prefetch.of_concurrency(now.concurrency) != present;
-        self.snapshots.wait_for(|snapshot| differs(snapshot.directives)).await;
-    }
-
-    async fn take_all(
+    /// Receives deliveries until the subscription ends, and cancels its consumers.
+    async fn receive(
         &self,
         session: &Session,
-        mut consumers: Subscriptions,
+        mut subscription: Subscription,
         prefetch: u16,
         directives: Directives,
-    ) -> End {
-        let mut stopped = std::pin::pin!(self.stop.cancelled());
-        let mut away = std::pin::pin!(self.dependencies.database_down_for(self.hold));
-        let mut directed = std::pin::pin!(self.directed(directives));
-        let mut lost = std::pin::pin!(lost(session));
-        let end = loop {
+    ) -> Result<(), SessionEnd> {
+        let mut stopped = pin!(self.stop.cancelled());
+        let mut away = pin!(self.dependencies.database_down_for(self.hold));
+        let mut changed = pin!(self.directives_changed(directives));
+        let mut lost = pin!(lost(session));
+        let result = loop {
             let next = tokio::select! {
                 biased;
-                () = &mut stopped => break End::Stopped,
-                () = &mut directed => break End::Directed,
-                () = &mut away => break End::DatabaseAway,
-                // Seen here first where nothing is taken, since the database is away.
-                end = &mut lost => return end,
-                next = self.next(&mut consumers) => next,
+                () = &mut stopped => break Err(SessionEnd::Stopped),
+                () = &mut changed => break Ok(()),
+                () = &mut away => break Err(SessionEnd::DatabaseAway),
+                // Needed while nothing is received, because the database is away.
+                end = &mut lost => return Err(end),
+                next = self.next(&mut subscription) => next,
             };
             match next {
-                // What was delivered in advance on a channel that is lost comes again on the next one.
+                // The broker redelivers what was received in advance on a lost channel.
                 Some(Ok(_)) if !session.channel().status().connected() => {}
-                Some(Ok(delivery)) => self.take(session, delivery),
-                Some(Err(error)) => return End::Lost(describe(&error)),
-                None => return End::Lost("the broker cancelled the consumer: was the queue deleted?".to_owned()),
+                Some(Ok(delivery)) => self.router.route(session, delivery),
+                Some(Err(error)) => return Err(SessionEnd::Lost(describe(&error))),
+                None => {
+                    let cause = "the broker cancelled the consumer: was the queue deleted?";
+                    return Err(SessionEnd::Lost(cause.to_owned()));
+                }
             }
-            if self.prefetch.is_outdated(prefetch, directives.concurrency) {
-                break End::Directed;
+            if self.router.prefetch.is_outdated(prefetch, directives.concurrency) {
+                break Ok(());
             }
         };
-        // Where more is wanted, what was delivered in advance is welcome.
-        let grows = matches!(end, End::Directed) && self.wants_more_than(prefetch);
-        let ended = self.end(session, consumers, grows).await;
-        match end {
-            End::Directed if !ended => End::Lost("the broker does not end the consumer".to_owned()),
-            end => end,
+        // Deliveries received in advance are kept if the prefetch grows, else requeued at once, so
+        // that other workers can take them.
+        let is_growing = result.is_ok() && self.wants_more_than(prefetch);
+        let handle = |delivery: Delivery| match is_growing {
+            true => self.router.route(session, delivery),
+            false => self.router.requeue(self.router.receipt(session, delivery.delivery_tag)),
+        };
+        let is_cancelled = subscription.cancel(session, handle).await;
+        match result {
+            Ok(()) if !is_cancelled => {
+                Err(SessionEnd::Lost("the broker does not cancel the consumer".to_owned()))
+            }
+            result => result,
         }
     }
 
-    fn wants_more_than(&self, prefetch: u16) -> bool {
-        let directives = self.snapshots.look(|snapshot| snapshot.directives);
-        !directives.paused && self.prefetch.wanted(directives.concurrency) > prefetch
-    }
-
-    /// The next delivery. While the database is away there is none: its result could only be held.
-    async fn next(&self, consumers: &mut Subscriptions) -> Option<lapin::Result<Delivery>> {
+    /// Returns the next delivery. While the database is away, there is none: its result could only
+    /// be held.
+    async fn next(&self, subscription: &mut Subscription) -> Option<lapin::Result<Delivery>> {
         if !self.dependencies.database_is_up() {
             self.dependencies.database_up().await;
         }
-        consumers.next().await
+        subscription.next().await
     }
 
-    fn take(&self, session: &Session, delivery: Delivery) {
-        self.tally.begin();
-        self.meters.delivered(delivery.redelivered);
-        let receipt = self.out.settle.receipt(session, delivery.delivery_tag);
-        let redelivered = delivery.redelivered;
-        let original = Original::of(delivery);
-        match Message::read(&original.properties, &original.body) {
-            Ok(Message::Task(task)) => self.route(task, original, receipt, redelivered),
-            Ok(Message::Part(part)) => self.report(part, original, receipt),
-            Err(reason) => self.refuse(&reason, original, receipt),
-        }
+    /// Waits until the directives demand a pause or another prefetch.
+    async fn directives_changed(&self, from: Directives) {
+        let prefetch = &self.router.prefetch;
+        let present = prefetch.by_concurrency(from.concurrency);
+        let differs =
+            |now: Directives| now.paused || prefetch.by_concurrency(now.concurrency) != present;
+        self.snapshots.wait_for(|snapshot| differs(snapshot.directives)).await;
     }
 
-    fn refuse(&self, reason: &NotATask, original: Original, receipt: Receipt) {
-        warn!(%reason, pod = &*self.pod, "a message is no task; it goes to the dead letters");
-        self.tally.dead();
-        let memory = self.prefetch.charge(original.bytes());
-        let claim = self.claims.without_task(receipt).with_memory(memory);
-        self.out.republish.dead(original, &Death::not_a_task(reason), claim);
-    }
-
-    /// A report on a part of a run is written with the next batch.
-    fn report(&self, part: Part, original: Original, receipt: Receipt) {
-        let Part { run, part, planned, at } = part;
-        let claim = self.claims.without_task(receipt);
-        let finished =
-            Finished { claim, original, fetched: None, attempts: 0, status: None, death: None, _room: Room::default() };
-        // The batcher lives until this stage has ended.
-        _ = self.out.results.send(Done::Part(PartTold { run, part, planned, at }, finished));
-    }
-
-    /// A duplicate of what is under way joins it; what can be one of something older is looked up; the rest is fetched.
-    fn route(&self, task: Task, original: Original, receipt: Receipt, redelivered: bool) {
-        let Some(claim) = self.claims.take(&task, receipt) else { return };
-        let memory = self.prefetch.charge(original.bytes());
-        let claim = claim.with_memory(memory).traced(self.traces.begin(&task, &original, redelivered));
-        let is_looked_up = Dedup::concerns(&task, redelivered);
-        let job = Job::lean(task, original, claim);
-        job.claim.enter(Step::Wait);
-        match is_looked_up {
-            // It lives until this has ended.
-            true => _ = self.out.dedup.send(job),
-            false => self.out.scheduler.submit(job),
-        }
-    }
-
-    /// Ends the consumers. What they had delivered in advance is taken, or else requeued at once: other workers may go on
-    /// with it. `false` where the broker did not say that it ended them.
-    async fn end(&self, session: &Session, consumers: Subscriptions, takes: bool) -> bool {
-        for mut consumer in [consumers.tasks, consumers.runs] {
-            let cancel = session.channel().basic_cancel(consumer.tag(), BasicCancelOptions::default());
-            if !matches!(timeout(DEADLINE, cancel).await, Ok(Ok(()))) {
-                // The channel is gone, or will be, and everything on it goes back by itself.
-                return false;
-            }
-            while let Some(Ok(delivery)) = consumer.next().await {
-                if takes {
-                    self.take(session, delivery);
-                    continue;
-                }
-                let receipt = self.out.settle.receipt(session, delivery.delivery_tag);
-                self.out.settle.requeue_unclaimed(receipt);
-            }
-        }
-        true
+    fn wants_more_than(&self, prefetch: u16) -> bool {
+        let directives = self.snapshots.read(|snapshot| snapshot.directives);
+        !directives.paused && self.router.prefetch.wanted(directives.concurrency) > prefetch
     }
 }
 
-/// Waits until a session that takes nothing is lost.
-async fn lost(session: &Session) -> End {
+/// Waits until the connection of a session without deliveries is lost.
+async fn lost(session: &Session) -> SessionEnd {
     while session.channel().status().connected() {
-        tokio::time::sleep(LOOK_EVERY).await;
+        tokio::time::sleep(CHECK_INTERVAL).await;
     }
-    End::Lost("the connection is lost".to_owned())
-}
-
-/// What ended a channel, for people.
-fn describe(error: &lapin::Error) -> String {
-    match error.kind() {
-        ErrorKind::ProtocolError(error) => error.get_message().to_string(),
-        _ => chain(error),
-    }
+    SessionEnd::Lost("the connection is lost".to_owned())
 }

@@ -1,55 +1,55 @@
-//! Deduplication: what was committed before is not fetched again.
+//! Deduplication: a task whose row is final is acked and not fetched again.
 //!
-//! Only a delivery that can be a duplicate comes here: one that is redelivered, or that is a retry. Look-ups go in batches,
-//! while new deliveries pass by. What has come back several times is looked for among the tasks that workers went down
-//! with, too.
+//! Only deliveries that can be duplicates are looked up: redeliveries, retries and deferred tasks.
+//! Look-ups are batched, and do not delay new deliveries. For tasks that were redelivered several
+//! times, the marks of the quarantine are looked up too.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use fetchline_queue::{Death, Task};
-use fetchline_store::{Known, LookedUp, Store};
+use fetchline_store::{FailedLookup, Lookup, Store, StoredFetch};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::quarantine::{Quarantine, is_suspect};
-use crate::dependencies::{Dependencies, GaveUp};
-use crate::execute::{Seen, seen};
+use super::quarantine::{Quarantine, needs_quarantine};
+use crate::control::dependencies::{Dependencies, GaveUp};
+use crate::execute::{RowState, row_state};
 use crate::job::Job;
-use crate::schedule::Scheduler;
-use crate::settle::{Republish, Settle};
+use crate::schedule::SchedulerHandle;
+use crate::settle::{RepublisherHandle, SettlerHandle};
 
-/// Tasks that are looked up together.
+/// The most tasks of one look-up.
 const AT_ONCE: usize = 500;
 
 type Key = [u8; 32];
 type Jobs = Vec<Box<Job>>;
 
-/// Looks tasks up.
+/// Looks up the rows of tasks.
 pub(crate) struct Dedup {
     pub(crate) store: Arc<Store>,
-    pub(crate) scheduler: Scheduler,
+    pub(crate) scheduler: SchedulerHandle,
     pub(crate) quarantine: Quarantine,
-    pub(crate) republish: Republish,
-    pub(crate) settle: Settle,
+    pub(crate) republish: RepublisherHandle,
+    pub(crate) settle: SettlerHandle,
     pub(crate) dependencies: Dependencies,
     pub(crate) hold: Duration,
     pub(crate) stop: CancellationToken,
 }
 
 impl Dedup {
-    /// Whether a delivery has to be looked up.
+    /// Whether a delivery is looked up.
     pub(crate) fn concerns(task: &Task, redelivered: bool) -> bool {
-        is_suspect(task) || Self::can_be_duplicate(task, redelivered)
+        needs_quarantine(task) || Self::can_be_duplicate(task, redelivered)
     }
 
-    /// One without an id is always fetched, however often it is typed.
+    /// A message without an id is never a duplicate.
     fn can_be_duplicate(task: &Task, redelivered: bool) -> bool {
-        task.message_id.is_some() && (redelivered || task.attempt > 1 || task.parked > 0)
+        task.message_id.is_some() && (redelivered || task.attempt > 1 || task.deferrals > 0)
     }
 
-    /// Runs until nobody is left who could bring a delivery.
+    /// Runs until every sender is dropped.
     pub(crate) async fn run(self, mut deliveries: mpsc::UnboundedReceiver<Box<Job>>) {
         let mut jobs = Jobs::with_capacity(AT_ONCE);
         while deliveries.recv_many(&mut jobs, AT_ONCE).await > 0 {
@@ -58,55 +58,64 @@ impl Dedup {
     }
 
     async fn look_up(&self, jobs: Jobs) {
-        let suspects: Vec<Key> =
-            jobs.iter().filter(|job| is_suspect(&job.task)).map(|job| *job.task.key.as_bytes()).collect();
-        let Ok(begun) = self.begun(suspects).await else { return self.requeue(jobs) };
-        let (with_id, without): (Vec<_>, Vec<_>) = jobs.into_iter().partition(|job| job.task.message_id.is_some());
-        match self.known(with_id).await {
-            Ok(LookedUp { found, missing }) => {
+        let quarantined: Vec<Key> = jobs
+            .iter()
+            .filter(|job| needs_quarantine(&job.task))
+            .map(|job| *job.task.key.as_bytes())
+            .collect();
+        let Ok(marks) = self.marks(quarantined).await else { return self.requeue(jobs) };
+        let (with_id, without_id): (Vec<_>, Vec<_>) =
+            jobs.into_iter().partition(|job| job.task.message_id.is_some());
+        match self.rows(with_id).await {
+            Ok(Lookup { found, missing }) => {
                 for (known, proof) in found {
-                    if proof.receipts().next().map(|job| seen(&job.task, &known)) == Some(Seen::Done) {
-                        self.settle.duplicates(proof);
+                    if proof.receipts().next().map(|job| row_state(&job.task, &known))
+                        == Some(RowState::Final)
+                    {
+                        self.settle.committed(proof.map(|job| job.claim));
                         continue;
                     }
                     for job in proof.into_receipts() {
-                        match seen(&job.task, &known) {
-                            Seen::GivenUp => self.republish.dead(job.original, &death(&known), job.claim),
-                            Seen::Done | Seen::Outdated => self.pass_on(job, &begun),
+                        match row_state(&job.task, &known) {
+                            RowState::GivenUp => {
+                                self.republish.dead(job.original, &death(&known), job.claim)
+                            }
+                            RowState::Final | RowState::Outdated => self.schedule(job, &marks),
                         }
                     }
                 }
-                missing.into_iter().for_each(|job| self.pass_on(job, &begun));
+                missing.into_iter().for_each(|job| self.schedule(job, &marks));
             }
             Err(jobs) => self.requeue(jobs),
         }
-        without.into_iter().for_each(|job| self.pass_on(job, &begun));
+        without_id.into_iter().for_each(|job| self.schedule(job, &marks));
     }
 
-    /// How often suspects were begun without an end.
-    async fn begun(&self, suspects: Vec<Key>) -> Result<HashMap<Key, u32>, GaveUp> {
-        if suspects.is_empty() {
+    /// Returns the numbers of marks. Fails if the database does not answer within the hold.
+    async fn marks(&self, quarantined: Vec<Key>) -> Result<HashMap<Key, u32>, GaveUp> {
+        if quarantined.is_empty() {
             return Ok(HashMap::new());
         }
-        let mut attempts = self.dependencies.attempts(self.hold, &self.stop);
+        let mut repeater = self.dependencies.repeater(self.hold, &self.stop);
         loop {
-            match self.store.begun(&suspects).await {
-                Ok(begun) => return Ok(begun),
-                Err(error) => attempts.failed(&error).await?,
+            match self.store.begun(&quarantined).await {
+                Ok(marks) => return Ok(marks),
+                Err(error) => repeater.failed(&error).await?,
             }
         }
     }
 
-    /// The rows of tasks. Fails with the tasks where the database does not answer for too long.
-    async fn known(&self, jobs: Jobs) -> Result<LookedUp<Box<Job>>, Jobs> {
+    /// Returns the rows of tasks. Fails with the tasks if the database does not answer within the
+    /// hold.
+    async fn rows(&self, jobs: Jobs) -> Result<Lookup<Box<Job>>, Jobs> {
         let mut tasks = jobs.into_iter().map(|job| (*job.task.key.as_bytes(), job)).collect();
-        let mut attempts = self.dependencies.attempts(self.hold, &self.stop);
+        let mut repeater = self.dependencies.repeater(self.hold, &self.stop);
         loop {
             match self.store.look_up(tasks).await {
                 Ok(found) => return Ok(found),
-                Err((unknown, error)) => {
-                    tasks = unknown;
-                    if attempts.failed(&error).await.is_err() {
+                Err(FailedLookup { tasks: again, error }) => {
+                    tasks = again;
+                    if repeater.failed(&error).await.is_err() {
                         return Err(tasks.into_iter().map(|(_, job)| job).collect());
                     }
                 }
@@ -114,11 +123,11 @@ impl Dedup {
         }
     }
 
-    fn pass_on(&self, job: Box<Job>, begun: &HashMap<Key, u32>) {
-        match is_suspect(&job.task) {
+    fn schedule(&self, job: Box<Job>, marks: &HashMap<Key, u32>) {
+        match needs_quarantine(&job.task) {
             true => {
-                let begun = begun.get(job.task.key.as_bytes()).copied().unwrap_or(0);
-                self.quarantine.take(job, begun);
+                let marks = marks.get(job.task.key.as_bytes()).copied().unwrap_or(0);
+                self.quarantine.submit(job, marks);
             }
             false => self.scheduler.submit(job),
         }
@@ -131,11 +140,11 @@ impl Dedup {
     }
 }
 
-/// The death that the row tells of.
-fn death(known: &Known) -> Death {
+/// The dead letter of a task that its row says was given up.
+fn death(known: &StoredFetch) -> Death {
     Death {
         reason: known.outcome.map_or("unknown", |outcome| outcome.as_str()),
-        error: "given up before; see the task's row".to_owned(),
+        error: "given up before; see the row of the task".to_owned(),
         status: known.status,
         attempts: known.attempts,
     }

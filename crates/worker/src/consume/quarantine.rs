@@ -1,10 +1,11 @@
-//! Tasks that a worker went down with: fetched one at a time.
+//! Tasks that may crash their worker are marked, and those with an old mark are fetched one by one.
 //!
-//! A crash counts as a delivery for every message that the worker held, so deliveries prove nothing. A task that has come
-//! back several times is marked in the database before it is fetched, and loses its mark when the fetch ends, however it
-//! ends. A mark that is left over says that a worker went down with the task. Such tasks are fetched with no other of
-//! their kind beside them, those with the fewest marks first: so each crash adds a mark to the guilty one, and its
-//! neighbours are done before.
+//! A crash counts as a delivery of every message that the worker held, so the number of deliveries
+//! proves nothing. A task that was redelivered several times is marked in the database before its
+//! fetch, and loses the mark when the fetch ends in any way. An old mark shows that a worker
+//! crashed during the fetch. Tasks with an old mark are fetched one by one, those with the fewest
+//! marks first: each crash then adds a mark to the guilty task alone, and the innocent tasks are
+//! done before it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,92 +17,99 @@ use tracing::warn;
 
 use crate::execute::Executor;
 use crate::job::Job;
-use crate::schedule::{Execute, Scheduler};
+use crate::schedule::{Execute, SchedulerHandle};
 
-/// A message that came back this often may be one that workers go down with.
-const SUSPECT_AFTER: u64 = 3;
-/// A task that came back this often,
+/// A task with this many redeliveries may crash its worker.
+const QUARANTINE_AFTER: u64 = 3;
+/// A task with this many redeliveries and `POISON_MARKS` marks is poison.
 const POISON_AFTER: u64 = 20;
-/// and with which workers went down this often, is poison.
 const POISON_MARKS: u32 = 5;
-
-/// A suspect that has waited for so long is requeued: the broker takes back what is unacked for half an hour.
+/// A task that has waited for this long is requeued: the broker redelivers what is unacked for
+/// 30 minutes.
 const LONGEST_WAIT: Duration = Duration::from_secs(8 * 60);
 
-/// Whether marks of a task are looked for.
-pub(crate) fn is_suspect(task: &Task) -> bool {
-    task.returned >= SUSPECT_AFTER
+/// Whether a task is marked for its fetch, and its old marks are looked up.
+pub(crate) fn needs_quarantine(task: &Task) -> bool {
+    task.redeliveries >= QUARANTINE_AFTER
 }
 
-/// A task with the number of times that it was begun without an end.
-pub(crate) struct Suspect {
-    pub(crate) job: Box<Job>,
-    pub(crate) begun: u32,
+/// A task with old marks.
+struct MarkedTask {
+    job: Box<Job>,
+    marks: u32,
     since: Instant,
 }
 
-/// Takes suspects; cheap to clone.
+/// Sends tasks into quarantine; cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Quarantine {
-    scheduler: Scheduler,
+    scheduler: SchedulerHandle,
     executor: Arc<Executor>,
-    marked: mpsc::UnboundedSender<Suspect>,
+    marked: mpsc::UnboundedSender<MarkedTask>,
 }
 
-/// Fetches what has marks, one at a time.
-pub(crate) struct Lane {
-    scheduler: Scheduler,
+/// Submits tasks with old marks one by one.
+pub(crate) struct QuarantineQueue {
+    scheduler: SchedulerHandle,
     executor: Arc<Executor>,
-    marked: mpsc::UnboundedReceiver<Suspect>,
+    marked: mpsc::UnboundedReceiver<MarkedTask>,
 }
 
 impl Quarantine {
-    pub(crate) fn new(scheduler: Scheduler, executor: Arc<Executor>) -> (Self, Lane) {
+    pub(crate) fn new(
+        scheduler: SchedulerHandle,
+        executor: Arc<Executor>,
+    ) -> (Self, QuarantineQueue) {
         let (sender, marked) = mpsc::unbounded_channel();
-        let lane = Lane { scheduler: scheduler.clone(), executor: executor.clone(), marked };
-        (Self { scheduler, executor, marked: sender }, lane)
+        let queue =
+            QuarantineQueue { scheduler: scheduler.clone(), executor: executor.clone(), marked };
+        (Self { scheduler, executor, marked: sender }, queue)
     }
 
-    /// A task that may crash its worker goes on: by itself, beside others, or to its end.
-    pub(crate) fn take(&self, mut job: Box<Job>, begun: u32) {
-        if job.task.returned >= POISON_AFTER && begun >= POISON_MARKS {
-            return self.executor.record_poison(job, begun);
+    /// Records a task as poison, schedules it alone, or schedules it beside others.
+    pub(crate) fn submit(&self, mut job: Box<Job>, marks: u32) {
+        if job.task.redeliveries >= POISON_AFTER && marks >= POISON_MARKS {
+            return self.executor.record_poison(job, marks);
         }
         job.quarantined = true;
-        match begun {
+        match marks {
             0 => self.scheduler.submit(job),
-            // The lane lives until this has ended.
-            _ => _ = self.marked.send(Suspect { job, begun, since: Instant::now() }),
+            // The queue outlives all senders.
+            _ => _ = self.marked.send(MarkedTask { job, marks, since: Instant::now() }),
         }
     }
 }
 
-impl Lane {
-    /// Runs until nobody is left who could bring a suspect.
+impl QuarantineQueue {
+    /// Runs until every [`Quarantine`] is dropped.
     pub(crate) async fn run(mut self) {
         let mut waiting = Vec::new();
         loop {
             if waiting.is_empty() {
                 let Some(first) = self.marked.recv().await else { return };
-                let url = first.job.task.order.address.to_string();
-                warn!(url, "workers went down while they fetched tasks; these are now fetched one by one");
+                let url = first.job.task.request.address.to_string();
+                warn!(
+                    url,
+                    "workers have crashed while fetching tasks; such tasks are now fetched one by \
+                     one"
+                );
                 waiting.push(first);
             }
-            while let Ok(suspect) = self.marked.try_recv() {
-                waiting.push(suspect);
+            while let Ok(task) = self.marked.try_recv() {
+                waiting.push(task);
             }
-            for suspect in waiting.extract_if(.., |suspect: &mut Suspect| suspect.since.elapsed() > LONGEST_WAIT) {
-                self.executor.requeue(suspect.job);
+            let is_old = |task: &mut MarkedTask| task.since.elapsed() > LONGEST_WAIT;
+            for task in waiting.extract_if(.., is_old) {
+                self.executor.requeue(task.job);
             }
-            let next = (0..waiting.len()).min_by_key(|at| waiting[*at].begun).unwrap_or(0);
-            if waiting.is_empty() {
+            let Some(next) = (0..waiting.len()).min_by_key(|at| waiting[*at].marks) else {
                 continue;
-            }
-            let Suspect { mut job, .. } = waiting.swap_remove(next);
-            let settled = job.claim.end_of();
+            };
+            let MarkedTask { mut job, .. } = waiting.swap_remove(next);
+            let end = job.claim.end_signal();
             self.scheduler.submit(job);
-            // An error says that the other end was dropped, which is how a claim ends.
-            _ = settled.await;
+            // An error is expected: the claim drops the sender when it ends.
+            _ = end.await;
         }
     }
 }

@@ -1,9 +1,10 @@
-//! One task: it is fetched, its answer is judged by the retry policy, and what comes of it goes on.
+//! Runs one task: fetches, decides with the retry policy, extracts, and hands the result on.
 
-mod answer;
+mod config;
 mod executor;
+pub(crate) mod extraction;
 mod retry_policy;
 
-pub(crate) use answer::Answer;
-pub(crate) use executor::{Executing, Executor};
-pub(crate) use retry_policy::{RetryPolicy, Seen, is_safe_to_repeat, seen};
+pub use config::{Config, StoreBody};
+pub(crate) use executor::{Executor, Outputs};
+pub(crate) use retry_policy::{RetryPolicy, RowState, row_state};

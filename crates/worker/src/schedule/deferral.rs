@@ -1,31 +1,38 @@
-//! For how long a task that cannot be held here waits in a delay queue of the broker.
+//! How long a task that this worker does not hold waits in a delay queue of the broker.
 //!
-//! Two wishes pull at the delay. Every return costs the broker a move, so it should be long; and a host whose tasks all
-//! wait for an hour stands idle. So each delay has an allotment per host: as many tasks return by it as the host is
-//! sent until the next longer delay is over, and what is beyond that waits for longer. A million tasks of a slow host
-//! are then moved about once an hour, and the host never waits for one of them.
+//! Two aims conflict. Each return costs the broker a move, so the delay should be long; and a host
+//! whose tasks all wait for an hour stands idle. Each delay therefore has an allotment per
+//! bottleneck: as many tasks return by it as the host is sent until the next longer delay has
+//! passed, and further tasks wait for longer. A million tasks of a slow host are then moved about
+//! once an hour each, and the host never runs out of tasks.
 
 use std::time::Duration;
 
 use fetchline_queue::Tier;
 use tokio::time::Instant;
 
-/// Delays besides the retry delays, as far as these are shorter.
-const LONGER: [Duration; 4] =
-    [Duration::from_secs(10), Duration::from_secs(60), Duration::from_secs(600), Duration::from_secs(3600)];
+/// The delays that follow the retry delays, as far as they are longer.
+const LONGER: [Duration; 4] = [
+    Duration::from_secs(10),
+    Duration::from_secs(60),
+    Duration::from_secs(600),
+    Duration::from_secs(3600),
+];
 /// More tasks return than are expected to be needed: the rate is measured, and it may rise.
 const SPARE: f64 = 1.25;
+/// The upper bound of [`Deferral::patience`]: the broker redelivers what is unacked for 30 minutes.
+const LONGEST_PATIENCE: Duration = Duration::from_secs(120);
 
-/// The delays that there are, and how one is chosen.
+/// The delays, and the choice among them.
 #[derive(Clone, Debug)]
 pub(crate) struct Deferral {
-    /// From short to long; never empty.
+    /// In ascending order; never empty.
     tiers: Vec<Tier>,
-    /// How many of them are retry delays.
-    of_retries: usize,
+    /// How many of `tiers`, from the front, are retry delays.
+    retry_tiers: usize,
 }
 
-/// How many tasks of a host were deferred by each delay of late.
+/// How many tasks of one bottleneck each delay has taken lately, by the index of the delay.
 #[derive(Debug, Default)]
 pub(crate) struct Allotments(Vec<Option<Allotment>>);
 
@@ -35,45 +42,66 @@ struct Allotment {
     used: f64,
 }
 
-/// The delays of all queues in which tasks may wait, where failed tries wait these: from short to long, up to an hour at
-/// least.
+/// Returns the delays of all delay queues in ascending order: the retry delays, and longer ones up
+/// to at least an hour.
 pub fn delay_tiers(retry_tiers: &[Tier]) -> Vec<Tier> {
     Deferral::new(retry_tiers).tiers
 }
 
 impl Deferral {
-    /// The retry delays, and longer ones up to an hour.
+    /// Takes the retry delays and adds longer ones up to an hour.
     pub(crate) fn new(retry_tiers: &[Tier]) -> Self {
         let mut tiers = retry_tiers.to_vec();
         tiers.sort_unstable();
         tiers.dedup();
-        let (of_retries, longest) = (tiers.len(), tiers.last().map_or(Duration::ZERO, |tier| tier.delay()));
+        let (retry_tiers, longest) =
+            (tiers.len(), tiers.last().map_or(Duration::ZERO, |tier| tier.delay()));
         tiers.extend(LONGER.into_iter().filter(|delay| *delay > longest).filter_map(Tier::of));
-        Self { tiers, of_retries }
+        Self { tiers, retry_tiers }
     }
 
-    /// Every delay.
+    /// All delays.
     pub(crate) fn tiers(&self) -> &[Tier] {
         &self.tiers
     }
 
-    /// The delays beside the retry delays.
+    /// The delays that are not retry delays.
     pub(crate) fn longer(&self) -> &[Tier] {
-        &self.tiers[self.of_retries..]
+        &self.tiers[self.retry_tiers..]
     }
 
-    /// The delay of a task whose host is sent nothing for about `wait`, and that was deferred `before` times: the nearest to
-    /// the wait. A wait whose end is not known begins with the longest retry delay, and takes the next longer one when the
-    /// task has waited for a third of it: so after a pause the host goes on within the longest
-    /// retry delay, or three times as long as the pause was, and within an hour in any case; and
-    /// the tasks of one that is paused for a week are moved once an hour.
-    pub(crate) fn of_wait(&self, wait: Duration, before: u32) -> Tier {
+    /// The shortest delay.
+    pub(crate) fn shortest(&self) -> Duration {
+        self.tiers[0].delay()
+    }
+
+    /// How long a task waits in this worker for a host that gets no requests. A task that would
+    /// wait for longer is deferred, although a move costs the broker more than waiting here.
+    pub(crate) fn patience(&self) -> Duration {
+        (self.shortest() * 2).min(LONGEST_PATIENCE)
+    }
+
+    /// Returns the delay of a task whose host gets no request for about `wait`, after the task was
+    /// deferred `before` times for this reason.
+    ///
+    /// A known wait takes the delay nearest to it. A pause, whose end is unknown (`Duration::MAX`),
+    /// begins with the longest retry delay and moves to the next longer one once the task has
+    /// waited for a third of that. After a pause, the host therefore continues within the longest
+    /// retry delay or within three times the length of the pause, and within an hour at most; and
+    /// the tasks of a host that is paused for a week are moved about once an hour.
+    pub(crate) fn for_wait(&self, wait: Duration, before: u32) -> Tier {
         if wait < Duration::MAX {
-            return self.tiers.iter().copied().min_by_key(|tier| tier.delay().abs_diff(wait)).unwrap_or(self.tiers[0]);
+            return self
+                .tiers
+                .iter()
+                .copied()
+                .min_by_key(|tier| tier.delay().abs_diff(wait))
+                .unwrap_or(self.tiers[0]);
         }
         let mut left = u128::from(before);
-        for pair in self.tiers[self.of_retries.max(1) - 1..].windows(2) {
-            let times = pair[1].delay().as_millis().div_ceil(3 * pair[0].delay().as_millis().max(1));
+        for pair in self.tiers[self.retry_tiers.max(1) - 1..].windows(2) {
+            let times =
+                pair[1].delay().as_millis().div_ceil(3 * pair[0].delay().as_millis().max(1));
             if left < times {
                 return pair[0];
             }
@@ -82,17 +110,16 @@ impl Deferral {
         self.tiers[self.tiers.len() - 1]
     }
 
-    /// The delay of a task that finds too many before it, at a host that is sent `rate` requests per second.
-    pub(crate) fn of_backlog(&self, allotments: &mut Allotments, rate: f64, now: Instant) -> Tier {
+    /// Returns the delay of a task that overflows a bottleneck which `rate` requests per second
+    /// pass.
+    pub(crate) fn for_backlog(&self, allotments: &mut Allotments, rate: f64, now: Instant) -> Tier {
         allotments.0.resize(self.tiers.len(), None);
         let last = self.tiers.len() - 1;
         for at in 0..last {
             let until_the_next = self.tiers[at + 1].delay().as_secs_f64();
-            if allotments.0[at].get_or_insert(Allotment { since: now, used: 0.0 }).take(
-                (rate * until_the_next * SPARE).max(1.0),
-                self.tiers[at].delay(),
-                now,
-            ) {
+            let allotment = allotments.0[at].get_or_insert(Allotment { since: now, used: 0.0 });
+            let most = (rate * until_the_next * SPARE).max(1.0);
+            if allotment.try_use(most, self.tiers[at].delay(), now) {
                 return self.tiers[at];
             }
         }
@@ -101,14 +128,14 @@ impl Deferral {
 }
 
 impl Allotment {
-    /// Takes one of `most`, which come anew every `span`.
-    fn take(&mut self, most: f64, span: Duration, now: Instant) -> bool {
-        if now - self.since >= span {
+    /// Uses one of `most`, which are renewed every `period`, and returns whether one was left.
+    fn try_use(&mut self, most: f64, period: Duration, now: Instant) -> bool {
+        if now - self.since >= period {
             *self = Self { since: now, used: 0.0 };
         }
-        let free = self.used + 1.0 <= most;
-        self.used += f64::from(u8::from(free));
-        free
+        let is_free = self.used + 1.0 <= most;
+        self.used += f64::from(u8::from(is_free));
+        is_free
     }
 }
 
@@ -117,7 +144,8 @@ mod tests {
     use super::*;
 
     fn deferral(seconds: &[u64]) -> Deferral {
-        let tiers: Vec<Tier> = seconds.iter().filter_map(|seconds| Tier::of(Duration::from_secs(*seconds))).collect();
+        let tiers: Vec<Tier> =
+            seconds.iter().filter_map(|seconds| Tier::of(Duration::from_secs(*seconds))).collect();
         Deferral::new(&tiers)
     }
 
@@ -126,40 +154,52 @@ mod tests {
     }
 
     #[test]
-    fn there_are_the_retry_delays_and_longer_ones_up_to_an_hour() {
-        let all = |given: &[u64]| deferral(given).tiers().iter().map(|tier| seconds(*tier)).collect::<Vec<_>>();
+    fn delays_are_the_retry_delays_and_longer_ones_up_to_an_hour() {
+        let all = |given: &[u64]| {
+            deferral(given).tiers().iter().map(|tier| seconds(*tier)).collect::<Vec<_>>()
+        };
         assert_eq!(all(&[60, 10, 600]), [10, 60, 600, 3600]);
         assert_eq!(all(&[1, 2]), [1, 2, 10, 60, 600, 3600]);
         assert_eq!(all(&[86_400]), [86_400]);
     }
 
     #[test]
-    fn a_wait_whose_end_is_known_takes_the_nearest_delay_and_a_pause_a_longer_one_each_time() {
+    fn a_known_wait_takes_the_nearest_delay_and_a_pause_takes_longer_and_longer_ones() {
         let deferral = deferral(&[10, 60, 600]);
-        let of_wait = |wait, before| seconds(deferral.of_wait(wait, before));
-        assert_eq!((of_wait(Duration::from_secs(20), 5), of_wait(Duration::from_secs(50), 0)), (10, 60));
-        assert_eq!(of_wait(Duration::from_secs(3000), 0), 3600);
-        let of_pause: Vec<u64> = (0..9).map(|before| of_wait(Duration::MAX, before)).collect();
-        assert_eq!(of_pause, [600, 600, 3600, 3600, 3600, 3600, 3600, 3600, 3600]);
+        let for_wait = |wait, before| seconds(deferral.for_wait(wait, before));
+        assert_eq!(
+            (for_wait(Duration::from_secs(20), 5), for_wait(Duration::from_secs(50), 0)),
+            (10, 60)
+        );
+        assert_eq!(for_wait(Duration::from_secs(3000), 0), 3600);
+        let for_pause: Vec<u64> = (0..9).map(|before| for_wait(Duration::MAX, before)).collect();
+        assert_eq!(for_pause, [600, 600, 3600, 3600, 3600, 3600, 3600, 3600, 3600]);
     }
 
     #[test]
-    fn after_a_pause_no_task_waits_for_more_than_three_times_as_long() {
+    fn after_a_pause_a_task_waits_for_at_most_three_times_its_length() {
         let deferral = deferral(&[1, 2]);
         let mut waited = Duration::ZERO;
         for before in 0..200 {
-            let delay = deferral.of_wait(Duration::MAX, before).delay();
-            assert!(delay <= (3 * waited).max(Duration::from_secs(2)), "{delay:?} after {waited:?}");
+            let delay = deferral.for_wait(Duration::MAX, before).delay();
+            assert!(
+                delay <= (3 * waited).max(Duration::from_secs(2)),
+                "{delay:?} after {waited:?}"
+            );
             waited += delay;
         }
-        assert!(waited > Duration::from_secs(150 * 3600), "and it is moved about once an hour: {waited:?}");
+        assert!(
+            waited > Duration::from_secs(150 * 3600),
+            "the task is moved more than once an hour: {waited:?}"
+        );
     }
 
     #[test]
-    fn a_host_never_waits_for_its_tasks_and_the_broker_moves_each_about_once_an_hour() {
+    fn a_slow_host_never_runs_out_of_tasks_and_each_is_moved_about_once_an_hour() {
         let (deferral, start) = (deferral(&[10, 60, 600]), Instant::now());
         let mut allotments = Allotments::default();
-        // A million tasks of a host that is sent two requests per second, by virtual time, second by second.
+        // A million tasks of a host that gets two requests per second. Time is virtual and advances
+        // by seconds.
         let (rate, tasks) = (2_u64, 1_000_000);
         let mut returns = std::collections::BTreeMap::from([(0, tasks)]);
         let (mut held, mut moves, mut idle) = (0_u64, 0_u64, 0_u64);
@@ -171,7 +211,7 @@ mod tests {
                     continue;
                 }
                 let now = start + Duration::from_secs(second);
-                let delay = seconds(deferral.of_backlog(&mut allotments, rate as f64, now));
+                let delay = seconds(deferral.for_backlog(&mut allotments, rate as f64, now));
                 *returns.entry(second + delay).or_default() += 1_u64;
                 moves += 1;
             }

@@ -1,192 +1,165 @@
-//! The tasks of one host that wait, and what this worker has seen of the host.
+//! The tasks that wait for one host, and what this worker knows about the host.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::deferral::Allotments;
-use super::frontier::Turn;
+use super::rank::{Priority, Rank};
+use super::throttle::Throttling;
+use super::throughput::Throughput;
 
-/// Over how long it is measured how much a host was sent.
-const MEASURED: Duration = Duration::from_secs(10);
-/// No rate is measured over less than this, in seconds.
-const SOONEST: f64 = 0.1;
-/// A host that was sent fewer requests of late is forgotten at once when nothing of it is under way.
-const OF_USE: u32 = 10;
-
-/// What waits, with what the order depends on.
+/// A task that waits, with what its order depends on.
 #[derive(Debug)]
-pub(crate) struct Entry<T> {
-    pub(crate) item: T,
-    /// Higher ones first.
+pub(crate) struct QueuedTask<T> {
+    pub(crate) task: T,
+    /// Higher numbers go first.
     pub(crate) priority: u8,
-    /// How often in a row it was deferred since its host is paused; `None` for what cannot be deferred.
-    pub(crate) deferrals: Option<u32>,
+    /// How many times in a row the task was deferred for a pause.
+    pub(crate) deferrals: u32,
 }
 
-/// Why a host's next task does not start.
+/// What a host sends next.
+#[derive(Debug)]
+pub(crate) enum Next<T, R> {
+    Task(T),
+    Request(R),
+}
+
+/// What a host waits for before it sends the next request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Standing {
-    /// Nothing waits.
+pub(crate) enum HostStatus {
+    /// Nothing is queued.
     Idle,
-    /// It starts when the worker has a free place.
-    Ready(Turn),
-    /// As many fetches as there may be at one host are under way.
+    /// A free place of the worker.
+    Ready(Rank),
+    /// The end of one of its fetches: as many as one host may have are in flight.
     AtCap,
-    /// It waits for a limit, by its number.
-    Limited(usize, Turn),
+    /// A limit, by its id.
+    Limited(usize, Rank),
 }
 
-impl Standing {
-    /// Whether free places of the worker do not help.
+impl HostStatus {
+    /// Whether the host could not use a free place of the worker.
     pub(crate) fn is_blocked(self) -> bool {
-        matches!(self, Self::AtCap | Self::Limited(..))
+        match self {
+            Self::AtCap | Self::Limited(..) => true,
+            Self::Idle | Self::Ready(_) => false,
+        }
     }
 }
 
-/// A host that something waits for, or is fetched from.
+/// A host with something queued or in flight.
 #[derive(Debug)]
-pub(crate) struct HostQueue<T> {
+pub(crate) struct HostQueue<T, R> {
     pub(crate) name: Arc<str>,
-    /// In the order in which they are taken: by priority, and within it as they came; each with when it came.
-    entries: VecDeque<(Instant, Entry<T>)>,
+    /// Fetches in flight that want to send their next request, in order of arrival.
+    requests: VecDeque<R>,
+    /// By priority, then in order of arrival; each with its time of arrival.
+    tasks: VecDeque<(Instant, QueuedTask<T>)>,
     pub(crate) in_flight: usize,
-    /// The numbers of the limits that match.
+    /// The ids of the matching limits.
     pub(crate) limits: Box<[usize]>,
-    pub(crate) standing: Standing,
-    /// Its place in the round of hosts.
-    pub(crate) turn: u64,
-    /// Answers in a row that throttled us (429 and 503).
-    pub(crate) throttled: u32,
-    /// When it was last noted that the host has to be slowed.
-    pub(crate) slowed_at: Option<Instant>,
-    pub(crate) sent: SendRate,
-    pub(crate) allotments: Allotments,
+    pub(crate) status: HostStatus,
+    /// The host's position in the round robin.
+    pub(crate) round: u64,
+    pub(crate) throttling: Throttling,
+    pub(crate) throughput: Throughput,
 }
 
-impl<T> HostQueue<T> {
+impl<T, R> HostQueue<T, R> {
     pub(crate) fn new(name: Arc<str>, limits: Box<[usize]>, now: Instant) -> Self {
         Self {
             name,
-            entries: VecDeque::new(),
+            requests: VecDeque::new(),
+            tasks: VecDeque::new(),
             in_flight: 0,
             limits,
-            standing: Standing::Idle,
-            turn: 0,
-            throttled: 0,
-            slowed_at: None,
-            sent: SendRate::new(now),
-            allotments: Allotments::default(),
+            status: HostStatus::Idle,
+            round: 0,
+            throttling: Throttling::default(),
+            throughput: Throughput::new(now),
         }
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.entries.len()
+        self.requests.len() + self.tasks.len()
     }
 
-    /// The priority of the task that is next.
-    pub(crate) fn priority(&self) -> Option<u8> {
-        self.entries.front().map(|(_, entry)| entry.priority)
+    pub(crate) fn is_empty(&self) -> bool {
+        self.len() == 0
     }
 
-    pub(crate) fn push(&mut self, entry: Entry<T>, now: Instant) {
-        let at = match self.entries.back() {
-            // Nearly always: all have one priority.
-            Some((_, last)) if last.priority < entry.priority => {
-                self.entries.partition_point(|(_, other)| other.priority >= entry.priority)
+    /// The priority of what is next; `None` if nothing is queued.
+    pub(crate) fn priority(&self) -> Option<Priority> {
+        match self.requests.is_empty() {
+            true => self.tasks.front().map(|(_, task)| Priority::Task(task.priority)),
+            false => Some(Priority::Request),
+        }
+    }
+
+    pub(crate) fn push_task(&mut self, task: QueuedTask<T>, now: Instant) {
+        let at = match self.tasks.back() {
+            Some((_, last)) if last.priority < task.priority => {
+                self.tasks.partition_point(|(_, other)| other.priority >= task.priority)
             }
-            _ => self.entries.len(),
+            // The common case: all tasks have the same priority.
+            _ => self.tasks.len(),
         };
-        self.entries.insert(at, (now, entry));
+        self.tasks.insert(at, (now, task));
     }
 
-    /// The next one.
-    pub(crate) fn pop(&mut self) -> Option<Entry<T>> {
-        self.entries.pop_front().map(|(_, entry)| entry)
+    pub(crate) fn push_request(&mut self, request: R) {
+        self.requests.push_back(request);
     }
 
-    /// The last one that can be deferred.
-    pub(crate) fn pop_last(&mut self) -> Option<Entry<T>> {
-        let at = self.entries.iter().rposition(|(_, entry)| entry.deferrals.is_some())?;
-        self.entries.remove(at).map(|(_, entry)| entry)
+    /// Removes what is next.
+    pub(crate) fn pop(&mut self) -> Option<Next<T, R>> {
+        let request = self.requests.pop_front().map(Next::Request);
+        request.or_else(|| self.tasks.pop_front().map(|(_, task)| Next::Task(task.task)))
     }
 
-    /// Takes out all that fit.
-    pub(crate) fn take_where(&mut self, mut fits: impl FnMut(&T) -> bool) -> Vec<Entry<T>> {
-        self.take(|_, entry| fits(&entry.item))
+    /// Removes the last task.
+    pub(crate) fn pop_last_task(&mut self) -> Option<T> {
+        self.tasks.pop_back().map(|(_, task)| task.task)
     }
 
-    /// Takes out what can be deferred and came before a moment.
-    pub(crate) fn take_older(&mut self, than: Instant) -> Vec<Entry<T>> {
-        self.take(|came, entry| came < than && entry.deferrals.is_some())
+    /// Removes all requests.
+    pub(crate) fn drain_requests(&mut self) -> VecDeque<R> {
+        std::mem::take(&mut self.requests)
     }
 
-    fn take(&mut self, mut fits: impl FnMut(Instant, &Entry<T>) -> bool) -> Vec<Entry<T>> {
-        if !self.entries.iter().any(|(came, entry)| fits(*came, entry)) {
+    /// Removes all tasks.
+    pub(crate) fn drain_tasks(&mut self) -> VecDeque<QueuedTask<T>> {
+        self.tasks.drain(..).map(|(_, task)| task).collect()
+    }
+
+    /// Removes the matching tasks.
+    pub(crate) fn extract_tasks(&mut self, mut matches: impl FnMut(&T) -> bool) -> Vec<T> {
+        self.extract(|_, task| matches(task))
+    }
+
+    /// Removes the tasks that were queued before a moment.
+    pub(crate) fn extract_tasks_before(&mut self, moment: Instant) -> Vec<T> {
+        self.extract(|queued_at, _| queued_at < moment)
+    }
+
+    fn extract(&mut self, mut matches: impl FnMut(Instant, &T) -> bool) -> Vec<T> {
+        if !self.tasks.iter().any(|(queued_at, task)| matches(*queued_at, &task.task)) {
             return Vec::new();
         }
-        let (taken, rest) = self.entries.drain(..).partition::<Vec<_>, _>(|(came, entry)| fits(*came, entry));
-        self.entries = rest.into();
-        taken.into_iter().map(|(_, entry)| entry).collect()
+        let (extracted, rest) = self
+            .tasks
+            .drain(..)
+            .partition::<Vec<_>, _>(|(queued_at, task)| matches(*queued_at, &task.task));
+        self.tasks = rest.into();
+        extracted.into_iter().map(|(_, task)| task.task).collect()
     }
 
-    /// Whether the host can be forgotten: nothing of it is under way, and what was seen of it is of no use.
+    /// Whether the host can be forgotten: nothing is queued or in flight, and its measured rate is
+    /// not worth keeping.
     pub(crate) fn is_over(&self, now: Instant) -> bool {
-        self.entries.is_empty() && self.in_flight == 0 && !self.sent.is_of_use(now)
-    }
-}
-
-/// What a host was sent of late.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct SendRate {
-    since: Instant,
-    requests: u32,
-    /// Requests per second in the span before.
-    before: Option<f64>,
-}
-
-impl SendRate {
-    pub(crate) fn new(now: Instant) -> Self {
-        Self { since: now, requests: 0, before: None }
-    }
-
-    /// A request is sent.
-    pub(crate) fn count(&mut self, now: Instant) {
-        let span = now - self.since;
-        if span > MEASURED {
-            // What was long ago is not what was before.
-            let before = if span > 2 * MEASURED { 0.0 } else { self.per_second(now) };
-            *self = Self { since: now, requests: 0, before: Some(before) };
-        }
-        self.requests += 1;
-    }
-
-    /// Requests per second.
-    pub(crate) fn per_second(&self, now: Instant) -> f64 {
-        let seconds = (now - self.since).as_secs_f64();
-        let present = f64::from(self.requests) / seconds.max(1.0);
-        // Too little of the present says nothing yet.
-        if seconds < 1.0 { present.max(self.before.unwrap_or_default()) } else { present }
-    }
-
-    /// About how many requests per second the host is sent from now on. In the first second, what was sent is taken for as
-    /// much as it can be: the first fetches at a fast host are not yet those of a slow one. Nothing within some seconds
-    /// is taken for one within them, so that it is never 0.
-    pub(crate) fn expected(&self, now: Instant) -> f64 {
-        let elapsed = (now - self.since).as_secs_f64();
-        let rate = match self.before {
-            Some(_) => self.per_second(now),
-            None => f64::from(self.requests) / elapsed.max(SOONEST),
-        };
-        rate.max(elapsed.max(1.0).recip())
-    }
-
-    /// Whether what was measured is worth its memory.
-    fn is_of_use(&self, now: Instant) -> bool {
-        let many = self.requests >= OF_USE || self.before.is_some_and(|before| before >= 1.0);
-        many && now - self.since < 2 * MEASURED
+        self.is_empty() && self.in_flight == 0 && !self.throughput.sent.is_worth_keeping(now)
     }
 }
 
@@ -194,48 +167,21 @@ impl SendRate {
 mod tests {
     use super::*;
 
-    fn entry(item: u32, priority: u8) -> Entry<u32> {
-        Entry { item, priority, deferrals: Some(0) }
-    }
-
     #[test]
-    fn higher_priorities_come_first_and_equal_ones_as_they_came() {
+    fn requests_go_before_tasks_and_tasks_by_priority_then_in_order_of_arrival() {
         let mut queue = HostQueue::new("a.example".into(), Box::default(), Instant::now());
-        for (item, priority) in [(1, 0), (2, 0), (3, 9), (4, 5), (5, 9), (6, 0)] {
-            queue.push(entry(item, priority), Instant::now());
+        for (task, priority) in [(1, 0), (2, 0), (3, 255), (4, 5), (5, 255), (6, 0)] {
+            queue.push_task(QueuedTask { task, priority, deferrals: 0 }, Instant::now());
         }
-        assert_eq!(queue.pop_last().map(|entry| entry.item), Some(6));
-        let order: Vec<u32> = std::iter::from_fn(|| queue.pop().map(|entry| entry.item)).collect();
-        assert_eq!(order, [3, 5, 4, 1, 2]);
-    }
-
-    #[test]
-    fn what_was_sent_is_measured_over_some_seconds_also_when_they_have_just_begun() {
-        let start = Instant::now();
-        let mut sent = SendRate::new(start);
-        let mut now = start;
-        for _ in 0..88 {
-            sent.count(now);
-            now += Duration::from_millis(125);
-        }
-        assert!((sent.per_second(now) - 8.0).abs() < 0.5, "{}", sent.per_second(now));
-        now += Duration::from_secs(7);
-        assert!(sent.per_second(now) < 2.0, "{}", sent.per_second(now));
-    }
-
-    #[test]
-    fn what_to_expect_of_a_host_is_known_within_a_second_and_is_never_nothing() {
-        let start = Instant::now();
-        let after = |milliseconds| start + Duration::from_millis(milliseconds);
-        let mut fast = SendRate::new(start);
-        (0..300).for_each(|request| fast.count(after(request)));
-        assert!((fast.expected(after(300)) - 1_000.0).abs() < 1.0, "{}", fast.expected(after(300)));
-        // Thirty at once, and none has come to an end.
-        let mut slow = SendRate::new(start);
-        (0..30).for_each(|_| slow.count(start));
-        assert!(slow.expected(after(50)) >= 300.0, "nothing is known yet");
-        assert!((slow.expected(after(2_000)) - 15.0).abs() < 0.1);
-        let silent = SendRate::new(start);
-        assert!((silent.expected(after(4_000)) - 0.25).abs() < 0.01);
+        queue.push_request(7);
+        queue.push_request(8);
+        assert_eq!(queue.pop_last_task(), Some(6));
+        let order: Vec<u32> = std::iter::from_fn(|| {
+            queue.pop().map(|next| match next {
+                Next::Task(item) | Next::Request(item) => item,
+            })
+        })
+        .collect();
+        assert_eq!(order, [7, 8, 3, 5, 4, 1, 2]);
     }
 }

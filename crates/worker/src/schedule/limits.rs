@@ -1,7 +1,8 @@
-//! Host limits: of one host (`shop.example`), of a suffix (`*.myshopify.example`), of all hosts (`*`). A request takes
-//! a slot of each that matches.
+//! Host limits: of one host (`shop.example`), of a suffix (`*.myshopify.example`), or of all hosts
+//! (`*`). A request takes a slot of each matching limit.
 
 use std::collections::{BTreeSet, HashMap};
+use std::ops::{Index, IndexMut};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,32 +10,31 @@ use fetchline_store::HostLimit;
 use slab::Slab;
 use tokio::time::Instant;
 
-use super::deferral::Allotments;
-use super::frontier::Turn;
-use super::host_queue::SendRate;
-use super::pacer::Pacer;
+use super::rank::Rank;
+use super::reserved_slots::ReservedSlots;
+use super::throughput::Throughput;
 
-/// Requests are sent a twentieth further apart than a limit asks: a slot is used some milliseconds late where a machine
-/// is busy, and a host counts what arrives.
+/// Requests are a twentieth further apart than a limit asks: on a busy machine a slot is used some
+/// milliseconds late, and a host counts arrivals.
 const MARGIN: f64 = 1.05;
-/// What is slower than this is a pause.
+/// A slower rate is a pause.
 const LONGEST_INTERVAL: Duration = Duration::from_secs(86_400);
 /// The pattern of all hosts.
 const ALL_HOSTS: &str = "*";
 
-/// What limits the hosts of a pattern.
+/// The limit of a pattern.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct Limit {
-    /// The least time from one request to the next, over all workers.
+    /// The minimum time between two requests, over all workers.
     pub(crate) interval: Option<Duration>,
-    /// Whether an operator has paused them.
+    /// Whether an operator has paused the hosts.
     pub(crate) paused: bool,
-    /// Nothing is sent before.
+    /// The end of the cool-down; until then no request is sent.
     pub(crate) cools_until: Option<Instant>,
 }
 
 impl Limit {
-    /// What the database says.
+    /// Converts a limit that was read from the database at `now`.
     pub(crate) fn of(limit: &HostLimit, now: Instant) -> Self {
         Self {
             interval: limit.interval().map(with_margin),
@@ -44,16 +44,21 @@ impl Limit {
     }
 
     /// Whether it limits anything.
-    pub(crate) fn holds(&self, now: Instant) -> bool {
-        self.interval.is_some() || self.paused || self.cools_until.is_some_and(|until| until > now)
+    pub(crate) fn is_in_force(&self, now: Instant) -> bool {
+        self.interval.is_some() || self.is_closed(now)
     }
 
-    /// Nothing is sent until then; what holds besides stays.
+    /// Whether no request is sent at all: in a pause or a cool-down.
+    pub(crate) fn is_closed(&self, now: Instant) -> bool {
+        self.paused || self.cools_until.is_some_and(|until| until > now)
+    }
+
+    /// Extends the cool-down.
     pub(crate) fn cool_down(&mut self, until: Instant) {
         self.cools_until = self.cools_until.max(Some(until));
     }
 
-    /// So much time has to lie between requests; more stays more.
+    /// Raises the interval to at least `delay`.
     pub(crate) fn space_out(&mut self, delay: Duration) {
         self.interval = self.interval.max(Some(with_margin(delay)));
     }
@@ -63,91 +68,124 @@ fn with_margin(interval: Duration) -> Duration {
     interval.min(LONGEST_INTERVAL).mul_f64(MARGIN)
 }
 
-/// Whether a request may be sent now, as far as one limit is concerned.
+/// Whether one limit allows a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Clearance {
-    /// It may.
-    Now,
-    /// Not before then.
+pub(crate) enum Permission {
+    Granted,
+    /// Granted at this moment.
     At(Instant),
-    /// It needs a slot, and none is reserved.
-    NoSlot,
-    /// Nothing is sent for so long; `Duration::MAX` for a pause, whose end is not known.
+    /// A slot is needed, and none is reserved.
+    NeedsSlot,
+    /// No request is sent for this long; `Duration::MAX` in a pause, whose end is unknown.
     HeldOff(Duration),
 }
 
-/// A limit, and who waits for it.
+/// Whether slots are being reserved.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Reserving {
+    #[default]
+    Idle,
+    InProgress,
+    /// There was no slot, or the database did not reply: the next request follows at this moment.
+    RetryAt(Instant),
+}
+
+impl Reserving {
+    fn retry_at(self, now: Instant) -> Option<Instant> {
+        match self {
+            Self::RetryAt(moment) if moment > now => Some(moment),
+            Self::RetryAt(_) | Self::Idle | Self::InProgress => None,
+        }
+    }
+
+    /// Whether the database may be asked for slots.
+    pub(crate) fn is_due(self, now: Instant) -> bool {
+        self != Self::InProgress && self.retry_at(now).is_none()
+    }
+}
+
+/// A limit, and the hosts that wait for it.
 #[derive(Debug)]
 pub(crate) struct LimitState {
     pub(crate) pattern: Arc<str>,
     pub(crate) limit: Limit,
-    pub(crate) pacer: Pacer,
-    /// Tasks that wait at hosts which it limits.
+    pub(crate) slots: ReservedSlots,
+    pub(crate) reserving: Reserving,
+    /// The number of tasks and requests that are queued at its hosts.
     pub(crate) queued: usize,
-    /// Hosts whose next task waits for this limit.
-    pub(crate) waiting: BTreeSet<Turn>,
-    /// When to look at those who wait; the frontier's heap holds it, too.
-    pub(crate) timer: Option<Instant>,
-    /// Whether a reservation is under way.
-    pub(crate) reserving: bool,
-    /// Slots are not asked for before: there was none, or the database did not answer.
-    pub(crate) not_before: Option<Instant>,
-    pub(crate) sent: SendRate,
-    pub(crate) allotments: Allotments,
+    /// Hosts that wait for this limit.
+    pub(crate) waiting: BTreeSet<Rank>,
+    /// When to check the waiting hosts. [`LimitTable`] has the same entry in its timers.
+    timer: Option<Instant>,
+    pub(crate) throughput: Throughput,
 }
 
 impl LimitState {
-    /// A request is sent.
-    pub(crate) fn take(&mut self, now: Instant) {
-        self.pacer.take(now);
-        self.sent.count(now);
-    }
-
     fn new(pattern: Arc<str>, now: Instant) -> Self {
         Self {
             pattern,
             limit: Limit::default(),
-            pacer: Pacer::default(),
+            slots: ReservedSlots::default(),
+            reserving: Reserving::default(),
             queued: 0,
             waiting: BTreeSet::new(),
             timer: None,
-            reserving: false,
-            not_before: None,
-            sent: SendRate::new(now),
-            allotments: Allotments::default(),
+            throughput: Throughput::new(now),
         }
     }
 
-    /// Whether a request may be sent. What waits for longer than `patience` is held off.
-    pub(crate) fn clearance(&mut self, now: Instant, patience: Duration) -> Clearance {
+    /// Uses a slot for a request that is sent now.
+    pub(crate) fn use_slot(&mut self, now: Instant) {
+        self.slots.use_next(now);
+        self.throughput.sent.count(now);
+    }
+
+    /// Checks whether a request may be sent. A wait above `patience` means that it is held off.
+    pub(crate) fn permission(&mut self, now: Instant, patience: Duration) -> Permission {
         let Limit { interval, paused, cools_until } = self.limit;
         if paused {
-            return Clearance::HeldOff(Duration::MAX);
+            return Permission::HeldOff(Duration::MAX);
         }
         if let Some(until) = cools_until.filter(|until| *until > now) {
             let wait = until - now;
-            return if wait > patience { Clearance::HeldOff(wait) } else { Clearance::At(until) };
+            return if wait > patience { Permission::HeldOff(wait) } else { Permission::At(until) };
         }
-        let Some(interval) = interval else { return Clearance::Now };
-        self.pacer.set_interval(interval);
-        match self.pacer.next(now) {
-            Some(slot) if slot <= now => Clearance::Now,
-            Some(slot) => Clearance::At(slot),
-            None => match self.not_before.filter(|then| *then > now) {
-                Some(then) => Clearance::At(then),
-                None => Clearance::NoSlot,
-            },
+        let Some(interval) = interval else { return Permission::Granted };
+        self.slots.set_interval(interval);
+        match self.slots.next(now) {
+            Some(slot) if slot <= now => Permission::Granted,
+            Some(slot) => Permission::At(slot),
+            None => self.reserving.retry_at(now).map_or(Permission::NeedsSlot, Permission::At),
         }
     }
 }
 
-/// The limits that this worker knows of.
+/// The limits that this worker knows, by id.
 #[derive(Debug, Default)]
 pub(crate) struct LimitTable {
     by_pattern: HashMap<Arc<str>, usize>,
     states: Slab<LimitState>,
-    /// How many patterns are suffixes: most fleets have none, and each label of a name would be looked up.
+    /// The number of suffix patterns. Most fleets have none, and then no label of a host name has
+    /// to be looked up.
     suffixes: usize,
+    /// When to check which limit.
+    timers: BTreeSet<(Instant, usize)>,
+    /// Limits to check: their slots or their waiting hosts have changed.
+    unchecked: BTreeSet<usize>,
+}
+
+impl Index<usize> for LimitTable {
+    type Output = LimitState;
+
+    fn index(&self, id: usize) -> &LimitState {
+        &self.states[id]
+    }
+}
+
+impl IndexMut<usize> for LimitTable {
+    fn index_mut(&mut self, id: usize) -> &mut LimitState {
+        &mut self.states[id]
+    }
 }
 
 impl LimitTable {
@@ -155,53 +193,89 @@ impl LimitTable {
         self.by_pattern.is_empty()
     }
 
-    pub(crate) fn get(&self, id: usize) -> &LimitState {
-        &self.states[id]
-    }
-
-    pub(crate) fn get_mut(&mut self, id: usize) -> &mut LimitState {
-        &mut self.states[id]
-    }
-
-    /// The number of a pattern's limit.
+    /// The id of a pattern's limit.
     pub(crate) fn find(&self, pattern: &str) -> Option<usize> {
         self.by_pattern.get(pattern).copied()
     }
 
-    /// The numbers of all limits.
     pub(crate) fn ids(&self) -> Vec<usize> {
-        self.by_pattern.values().copied().collect()
+        self.states.iter().map(|(id, _)| id).collect()
     }
 
-    /// Adds a limit that limits nothing yet; its number.
-    pub(crate) fn add(&mut self, pattern: Arc<str>, now: Instant) -> usize {
+    /// Adds a limit and returns its id.
+    pub(crate) fn add(&mut self, pattern: Arc<str>, limit: Limit, now: Instant) -> usize {
         self.suffixes += usize::from(is_suffix(&pattern));
-        let id = self.states.insert(LimitState::new(pattern.clone(), now));
+        let id = self.states.insert(LimitState { limit, ..LimitState::new(pattern.clone(), now) });
         self.by_pattern.insert(pattern, id);
         id
     }
 
-    /// Removes a limit.
     pub(crate) fn remove(&mut self, id: usize) {
         let state = self.states.remove(id);
         self.suffixes -= usize::from(is_suffix(&state.pattern));
         self.by_pattern.remove(&state.pattern);
+        if let Some(timer) = state.timer {
+            self.timers.remove(&(timer, id));
+        }
+        self.unchecked.remove(&id);
     }
 
-    /// The limits that match a host: its own first, that of all hosts last. A request that has to wait waits for the
-    /// first that does not let it pass, so those who wait for a wider limit have passed the narrower ones.
+    /// Returns the ids of the limits that match a host: its own first, that of all hosts last. A
+    /// host waits for the first limit that does not grant its request, so hosts that wait for a
+    /// wider limit have passed the narrower ones.
     pub(crate) fn matching(&self, host: &str) -> Box<[usize]> {
         if self.is_empty() {
             return Box::default();
         }
         let mut found: Vec<usize> = self.find(host).into_iter().collect();
         if self.suffixes > 0 {
-            let name = host.rsplit_once(':').filter(|_| !host.ends_with(']')).map_or(host, |(name, _)| name);
+            let name = host
+                .rsplit_once(':')
+                .filter(|_| !host.ends_with(']'))
+                .map_or(host, |(name, _)| name);
             let dots = name.match_indices('.').map(|(at, _)| at);
             found.extend(dots.filter_map(|at| self.find(&format!("*{}", &name[at..]))));
         }
         found.extend(self.find(ALL_HOSTS));
         found.into()
+    }
+
+    /// Schedules a check of a limit. An earlier one that is scheduled already stays.
+    pub(crate) fn check_at(&mut self, id: usize, moment: Instant) {
+        let state = &mut self.states[id];
+        if state.timer.is_some_and(|timer| timer <= moment) {
+            return;
+        }
+        if let Some(before) = state.timer.replace(moment) {
+            self.timers.remove(&(before, id));
+        }
+        self.timers.insert((moment, id));
+    }
+
+    /// Schedules a check of a limit as soon as possible.
+    pub(crate) fn check_soon(&mut self, id: usize) {
+        self.unchecked.insert(id);
+    }
+
+    /// Turns one timer that has expired into a check; returns whether there was one.
+    pub(crate) fn expire_timer(&mut self, now: Instant) -> bool {
+        let Some((at, id)) = self.timers.first().copied().filter(|(at, _)| *at <= now) else {
+            return false;
+        };
+        self.timers.remove(&(at, id));
+        self.states[id].timer = None;
+        self.unchecked.insert(id);
+        true
+    }
+
+    /// Returns a limit that has to be checked.
+    pub(crate) fn next_check(&mut self) -> Option<usize> {
+        self.unchecked.pop_first()
+    }
+
+    /// Returns when the next timer expires.
+    pub(crate) fn next_timer(&self) -> Option<Instant> {
+        self.timers.first().map(|(at, _)| *at)
     }
 }
 
@@ -219,14 +293,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_request_is_limited_by_its_host_by_each_suffix_and_by_what_holds_for_all() {
+    fn a_request_needs_the_limit_of_its_host_of_each_suffix_and_of_all_hosts() {
         let mut table = LimitTable::default();
         assert!(table.matching("a.shop.example").is_empty());
         let ids = ["a.shop.example", "*.shop.example", "*.example", "*"]
-            .map(|pattern| table.add(pattern.into(), Instant::now()));
+            .map(|pattern| table.add(pattern.into(), Limit::default(), Instant::now()));
         assert_eq!(*table.matching("a.shop.example"), ids);
-        assert_eq!(*table.matching("a.shop.example:8443"), ids[1..], "a port is another host, of the same name");
-        assert_eq!(*table.matching("shop.example"), ids[2..], "a suffix is what stands behind a dot");
+        assert_eq!(
+            *table.matching("a.shop.example:8443"),
+            ids[1..],
+            "a host with a port is another host with the same name"
+        );
+        assert_eq!(*table.matching("shop.example"), ids[2..], "a suffix follows a dot");
         assert_eq!(*table.matching("myshop.example"), ids[2..]);
         assert_eq!(*table.matching("[2001:db8::1]:80"), ids[3..]);
         table.remove(ids[1]);
@@ -234,17 +312,20 @@ mod tests {
     }
 
     #[test]
-    fn a_longer_cool_down_is_not_shortened_by_another_answer() {
+    fn another_answer_does_not_shorten_a_cool_down() {
         let (mut limit, now) = (Limit::default(), Instant::now());
         limit.cool_down(now + Duration::from_secs(60));
         limit.cool_down(now + Duration::from_secs(5));
         assert_eq!(limit.cools_until, Some(now + Duration::from_secs(60)));
-        assert!(limit.holds(now) && !limit.holds(now + Duration::from_secs(61)));
+        assert!(limit.is_in_force(now) && !limit.is_in_force(now + Duration::from_secs(61)));
     }
 
     #[test]
-    fn requests_are_sent_a_twentieth_further_apart_than_the_rate_asks() {
+    fn requests_are_a_twentieth_further_apart_than_the_rate_asks() {
         let limit = HostLimit { rate: Some(4.0), ..HostLimit::default() };
-        assert_eq!(Limit::of(&limit, Instant::now()).interval, Some(Duration::from_micros(262_500)));
+        assert_eq!(
+            Limit::of(&limit, Instant::now()).interval,
+            Some(Duration::from_micros(262_500))
+        );
     }
 }

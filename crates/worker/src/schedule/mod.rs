@@ -1,19 +1,27 @@
-//! Which task is fetched when: the frontier, host limits, and what is deferred to the broker.
+//! When and where tasks are fetched: the frontier, host limits, and deferral to the broker.
 //!
-//! [`Frontier`](frontier::Frontier) decides, and is plain data. [`Scheduler`] is its way in: one task of the runtime owns
-//! the frontier, takes events one after the other, and does what the frontier says.
+//! The [`Frontier`](frontier::Frontier) decides, and is plain data. The [`Scheduler`] owns it: one
+//! task of the runtime takes events from [`SchedulerHandle`]s one by one, and does what the
+//! frontier asks.
 
+mod config;
 mod deferral;
 mod frontier;
+mod handle;
 mod host_queue;
+mod limit_publisher;
 mod limits;
-mod pacer;
-mod place;
+mod queue_depth;
+mod rank;
+mod reserved_slots;
 mod scheduler;
 mod throttle;
+mod throughput;
 
+pub use config::Config;
 pub(crate) use deferral::Deferral;
 pub use deferral::delay_tiers;
-pub(crate) use frontier::Waiting;
-pub(crate) use place::{Denied, Event, Place, Scheduler, channel};
-pub(crate) use scheduler::{Execute, QueueDepth, Scheduling, Settings};
+pub(crate) use frontier::{Denied, WaitCounts};
+pub(crate) use handle::{Event, Place, SchedulerHandle, channel};
+pub(crate) use queue_depth::QueueDepth;
+pub(crate) use scheduler::{Execute, Scheduler, Settings};

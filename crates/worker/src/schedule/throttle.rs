@@ -1,128 +1,149 @@
-//! Hosts that answer "too many requests" (429) or "unavailable" (503): what they ask for counts for all workers.
+//! Hosts that answer 429 (too many requests) or 503 (unavailable): what they ask for binds all
+//! workers.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::frontier::Frontier;
+use super::limits::Limit;
 
-/// A host that asks for more time than this gets no more: it might have said so by mistake.
+/// The longest cool-down. A host that asks for more may do so by mistake.
 const LONGEST_COOL_DOWN: Duration = Duration::from_secs(3600);
-/// So many such answers in a row without a word about when to come back, and the host is slowed.
-const IN_A_ROW: u32 = 5;
-/// It is not slowed again for so long: until then it answers requests that were sent before.
-const SLOWED_ONCE_IN: Duration = Duration::from_secs(10);
+/// A cool-down that ends at most this much later than a known one is no news.
+const SAME_COOL_DOWN: Duration = Duration::from_secs(1);
+/// This many throttling answers in a row without a `Retry-After` halve the host's rate.
+const SLOW_AFTER: u32 = 5;
+/// The minimum time between two halvings. Until then the host answers requests that were sent
+/// before the first one.
+const SLOW_INTERVAL: Duration = Duration::from_secs(10);
 
-/// An answer that throttles us.
+/// A throttling answer.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Throttled {
+pub(crate) struct ThrottlingAnswer {
     pub(crate) status: u16,
-    /// How long the host asks to wait.
+    /// The wait that the host asks for.
     pub(crate) retry_after: Option<Duration>,
 }
 
-/// What is to be written down for all workers.
+/// A limit that the database has to know, so that all workers obey it.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Note {
-    /// Nothing is sent for so long.
+pub(crate) enum LimitUpdate {
+    /// The host gets no request for `wait`.
     CoolDown { host: Arc<str>, wait: Duration, why: String },
-    /// Half of so many requests per second: of this worker where `of_fleet` is not set.
-    Slow { host: Arc<str>, rate: f64, of_fleet: bool, why: String },
+    /// The host gets half of `rate` requests per second. `rate` is that of the whole fleet if
+    /// `is_of_fleet`, else that of this worker.
+    Slow { host: Arc<str>, rate: f64, is_of_fleet: bool, why: String },
 }
 
-impl<T> Frontier<T> {
-    /// A host has answered like this; what follows for all workers.
-    pub(crate) fn throttled(&mut self, id: usize, answer: Throttled, now: Instant) -> Option<Note> {
-        let Throttled { status, retry_after } = answer;
-        let host = self.host_mut(id);
-        host.throttled += 1;
-        let (host, in_a_row, sent) = (host.name.clone(), host.throttled, host.sent.per_second(now));
-        let limit = self.limit(&host);
-        if let Some(asked) = retry_after.filter(|asked| !asked.is_zero()) {
-            let wait = asked.min(LONGEST_COOL_DOWN);
-            // Those that were under way when the first one was throttled are throttled as well, and tell nothing new.
-            let known = limit.and_then(|limit| limit.cools_until).map(|until| until - now);
-            if known.is_some_and(|known| wait <= known + Duration::from_secs(1)) {
-                return None;
-            }
-            self.change_limit(&host, |limit| limit.cool_down(now + wait), now);
-            let why = format!("answered {status} and asked for {} s", asked.as_secs());
-            return Some(Note::CoolDown { host, wait, why });
-        }
-        let host_queue = self.host_mut(id);
-        let lately = host_queue.slowed_at.is_some_and(|then| now - then < SLOWED_ONCE_IN);
-        if in_a_row < IN_A_ROW || lately {
-            return None;
-        }
-        host_queue.slowed_at = Some(now);
-        let allowed = limit.and_then(|limit| limit.interval).map(|interval| interval.as_secs_f64().recip());
-        let why = format!("slowed: answered {status} {in_a_row} times in a row");
-        Some(Note::Slow { host, rate: allowed.unwrap_or(sent), of_fleet: allowed.is_some(), why })
+/// The throttling answers of one host.
+#[derive(Debug, Default)]
+pub(crate) struct Throttling {
+    in_a_row: u32,
+    slowed_at: Option<Instant>,
+}
+
+impl Throttling {
+    /// Records an answer that does not throttle.
+    pub(crate) fn reset(&mut self) {
+        self.in_a_row = 0;
     }
 
-    /// A host has answered, and did not throttle us.
-    pub(crate) fn answered(&mut self, id: usize) {
-        self.host_mut(id).throttled = 0;
+    /// Records a throttling answer of a host with this limit and this measured rate, and returns
+    /// what follows for all workers.
+    pub(crate) fn record(
+        &mut self,
+        host: Arc<str>,
+        answer: ThrottlingAnswer,
+        limit: Limit,
+        sent_per_second: f64,
+        now: Instant,
+    ) -> Option<LimitUpdate> {
+        let ThrottlingAnswer { status, retry_after } = answer;
+        self.in_a_row += 1;
+        if let Some(asked) = retry_after.filter(|asked| !asked.is_zero()) {
+            let wait = asked.min(LONGEST_COOL_DOWN);
+            // The requests that were in flight at the first such answer are throttled as well.
+            let known = limit.cools_until.map(|until| until - now);
+            if known.is_some_and(|known| wait <= known + SAME_COOL_DOWN) {
+                return None;
+            }
+            let why = format!("answered {status} and asked for {} s", asked.as_secs());
+            return Some(LimitUpdate::CoolDown { host, wait, why });
+        }
+        let was_just_slowed = self.slowed_at.is_some_and(|then| now - then < SLOW_INTERVAL);
+        if self.in_a_row < SLOW_AFTER || was_just_slowed {
+            return None;
+        }
+        self.slowed_at = Some(now);
+        let allowed = limit.interval.map(|interval| interval.as_secs_f64().recip());
+        let why = format!("slowed: answered {status} {} times in a row", self.in_a_row);
+        let (rate, is_of_fleet) = (allowed.unwrap_or(sent_per_second), allowed.is_some());
+        Some(LimitUpdate::Slow { host, rate, is_of_fleet, why })
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use fetchline_queue::Tier;
-
-    use super::super::deferral::Deferral;
-    use super::super::frontier::Action;
-    use super::super::host_queue::Entry;
     use super::*;
 
-    /// A frontier with one fetch under way, and its host's number.
-    fn frontier() -> (Frontier<u32>, usize, Instant) {
-        let (now, tier) = (Instant::now(), Tier::of(Duration::from_secs(10)).unwrap());
-        let mut frontier = Frontier::new(9, 9, 100, Duration::from_secs(20), Deferral::new(&[tier]));
-        frontier.push("a.example", Entry { item: 0, priority: 0, deferrals: Some(0) }, now);
-        let Some(Action::Start { host, .. }) = frontier.next(now) else { panic!("it starts") };
-        (frontier, host, now)
-    }
+    const SECOND: Duration = Duration::from_secs(1);
 
-    fn asks(seconds: Option<u64>) -> Throttled {
-        Throttled { status: 429, retry_after: seconds.map(Duration::from_secs) }
+    /// Records a 429 that asks for this many seconds.
+    fn record(
+        throttling: &mut Throttling,
+        retry_after: Option<u64>,
+        limit: Limit,
+        now: Instant,
+    ) -> Option<LimitUpdate> {
+        let retry_after = retry_after.map(Duration::from_secs);
+        let answer = ThrottlingAnswer { status: 429, retry_after };
+        throttling.record("a.example".into(), answer, limit, 0.5, now)
     }
 
     #[test]
-    fn a_host_that_asks_for_time_gets_it_once_and_no_more_than_an_hour() {
-        let (mut frontier, host, now) = frontier();
-        let Some(Note::CoolDown { wait, .. }) = frontier.throttled(host, asks(Some(90)), now) else { panic!("a note") };
-        assert_eq!(wait.as_secs(), 90);
-        assert_eq!(frontier.throttled(host, asks(Some(91)), now), None, "that is known");
-        let later = now + Duration::from_secs(100);
-        let Some(Note::CoolDown { wait, .. }) = frontier.throttled(host, asks(Some(86_400)), later) else {
-            panic!("it asks for more")
-        };
+    fn a_host_that_asks_for_time_gets_it_once_and_at_most_an_hour() {
+        let (mut throttling, now, mut limit) =
+            (Throttling::default(), Instant::now(), Limit::default());
+        let update = record(&mut throttling, Some(90), limit, now);
+        let Some(LimitUpdate::CoolDown { wait, .. }) = update else { panic!("{update:?}") };
+        assert_eq!(wait, 90 * SECOND);
+        limit.cool_down(now + wait);
+        let again = record(&mut throttling, Some(91), limit, now);
+        assert_eq!(again, None, "the cool-down is known");
+        let later = now + 100 * SECOND;
+        let update = record(&mut throttling, Some(86_400), limit, later);
+        let Some(LimitUpdate::CoolDown { wait, .. }) = update else { panic!("{update:?}") };
         assert_eq!(wait, LONGEST_COOL_DOWN);
     }
 
     #[test]
-    fn five_in_a_row_without_a_word_slow_the_host_by_what_it_was_sent_or_by_its_limit() {
-        let (mut frontier, host, now) = frontier();
-        let then = now + Duration::from_secs(2);
+    fn five_answers_in_a_row_without_retry_after_halve_the_measured_rate_or_the_limit() {
+        let (mut throttling, now, mut limit) =
+            (Throttling::default(), Instant::now(), Limit::default());
         for _ in 0..4 {
-            assert_eq!(frontier.throttled(host, asks(None), then), None);
+            assert_eq!(record(&mut throttling, None, limit, now), None);
         }
-        frontier.answered(host);
+        throttling.reset();
         for _ in 0..4 {
-            assert_eq!(frontier.throttled(host, asks(None), then), None, "one good answer begins anew");
+            let update = record(&mut throttling, None, limit, now);
+            assert_eq!(update, None, "another answer restarts the count");
         }
-        let note = frontier.throttled(host, asks(Some(0)), then);
-        assert!(matches!(note, Some(Note::Slow { rate: 0.5, of_fleet: false, .. })), "{note:?}");
-        frontier.change_limit("a.example", |limit| limit.space_out(Duration::from_secs(2)), then);
-        for _ in 0..40 {
-            assert_eq!(frontier.throttled(host, asks(None), then), None, "that is known for a while");
-        }
-        let note = frontier.throttled(host, asks(None), then + SLOWED_ONCE_IN);
+        let update = record(&mut throttling, Some(0), limit, now);
         assert!(
-            matches!(note, Some(Note::Slow { of_fleet: true, rate, .. }) if (rate - 0.476).abs() < 0.01),
-            "{note:?}"
+            matches!(update, Some(LimitUpdate::Slow { rate: 0.5, is_of_fleet: false, .. })),
+            "{update:?}"
+        );
+        limit.space_out(2 * SECOND);
+        for _ in 0..40 {
+            let update = record(&mut throttling, None, limit, now);
+            assert_eq!(update, None, "the host was just slowed");
+        }
+        let update = record(&mut throttling, None, limit, now + SLOW_INTERVAL);
+        assert!(
+            matches!(update, Some(LimitUpdate::Slow { is_of_fleet: true, rate, .. })
+                if (rate - 0.476).abs() < 0.01),
+            "{update:?}"
         );
     }
 }

@@ -1,4 +1,4 @@
-//! The end of a message: it is acked, requeued, or replaced by another one. No code outside this folder acks.
+//! The end of a delivery: ack, requeue, or republication. No code outside of this folder acks.
 
 mod claim;
 mod ledger;
@@ -8,5 +8,5 @@ mod settler;
 pub(crate) use claim::{Claim, Claims, Receipt};
 #[cfg(feature = "bench")]
 pub(crate) use ledger::Ledger;
-pub(crate) use republisher::{Republish, channel as republishing};
-pub(crate) use settler::{Session, Settle, channel as settling};
+pub(crate) use republisher::{RepublisherHandle, channel as republishing};
+pub(crate) use settler::{Session, SettlerHandle, channel as settling};

@@ -1,13 +1,17 @@
-//! Messages that replace others: published with a confirm, and only then is the original acked.
+//! Republications: a message that replaces another one is published with a confirm, and only then
+//! is the original acked.
 //!
-//! Publishing has a connection of its own. A broker under an alarm does not read from a connection that publishes, and
-//! acks would be stuck behind the message.
+//! Publishing has a connection of its own. A broker under an alarm does not read from a connection
+//! that publishes, so acks on the same connection would be stuck behind the message.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use fetchline_queue::{Broker, Death, DeferReason, Draft, Error, Lane, Original, Round, Task, Tier, Verdict};
+use fetchline_queue::{
+    Broker, ConfirmChannel, Confirmed, Death, DeferReason, Draft, Error, RawMessage, Round, Task,
+    Tier, Verdict,
+};
 use fetchline_store::Store;
 use lapin::Connection;
 use tokio::sync::mpsc;
@@ -15,120 +19,130 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tracing::{info, warn};
 
 use super::claim::Claim;
-use super::settler::Settle;
+use super::settler::SettlerHandle;
 use crate::backoff::Backoff;
-use crate::failure::chain;
-use crate::meters::Meters;
-use crate::trace::{Step, Trace};
+use crate::error_chain::chain;
+use crate::observe::metrics::Metrics;
+use crate::observe::trace::{Step, Trace};
 
-/// Messages that are confirmed together.
+/// The most messages of one round.
 const ROUND: usize = 256;
-/// After this long without confirms it is said that the broker lets us wait.
+/// A round without confirms for this long is logged.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Takes messages that replace others; cheap to clone.
+/// Sends messages to the republisher; cheap to clone.
 #[derive(Clone)]
-pub(crate) struct Republish {
+pub(crate) struct RepublisherHandle {
     republications: mpsc::UnboundedSender<Republication>,
     worker: Arc<str>,
     store: Arc<Store>,
 }
 
-/// A message and the claim on the one that it replaces.
+/// A message, and the claim on the one that it replaces.
 struct Republication {
     draft: Draft,
-    why: Why,
+    reason: Reason,
     claim: Claim,
     since: Instant,
 }
 
-/// Why a message replaces another.
+/// Why a message replaces another one.
 #[derive(Clone, Copy, Debug)]
-enum Why {
-    /// Its task is tried again.
+enum Reason {
     Retry(Tier),
-    /// Its task waits for its host.
-    Deferred,
-    /// It is given up, for this reason.
-    Dead(&'static str),
+    Deferral,
+    /// A dead letter, with its reason.
+    Death(&'static str),
 }
 
-impl Republish {
-    /// The task is tried again later.
-    pub(crate) fn retry(&self, original: Original, tier: Tier, attempt: u32, claim: Claim) {
-        self.send(Draft::retry(original, tier, attempt), Why::Retry(tier), claim);
+impl RepublisherHandle {
+    /// Republishes a task for another attempt.
+    pub(crate) fn retry(&self, original: RawMessage, tier: Tier, attempt: u32, claim: Claim) {
+        self.send(Draft::retry(original, tier, attempt), Reason::Retry(tier), claim);
     }
 
-    /// The task waits for its host, and that is no try.
-    pub(crate) fn defer(&self, task: &Task, original: Original, tier: Tier, reason: DeferReason, claim: Claim) {
-        self.send(Draft::parked(original, task, tier, reason), Why::Deferred, claim);
+    /// Republishes a task that waits in a delay queue without costing an attempt.
+    pub(crate) fn defer(
+        &self,
+        task: &Task,
+        original: RawMessage,
+        tier: Tier,
+        reason: DeferReason,
+        claim: Claim,
+    ) {
+        self.send(Draft::deferred(original, task, tier, reason), Reason::Deferral, claim);
     }
 
-    /// The message is given up. Its row, where there is one, has to be durable. The time of its death is the database's,
-    /// as that of rows is: the two are compared when it is replayed.
-    pub(crate) fn dead(&self, original: Original, death: &Death, claim: Claim) {
+    /// Publishes a dead letter. The task's row, if there is one, must be durable. The time of death
+    /// is taken from the database's clock, like that of rows: a replay compares the two.
+    pub(crate) fn dead(&self, original: RawMessage, death: &Death, claim: Claim) {
         let draft = Draft::dead(original, death, &self.worker, self.store.now());
-        self.send(draft, Why::Dead(death.reason), claim);
+        self.send(draft, Reason::Death(death.reason), claim);
     }
 
-    fn send(&self, draft: Draft, why: Why, claim: Claim) {
-        claim.enter(Step::HandOver);
-        // What comes of the copy belongs to the same trace.
+    fn send(&self, draft: Draft, reason: Reason, claim: Claim) {
+        claim.enter(Step::Republish);
+        // The new message continues the trace of the original.
         let draft = draft.within_trace(|| claim.trace().and_then(Trace::traceparent));
-        // The publisher lives until nobody is left who could send.
-        _ = self.republications.send(Republication { draft, why, claim, since: Instant::now() });
+        let republication = Republication { draft, reason, claim, since: Instant::now() };
+        // The republisher outlives all handles.
+        _ = self.republications.send(republication);
     }
 }
 
-/// The two ends of republishing. There are never more republications under way than deliveries that are out.
+/// Creates a republisher and its handle. The number of queued republications is bounded by the
+/// deliveries that are out.
 pub(crate) fn channel(
     (worker, store): (Arc<str>, Arc<Store>),
     broker: Broker,
     longer: Vec<Tier>,
-    settle: Settle,
-    meters: Arc<Meters>,
+    settle: SettlerHandle,
+    metrics: Arc<Metrics>,
     hold: Duration,
-) -> (Republish, Republisher) {
+) -> (RepublisherHandle, Republisher) {
     let (republications, inbox) = mpsc::unbounded_channel();
-    let republisher = Republisher { inbox, broker, longer, settle, meters, hold, link: None, reported: false };
-    (Republish { republications, worker, store }, republisher)
+    let has_warned = false;
+    let republisher =
+        Republisher { inbox, broker, longer, settle, metrics, hold, link: None, has_warned };
+    (RepublisherHandle { republications, worker, store }, republisher)
 }
 
-/// Publishes.
+/// Publishes republications.
 pub(crate) struct Republisher {
     inbox: mpsc::UnboundedReceiver<Republication>,
     broker: Broker,
-    /// Delays beside the retry delays, for tasks that are deferred.
+    /// The delays of deferred tasks that are not retry delays.
     longer: Vec<Tier>,
-    settle: Settle,
-    meters: Arc<Meters>,
+    settle: SettlerHandle,
+    metrics: Arc<Metrics>,
     /// How long a republication waits for the broker before its original is requeued.
     hold: Duration,
     link: Option<Link>,
-    /// Whether it was said that there are no queues for longer delays.
-    reported: bool,
+    /// Whether missing delay queues have been logged.
+    has_warned: bool,
 }
 
 /// A connection to publish on.
 struct Link {
     _connection: Connection,
-    lane: Lane,
-    /// Whether there are queues for the longer delays.
+    channel: ConfirmChannel,
+    /// Whether the queues of the longer delays exist.
     has_longer: bool,
 }
 
 impl Republisher {
-    /// Publishes until nobody is left who could ask for it. What cannot be published is tried again until the hold is
-    /// over; its original stays unacked, so nothing is lost should this worker end first.
+    /// Runs until every [`RepublisherHandle`] is dropped. What cannot be published is repeated
+    /// until the hold is over. Its original stays unacked, so nothing is lost if this worker ends.
     pub(crate) async fn run(mut self) {
         let mut waiting = VecDeque::new();
         let mut received = Vec::new();
         let mut backoff = Backoff::default();
-        let mut failing = false;
-        // After a failure one by one, in turn, since the one that is the cause is not known; then more and more.
+        let mut is_failing = false;
+        // After a failure, rounds of one message, since the faulty one is unknown; then larger and
+        // larger rounds.
         let mut most = ROUND;
         loop {
-            // What waits does not keep out what comes: one republication that is refused holds up no other.
+            // New republications join those that wait, so a faulty one delays no other.
             if waiting.is_empty() {
                 if self.inbox.recv_many(&mut received, ROUND).await == 0 {
                     return;
@@ -141,20 +155,24 @@ impl Republisher {
             waiting.extend(received.drain(..));
             let round = most.min(waiting.len());
             let mut republications = waiting.drain(..round).map(Some).collect::<Vec<_>>();
-            match self.noticing(&mut republications).await {
+            match self.publish_within_hold(&mut republications).await {
                 Ok(()) => {
                     backoff.reset();
                     most = (2 * most).min(ROUND);
-                    if waiting.is_empty() && std::mem::take(&mut failing) {
+                    if waiting.is_empty() && std::mem::take(&mut is_failing) {
                         info!("retries and dead letters are published again");
                     }
                 }
                 Err(problem) => {
                     most = 1;
                     waiting.extend(republications.into_iter().flatten());
-                    if !std::mem::replace(&mut failing, true) {
+                    if !std::mem::replace(&mut is_failing, true) {
                         let waiting = waiting.len();
-                        warn!(problem, waiting, "cannot publish retries or dead letters; trying again until it works");
+                        warn!(
+                            problem,
+                            waiting,
+                            "cannot publish retries or dead letters; trying again until it works"
+                        );
                     }
                     waiting = self.requeue_old(waiting);
                     tokio::time::sleep(backoff.next_pause()).await;
@@ -163,13 +181,20 @@ impl Republisher {
         }
     }
 
-    /// Requeues the originals of republications that have waited for the whole hold; the others go on waiting. The broker
-    /// does not like messages that are held for long. A copy that it took all the same is a copy like any other.
+    /// Requeues the originals of republications that have waited for the whole hold, since the
+    /// broker limits how long a message may stay unacked. Returns the others. If the broker has
+    /// accepted a republication after all, there are two messages, and the later one is handled as
+    /// a duplicate.
     fn requeue_old(&self, waiting: VecDeque<Republication>) -> VecDeque<Republication> {
-        let (old, young): (VecDeque<_>, VecDeque<_>) =
-            waiting.into_iter().partition(|republication| republication.since.elapsed() >= self.hold);
+        let (old, young): (VecDeque<_>, VecDeque<_>) = waiting
+            .into_iter()
+            .partition(|republication| republication.since.elapsed() >= self.hold);
         if !old.is_empty() {
-            warn!(messages = old.len(), "retries or dead letters could not be published for too long: given back");
+            warn!(
+                messages = old.len(),
+                "retries or dead letters could not be published for too long; their messages are \
+                 requeued"
+            );
         }
         for republication in old {
             self.settle.requeue(republication.claim);
@@ -177,66 +202,79 @@ impl Republisher {
         young
     }
 
-    /// One round; says so when the broker lets us wait. Confirmed messages are taken out of the republications.
-    async fn noticing(&mut self, republications: &mut [Option<Republication>]) -> Result<(), String> {
+    /// Publishes one round, logs a slow broker, and gives up when the oldest republication has
+    /// waited for the whole hold. Confirmed messages are removed from `republications`.
+    async fn publish_within_hold(
+        &mut self,
+        republications: &mut [Option<Republication>],
+    ) -> Result<(), String> {
         let oldest = republications.iter().flatten().map(|republication| republication.since).min();
         let hold_ends = oldest.map_or_else(Instant::now, |oldest| oldest + self.hold);
         let mut round = std::pin::pin!(self.publish(republications));
         if let Ok(result) = timeout(PATIENCE, &mut round).await {
             return result;
         }
-        warn!("the broker does not confirm: is it under a memory or disk alarm?");
-        let result = timeout_at(hold_ends, &mut round).await.map_err(|_| "the broker does not confirm".to_owned())?;
+        warn!("the broker does not confirm; check it for a memory or disk alarm");
+        let result = timeout_at(hold_ends, &mut round)
+            .await
+            .map_err(|_| "the broker does not confirm".to_owned())?;
         info!("the broker confirms again");
         result
     }
 
-    /// One round. Confirmed messages are taken out of the republications.
-    async fn publish(&mut self, republications: &mut [Option<Republication>]) -> Result<(), String> {
-        let link = match self.link.take().filter(|link| link.lane.is_open()) {
+    /// Publishes one round. Confirmed messages are removed from `republications`.
+    async fn publish(
+        &mut self,
+        republications: &mut [Option<Republication>],
+    ) -> Result<(), String> {
+        let link = match self.link.take().filter(|link| link.channel.is_open()) {
             Some(link) => link,
-            None => self.open().await.map_err(|error| chain(&error))?,
+            None => self.connect().await.map_err(|error| chain(&error))?,
         };
         let mut round = Round::default();
-        let drafts = republications.iter().enumerate();
-        let drafts = drafts.filter_map(|(index, republication)| {
+        let drafts = republications.iter().enumerate().filter_map(|(index, republication)| {
             let draft = republication.as_ref()?.draft.clone();
-            Some((if link.has_longer { draft } else { self.without_longer(draft) }, index))
+            Some((if link.has_longer { draft } else { self.shorten_delay(draft) }, index))
         });
-        link.lane.send(&mut round, drafts).await;
+        link.channel.send(&mut round, drafts).await;
         let mut problem = None;
-        let mut deleted = false;
+        let mut is_queue_missing = false;
         for verdict in round.finish().await {
             problem = Some(match verdict {
                 Verdict::Confirmed(proof) => {
-                    if let Some(proof) = proof.map(|index| republications[index].take()).transpose() {
-                        self.settle.confirmed(proof.map(|republication| {
-                            match republication.why {
-                                Why::Retry(tier) => self.meters.retried(tier),
-                                Why::Deferred => self.meters.parked(),
-                                Why::Dead(reason) => self.meters.dead(reason),
-                            }
-                            republication.claim
-                        }));
-                    }
+                    let proof = proof.map(|index| republications[index].take()).transpose();
+                    proof.into_iter().for_each(|proof| self.confirmed(proof));
                     continue;
                 }
-                Verdict::Returned(_) => {
-                    deleted = true;
+                Verdict::Unroutable(_) => {
+                    is_queue_missing = true;
                     "no queue is bound to the routing key".to_owned()
                 }
-                Verdict::Nacked(_) => "the broker refused the message: the queue is full".to_owned(),
+                Verdict::Nacked(_) => {
+                    "the broker refused the message: the queue is full".to_owned()
+                }
                 Verdict::Unknown(_, error) => chain(&error),
             });
         }
-        // Where the queue was deleted, opening anew makes it again.
-        self.link = (!deleted).then_some(link);
+        // A new connection declares a missing queue again.
+        self.link = (!is_queue_missing).then_some(link);
         problem.map_or(Ok(()), Err)
     }
 
-    /// A queue that was deleted is made again: what has to go into it would wait for ever. That the longer delays have none
-    /// stops nothing else.
-    async fn open(&mut self) -> Result<Link, Error> {
+    fn confirmed(&self, proof: Confirmed<Republication>) {
+        self.settle.confirmed(proof.map(|republication| {
+            match republication.reason {
+                Reason::Retry(tier) => self.metrics.retried(tier),
+                Reason::Deferral => self.metrics.deferred(),
+                Reason::Death(reason) => self.metrics.dead(reason),
+            }
+            republication.claim
+        }));
+    }
+
+    /// Connects, and declares the queues: a message whose queue was deleted would wait for ever. If
+    /// the queues of the longer delays cannot be declared, publishing continues without them.
+    async fn connect(&mut self) -> Result<Link, Error> {
         let (connection, topology) = (self.broker.connect().await?, self.broker.topology());
         topology.declare(&connection).await?;
         let mut has_longer = true;
@@ -245,27 +283,27 @@ impl Republisher {
                 Ok(()) => {}
                 Err(error) if error.is_answer() => {
                     has_longer = false;
-                    if !std::mem::replace(&mut self.reported, true) {
+                    if !std::mem::replace(&mut self.has_warned, true) {
                         let (queue, cause) = (topology.queue(&tier.key()), chain(&error));
                         warn!(
                             queue,
                             cause,
-                            "a delay queue cannot be declared: deferred tasks use the retry queues; grant this worker's \
-                             user configure, write and read on it"
+                            "a delay queue cannot be declared; deferred tasks use the retry \
+                             queues; grant this worker's user configure, write and read on it"
                         );
                     }
                 }
                 Err(error) => return Err(error),
             }
         }
-        let lane = Lane::open(&connection, topology).await?;
-        Ok(Link { _connection: connection, lane, has_longer })
+        let channel = ConfirmChannel::open(&connection, topology).await?;
+        Ok(Link { _connection: connection, channel, has_longer })
     }
 
-    /// The message for the longest retry delay, where it was to wait for longer.
-    fn without_longer(&self, draft: Draft) -> Draft {
-        let waits_longer = self.longer.iter().any(|tier| tier.key() == draft.routing_key());
-        match self.broker.topology().longest_tier().filter(|_| waits_longer) {
+    /// Replaces a longer delay by the longest retry delay.
+    fn shorten_delay(&self, draft: Draft) -> Draft {
+        let is_longer = self.longer.iter().any(|tier| tier.key() == draft.routing_key());
+        match self.broker.topology().longest_tier().filter(|_| is_longer) {
             Some(longest) => draft.delayed_by(longest),
             None => draft,
         }

@@ -1,8 +1,8 @@
 //! The only place where messages are settled.
 //!
-//! What may be acked arrives here as proof: [`Committed`] from the store, or [`Confirmed`] from the broker. Nothing else
-//! opens this door. A ledger belongs to a channel and dies with it: a late result of an older channel is committed like
-//! any other, and is not acked, since its tag would mean another message on the new channel.
+//! A message is acked only with a proof: [`Committed`] from the store, or [`Confirmed`] from the
+//! broker. A ledger belongs to a channel and dies with it. A late result of an earlier channel is
+//! committed like any other and not acked, since its tag means another message on the new channel.
 #![expect(clippy::disallowed_methods, reason = "this is the one file that acks, nacks and rejects")]
 
 use std::sync::Arc;
@@ -19,27 +19,29 @@ use tracing::{debug, warn};
 
 use super::claim::{Claim, Receipt};
 use super::ledger::{Ack, Ledger};
-use crate::job::{Finished, Job};
-use crate::meters::Meters;
-use crate::trace::{Step, Trace};
+use crate::observe::metrics::Metrics;
+use crate::observe::trace::{Step, Trace};
 
-/// How long a settled delivery may wait for a lower one that is still out, before it is acked on its own.
+/// How long a settled delivery waits for a lower tag that is still out, before it is acked alone.
 const MAX_WAIT: Duration = Duration::from_secs(1);
-/// How long the broker may take to answer that the connection is closed.
-const CLOSING: Duration = Duration::from_secs(5);
-/// Notes that are taken together: the more, the fewer acks.
-const NOTES_AT_ONCE: usize = 1024;
+/// How long the broker may take to confirm that the connection is closed.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+/// The most commands that are handled together. More of them need fewer acks.
+const COMMANDS_AT_ONCE: usize = 1024;
 
-/// A channel on which deliveries come in.
+/// The value of the span attribute `fetchline.settled` for a requeue. A wire name, so it stays.
+const REQUEUED: &str = "given back";
+
+/// A channel that receives deliveries.
 #[derive(Clone)]
 pub(crate) struct Session {
-    /// Numbers the sessions of this worker.
+    /// Counts the sessions of this worker.
     number: u64,
     channel: Channel,
     connection: Arc<Connection>,
-    /// Deliveries that are not settled yet.
+    /// The number of deliveries that are not settled yet.
     held: Arc<AtomicUsize>,
-    /// How many the broker lets us hold unacked.
+    /// The most messages that the broker lets this worker hold unacked.
     prefetch: Arc<AtomicUsize>,
 }
 
@@ -60,174 +62,168 @@ impl Session {
         &self.channel
     }
 
-    /// The broker lets us hold so many unacked from now on.
+    /// Records a new prefetch.
     pub(crate) fn set_prefetch(&self, prefetch: u16) {
         self.prefetch.store(prefetch.into(), Ordering::Relaxed);
     }
 
-    /// How many settled deliveries may wait for a lower one before they are acked on their own. A quarter of the
-    /// prefetch: the rest keeps the fetches busy while one of them is slow. Where deliveries are `scarce`, half of what is
-    /// free of the prefetch, since the broker counts them until they are acked.
-    fn may_wait(&self, scarce: bool) -> usize {
+    /// How many settled deliveries may wait for a lower tag before they are acked alone: a quarter
+    /// of the prefetch, so that the rest keeps the other fetches busy while one of them is slow. If
+    /// deliveries are scarce, it is at most half of the free prefetch, since the broker counts a
+    /// delivery until it is acked.
+    fn max_pending(&self, is_scarce: bool) -> usize {
         let prefetch = self.prefetch.load(Ordering::Relaxed);
         let quarter = prefetch / 4;
-        if scarce { quarter.min(prefetch.saturating_sub(self.held()) / 2) } else { quarter }
+        if is_scarce { quarter.min(prefetch.saturating_sub(self.held()) / 2) } else { quarter }
     }
 
-    /// Deliveries that are not settled yet.
+    /// The number of deliveries that are not settled yet.
     pub(crate) fn held(&self) -> usize {
         self.held.load(Ordering::Relaxed)
     }
 }
 
-enum Note {
-    Opened(Session),
-    Committed(Committed<Finished>),
-    Duplicates(Committed<Box<Job>>),
-    Confirmed(Confirmed<Claim>),
-    Requeued(Claim),
-    Unclaimed(Receipt),
+enum Command {
+    Open(Session),
+    AckCommitted(Committed<Claim>),
+    AckConfirmed(Confirmed<Claim>),
+    Requeue(Claim),
+    RequeueUnclaimed(Receipt),
 }
 
-/// Brings receipts to the place where they are settled; cheap to clone. When the last one is dropped, settling ends.
+/// Sends claims to the settler; cheap to clone. The settler ends when the last handle is dropped.
 #[derive(Clone)]
-pub(crate) struct Settle {
-    notes: mpsc::UnboundedSender<Note>,
+pub(crate) struct SettlerHandle {
+    commands: mpsc::UnboundedSender<Command>,
 }
 
-impl Settle {
-    /// A new channel: earlier receipts are void.
-    pub(crate) fn opened(&self, session: Session) {
-        self.note(Note::Opened(session));
+impl SettlerHandle {
+    /// Starts a new session. Receipts of earlier ones are void.
+    pub(crate) fn open(&self, session: Session) {
+        self.send(Command::Open(session));
     }
 
-    /// The receipt of a delivery.
+    /// Creates the receipt of a delivery.
     pub(crate) fn receipt(&self, session: &Session, tag: u64) -> Receipt {
         session.held.fetch_add(1, Ordering::Relaxed);
         Receipt { channel: session.number, tag, delivered: Instant::now() }
     }
 
-    /// Rows are durable: their messages are acked.
-    pub(crate) fn committed(&self, proof: Committed<Finished>) {
-        self.note(Note::Committed(proof));
+    /// Acks the messages of rows that are durable.
+    pub(crate) fn committed(&self, proof: Committed<Claim>) {
+        self.send(Command::AckCommitted(proof));
     }
 
-    /// The rows were durable already: the copies of their messages are acked.
-    pub(crate) fn duplicates(&self, proof: Committed<Box<Job>>) {
-        self.note(Note::Duplicates(proof));
-    }
-
-    /// The broker has the message that replaces this one: it is acked.
+    /// Acks a message whose republication is confirmed.
     pub(crate) fn confirmed(&self, proof: Confirmed<Claim>) {
-        self.note(Note::Confirmed(proof));
+        self.send(Command::AckConfirmed(proof));
     }
 
-    /// Nothing came of the message: another worker may have it.
+    /// Requeues a message without a result: another worker may take it.
     pub(crate) fn requeue(&self, claim: Claim) {
-        self.note(Note::Requeued(claim));
+        self.send(Command::Requeue(claim));
     }
 
-    /// Nothing was begun with the message: another worker may have it.
+    /// Requeues a message that nobody has claimed.
     pub(crate) fn requeue_unclaimed(&self, receipt: Receipt) {
-        self.note(Note::Unclaimed(receipt));
+        self.send(Command::RequeueUnclaimed(receipt));
     }
 
-    fn note(&self, note: Note) {
-        // The other end lives until every sender is gone.
-        _ = self.notes.send(note);
+    fn send(&self, command: Command) {
+        // The settler outlives all handles.
+        _ = self.commands.send(command);
     }
 }
 
-/// The two ends of settling. There are never more notes under way than deliveries that are out.
-/// `scarce` says whether the worker has free places and no task that it could fetch.
-pub(crate) fn channel(meters: Arc<Meters>, scarce: Arc<AtomicBool>) -> (Settle, Settling) {
-    let (notes, inbox) = mpsc::unbounded_channel();
-    (Settle { notes }, Settling { inbox, meters, scarce, present: None, traces: Vec::new() })
+/// Creates a settler and its handle. The number of queued commands is bounded by the deliveries
+/// that are out. `scarce`: the worker has free places and no task that could use them.
+pub(crate) fn channel(metrics: Arc<Metrics>, scarce: Arc<AtomicBool>) -> (SettlerHandle, Settler) {
+    let (commands, inbox) = mpsc::unbounded_channel();
+    let settler = Settler { inbox, metrics, scarce, present: None, traces: Vec::new() };
+    (SettlerHandle { commands }, settler)
 }
 
-/// Settles what it is told to, until nobody is left who could tell.
-pub(crate) struct Settling {
-    inbox: mpsc::UnboundedReceiver<Note>,
-    meters: Arc<Meters>,
+/// Settles claims.
+pub(crate) struct Settler {
+    inbox: mpsc::UnboundedReceiver<Command>,
+    metrics: Arc<Metrics>,
     scarce: Arc<AtomicBool>,
     present: Option<(Session, Ledger)>,
-    /// Of what was settled just now: they end when what is due has been sent.
+    /// Traces of the claims in this round. They end once the acks that are due have been sent.
     traces: Vec<Trace>,
 }
 
-impl Settling {
-    /// Runs until every [`Settle`] is dropped, acks what is still to be acked, and closes the connection.
+impl Settler {
+    /// Runs until every [`SettlerHandle`] is dropped, then sends the remaining acks and closes the
+    /// connection.
     pub(crate) async fn run(mut self) {
-        let mut notes = Vec::with_capacity(NOTES_AT_ONCE);
+        let mut commands = Vec::with_capacity(COMMANDS_AT_ONCE);
         loop {
-            let patience_ends = self.present.as_ref().and_then(|(_, ledger)| ledger.patience_ends());
+            let wakes_at = self.present.as_ref().and_then(|(_, ledger)| ledger.wakes_at());
             let received = tokio::select! {
-                received = self.inbox.recv_many(&mut notes, NOTES_AT_ONCE) => received,
-                () = until(patience_ends) => usize::MAX,
+                received = self.inbox.recv_many(&mut commands, COMMANDS_AT_ONCE) => received,
+                () = until(wakes_at) => usize::MAX,
             };
             if received == 0 {
                 break;
             }
             let now = Instant::now();
-            for note in notes.drain(..) {
-                self.take(note, now).await;
+            for command in commands.drain(..) {
+                self.handle(command, now).await;
             }
-            if let Some((session, ledger)) = &mut self.present
-                && !send(session, ledger.due(now, session.may_wait(self.scarce.load(Ordering::Relaxed)))).await
-            {
-                // Nothing more can be settled before there is another channel.
-                self.present = None;
+            if let Some((session, ledger)) = &mut self.present {
+                let max_pending = session.max_pending(self.scarce.load(Ordering::Relaxed));
+                if !send_acks(session, ledger.due(now, max_pending)).await {
+                    // Nothing can be settled before the next session.
+                    self.present = None;
+                }
             }
             self.traces.clear();
         }
         if let Some((session, mut ledger)) = self.present.take() {
-            send(&session, ledger.close(Instant::now())).await;
-            // Closing waits for the broker's answer, so the acks have arrived. Whatever is still out comes back.
+            send_acks(&session, ledger.close(Instant::now())).await;
+            // Closing waits for the broker's reply, so the acks have arrived. The broker
+            // redelivers what is still out.
             let closing = session.connection.close(200, "drained".into());
-            if !matches!(timeout(CLOSING, closing).await, Ok(Ok(()))) {
-                debug!("the connection was closed already, or the broker does not answer");
+            if !matches!(timeout(CLOSE_TIMEOUT, closing).await, Ok(Ok(()))) {
+                debug!("the connection is closed already, or the broker does not answer");
             }
         }
     }
 
-    async fn take(&mut self, note: Note, now: Instant) {
-        match note {
-            Note::Opened(session) => self.present = Some((session, Ledger::new(MAX_WAIT))),
-            Note::Committed(proof) => {
-                for finished in proof.into_receipts() {
-                    self.settle(finished.claim, now);
+    async fn handle(&mut self, command: Command, now: Instant) {
+        match command {
+            Command::Open(session) => self.present = Some((session, Ledger::new(MAX_WAIT))),
+            Command::AckCommitted(proof) => {
+                for claim in proof.into_receipts() {
+                    self.ack(claim, now);
                 }
             }
-            Note::Duplicates(proof) => {
-                for job in proof.into_receipts() {
-                    self.settle(job.claim, now);
-                }
-            }
-            Note::Confirmed(proof) => self.settle(proof.into_inner(), now),
-            Note::Requeued(mut claim) => {
-                self.end_trace(&mut claim, "given back");
+            Command::AckConfirmed(proof) => self.ack(proof.into_inner(), now),
+            Command::Requeue(mut claim) => {
+                self.end_trace(&mut claim, REQUEUED);
                 for receipt in claim.into_receipts() {
                     self.requeue(receipt).await;
                 }
             }
-            Note::Unclaimed(receipt) => self.requeue(receipt).await,
+            Command::RequeueUnclaimed(receipt) => self.requeue(receipt).await,
         }
     }
 
-    fn settle(&mut self, mut claim: Claim, now: Instant) {
+    fn ack(&mut self, mut claim: Claim, now: Instant) {
         self.end_trace(&mut claim, "acked");
         for receipt in claim.into_receipts() {
             if let Some((session, ledger)) = &mut self.present
                 && session.number == receipt.channel
             {
-                self.meters.settled(now.saturating_duration_since(receipt.delivered));
+                self.metrics.settled(now.saturating_duration_since(receipt.delivered));
                 ledger.settle(receipt.tag, now);
                 session.held.fetch_sub(1, Ordering::Relaxed);
             }
         }
     }
 
-    /// Says how the message ends. An ack may wait for a lower tag for a while yet; that is the ledger's affair.
+    /// Records in the trace how the message ends. The ledger may delay the ack itself.
     fn end_trace(&mut self, claim: &mut Claim, how: &'static str) {
         let Some(trace) = claim.take_trace() else { return };
         trace.enter(Step::Settle);
@@ -239,28 +235,28 @@ impl Settling {
         if let Some((session, ledger)) = &mut self.present
             && session.number == receipt.channel
         {
-            self.meters.given_back();
-            ledger.give_back(receipt.tag);
+            self.metrics.requeued();
+            ledger.requeue(receipt.tag);
             session.held.fetch_sub(1, Ordering::Relaxed);
-            // Not multiple: lower tags may be with a fetch.
+            // Not multiple: lower tags may belong to fetches in flight.
             let options = BasicNackOptions { multiple: false, requeue: true };
             if let Err(error) = session.channel.basic_nack(receipt.tag, options).await {
-                debug!(%error, "the channel was closed before a message was given back");
+                debug!(%error, "cannot requeue a message on a closed channel; it is redelivered");
             }
         }
     }
 }
 
-/// Whether the channel is still there.
-async fn send(session: &Session, acks: Vec<Ack>) -> bool {
+/// Sends acks, and returns whether the channel still works.
+async fn send_acks(session: &Session, acks: Vec<Ack>) -> bool {
     for ack in acks {
         let (tag, multiple) = match ack {
             Ack::UpTo(tag) => (tag, true),
             Ack::One(tag) => (tag, false),
         };
         if let Err(error) = session.channel.basic_ack(tag, BasicAckOptions { multiple }).await {
-            // The messages come back; their rows are there already.
-            warn!(%error, "messages could not be acked, and will be delivered again");
+            // The rows exist already, so the redeliveries are acked as duplicates.
+            warn!(%error, "cannot ack messages; the broker redelivers them");
             return false;
         }
     }

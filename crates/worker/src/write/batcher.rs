@@ -1,40 +1,39 @@
-//! Results into batches: a batch closes by rows, bytes or age, whichever comes first.
+//! Collects results into batches. A batch closes by rows, bytes or age, whichever comes first.
 
 use std::pin::pin;
-use std::time::Duration;
 
 use fetchline_store::Batch;
 use tokio::sync::mpsc;
 
-use super::committer::Commits;
-use crate::job::{Done, Finished};
+use super::committer::Committers;
+use super::config::Config;
+use crate::job::{PendingCommit, Record};
 
-/// When a batch closes.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct BatchLimits {
-    pub(crate) rows: usize,
-    pub(crate) bytes: usize,
-    pub(crate) age: Duration,
-}
-
-/// Runs until nobody is left who could bring a result, and every batch is committed or given up.
-pub(crate) async fn run(mut results: mpsc::UnboundedReceiver<Done>, limits: BatchLimits, commits: Commits) {
-    while let Some(batch) = collect(&mut results, limits).await {
-        commits.begin(batch).await;
+/// Runs until every sender of results is dropped, and every batch is committed or given up.
+pub(crate) async fn run(
+    mut results: mpsc::UnboundedReceiver<Record>,
+    config: Config,
+    committers: Committers,
+) {
+    while let Some(batch) = collect(&mut results, config).await {
+        committers.begin(batch).await;
     }
-    commits.finish().await;
+    committers.finish().await;
 }
 
-/// The next batch; `None` when there will be no more.
-async fn collect(results: &mut mpsc::UnboundedReceiver<Done>, limits: BatchLimits) -> Option<Batch<Finished>> {
+/// The next batch; `None` after the last one.
+async fn collect(
+    results: &mut mpsc::UnboundedReceiver<Record>,
+    config: Config,
+) -> Option<Batch<PendingCommit>> {
     let mut batch = Batch::default();
     push(&mut batch, results.recv().await?);
-    let mut too_old = pin!(tokio::time::sleep(limits.age));
-    while batch.len() < limits.rows && batch.weight() < limits.bytes {
+    let mut too_old = pin!(tokio::time::sleep(config.batch_age));
+    while batch.len() < config.batch_rows && batch.weight() < config.batch_bytes {
         tokio::select! {
             biased;
-            done = results.recv() => match done {
-                Some(done) => push(&mut batch, done),
+            record = results.recv() => match record {
+                Some(record) => push(&mut batch, record),
                 None => break,
             },
             () = &mut too_old => break,
@@ -43,63 +42,76 @@ async fn collect(results: &mut mpsc::UnboundedReceiver<Done>, limits: BatchLimit
     Some(batch)
 }
 
-fn push(batch: &mut Batch<Finished>, done: Done) {
-    match done {
-        Done::Row(row, finished) => batch.push(row, finished),
-        Done::Part(told, finished) => batch.push_part(told, finished),
+fn push(batch: &mut Batch<PendingCommit>, record: Record) {
+    match record {
+        Record::Row(row, pending) => batch.push(row, pending),
+        Record::Part(report, pending) => batch.push_part(report, pending),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
+    use std::time::Duration;
 
-    use fetchline_queue::{Address, Order, Original, Task};
+    use fetchline_queue::{Address, FetchRequest, RawMessage, Task};
     use fetchline_store::Outcome;
     use time::OffsetDateTime;
     use tokio::time::Instant;
 
     use super::*;
-    use crate::budget::Room;
-    use crate::config::StoreBody;
-    use crate::execute::Answer;
-    use crate::extract::{Extract, Took};
+    use crate::execute::StoreBody;
+    use crate::execute::extraction::{Extractor, FetchTime};
+    use crate::fetch::answer::Answer;
+    use crate::memory_budget::Reservation;
     use crate::settle::{Claims, Receipt};
 
-    const LIMITS: BatchLimits = BatchLimits { rows: 3, bytes: 10_000, age: Duration::from_millis(250) };
+    const CONFIG: Config =
+        Config { batch_rows: 3, batch_bytes: 10_000, batch_age: Duration::from_millis(250) };
 
-    async fn result(body: usize) -> Done {
-        let order = Order::get(Address::parse("http://a.example/").unwrap());
-        let key = fetchline_queue::Key::of("run", "part", &order, 0);
-        let task = Task::new(order, "run".to_owned(), "part".to_owned(), key);
-        let mut answer = Answer::without(Outcome::Ok, String::new());
+    async fn result(body: usize) -> Record {
+        let request = FetchRequest::get(Address::parse("http://a.example/").unwrap());
+        let key = fetchline_queue::Key::of("run", "part", &request, 0);
+        let task = Task::new(request, "run".to_owned(), "part".to_owned(), key);
+        let mut answer = Answer::without_response(Outcome::Ok, String::new());
         answer.body = Some(vec![b'x'; body]);
-        let extract = Extract::new(StoreBody::All, Arc::default(), "pod".into());
-        let read = extract.read(&task, &mut answer).await;
-        let row = extract.row(task, answer, read, Took { ended: OffsetDateTime::UNIX_EPOCH, elapsed: Duration::ZERO });
-        let claim =
-            Claims::default().without_task(Receipt { channel: 1, tag: 1, delivered: std::time::Instant::now() });
-        let original = Original { properties: Box::default(), body: bytes::Bytes::new() };
+        let extractor = Extractor::new(StoreBody::All, Arc::default(), "pod".into());
+        let facts = extractor.read(&task, &mut answer).await;
+        let time = FetchTime { ended: OffsetDateTime::UNIX_EPOCH, elapsed: Duration::ZERO };
+        let row = extractor.row(task, answer, facts, time);
+        let claim = Claims::default().without_task(Receipt {
+            channel: 1,
+            tag: 1,
+            delivered: std::time::Instant::now(),
+        });
+        let original = RawMessage { properties: Box::default(), body: bytes::Bytes::new() };
         let fetched = Some((Outcome::Ok, Duration::ZERO));
-        let finished =
-            Finished { claim, original, fetched, attempts: 1, status: None, death: None, _room: Room::default() };
-        Done::Row(Box::new(row), finished)
+        let pending = PendingCommit {
+            claim,
+            original,
+            fetched,
+            attempts: 1,
+            status: None,
+            death: None,
+            _reservation: Reservation::default(),
+        };
+        Record::Row(Box::new(row), pending)
     }
 
-    /// The sizes of the batches that come of these bodies, and how long each took to close.
-    async fn batches(bodies: &[usize], ends: bool) -> Vec<(usize, Duration)> {
+    /// The sizes of the batches of these bodies, and how long each took to close.
+    async fn batches(bodies: &[usize], is_end: bool) -> Vec<(usize, Duration)> {
         let (sender, mut results) = mpsc::unbounded_channel();
         for body in bodies {
             sender.send(result(*body).await).unwrap();
         }
-        let kept = (!ends).then_some(sender);
+        let sender = (!is_end).then_some(sender);
         let mut sizes = Vec::new();
         while !results.is_empty() {
             let started = Instant::now();
-            let batch = collect(&mut results, LIMITS).await.unwrap();
+            let batch = collect(&mut results, CONFIG).await.unwrap();
             sizes.push((batch.len(), started.elapsed()));
         }
-        drop(kept);
+        drop(sender);
         sizes
     }
 
@@ -110,7 +122,11 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_batch_closes_by_bytes() {
-        let sizes: Vec<_> = batches(&[6_000, 6_000, 20_000, 1], true).await.into_iter().map(|(rows, _)| rows).collect();
+        let sizes: Vec<_> = batches(&[6_000, 6_000, 20_000, 1], true)
+            .await
+            .into_iter()
+            .map(|(rows, _)| rows)
+            .collect();
         assert_eq!(sizes, [2, 1, 1]);
     }
 
@@ -118,11 +134,11 @@ mod tests {
     async fn a_batch_closes_by_age() {
         let sizes = batches(&[1], false).await;
         assert_eq!(sizes.len(), 1);
-        assert!(sizes[0].0 == 1 && sizes[0].1 >= LIMITS.age, "{sizes:?}");
+        assert!(sizes[0].0 == 1 && sizes[0].1 >= CONFIG.batch_age, "{sizes:?}");
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_batch_closes_when_there_will_be_no_more() {
+    async fn a_batch_closes_when_all_senders_are_dropped() {
         assert_eq!(batches(&[1, 1], true).await, [(2, Duration::ZERO)]);
     }
 }

@@ -1,7 +1,9 @@
-//! Results into the database: collected into batches, and committed.
+//! Writes results to the database: collects them into batches and commits these.
 
 mod batcher;
 mod committer;
+mod config;
 
-pub(crate) use batcher::{BatchLimits, run as collect};
-pub(crate) use committer::{Commit, Commits};
+pub(crate) use batcher::run;
+pub(crate) use committer::{Committer, Committers};
+pub use config::Config;

@@ -1,12 +1,14 @@
 #!/usr/bin/env bash
-# Makes the data at the first start, with the database and the user of the environment; arguments are the server's.
+# Creates the data at the first start, with the database and the user of the environment. Arguments
+# are those of the server.
 set -euo pipefail
 data=/var/lib/mysql
 chown mysql:mysql "$data" /run/mysqld
 if [[ ! -d $data/mysql ]]; then
   rm -rf "${data:?}"/*
   mysqld --no-defaults --user=mysql --datadir="$data" --initialize-insecure
-  mysqld --no-defaults --user=mysql --datadir="$data" --skip-networking --mysqlx=OFF --socket=/run/mysqld/first.sock &
+  mysqld --no-defaults --user=mysql --datadir="$data" --skip-networking --mysqlx=OFF \
+    --socket=/run/mysqld/first.sock &
   until mysqladmin --socket=/run/mysqld/first.sock --user=root ping --silent; do sleep 0.2; done
   mysql --socket=/run/mysqld/first.sock --user=root <<SQL
 CREATE DATABASE \`$MYSQL_DATABASE\`;
@@ -17,4 +19,5 @@ SQL
   kill %1
   wait
 fi
-exec mysqld --no-defaults --user=mysql --datadir="$data" --mysqlx=OFF --socket=/run/mysqld/mysqld.sock "$@"
+exec mysqld --no-defaults --user=mysql --datadir="$data" --mysqlx=OFF \
+  --socket=/run/mysqld/mysqld.sock "$@"

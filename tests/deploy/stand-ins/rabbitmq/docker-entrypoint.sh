@@ -1,6 +1,8 @@
 #!/usr/bin/env bash
-# As root it prepares the data, and goes on as the server's user.
+# Prepares the data as root and runs a command of RabbitMQ as the server's user.
 set -euo pipefail
 chown rabbitmq:rabbitmq /var/lib/rabbitmq
 export HOME=/var/lib/rabbitmq
-exec setpriv --reuid rabbitmq --regid rabbitmq --init-groups /usr/lib/rabbitmq/bin/"$@"
+command=/usr/lib/rabbitmq/bin/$1
+shift
+exec setpriv --reuid rabbitmq --regid rabbitmq --init-groups "$command" "$@"

@@ -1,109 +1,127 @@
-//! What the frontier does not hold: tasks of hosts that are sent nothing, and of hosts that have too many.
+//! What the frontier does not hold: tasks of hosts that get no requests, and of hosts with too many
+//! tasks.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use fetchline_queue::DeferReason;
 use tokio::time::Instant;
 
-use super::{Action, Entry, Frontier, Standing};
+use super::super::host_queue::{HostStatus, QueuedTask};
+use super::{Action, Denied, Frontier};
 
-/// What would wait here for longer is deferred to the broker, which takes back what is unacked for 30 minutes.
+/// A task that would wait here for longer is deferred: the broker redelivers what is unacked for
+/// 30 minutes.
 const LONGEST_WAIT: Duration = Duration::from_secs(8 * 60);
-/// A blocked host may hold what it is sent until deferred tasks return, and this much more: they return all at once.
+/// A blocked host may hold what it is sent until deferred tasks return, times this factor, because
+/// they return all at once.
 const SPARE: f64 = 1.5;
-/// Nothing is deferred where all that there is passes within so many times the shortest delay: for as long, those behind
-/// may wait, and a bottleneck whose tasks are deferred may stand idle.
-const WORTH_IT: f64 = 4.0;
+/// Nothing is deferred if the whole backlog passes its bottleneck within this many times the
+/// shortest delay: other tasks may wait for as long, and a bottleneck whose tasks are deferred may
+/// stand idle.
+const WORTH_DEFERRING: f64 = 4.0;
 
-impl<T> Frontier<T> {
-    /// Nothing is sent to the host for so long: nothing waits for it here.
+impl<T, R> Frontier<T, R> {
+    /// Empties the queue of a host that gets no request for `wait`.
     pub(super) fn hold_off(&mut self, id: usize, wait: Duration, now: Instant) {
-        let entries = self.hosts[id].take_where(|_| true);
-        self.count_gone(id, entries.len());
+        self.deny_requests(id, Denied::RetryAfter(wait));
         let reason = if wait == Duration::MAX { DeferReason::Pause } else { DeferReason::Slot };
-        for Entry { item, deferrals, .. } in entries {
-            self.actions.push_back(match deferrals {
-                Some(before) => Action::Defer { item, tier: self.deferral.of_wait(wait, before), reason },
-                None => Action::Deny { item, wait },
-            });
+        for queued in self.drain_tasks(id) {
+            let tier = self.deferral.for_wait(wait, queued.deferrals);
+            self.actions.push_back(Action::Defer { task: queued.task, tier, reason });
         }
-        self.stand(id, now);
+        self.update_status(id, now);
     }
 
-    /// Whether blocked tasks take so much of the prefetch that others might not be delivered, while places are free.
-    pub(crate) fn is_clogged(&self) -> bool {
-        self.used < self.places && self.blocked.tasks * 4 >= self.capacity.saturating_sub(self.used) * 3
+    /// Denies all requests that wait for a host. The caller updates the host's status.
+    pub(super) fn deny_requests(&mut self, id: usize, denied: Denied) {
+        let requests = self.hosts[id].drain_requests();
+        self.count_removed(id, requests.len());
+        let denials = requests.into_iter().map(|request| Action::Deny { request, denied });
+        self.actions.extend(denials);
     }
 
-    /// Defers what any bottleneck holds too much.
+    /// Removes all tasks of a host. The caller updates the host's status.
+    pub(super) fn drain_tasks(&mut self, id: usize) -> VecDeque<QueuedTask<T>> {
+        let tasks = self.hosts[id].drain_tasks();
+        self.count_removed(id, tasks.len());
+        tasks
+    }
+
+    /// Defers what exceeds the share of any bottleneck.
     pub(super) fn defer_overflows(&mut self, now: Instant) {
-        for id in self.ids() {
+        for id in self.hosts.ids() {
             self.defer_overflow(id, now);
         }
     }
 
-    /// Defers the last tasks of a blocked host, where its bottleneck holds too many. What limits many hosts is one
-    /// bottleneck.
+    /// Defers the last tasks of a blocked host whose bottleneck holds too many. A limit of many
+    /// hosts is one bottleneck.
     ///
-    /// Where a free place is all that is missing, nothing is deferred: the worker is at work. Nor is it where all that
-    /// there is passes the bottleneck soon.
+    /// Nothing is deferred while only free places are missing, since the worker is busy then, or
+    /// if the whole backlog passes the bottleneck soon.
     pub(super) fn defer_overflow(&mut self, id: usize, now: Instant) {
         let Some((held, rate)) = self.bottleneck(id, now) else { return };
-        let returns = self.deferral.tiers()[0].delay().as_secs_f64();
-        let clogs = self.is_clogged() && (held + self.backlog) as f64 / rate > WORTH_IT * returns;
+        let shortest = self.deferral.shortest().as_secs_f64();
+        let seconds_to_pass = (held + self.load.backlog) as f64 / rate;
+        let clogs = self.is_clogged() && seconds_to_pass > WORTH_DEFERRING * shortest;
         let in_time = (rate * LONGEST_WAIT.as_secs_f64()).ceil() as usize;
-        let most = if clogs { self.may_hold(rate * returns).min(in_time) } else { in_time };
+        let most = if clogs { self.share(rate * shortest).min(in_time) } else { in_time };
         for _ in most..held {
-            let Some(entry) = self.hosts[id].pop_last() else { break };
-            self.count_gone(id, 1);
-            self.defer(id, entry, rate, now);
+            let Some(task) = self.hosts[id].pop_last_task() else { break };
+            self.count_removed(id, 1);
+            self.defer(id, task, rate, now);
         }
         if held > most {
-            self.stand(id, now);
+            self.update_status(id, now);
         }
     }
 
     /// Defers tasks of blocked hosts that have waited for too long, whatever they wait for.
     pub(super) fn defer_old(&mut self, now: Instant) {
-        let Some(than) = now.checked_sub(LONGEST_WAIT) else { return };
-        for id in self.ids() {
+        let Some(moment) = now.checked_sub(LONGEST_WAIT) else { return };
+        for id in self.hosts.ids() {
             let Some((_, rate)) = self.bottleneck(id, now) else { continue };
-            let old = self.hosts[id].take_older(than);
+            let old = self.hosts[id].extract_tasks_before(moment);
             if !old.is_empty() {
-                self.count_gone(id, old.len());
-                old.into_iter().for_each(|entry| self.defer(id, entry, rate, now));
-                self.stand(id, now);
+                self.count_removed(id, old.len());
+                old.into_iter().for_each(|task| self.defer(id, task, rate, now));
+                self.update_status(id, now);
             }
         }
     }
 
-    fn defer(&mut self, id: usize, entry: Entry<T>, rate: f64, now: Instant) {
-        let allotments = match self.hosts[id].standing {
-            Standing::Limited(limit, _) => &mut self.limits.get_mut(limit).allotments,
-            _ => &mut self.hosts[id].allotments,
+    fn defer(&mut self, id: usize, task: T, rate: f64, now: Instant) {
+        let throughput = match self.hosts[id].status {
+            HostStatus::Limited(limit, _) => &mut self.limits[limit].throughput,
+            HostStatus::AtCap | HostStatus::Ready(_) | HostStatus::Idle => {
+                &mut self.hosts[id].throughput
+            }
         };
-        let tier = self.deferral.of_backlog(allotments, rate, now);
-        self.actions.push_back(Action::Defer { item: entry.item, tier, reason: DeferReason::Slot });
+        let tier = self.deferral.for_backlog(&mut throughput.allotments, rate, now);
+        self.actions.push_back(Action::Defer { task, tier, reason: DeferReason::Slot });
     }
 
-    /// How many tasks wait at what blocks a host, and about how many requests per second pass it; `None` where nothing
-    /// does. Of a limit, which workers share, this one may get all: the others may hold nothing that it limits.
+    /// Returns how many tasks wait at the bottleneck of a host, and about how many requests per
+    /// second pass it; `None` if the host is not blocked. The rate of a limit is that of all
+    /// workers: this one may get all slots, since the others may hold no matching task.
     fn bottleneck(&self, id: usize, now: Instant) -> Option<(usize, f64)> {
         let host = self.hosts.get(id)?;
-        match host.standing {
-            Standing::AtCap => Some((host.len(), host.sent.expected(now))),
-            Standing::Limited(limit, _) => {
-                let state = self.limits.get(limit);
-                let limited = state.limit.interval.map(|interval| interval.as_secs_f64().recip());
-                Some((state.queued, limited.unwrap_or_else(|| state.sent.expected(now))))
+        match host.status {
+            HostStatus::AtCap => Some((host.len(), host.throughput.sent.expected(now))),
+            HostStatus::Limited(limit, _) => {
+                let state = &self.limits[limit];
+                let allowed = state.limit.interval.map(|interval| interval.as_secs_f64().recip());
+                let rate = allowed.unwrap_or_else(|| state.throughput.sent.expected(now));
+                Some((state.queued, rate))
             }
-            Standing::Idle | Standing::Ready(_) => None,
+            HostStatus::Idle | HostStatus::Ready(_) => None,
         }
     }
 
-    /// How many tasks a bottleneck may hold, which lets so many pass until deferred ones return.
-    fn may_hold(&self, until_return: f64) -> usize {
-        let share = (self.capacity * 3 / 4 / self.blocked.bottlenecks.max(1)).max(1);
-        ((until_return * SPARE) as usize).max(2 * self.per_host).min(share)
+    /// Returns how many tasks a bottleneck may hold that `passing` tasks pass until deferred ones
+    /// return.
+    fn share(&self, passing: f64) -> usize {
+        ((passing * SPARE) as usize).max(2 * self.places.per_host).min(self.load.share())
     }
 }

@@ -1,15 +1,16 @@
 use std::sync::Mutex;
 
-use fetchline_queue::{Address, DeferReason, Key, Order, Original, Task};
+use fetchline_queue::{Address, Broker, DeferReason, FetchRequest, Key, RawMessage, Task};
 use fetchline_store::StoreConfig;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use super::super::frontier::Waiting;
-use super::super::place::channel;
+use super::super::frontier::WaitCounts;
+use super::super::handle::channel;
 use super::*;
 use crate::settle::{Claims, Receipt};
 
-/// Keeps what was started, and notes what became of the rest.
+/// Keeps the places of started tasks, and logs what happens to each task.
 #[derive(Default)]
 struct Fake {
     started: Mutex<Vec<Place>>,
@@ -17,33 +18,36 @@ struct Fake {
 }
 
 impl Fake {
-    fn note(&self, what: &str, job: &Job) {
-        self.log.lock().unwrap().push(format!("{what} {}", job.task.order.address.as_url().path()));
+    fn record(&self, what: &str, job: &Job) {
+        self.log
+            .lock()
+            .unwrap()
+            .push(format!("{what} {}", job.task.request.address.as_url().path()));
     }
 }
 
 impl Execute for Fake {
     fn start(self: Arc<Self>, job: Box<Job>, place: Place) {
-        self.note("start", &job);
+        self.record("start", &job);
         self.started.lock().unwrap().push(place);
     }
 
     fn defer(&self, job: Box<Job>, tier: Tier, _: DeferReason) {
-        self.note(&format!("defer {}", tier.delay().as_secs()), &job);
+        self.record(&format!("defer {}", tier.delay().as_secs()), &job);
     }
 
     fn requeue(&self, job: Box<Job>) {
-        self.note("requeue", &job);
+        self.record("requeue", &job);
     }
 
     fn record_cancelled(&self, job: Box<Job>) {
-        self.note("cancel", &job);
+        self.record("cancel", &job);
     }
 }
 
-/// A scheduler whose database is never asked.
+/// A scheduler that never queries its database.
 struct World {
-    scheduler: Scheduler,
+    scheduler: SchedulerHandle,
     snapshots: Snapshots,
     dependencies: Dependencies,
     fake: Arc<Fake>,
@@ -58,10 +62,13 @@ fn world(concurrency: usize) -> World {
     dependencies.database_takes_rows();
     let url = "mysql://root@127.0.0.1:9/x".to_owned();
     let config = StoreConfig { url, pool: 1, pool_timeout: Duration::from_secs(1) };
-    let broker =
-        fetchline_queue::BrokerConfig { url: "amqp://127.0.0.1:9".to_owned(), ca: None, prefix: "p".to_owned() };
+    let broker = fetchline_queue::BrokerConfig {
+        url: "amqp://127.0.0.1:9".to_owned(),
+        ca: None,
+        prefix: "p".to_owned(),
+    };
     let fake = Arc::new(Fake::default());
-    let scheduling = Scheduling {
+    let scheduling = Scheduler {
         scheduler: scheduler.clone(),
         executor: fake.clone(),
         snapshots: snapshots.clone(),
@@ -82,8 +89,15 @@ fn world(concurrency: usize) -> World {
         hold: Duration::from_secs(600),
     };
     let claims = Claims::default();
-    claims.session_begins(1);
-    World { running: tokio::spawn(scheduling.run(settings, events)), scheduler, snapshots, dependencies, fake, claims }
+    claims.session_opened(1);
+    World {
+        running: tokio::spawn(scheduling.run(settings, events)),
+        scheduler,
+        snapshots,
+        dependencies,
+        fake,
+        claims,
+    }
 }
 
 fn at(url: &str) -> Address {
@@ -92,18 +106,18 @@ fn at(url: &str) -> Address {
 
 impl World {
     fn submit(&self, url: &str) {
-        let order = Order::get(at(url));
-        let key = Key::of("run", "part", &order, 0);
-        let task = Task::new(order, "run".to_owned(), "part".to_owned(), key);
+        let request = FetchRequest::get(at(url));
+        let key = Key::of("run", "part", &request, 0);
+        let task = Task::new(request, "run".to_owned(), "part".to_owned(), key);
         let receipt = Receipt { channel: 1, tag: 1, delivered: std::time::Instant::now() };
-        let claim = self.claims.take(&task, receipt).unwrap();
-        let original = Original { properties: Box::default(), body: bytes::Bytes::new() };
+        let claim = self.claims.claim(&task, receipt).unwrap();
+        let original = RawMessage { properties: Box::default(), body: bytes::Bytes::new() };
         self.scheduler.submit(Job::lean(task, original, claim));
     }
 
-    /// What has become of all, once the scheduler has done what it can.
+    /// Returns and clears the log, after the scheduler has done what it can.
     async fn log(&self) -> Vec<String> {
-        // Time stands still while anything can go on.
+        // The paused clock advances only when no task of the runtime can proceed.
         tokio::time::sleep(Duration::from_millis(1)).await;
         std::mem::take(&mut *self.fake.log.lock().unwrap())
     }
@@ -114,33 +128,33 @@ impl World {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_place_that_is_dropped_lets_the_next_one_start() {
+async fn a_dropped_place_lets_the_next_task_start() {
     let world = world(2);
     for url in ["a.example/1", "a.example/2", "b.example/3"] {
         world.submit(url);
     }
     assert_eq!(world.log().await, ["start /1", "start /3"]);
     tokio::time::sleep(TICK).await;
-    assert_eq!(world.scheduler.waiting(), Waiting { host: 1, rate: 0, concurrency: 0 });
+    assert_eq!(world.scheduler.wait_counts(), WaitCounts { host: 1, rate: 0, concurrency: 0 });
     world.end_one();
     assert_eq!(world.log().await, ["start /2"]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_redirect_goes_before_tasks_and_lets_go_of_what_it_holds() {
+async fn a_redirect_goes_before_tasks_and_releases_its_place() {
     let world = world(1);
     world.submit("a.example/1");
     assert_eq!(world.log().await, ["start /1"]);
     world.submit("b.example/2");
     let mut place = world.fake.started.lock().unwrap().remove(0);
     assert_eq!(place.advance(&at("b.example/x")).await, Ok(()));
-    assert_eq!(world.log().await, Vec::<String>::new(), "one place, and the redirect has it");
+    assert_eq!(world.log().await, Vec::<String>::new(), "the redirect has the only place");
     drop(place);
     assert_eq!(world.log().await, ["start /2"]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_redirect_that_nobody_waits_for_any_more_keeps_no_place() {
+async fn a_redirect_that_is_no_longer_awaited_keeps_no_place() {
     let world = world(1);
     world.submit("a.example/1");
     world.log().await;
@@ -154,7 +168,7 @@ async fn a_redirect_that_nobody_waits_for_any_more_keeps_no_place() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_answer_that_asks_for_time_stops_its_host_and_no_other() {
+async fn a_throttling_answer_stops_its_host_and_no_other() {
     let world = world(4);
     world.submit("a.example/1");
     world.log().await;
@@ -166,7 +180,7 @@ async fn an_answer_that_asks_for_time_stops_its_host_and_no_other() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_pause_a_cancelled_run_and_a_lost_session_end_the_wait() {
+async fn a_pause_requeues_tasks_and_a_cancelled_run_records_them() {
     let world = world(1);
     for url in ["a.example/1", "a.example/2", "b.example/3"] {
         world.submit(url);
@@ -179,7 +193,9 @@ async fn a_pause_a_cancelled_run_and_a_lost_session_end_the_wait() {
     tokio::task::yield_now().await;
     world.submit("a.example/4");
     world.log().await;
-    world.snapshots.update(|snapshot| Arc::make_mut(&mut snapshot.cancelled).add("run".to_owned(), "part".to_owned()));
+    world.snapshots.update(|snapshot| {
+        Arc::make_mut(&mut snapshot.cancelled).add("run".to_owned(), "part".to_owned())
+    });
     tokio::task::yield_now().await;
     assert_eq!(world.log().await, ["cancel /4"]);
     world.submit("a.example/5");
@@ -187,12 +203,12 @@ async fn a_pause_a_cancelled_run_and_a_lost_session_end_the_wait() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_waits_on_a_lost_session_is_given_up_and_what_joined_a_new_one_is_not() {
+async fn tasks_of_a_lost_session_are_requeued() {
     let world = world(1);
     world.submit("a.example/1");
     world.submit("b.example/2");
     assert_eq!(world.log().await, ["start /1"]);
-    world.claims.session_is_lost();
+    world.claims.session_lost();
     world.scheduler.session_lost();
     assert_eq!(world.log().await, ["requeue /2"]);
 }
@@ -212,7 +228,7 @@ async fn while_the_database_is_away_nothing_starts_and_after_the_hold_all_is_req
     }
     assert_eq!((log, began.elapsed().as_secs()), (vec!["requeue /1".to_owned()], 600));
     world.submit("a.example/2");
-    assert_eq!(world.log().await, ["requeue /2"], "what comes later does not wait for another hold");
+    assert_eq!(world.log().await, ["requeue /2"], "a later task does not wait for another hold");
     world.dependencies.database_takes_rows();
     world.log().await;
     world.submit("a.example/3");
@@ -220,7 +236,7 @@ async fn while_the_database_is_away_nothing_starts_and_after_the_hold_all_is_req
 }
 
 #[tokio::test(start_paused = true)]
-async fn it_ends_when_it_is_closed_and_every_fetch_has_ended() {
+async fn the_scheduler_ends_once_it_is_finished_and_every_fetch_has_ended() {
     let world = world(2);
     world.submit("a.example/1");
     world.submit("a.example/2");
@@ -229,7 +245,7 @@ async fn it_ends_when_it_is_closed_and_every_fetch_has_ended() {
     world.scheduler.finish();
     assert_eq!(world.log().await, ["requeue /2"]);
     assert!(!world.running.is_finished());
-    // What was begun may follow its redirects.
+    // A fetch in flight may follow its redirects.
     let mut place = world.fake.started.lock().unwrap().remove(0);
     assert_eq!(place.advance(&at("b.example/x")).await, Ok(()));
     drop(place);

@@ -1,0 +1,125 @@
+//! What the handlers of a page share.
+
+use lol_html::HandlerResult;
+
+use super::{annotation::Syntax, graph_builder::GraphBuilder, superscript};
+use crate::rules::RuleMatch;
+
+/// Bytes of text that are kept of the match of a rule, before entities are decoded.
+const MAX_TEXT: usize = 4 * 1024;
+
+/// The results of all handlers.
+#[derive(Default)]
+pub(super) struct ParserState {
+    pub(super) microdata: GraphBuilder,
+    pub(super) rdfa: GraphBuilder,
+    /// One per locator of the rule.
+    pub(super) matches: Vec<MatchBuilder>,
+    /// Offset of the last annotated element, and whether it has started.
+    pub(super) last_offset: usize,
+    pub(super) is_last_started: bool,
+}
+
+impl ParserState {
+    pub(super) fn builder(&mut self, syntax: Syntax) -> &mut GraphBuilder {
+        match syntax {
+            Syntax::Microdata => &mut self.microdata,
+            Syntax::Rdfa => &mut self.rdfa,
+        }
+    }
+
+    /// Whether any text is being collected, or that of any price.
+    pub(super) fn collects(&self, only_prices: bool) -> bool {
+        self.matches.iter().any(|builder| builder.is_open && (builder.is_price || !only_prices))
+            || self.microdata.collects(only_prices)
+            || self.rdfa.collects(only_prices)
+    }
+
+    /// Returns an error, which stops the parser, once the rest of the page can add nothing.
+    pub(super) fn stop_if_complete(&self) -> HandlerResult {
+        let is_complete = self.is_last_started
+            && !self.collects(false)
+            && self.matches.iter().all(|builder| builder.found.is_some());
+        if is_complete { Err("the page is read".into()) } else { Ok(()) }
+    }
+
+    pub(super) fn add_text(&mut self, text: &str) {
+        self.matches.iter_mut().for_each(|builder| builder.add_text(text));
+        self.microdata.add_text(text);
+        self.rdfa.add_text(text);
+    }
+
+    /// Starts an element whose text is not part of the prices that are open. Prices that start
+    /// within it are not affected.
+    pub(super) fn start_exclusion(&mut self) {
+        self.excluded_depths().for_each(|depth| *depth += 1);
+    }
+
+    /// Ends an element that [`ParserState::start_exclusion`] started.
+    pub(super) fn end_exclusion(&mut self) {
+        self.excluded_depths().for_each(|depth| *depth = depth.saturating_sub(1));
+    }
+
+    fn excluded_depths(&mut self) -> impl Iterator<Item = &mut u32> {
+        self.matches
+            .iter_mut()
+            .filter(|builder| builder.is_open && builder.is_price)
+            .map(|builder| &mut builder.excluded_depth)
+            .chain(self.microdata.excluded_depths())
+            .chain(self.rdfa.excluded_depths())
+    }
+}
+
+/// Collects the text of the first element that a locator finds and that has text.
+#[derive(Default)]
+pub(super) struct MatchBuilder {
+    is_price: bool,
+    is_open: bool,
+    /// Open elements within this one whose text is not part of a price.
+    excluded_depth: u32,
+    text: String,
+    found: Option<RuleMatch>,
+}
+
+impl MatchBuilder {
+    pub(super) fn new(is_price: bool) -> Self {
+        Self { is_price, ..Self::default() }
+    }
+
+    /// Starts an element. Returns false if one is open or was found.
+    pub(super) fn start(&mut self) -> bool {
+        let starts = !self.is_open && self.found.is_none();
+        if starts {
+            self.is_open = true;
+            self.excluded_depth = 0;
+        }
+        starts
+    }
+
+    pub(super) fn add_text(&mut self, text: &str) {
+        if self.is_open && self.excluded_depth == 0 {
+            let room = MAX_TEXT - self.text.len();
+            self.text.push_str(&text[..text.floor_char_boundary(room)]);
+        }
+    }
+
+    pub(super) fn end(&mut self) {
+        self.is_open = false;
+        let text = superscript::resolve(&std::mem::take(&mut self.text), self.is_price);
+        self.set(htmlize::unescape(text).into_owned(), false);
+    }
+
+    /// Sets what was found, unless it is blank or something was found before.
+    pub(super) fn set(&mut self, text: String, is_machine_readable: bool) {
+        if self.found.is_none() && !text.trim().is_empty() {
+            self.found = Some(RuleMatch { text, is_machine_readable });
+        }
+    }
+
+    pub(super) fn finish(mut self) -> Option<RuleMatch> {
+        if self.is_open {
+            self.end();
+        }
+        self.found
+    }
+}

@@ -1,0 +1,219 @@
+//! A tokenizer for the start tags of a page, without a tree of elements.
+//!
+//! It treats comments, quotes and elements of raw text as the HTML standard does. It is about ten
+//! times faster than a parser that knows which elements are open.
+
+use memchr::{memchr, memchr_iter, memmem};
+
+/// Elements whose content is text up to their end tag, if scripting is enabled.
+const RAW: [&str; 9] =
+    ["iframe", "noembed", "noframes", "noscript", "script", "style", "textarea", "title", "xmp"];
+
+/// Attributes of a tag that are read.
+const MAX_ATTRIBUTES: usize = 100;
+
+/// Reads the start tags of a page in order.
+pub(super) struct Tokenizer<'a> {
+    html: &'a str,
+    at: usize,
+    /// The attributes of the last tag.
+    attributes: Vec<(&'a str, &'a str)>,
+}
+
+/// A start tag.
+pub(super) struct Tag<'a, 't> {
+    /// Offset of its `<` in the page.
+    pub(super) offset: usize,
+    name: &'a str,
+    attributes: &'t [(&'a str, &'a str)],
+    /// The text up to its end tag, for elements of raw text.
+    pub(super) text: Option<&'a str>,
+}
+
+impl<'a> Tag<'a, '_> {
+    /// Whether the tag has this name, in upper or lower case.
+    pub(super) fn is(&self, name: &str) -> bool {
+        self.name.eq_ignore_ascii_case(name)
+    }
+
+    /// Returns the value of the first attribute of this name. Entities are not decoded.
+    pub(super) fn attribute(&self, name: &str) -> Option<&'a str> {
+        self.attributes
+            .iter()
+            .find(|(own, _)| own.eq_ignore_ascii_case(name))
+            .map(|(_, value)| *value)
+    }
+}
+
+impl<'a> Tokenizer<'a> {
+    pub(super) fn new(html: &'a str) -> Self {
+        Self { html, at: 0, attributes: Vec::new() }
+    }
+
+    /// Returns the next start tag. A tag that the end of the page cuts off is skipped.
+    pub(super) fn next(&mut self) -> Option<Tag<'a, '_>> {
+        loop {
+            let at = self.find(b'<')?;
+            let rest = &self.html.as_bytes()[at + 1..];
+            self.at = at + 1;
+            match rest.first()? {
+                b'a'..=b'z' | b'A'..=b'Z' => return self.tag(at),
+                // "<!-->" is a complete comment.
+                b'!' if rest.starts_with(b"!--") => {
+                    self.at += 1 + memmem::find(&rest[1..], b"-->")? + "-->".len()
+                }
+                // End tags are short, so that a plain loop is faster than memchr.
+                b'/' => _ = self.skip_until(|byte| byte == b'>'),
+                b'!' | b'?' => self.at = self.find(b'>')? + 1,
+                _ => {}
+            }
+        }
+    }
+
+    fn tag(&mut self, offset: usize) -> Option<Tag<'a, '_>> {
+        let name =
+            self.skip_until(|byte| byte.is_ascii_whitespace() || matches!(byte, b'/' | b'>'));
+        self.attributes.clear();
+        while let Some(attribute) = self.attribute()? {
+            if self.attributes.len() < MAX_ATTRIBUTES {
+                self.attributes.push(attribute);
+            }
+        }
+        let is_raw = RAW.iter().any(|raw| name.eq_ignore_ascii_case(raw));
+        // In SVG, and only there, `title` and `style` may be self-closing.
+        let is_self_closing = self.html.as_bytes()[..self.at].ends_with(b"/>")
+            && ["style", "title"].iter().any(|svg| name.eq_ignore_ascii_case(svg));
+        let text = (is_raw && !is_self_closing).then(|| self.raw_text(name));
+        Some(Tag { offset, name, attributes: &self.attributes, text })
+    }
+
+    /// Returns the next attribute, or `Some(None)` at the end of the tag. Returns `None` if the
+    /// page ends within the tag.
+    #[expect(clippy::option_option, reason = "the end of the page differs from the end of the tag")]
+    fn attribute(&mut self) -> Option<Option<(&'a str, &'a str)>> {
+        self.skip_until(|byte| !byte.is_ascii_whitespace() && byte != b'/');
+        if self.byte()? == b'>' {
+            self.at += 1;
+            return Some(None);
+        }
+        let start = self.at;
+        // A leading equals sign is part of the name.
+        self.at += usize::from(self.byte()? == b'=');
+        self.skip_until(|byte| byte.is_ascii_whitespace() || matches!(byte, b'/' | b'>' | b'='));
+        let name = &self.html[start..self.at];
+        let end = self.at;
+        self.skip_until(|byte| !byte.is_ascii_whitespace());
+        if self.byte()? != b'=' {
+            self.at = end;
+            return Some(Some((name, "")));
+        }
+        self.at += 1;
+        self.skip_until(|byte| !byte.is_ascii_whitespace());
+        let quote = self.byte()?;
+        let value = if matches!(quote, b'"' | b'\'') {
+            self.at += 1;
+            let start = self.at;
+            let end = self.find(quote)?;
+            self.at = end + 1;
+            &self.html[start..end]
+        } else {
+            self.skip_until(|byte| byte.is_ascii_whitespace() || byte == b'>')
+        };
+        Some(Some((name, value)))
+    }
+
+    /// Returns the text up to the end tag of this name, or up to the end of the page.
+    fn raw_text(&mut self, name: &str) -> &'a str {
+        let rest = &self.html[self.at..];
+        let is_end_tag = |at: &usize| {
+            let tag = rest.as_bytes()[at + 1..]
+                .strip_prefix(b"/")
+                .and_then(|tag| tag.split_at_checked(name.len()));
+            tag.is_some_and(|(own, after)| {
+                let is_whole = after
+                    .first()
+                    .is_none_or(|byte| byte.is_ascii_whitespace() || matches!(byte, b'/' | b'>'));
+                is_whole && own.eq_ignore_ascii_case(name.as_bytes())
+            })
+        };
+        let end = memchr_iter(b'<', rest.as_bytes()).find(is_end_tag).unwrap_or(rest.len());
+        self.at += end;
+        &rest[..end]
+    }
+
+    fn byte(&self) -> Option<u8> {
+        self.html.as_bytes().get(self.at).copied()
+    }
+
+    fn find(&self, byte: u8) -> Option<usize> {
+        memchr(byte, &self.html.as_bytes()[self.at..]).map(|found| self.at + found)
+    }
+
+    /// Skips to the first byte that is an end, or to the end of the page, and returns what it
+    /// skipped. Ends have to be ASCII.
+    fn skip_until(&mut self, is_end: impl Fn(u8) -> bool) -> &'a str {
+        let rest = &self.html[self.at..];
+        let length = rest.bytes().position(is_end).unwrap_or(rest.len());
+        self.at += length;
+        &rest[..length]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(html: &str) -> String {
+        let mut tokenizer = Tokenizer::new(html);
+        let mut tags = String::new();
+        while let Some(tag) = tokenizer.next() {
+            tags += &format!("{} {}", tag.offset, tag.name);
+            tag.attributes.iter().for_each(|(name, value)| tags += &format!(" {name}={value}"));
+            tags += &tag.text.map(|text| format!(" [{text}]")).unwrap_or_default();
+            tags += ";";
+        }
+        tags
+    }
+
+    #[test]
+    fn tags_are_read_as_the_standard_says() {
+        for (html, expected) in [
+            ("<p>a<B>", "0 p;4 B;"),
+            ("a < b <3 </p x='>'> <i>", "20 i;"),
+            ("<a b c = d e=\"f>\" g='h\"' i=/j/ k=>", "0 a b= c=d e=f> g=h\" i=/j/ k=;"),
+            ("<a\nb='1'c=2 / d/e/>", "0 a b=1 c=2 d= e=;"),
+            ("<a =b==c \"d='e'>", "0 a =b==c \"d=e;"),
+            ("<ä><a ä=ö/ü / ß>", "4 a ä=ö/ü ß=;"),
+            ("<a/ä>", "0 a ä=;"),
+            ("<!-- <a> --><b><!--><c><!---><d><!-- <e>", "12 b;20 c;29 d;"),
+            ("<!doctype html><?x?><![CDATA[<a>]]><b>", "35 b;"),
+            (
+                "<script a='</script>'>x<b></scripts></SCRIPT ><i>",
+                "0 script a=</script> [x<b></scripts>];46 i;",
+            ),
+            ("<title>a&amp;<b></title/>", "0 title [a&amp;<b>];"),
+            ("<svg><title/><style/><path d=1 />", "0 svg;5 title;13 style;21 path d=1;"),
+            ("<noscript><meta></noscript><textarea><a>", "0 noscript [<meta>];27 textarea [<a>];"),
+            ("<script src=a /><b></script>", "0 script src=a [<b>];"),
+            ("<style>a", "0 style [a];"),
+            ("<script><", "0 script [<];"),
+        ] {
+            assert_eq!(read(html), expected, "{html}");
+        }
+    }
+
+    #[test]
+    fn a_tag_that_is_cut_off_is_skipped() {
+        let html = "<a b = 'c' d=e f>";
+        for cut in 0..html.len() {
+            assert_eq!(read(&html[..cut]), "", "{cut}");
+        }
+    }
+
+    #[test]
+    fn attributes_above_the_limit_are_left_out() {
+        let html = format!("<a {}>", "b ".repeat(3 * MAX_ATTRIBUTES));
+        let attributes = Tokenizer::new(&html).next().map(|tag| tag.attributes.len());
+        assert_eq!(attributes, Some(MAX_ATTRIBUTES));
+    }
+}

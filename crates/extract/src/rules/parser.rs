@@ -1,0 +1,395 @@
+//! Parses a file of rules, and reports every error in it.
+
+use std::{collections::HashMap, ops::Range};
+
+use lol_html::Selector;
+use toml::{
+    Spanned,
+    de::{DeTable, DeValue},
+};
+
+use super::{
+    error::{Fault, RulesError},
+    host_pattern,
+    rule::{FieldName, Locator, Rule, Rules},
+};
+use crate::{price::currency, product::MAX_CATEGORY, text};
+
+type Value<'a> = Spanned<DeValue<'a>>;
+
+impl Rules {
+    /// Parses and checks the text of a file of rules. `file_name` is used in errors only.
+    pub fn parse(file_name: &str, text: &str) -> Result<Self, RulesError> {
+        let (document, errors) = DeTable::parse_recoverable(text);
+        let mut parser = Parser { text, rule: None, faults: Vec::new() };
+        for error in &errors {
+            let at = error.span().unwrap_or(0..0);
+            parser.rule = rule_above(text, at.start);
+            parser.report(at, error.message().to_owned());
+        }
+        // After a syntax error, checks of what was parsed would report errors that are not there.
+        if errors.is_empty() {
+            let by_host = parser.rules(document.get_ref());
+            if parser.faults.is_empty() {
+                return Ok(Self { by_host });
+            }
+        }
+        let mut faults = parser.faults;
+        faults.sort_by_key(|fault| fault.line);
+        Err(RulesError { file: file_name.to_owned(), faults })
+    }
+}
+
+/// Returns the rule of the last header above a syntax error, since the parsed document does not say
+/// it. Returns `None` if that header itself is invalid.
+fn rule_above(text: &str, at: usize) -> Option<String> {
+    let is_header = |line: &&str| line.trim_start().starts_with('[');
+    let line_end = text.get(at..)?.find('\n').map_or(text.len(), |newline| at + newline);
+    let header = text.get(..line_end)?.lines().rev().find(is_header)?;
+    let table = DeTable::parse(header).ok()?;
+    table.get_ref().keys().next().map(|key| key.get_ref().to_string())
+}
+
+struct Parser<'t> {
+    text: &'t str,
+    /// The host pattern of the current rule.
+    rule: Option<String>,
+    faults: Vec<Fault>,
+}
+
+impl Parser<'_> {
+    fn report(&mut self, at: Range<usize>, message: impl Into<String>) {
+        let before = self.text.get(..at.start).unwrap_or(self.text);
+        let line = before.bytes().filter(|&byte| byte == b'\n').count() + 1;
+        self.faults.push(Fault { line, rule: self.rule.clone(), message: message.into() });
+    }
+
+    fn rules(&mut self, document: &DeTable<'_>) -> HashMap<String, Rule> {
+        let mut by_host = HashMap::new();
+        for (key, value) in document {
+            self.rule = Some(key.get_ref().to_string());
+            let host = host_pattern::parse(key.get_ref());
+            if host.is_none() {
+                let message = "not a host; write [\"shop.example\"], \
+                               or [\"*.shop.example\"] for the hosts below it";
+                self.report(key.span(), message);
+            }
+            let Some(table) = self.table(value) else { continue };
+            let rule = self.rule(key.span(), table);
+            if host.is_some_and(|host| by_host.insert(host, rule).is_some()) {
+                self.report(key.span(), "the host already has a rule");
+            }
+        }
+        by_host
+    }
+
+    fn rule(&mut self, at: Range<usize>, table: &DeTable<'_>) -> Rule {
+        let mut rule = Rule::default();
+        for (key, value) in table {
+            match key.get_ref().as_ref() {
+                "category" => rule.category = self.category(value),
+                "currency" => rule.currency = self.currency(value),
+                "html" => rule.html = self.fields(value, "html", Self::locator),
+                "json" => rule.json = self.fields(value, "json", Self::pointer),
+                other => {
+                    let message =
+                        format!("unknown key `{other}`; expected category, currency, html or json");
+                    self.report(key.span(), message);
+                }
+            }
+        }
+        if table.is_empty() {
+            self.report(at, "the rule is empty");
+        }
+        rule
+    }
+
+    fn category(&mut self, value: &Value<'_>) -> Option<String> {
+        let category = text::clean_line(self.string(value)?, MAX_CATEGORY);
+        if category.is_none() {
+            self.report(value.span(), "`category` is empty");
+        }
+        category
+    }
+
+    fn currency(&mut self, value: &Value<'_>) -> Option<&'static str> {
+        let text = self.string(value)?;
+        let currency = currency::parse(text);
+        if currency.is_none() {
+            self.report(
+                value.span(),
+                format!("`{text}` is not a currency; write its ISO 4217 code, such as EUR"),
+            );
+        }
+        currency
+    }
+
+    /// Parses the fields of a page or of a JSON body, each with one locator or several.
+    fn fields<T>(
+        &mut self,
+        value: &Value<'_>,
+        kind: &str,
+        locator: impl Fn(&mut Self, &Value<'_>) -> Option<T>,
+    ) -> Vec<(FieldName, T)> {
+        let mut fields = Vec::new();
+        let Some(table) = self.table(value) else { return fields };
+        if table.is_empty() {
+            self.report(value.span(), format!("`{kind}` is empty"));
+        }
+        for (key, value) in table {
+            let name = key.get_ref().as_ref();
+            let known = FieldName::BY_KEY.iter().find(|(known, _)| *known == name);
+            let Some(&(_, field)) = known else {
+                let known = FieldName::BY_KEY.map(|(name, _)| name).join(", ");
+                let message = format!("unknown key `{kind}.{name}`; expected one of {known}");
+                self.report(key.span(), message);
+                continue;
+            };
+            match value.get_ref() {
+                DeValue::Array(values) if values.is_empty() => {
+                    self.report(value.span(), format!("`{kind}.{name}` is empty"));
+                }
+                DeValue::Array(values) => {
+                    fields.extend(
+                        values.iter().filter_map(|value| Some((field, locator(self, value)?))),
+                    );
+                }
+                _ => fields.extend(locator(self, value).map(|locator| (field, locator))),
+            }
+        }
+        fields
+    }
+
+    fn locator(&mut self, value: &Value<'_>) -> Option<Locator> {
+        let DeValue::Table(table) = value.get_ref() else {
+            let selector = self.selector(value)?;
+            return Some(Locator { selector, attribute: None });
+        };
+        let (mut selector, mut attribute) = (None, None);
+        for (key, value) in table {
+            match key.get_ref().as_ref() {
+                "selector" => selector = self.selector(value),
+                "attribute" => attribute = self.attribute(value),
+                other => {
+                    self.report(
+                        key.span(),
+                        format!("unknown key `{other}`; expected selector or attribute"),
+                    );
+                }
+            }
+        }
+        if !table.keys().any(|key| key.get_ref() == "selector") {
+            self.report(value.span(), "`selector` is missing");
+        }
+        Some(Locator { selector: selector?, attribute })
+    }
+
+    fn attribute(&mut self, value: &Value<'_>) -> Option<String> {
+        let name = self.string(value)?.trim();
+        if name.is_empty() {
+            self.report(value.span(), "`attribute` is empty");
+        }
+        Some(name.to_ascii_lowercase())
+    }
+
+    fn selector(&mut self, value: &Value<'_>) -> Option<Selector> {
+        let text = self.string(value)?;
+        match text.parse() {
+            Ok(selector) => Some(selector),
+            Err(error) => {
+                self.report(value.span(), format!("`{text}` is not a supported selector: {error}"));
+                None
+            }
+        }
+    }
+
+    fn pointer(&mut self, value: &Value<'_>) -> Option<String> {
+        let text = self.string(value)?;
+        let has_valid_escapes = text.split('~').skip(1).all(|rest| rest.starts_with(['0', '1']));
+        if !(text.starts_with('/') && has_valid_escapes) {
+            self.report(
+                value.span(),
+                format!("`{text}` is not a JSON pointer; write one such as /product/price"),
+            );
+            return None;
+        }
+        Some(text.to_owned())
+    }
+
+    fn table<'v, 'a>(&mut self, value: &'v Value<'a>) -> Option<&'v DeTable<'a>> {
+        let table = value.get_ref().as_table();
+        if table.is_none() {
+            self.report(
+                value.span(),
+                format!("expected a table, found {}", value.get_ref().type_str()),
+            );
+        }
+        table
+    }
+
+    fn string<'v>(&mut self, value: &'v Value<'_>) -> Option<&'v str> {
+        let text = value.get_ref().as_str();
+        if text.is_none() {
+            self.report(
+                value.span(),
+                format!("expected a string, found {}", value.get_ref().type_str()),
+            );
+        }
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn faults(text: &str) -> Vec<String> {
+        let error =
+            Rules::parse("r.toml", text).err().map(|error| error.to_string()).unwrap_or_default();
+        error.lines().map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn a_valid_file_is_parsed() {
+        let rules = Rules::parse(
+            "r.toml",
+            r##"
+            ["shop.example"]
+            category = " Green  tea "
+            currency = "eur"
+            html.name = "h1.title"
+            html.image = "img.main"
+            html.url = { selector = "a.self", attribute = "href" }
+            html.price = [".sale", { selector = "#price", attribute = "DATA-price" }]
+
+            ["*.api.example"]
+            json.price = ["/a/0/b~1c", "/d"]
+            "##,
+        )
+        .unwrap();
+        let shop = &rules.by_host["shop.example"];
+        assert_eq!((shop.category.as_deref(), shop.currency), (Some("Green tea"), Some("EUR")));
+        let html: Vec<_> = shop
+            .html
+            .iter()
+            .map(|(field, locator)| (*field, locator.attribute.as_deref()))
+            .collect();
+        let expected = [
+            (FieldName::Name, None),
+            (FieldName::Image, None),
+            (FieldName::Url, Some("href")),
+            (FieldName::Price, None),
+            (FieldName::Price, Some("data-price")),
+        ];
+        assert_eq!(html, expected);
+        let api = &rules.by_host["*.api.example"];
+        assert_eq!(
+            api.json,
+            [(FieldName::Price, "/a/0/b~1c".to_owned()), (FieldName::Price, "/d".to_owned())]
+        );
+        assert!(Rules::parse("r.toml", "").unwrap().by_host.is_empty());
+    }
+
+    #[test]
+    fn every_error_is_reported_with_its_line_and_rule() {
+        let text = r#"
+top = "level"
+["shop.example"]
+colour = "red"
+category = " "
+currency = "EURO5"
+html.name = "h1 +"
+html.size = ".size"
+html.price = { selector = "h1", attr = "x" }
+html.sku = { attribute = "x" }
+html.brand = []
+json.name = "name"
+json.price = ["/a~2", 5]
+json.sku = { pointer = "/sku" }
+["*shop.example"]
+currency = "EUR"
+["a.example"]
+html = "h1"
+[b]
+["SHOP.example"]
+currency = "EUR"
+["a.example".json]
+cost = "/cost"
+["c.example"]
+html = {}
+["c.example".json]
+["d.example"]
+html.sku = { selector = "p", attribute = " " }
+"#;
+        let faults = faults(text);
+        for (line, (rule, message)) in [
+            (2, ("top", "expected a table, found string")),
+            (
+                4,
+                ("shop.example", "unknown key `colour`; expected category, currency, html or json"),
+            ),
+            (5, ("shop.example", "`category` is empty")),
+            (
+                6,
+                ("shop.example", "`EURO5` is not a currency; write its ISO 4217 code, such as EUR"),
+            ),
+            (7, ("shop.example", "`h1 +` is not a supported selector: ")),
+            (
+                8,
+                (
+                    "shop.example",
+                    "unknown key `html.size`; expected one of name, price, currency, ",
+                ),
+            ),
+            (9, ("shop.example", "unknown key `attr`; expected selector or attribute")),
+            (10, ("shop.example", "`selector` is missing")),
+            (11, ("shop.example", "`html.brand` is empty")),
+            (
+                12,
+                ("shop.example", "`name` is not a JSON pointer; write one such as /product/price"),
+            ),
+            (
+                13,
+                ("shop.example", "`/a~2` is not a JSON pointer; write one such as /product/price"),
+            ),
+            (13, ("shop.example", "expected a string, found integer")),
+            (14, ("shop.example", "expected a string, found table")),
+            (15, ("*shop.example", "not a host; ")),
+            (18, ("a.example", "expected a table, found string")),
+            (19, ("b", "the rule is empty")),
+            (20, ("SHOP.example", "the host already has a rule")),
+            (23, ("a.example", "unknown key `json.cost`")),
+            (25, ("c.example", "`html` is empty")),
+            (26, ("c.example", "`json` is empty")),
+            (28, ("d.example", "`attribute` is empty")),
+        ] {
+            let expected = format!("r.toml:{line}: rule \"{rule}\": {message}");
+            assert!(
+                faults.iter().any(|fault| fault.starts_with(&expected)),
+                "{expected}\nin {faults:#?}"
+            );
+        }
+        let lines: Vec<usize> =
+            faults.iter().map(|fault| fault.split(':').nth(1).unwrap().parse().unwrap()).collect();
+        assert!(lines.is_sorted(), "{faults:#?}");
+    }
+
+    #[test]
+    fn every_syntax_error_is_reported_with_its_line_and_the_rule_above() {
+        let faults = faults(
+            "a = b\n[\"a.example\"]\ncurrency = EUR\n[ \"b.example\" . html ] # c\n\n\
+             name = \"h1\nprice = \"b\"\n[c..example]\nsku = d\n",
+        );
+        let rules =
+            [(1, ""), (3, "rule \"a.example\": "), (6, "rule \"b.example\": "), (8, ""), (9, "")];
+        for (line, rule) in rules {
+            let expected = format!("r.toml:{line}: {rule}");
+            let fault = faults.iter().find(|fault| fault.starts_with(&format!("r.toml:{line}: ")));
+            assert!(
+                fault.is_some_and(|fault| fault.starts_with(&expected)
+                    && fault.contains("rule") != rule.is_empty()),
+                "{expected}\nin {faults:#?}"
+            );
+        }
+    }
+}

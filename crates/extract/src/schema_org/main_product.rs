@@ -1,0 +1,258 @@
+//! Chooses the product that a page is about.
+//!
+//! Some products never count: a part of another product (a variant, an accessory), a related
+//! product, and an entry of a list.
+//!
+//! Of the others, those count that the page points to: by `mainEntity`, by its own address or
+//! canonical URL, or by its title. Of several names in the title, the longest counts. If the page
+//! points to none, and there are several, those count whose `url` does not lead to another page, as
+//! that of a tile does.
+//!
+//! Of what is left, the first one with a price is chosen, since reviews and ratings often repeat
+//! the product without its price; or else the first one. If it is a variant of a group next to it,
+//! the group is chosen instead.
+
+use super::{
+    graph::Graph,
+    offers::{self, VisitBudget},
+    page_identity::PageIdentity,
+};
+
+/// Types of products.
+const PRODUCTS: [&str; 10] = [
+    "Product",
+    "ProductGroup",
+    "ProductModel",
+    "IndividualProduct",
+    "SomeProducts",
+    "Vehicle",
+    "Car",
+    "Motorcycle",
+    "Drug",
+    "DietarySupplement",
+];
+
+/// Types that are products if they have offers.
+const PRODUCTS_WITH_OFFERS: [&str; 9] = [
+    "Audiobook",
+    "Book",
+    "MobileApplication",
+    "Movie",
+    "MusicAlbum",
+    "MusicRelease",
+    "SoftwareApplication",
+    "VideoGame",
+    "WebApplication",
+];
+
+/// Properties that lead from the page or its product to other products.
+const RELATIONS: [&str; 8] = [
+    "isRelatedTo",
+    "isSimilarTo",
+    "isAccessoryOrSparePartFor",
+    "isConsumableFor",
+    "itemListElement",
+    "makesOffer",
+    "hasOfferCatalog",
+    "mentions",
+];
+
+/// Types of lists.
+const LISTS: [&str; 3] = ["ItemList", "OfferCatalog", "CollectionPage"];
+
+/// Products of a page that are compared.
+const MAX_PRODUCTS: usize = 50;
+
+/// Returns the product that the page is about.
+pub(crate) fn find(graph: &Graph, page: &PageIdentity<'_>) -> Option<usize> {
+    let candidates: Vec<usize> = graph
+        .nodes()
+        .filter(|&node| is_product(graph, node) && !is_secondary(graph, node))
+        .take(MAX_PRODUCTS)
+        .collect();
+    let mut preferred = pointed_to(graph, page, &candidates);
+    if preferred.is_empty() {
+        let is_tile =
+            |node: usize| graph.text_or_id(node, "url").is_some_and(|url| page.is_left_by(url));
+        preferred = candidates
+            .iter()
+            .copied()
+            .filter(|&node| candidates.len() == 1 || !is_tile(node))
+            .collect();
+    }
+    let mut budget = VisitBudget::default();
+    let has_price =
+        |&&node: &&usize| offers::lowest_within(graph, node, &mut budget).amount.is_some();
+    let priced = if preferred.len() > 1 { preferred.iter().find(has_price) } else { None };
+    let chosen = *priced.or(preferred.first())?;
+    let group =
+        candidates.iter().find(|&&group| graph.variants(group).any(|variant| variant == chosen));
+    Some(*group.unwrap_or(&chosen))
+}
+
+/// Returns the candidates that the page points to.
+fn pointed_to(graph: &Graph, page: &PageIdentity<'_>, candidates: &[usize]) -> Vec<usize> {
+    let main_entities: Vec<usize> = graph
+        .nodes()
+        .flat_map(|node| graph.children(node, "mainEntity"))
+        .take(MAX_PRODUCTS)
+        .collect();
+    let length_in_title =
+        |node: usize| graph.text(node, &["name"]).and_then(|name| page.matched_title_length(name));
+    let longest = candidates.iter().filter_map(|&node| length_in_title(node)).max();
+    let is_pointed_to = |&node: &usize| {
+        main_entities.contains(&node)
+            || graph.id(node).is_some_and(|id| page.is_linked_by(id))
+            || ["url", "mainEntityOfPage"].iter().any(|property| {
+                graph.text_or_id(node, property).is_some_and(|link| page.is_linked_by(link))
+            })
+            || longest.is_some() && length_in_title(node) == longest
+    };
+    candidates.iter().copied().filter(is_pointed_to).collect()
+}
+
+fn is_product(graph: &Graph, node: usize) -> bool {
+    graph.is_a(node, &PRODUCTS)
+        || graph.is_a(node, &PRODUCTS_WITH_OFFERS) && graph.has(node, "offers")
+}
+
+/// Whether a product is a reference, a part of another product, related to one, or in a list.
+fn is_secondary(graph: &Graph, node: usize) -> bool {
+    graph.is_reference(node)
+        || graph.ancestors(node).any(|(property, parent)| {
+            RELATIONS.contains(&property)
+                || graph.is_a(parent, &LISTS)
+                || graph.is_a(parent, &PRODUCTS)
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::schema_org::json_ld;
+
+    fn chosen(block: &str) -> Option<String> {
+        let mut graph = Graph::default();
+        json_ld::add_block(block, &mut graph);
+        let address = "https://shop.example/p/tea?id=1".parse().unwrap();
+        let canonical = Some("https://shop.example/tea".parse().unwrap());
+        let titles = vec!["green tea | shop".to_owned()];
+        let page = PageIdentity { address: &address, canonical, titles };
+        find(&graph, &page).map(|node| graph.text(node, &["sku"]).unwrap_or_default().to_owned())
+    }
+
+    #[test]
+    fn the_main_product_is_the_one_that_the_page_points_to() {
+        for (block, expected) in [
+            (
+                r#"{"@type":"Product","sku":"a","part":{"@type":"Product","sku":"b",
+                    "name":"Green Tea"}}"#,
+                Some("a"),
+            ),
+            (
+                r##"[{"@type":"WebPage","about":{"@type":"Product","@id":"#a"}},
+                    {"@type":"Product","@id":"#a","sku":"a"}]"##,
+                Some("a"),
+            ),
+            (r#"{"@type":"Product","sku":"a"}"#, Some("a")),
+            (r#"[{"@type":"Product","sku":"b"},{"@type":"Product","sku":"a"}]"#, Some("b")),
+            (
+                r#"[{"@type":"Product","sku":"b"},
+                    {"@type":"Product","sku":"a","offers":{"price":1}}]"#,
+                Some("a"),
+            ),
+            (
+                r#"[{"@type":"Product","sku":"b","offers":{"price":1}},
+                    {"@type":"Product","sku":"a","url":"/tea/"}]"#,
+                Some("a"),
+            ),
+            (
+                r#"[{"@type":"Product","sku":"b"},
+                    {"@type":"Product","sku":"a","url":"http://www.shop.example/p/tea?id=1#x"}]"#,
+                Some("a"),
+            ),
+            (
+                r#"[{"@type":"Product","sku":"b","url":"/p/tea?id=2"},
+                    {"@type":"Product","sku":"a","@id":"/p/tea?id=1#p"}]"#,
+                Some("a"),
+            ),
+            (
+                r##"[{"@type":"Product","sku":"a","@id":"#a"},
+                    {"@type":"Product","sku":"b","@id":"#b"}]"##,
+                Some("a"),
+            ),
+            (
+                r#"[{"@type":"Product","sku":"b"},
+                    {"@type":"Product","sku":"a","mainEntityOfPage":{"@id":"/tea"}}]"#,
+                Some("a"),
+            ),
+            (
+                r#"[{"@type":"Product","sku":"b","name":"Kettle"},
+                    {"@type":"Product","sku":"a","name":"Green Tea"}]"#,
+                Some("a"),
+            ),
+            (
+                r##"[{"@type":"Product","sku":"b"},{"@type":"Product","@id":"#a","sku":"a"},
+                    {"@type":"WebPage","mainEntity":{"@id":"#a"}}]"##,
+                Some("a"),
+            ),
+            (
+                r#"{"@type":"WebPage","mentions":{"@type":"Product","sku":"b"},
+                    "mainEntity":{"@type":"Product","sku":"a"}}"#,
+                Some("a"),
+            ),
+            (
+                r#"[{"@type":"Product","sku":"b","name":"Tea"},
+                    {"@type":"Product","sku":"a","name":"Green Tea"}]"#,
+                Some("a"),
+            ),
+            (r#"{"@type":"Product","sku":"a","url":"/p/other"}"#, Some("a")),
+            (
+                r##"[{"@type":"Product","sku":"a","url":"#x"},
+                    {"@type":"Product","sku":"b","url":"/b"}]"##,
+                Some("a"),
+            ),
+            (
+                r#"[{"@type":"product","sku":"b","inProductGroupWithID":"g"},
+                    {"@type":"productgroup","sku":"a","productGroupID":"g"}]"#,
+                Some("a"),
+            ),
+            (r#"{"@type":"Review","itemReviewed":{"@type":"Product","sku":"a"}}"#, Some("a")),
+            (
+                r#"{"@type":"Offer","itemOffered":{"@type":"Product","sku":"a"},"price":1}"#,
+                Some("a"),
+            ),
+            (r#"{"@type":"Book","sku":"a","offers":{"price":1}}"#, Some("a")),
+            (
+                r#"{"@type":"Product","isRelatedTo":{"@type":"Product","sku":"b",
+                    "name":"Green Tea","offers":{"price":1}},"sku":"a"}"#,
+                Some("a"),
+            ),
+            (
+                r##"[{"@type":"Product","isVariantOf":{"@id":"#g"},"offers":{"price":1},"sku":"b"},
+                    {"@type":"ProductGroup","@id":"#g","sku":"a"}]"##,
+                Some("a"),
+            ),
+        ] {
+            assert_eq!(chosen(block).as_deref(), expected, "{block}");
+        }
+    }
+
+    #[test]
+    fn lists_and_nodes_that_are_not_sold_are_not_products() {
+        for block in [
+            r#"{"@type":"ItemList","itemListElement":[{"@type":"Product","name":"Green Tea"}]}"#,
+            r#"{"@type":"ItemList","itemListElement":[{"@type":"ListItem",
+                "item":{"@type":"Product","name":"Green Tea"}}]}"#,
+            r#"{"@type":"OfferCatalog","items":[{"@type":"Product","name":"Green Tea"}]}"#,
+            r#"{"@type":"Organization","makesOffer":{"@type":"Offer",
+                "itemOffered":{"@type":"Product"}}}"#,
+            r#"{"@type":"Book","name":"Green Tea"}"#,
+            r#"[{"@type":"Product","name":"Chai","url":"/chai"},
+                {"@type":"Product","name":"Mate","url":"/mate"}]"#,
+            r#"{"@type":"Article","name":"Green Tea","offers":{"price":1}}"#,
+        ] {
+            assert_eq!(chosen(block), None, "{block}");
+        }
+    }
+}

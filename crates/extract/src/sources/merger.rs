@@ -1,0 +1,219 @@
+//! Merges what all sources find, field by field.
+
+use super::rule::RuleFinding;
+use crate::{
+    finding::{self, Finding},
+    product::{Extraction, Field, Method, Product},
+    rules::FieldName,
+};
+
+/// All findings of a page.
+///
+/// Each field is taken from the first finding that has it, except that the URL is taken from the
+/// last one. Fields that a rule names are taken from the rule alone.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Merger {
+    task_category: Option<String>,
+    rule: Option<RuleFinding>,
+    /// Sorted by method, which is the order of precedence.
+    findings: Vec<(Method, Finding)>,
+    /// The category by breadcrumbs, which counts after those of all findings.
+    breadcrumb: Option<Field<String>>,
+    is_product: bool,
+}
+
+impl Merger {
+    pub(crate) fn new(task_category: Option<&str>) -> Self {
+        let task_category = task_category.and_then(finding::clean_category);
+        Self { task_category, ..Self::default() }
+    }
+
+    pub(super) fn set_rule(&mut self, rule: RuleFinding) {
+        self.is_product |= rule.is_product;
+        self.rule = Some(rule);
+    }
+
+    /// Adds a product.
+    pub(super) fn add(&mut self, method: Method, finding: Finding) {
+        self.is_product = true;
+        self.add_detail(method, finding);
+    }
+
+    /// Adds a product unless it differs from that of the first finding. Otherwise a page whose
+    /// product is available on request would have the price of another product. If the first
+    /// finding has no offer, a different product with a price replaces all findings.
+    pub(super) fn add_if_same(&mut self, method: Method, finding: Finding) {
+        let first = self.findings.first().map(|(_, first)| first);
+        if first.is_none_or(|first| first.may_match(&finding)) {
+            self.add(method, finding);
+        } else if first.is_some_and(|first| !first.has_offer()) && finding.price.is_some() {
+            self.findings.clear();
+            self.add(method, finding);
+        }
+    }
+
+    /// Adds fields that complete a product, and do not make the page a product page.
+    pub(super) fn add_detail(&mut self, method: Method, finding: Finding) {
+        let index = self.findings.partition_point(|(other, _)| *other <= method);
+        self.findings.insert(index, (method, finding));
+    }
+
+    /// Sets the category by the breadcrumbs of the page.
+    pub(super) fn set_breadcrumb(&mut self, breadcrumb: Option<Field<String>>) {
+        self.breadcrumb = breadcrumb;
+    }
+
+    /// Returns the first name of the product.
+    pub(super) fn name(&self) -> Option<&str> {
+        self.findings.iter().find_map(|(_, finding)| finding.name.as_deref())
+    }
+
+    /// Whether no source has a category, and none of higher precedence decides on it.
+    pub(super) fn lacks_category(&self) -> bool {
+        let is_ruled = self.rule.as_ref().is_some_and(|rule| rule.names(FieldName::Category));
+        self.task_category.is_none()
+            && !is_ruled
+            && self.breadcrumb.is_none()
+            && self.findings.iter().all(|(_, finding)| finding.category.is_none())
+    }
+
+    /// Whether a further source could change nothing.
+    pub(super) fn is_complete(&self) -> bool {
+        // The canonical link of the page takes precedence over the other URLs of the product.
+        let has_canonical = self
+            .findings
+            .last()
+            .is_some_and(|(method, last)| *method == Method::Html && last.url.is_some());
+        let has_all_fields = |first: &Finding| {
+            let texts = [&first.name, &first.sku, &first.brand, &first.availability, &first.image];
+            first.price.is_some()
+                && first.currency.is_some()
+                && texts.into_iter().all(Option::is_some)
+        };
+        let first = self.findings.first().map(|(_, first)| first);
+        has_canonical && first.is_some_and(has_all_fields) && !self.lacks_category()
+    }
+
+    /// Returns the merged product, if the page contains one.
+    pub(crate) fn into_extraction(self) -> Extraction {
+        let price = self.field(FieldName::Price, |finding| finding.price);
+        let product = Product {
+            name: self.field(FieldName::Name, |finding| finding.name.clone()),
+            price,
+            currency: price.and_then(|price| self.currency(price.method)),
+            category: self.category(),
+            sku: self.field(FieldName::Sku, |finding| finding.sku.clone()),
+            brand: self.field(FieldName::Brand, |finding| finding.brand.clone()),
+            availability: self
+                .field(FieldName::Availability, |finding| finding.availability.clone()),
+            image: self.field(FieldName::Image, |finding| finding.image.clone()),
+            canonical_url: self.url(),
+            variants: price
+                .and_then(|price| self.finding(price.method))
+                .map_or(0, |finding| finding.variants),
+        };
+        let is_identified =
+            product.name.is_some() || product.price.is_some() || product.sku.is_some();
+        match product.price {
+            _ if !self.is_product || !is_identified => Extraction::None,
+            Some(_) => Extraction::Found(product),
+            None => Extraction::NoPrice(product),
+        }
+    }
+
+    fn field<T>(&self, field: FieldName, get: impl Fn(&Finding) -> Option<T>) -> Option<Field<T>> {
+        match self.rule.as_ref().filter(|rule| rule.names(field)) {
+            Some(rule) => get(&rule.finding).map(|value| Field { value, method: Method::Rule }),
+            None => self.first(get),
+        }
+    }
+
+    fn first<T>(&self, get: impl Fn(&Finding) -> Option<T>) -> Option<Field<T>> {
+        self.findings
+            .iter()
+            .find_map(|(method, finding)| Some(Field { value: get(finding)?, method: *method }))
+    }
+
+    fn category(&self) -> Option<Field<String>> {
+        match &self.task_category {
+            Some(category) => Some(Field { value: category.clone(), method: Method::Task }),
+            None => self
+                .field(FieldName::Category, |finding| finding.category.clone())
+                .or_else(|| self.breadcrumb.clone()),
+        }
+    }
+
+    /// Returns the currency of the rule, or else that of the source of the price, or else the
+    /// first.
+    fn currency(&self, method_of_price: Method) -> Option<Field<&'static str>> {
+        let of = |method: Method| {
+            let value = self.finding(method)?.currency?;
+            Some(Field { value, method })
+        };
+        match &self.rule {
+            Some(rule) if rule.names(FieldName::Currency) => of(Method::Rule),
+            _ => of(method_of_price).or_else(|| self.first(|finding| finding.currency)),
+        }
+    }
+
+    /// Returns the URL of the rule, or else of the last source that has one: the page knows its own
+    /// URL best.
+    fn url(&self) -> Option<Field<String>> {
+        if self.rule.as_ref().is_some_and(|rule| rule.names(FieldName::Url)) {
+            return self.field(FieldName::Url, |finding| finding.url.clone());
+        }
+        self.findings.iter().rev().find_map(|(method, finding)| {
+            Some(Field { value: finding.url.clone()?, method: *method })
+        })
+    }
+
+    fn finding(&self, method: Method) -> Option<&Finding> {
+        match method {
+            Method::Rule => self.rule.as_ref().map(|rule| &rule.finding),
+            _ => {
+                self.findings.iter().find(|(other, _)| *other == method).map(|(_, finding)| finding)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_complete_finding_lacks_no_field() {
+        let text = || Some("x".to_owned());
+        let complete = Finding {
+            name: text(),
+            price: Some(5.into()),
+            currency: Some("EUR"),
+            category: text(),
+            sku: text(),
+            brand: text(),
+            availability: text(),
+            image: text(),
+            url: None,
+            variants: 1,
+        };
+        let is_complete = |finding: &Finding, url| {
+            let mut merger = Merger::new(None);
+            merger.add(Method::JsonLd, finding.clone());
+            merger.add_detail(Method::Html, Finding { url, ..Finding::default() });
+            merger.is_complete()
+        };
+        assert!(is_complete(&complete, text()) && !is_complete(&complete, None));
+        for incomplete in [
+            Finding { name: None, ..complete.clone() },
+            Finding { price: None, ..complete.clone() },
+            Finding { currency: None, ..complete.clone() },
+            Finding { category: None, ..complete.clone() },
+            Finding { sku: None, ..complete.clone() },
+            Finding { brand: None, ..complete.clone() },
+            Finding { availability: None, ..complete.clone() },
+            Finding { image: None, ..complete.clone() },
+        ] {
+            assert!(!is_complete(&incomplete, text()), "{incomplete:?}");
+        }
+    }
+}

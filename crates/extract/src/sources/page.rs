@@ -1,0 +1,118 @@
+//! The sources of an HTML page.
+
+use std::borrow::Cow;
+
+use memchr::memmem;
+use url::Url;
+
+use super::{html, merger::Merger, open_graph::OpenGraph, rule::RuleFinding};
+use crate::{
+    finding, json,
+    markup::{self, Markup},
+    product::{Field, Method},
+    rules::Rule,
+    schema_org::{
+        breadcrumbs, graph::Graph, json_ld, main_product, page_identity::PageIdentity,
+        product_fields,
+    },
+};
+
+/// Every source of a page contains one of these; `product` and `Product` are the usual ones.
+const PRODUCT_WORDS: [&str; 3] = ["roduct", "og:price", "offers"];
+
+/// Reads a page and adds what its sources find.
+pub(crate) fn read(html: &str, address: &Url, rule: Option<&Rule>, merger: &mut Merger) {
+    let locators = rule.map(|rule| rule.html.as_slice()).unwrap_or_default();
+    if locators.is_empty() && !contains_any(html, &PRODUCT_WORDS) {
+        return;
+    }
+    // In many shops one block of JSON-LD in the head describes the whole product. Then the body,
+    // which is nearly all of the page, can add nothing.
+    let mut complete = None;
+    let mut markup = markup::read(html, locators, |head, body| {
+        if rule.is_some() || head.json_ld.is_empty() || contains_any(body, &["ld+json"]) {
+            return false;
+        }
+        let mut merger = merger.clone();
+        add_sources(head, address, &mut merger);
+        complete = merger.is_complete().then_some(merger);
+        complete.is_some()
+    });
+    if let Some(complete) = complete {
+        *merger = complete;
+        return;
+    }
+    if let Some(rule) = rule {
+        let fields: Vec<_> = locators.iter().map(|(field, _)| *field).collect();
+        let matches = fields.iter().copied().zip(markup.matches.drain(..));
+        let found: Vec<_> = matches.filter_map(|(field, found)| Some((field, found?))).collect();
+        merger.set_rule(RuleFinding::new(rule, fields, &found, &base(&markup, address)));
+    }
+    add_sources(&markup, address, merger);
+}
+
+fn contains_any(text: &str, words: &[&str]) -> bool {
+    words.iter().any(|word| memmem::find(text.as_bytes(), word.as_bytes()).is_some())
+}
+
+/// Returns the URL that relative links are resolved by.
+fn base<'a>(markup: &Markup<'_>, address: &'a Url) -> Cow<'a, Url> {
+    let base = markup.base.as_deref().and_then(|link| finding::absolute_url(link, address));
+    base.map_or(Cow::Borrowed(address), Cow::Owned)
+}
+
+/// Adds all sources but the rule. [`Merger`] sorts them by precedence.
+fn add_sources(markup: &Markup<'_>, address: &Url, merger: &mut Merger) {
+    let base = &*base(markup, address);
+    let open_graph = OpenGraph::new(&markup.meta);
+    let title = markup.title.as_deref();
+    let page = PageIdentity {
+        address,
+        canonical: markup.canonical.as_deref().and_then(|link| finding::absolute_url(link, base)),
+        titles: open_graph.title().into_iter().chain(title).map(str::to_lowercase).collect(),
+    };
+
+    let mut room = json::MAX_BYTES;
+    let (product_blocks, other_blocks): (Vec<_>, Vec<_>) = markup
+        .json_ld
+        .iter()
+        .partition(|block| block.contains("roduct") || block.contains("offers"));
+    let json_ld = json_ld_graph(product_blocks, &mut room);
+    let graphs = [
+        (Method::JsonLd, &json_ld),
+        (Method::Microdata, &markup.microdata),
+        (Method::Rdfa, &markup.rdfa),
+    ];
+    for (method, graph) in graphs {
+        if let Some(product) = main_product::find(graph, &page) {
+            merger.add_if_same(method, product_fields::read(graph, product, base));
+        }
+    }
+    if open_graph.is_product() {
+        merger.add(Method::OpenGraph, open_graph.read(base));
+    } else {
+        merger.add_detail(Method::OpenGraph, open_graph.read(base));
+    }
+    if merger.lacks_category() {
+        let blocks = other_blocks.into_iter().filter(|block| block.contains("BreadcrumbList"));
+        let other_json_ld = json_ld_graph(blocks, &mut room);
+        let mut graphs = graphs.into_iter().chain([(Method::JsonLd, &other_json_ld)]);
+        merger.set_breadcrumb(graphs.find_map(|(method, graph)| {
+            Some(Field { value: breadcrumbs::category(graph, merger.name(), &page)?, method })
+        }));
+    }
+    let title = title.map(|title| open_graph.without_site_name(title));
+    merger.add_detail(Method::Html, html::read(title, page.canonical, base));
+}
+
+/// Reads the blocks that there is room for.
+fn json_ld_graph<'a>(blocks: impl IntoIterator<Item = &'a &'a str>, room: &mut usize) -> Graph {
+    let mut graph = Graph::default();
+    for block in blocks {
+        if let Some(left) = room.checked_sub(block.len()) {
+            *room = left;
+            json_ld::add_block(block, &mut graph);
+        }
+    }
+    graph
+}

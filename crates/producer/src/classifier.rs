@@ -1,0 +1,195 @@
+//! From entries to tasks: invalid entries are rejected, duplicate URLs are dropped.
+
+use std::collections::HashSet;
+use std::hash::{BuildHasherDefault, Hasher};
+
+use fetchline_queue::{Key, NotATask, Task};
+
+use crate::entry::{Content, Entry, Record};
+use crate::rejection::Rejection;
+use crate::source::Source;
+
+/// What becomes of an entry.
+#[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly every entry is a task; boxing each would cost more"
+)]
+pub(crate) enum Classification {
+    Task(Task),
+    /// A blank line, a comment or a row of headings.
+    Ignored,
+    Duplicate,
+    Rejected(Rejection),
+}
+
+/// What the tasks of a part have in common.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct TaskDefaults {
+    pub(crate) run: String,
+    pub(crate) part: String,
+    /// The category of a record that has none.
+    pub(crate) category: Option<String>,
+    /// The priority of a record that has none.
+    pub(crate) priority: Option<u8>,
+}
+
+/// Classifies the entries of one part.
+pub(crate) struct Classifier {
+    defaults: TaskDefaults,
+    /// Halves of the keys of all tasks so far; `None` if duplicates are allowed.
+    known: Option<HashSet<u128, BuildHasherDefault<KeyHasher>>>,
+    tasks: u64,
+}
+
+/// Uses the first bytes of a key as its hash: a key is a hash already.
+#[derive(Default)]
+struct KeyHasher(u64);
+
+impl Hasher for KeyHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for chunk in bytes.chunks(8) {
+            let mut word = [0; 8];
+            word[..chunk.len()].copy_from_slice(chunk);
+            self.0 ^= u64::from_ne_bytes(word);
+        }
+    }
+
+    fn write_u128(&mut self, half: u128) {
+        self.0 = half as u64;
+    }
+}
+
+impl Classifier {
+    pub(crate) fn new(defaults: TaskDefaults, allow_duplicates: bool) -> Self {
+        Self { defaults, known: (!allow_duplicates).then(HashSet::default), tasks: 0 }
+    }
+
+    pub(crate) fn classify(&mut self, source: &Source, entry: Entry) -> Classification {
+        let Entry { sitemap, line, raw, content } = entry;
+        let reason = match content {
+            Content::Ignored => return Classification::Ignored,
+            Content::Invalid(reason) => reason,
+            Content::Record(record) => match self.task(record) {
+                Ok(Some(task)) => return Classification::Task(task),
+                Ok(None) => return Classification::Duplicate,
+                Err(error) => error.to_string(),
+            },
+        };
+        let source = sitemap.map_or_else(|| source.to_string(), |sitemap| sitemap.to_string());
+        Classification::Rejected(Rejection { source, line, reason, raw })
+    }
+
+    /// The task of a record; `None` for a duplicate URL.
+    fn task(&mut self, record: Record) -> Result<Option<Task>, NotATask> {
+        let Record { mut request, priority } = record;
+        let TaskDefaults { run, part, category, priority: default_priority } = &self.defaults;
+        request.category = request.category.or_else(|| category.clone());
+        // Checked before the key is remembered, so that a rejected entry makes no later one a
+        // duplicate. A message may be larger than its line: it escapes the body once more.
+        if let Some(bytes) = request.too_large() {
+            return Err(NotATask::TooLarge(bytes));
+        }
+        self.tasks += 1;
+        // If duplicates are allowed, the position in the input distinguishes their keys.
+        let copy = if self.known.is_some() { 0 } else { self.tasks };
+        let key = Key::of(run, part, &request, copy);
+        if self.known.as_mut().is_some_and(|known| !known.insert(key.half())) {
+            return Ok(None);
+        }
+        Ok(Some(Task {
+            priority: priority.or(*default_priority),
+            ..Task::new(request, run.clone(), part.clone(), key)
+        }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use fetchline_queue::{FetchRequest, MAX_MESSAGE_BYTES};
+
+    use super::*;
+    use crate::entry::parse_url;
+
+    fn classify(allow_duplicates: bool, urls: &[&str]) -> Vec<Classification> {
+        let defaults = TaskDefaults {
+            category: Some("Tea".to_owned()),
+            priority: Some(3),
+            ..TaskDefaults::default()
+        };
+        let mut classifier = Classifier::new(defaults, allow_duplicates);
+        let source = Source::File("urls.txt".into());
+        let entries = (1..).zip(urls).map(|(line, url)| Entry {
+            sitemap: None,
+            line,
+            raw: url.as_bytes().to_vec(),
+            content: parse_url(url).into(),
+        });
+        entries.map(|entry| classifier.classify(&source, entry)).collect()
+    }
+
+    #[test]
+    fn a_rejection_has_its_line_number_and_affects_no_other_line() {
+        let classified =
+            classify(false, &["http://a.example/", "ftp://a.example/", "http://b.example/"]);
+        let [
+            Classification::Task(_),
+            Classification::Rejected(rejection),
+            Classification::Task(task),
+        ] = &classified[..]
+        else {
+            panic!("{classified:?}");
+        };
+        let text = rejection.to_string();
+        assert!(text.starts_with("urls.txt:2: ") && text.contains("`ftp`"), "{text}");
+        assert_eq!(rejection.raw, b"ftp://a.example/");
+        assert_eq!((task.request.category.as_deref(), task.priority), (Some("Tea"), Some(3)));
+    }
+
+    #[test]
+    fn a_record_that_exceeds_the_largest_message_is_rejected() {
+        let rejection_of = |body: &str| {
+            let request = FetchRequest {
+                body: Some(body.to_owned().into()),
+                ..FetchRequest::get_url("http://a.example/").unwrap()
+            };
+            let content = Content::Record(Record { request, priority: None });
+            let entry = Entry { sitemap: None, line: 1, raw: Vec::new(), content };
+            let mut classifier = Classifier::new(TaskDefaults::default(), false);
+            match classifier.classify(&Source::Stdin, entry) {
+                Classification::Rejected(rejection) => Some(rejection.reason),
+                _ => None,
+            }
+        };
+        // A message has two bytes for each quote.
+        assert_eq!(rejection_of(&"\"".repeat(MAX_MESSAGE_BYTES / 2 - 200)), None);
+        let reason = rejection_of(&"\"".repeat(MAX_MESSAGE_BYTES / 2)).unwrap_or_default();
+        assert!(reason.contains("1048576"), "{reason}");
+        assert_eq!(rejection_of(&"x".repeat(MAX_MESSAGE_BYTES - 200)), None);
+    }
+
+    #[test]
+    fn duplicates_are_found_after_normalisation_unless_they_are_allowed() {
+        let urls = ["http://A.example", "http://a.example:80/#x", "http://a.example/?q"];
+        let classified = classify(false, &urls);
+        assert!(
+            matches!(
+                &classified[..],
+                [Classification::Task(_), Classification::Duplicate, Classification::Task(_)]
+            ),
+            "{classified:?}"
+        );
+        let keys: HashSet<Key> = classify(true, &urls)
+            .into_iter()
+            .map(|classified| match classified {
+                Classification::Task(task) => task.key,
+                other => panic!("{other:?}"),
+            })
+            .collect();
+        assert_eq!(keys.len(), 3);
+    }
+}

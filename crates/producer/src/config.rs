@@ -1,0 +1,52 @@
+//! What is published, and why it cannot be.
+
+use std::io;
+use std::path::PathBuf;
+
+use fetchline_queue::MAX_NAME_BYTES;
+
+use crate::entry::Format;
+use crate::source::Source;
+
+/// What is published, and how.
+#[derive(Clone, Debug, Default)]
+pub struct Config {
+    /// The run of the tasks; `None` for that of the checkpoint, else for a run with a new name.
+    pub run: Option<String>,
+    /// Whether duplicate URLs are published.
+    pub allow_duplicates: bool,
+    /// Read one after the other.
+    pub sources: Vec<Source>,
+    /// The format of all sources.
+    pub format: Format,
+    /// The field or column of the URL; `None` for `url`.
+    pub url_field: Option<String>,
+    /// The category of an entry that has none.
+    pub category: Option<String>,
+    /// The priority of an entry that has none, from 0 to [`MAX_PRIORITY`](crate::MAX_PRIORITY).
+    pub priority: Option<u8>,
+    /// Tasks per second, at most and above 0; `None` for as fast as the broker confirms.
+    pub rate: Option<f64>,
+    /// A file that records the progress of the part until it is finished. If it exists, the part
+    /// is resumed.
+    pub checkpoint: Option<PathBuf>,
+    /// Whether tasks are counted but not published.
+    pub dry_run: bool,
+}
+
+/// Why nothing could be published.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The name of the run is invalid.
+    #[error("the name of a run must have 1 to {MAX_NAME_BYTES} bytes and no control characters")]
+    Run,
+    /// A source cannot be opened.
+    #[error("{0} cannot be read")]
+    Source(String, #[source] io::Error),
+    /// The checkpoint cannot be used.
+    #[error("the checkpoint {0} cannot be used: {1}")]
+    Checkpoint(String, String),
+    /// The broker refuses the connection or is not trusted.
+    #[error("{}", .0.refusal().unwrap_or("the broker cannot be connected to"))]
+    Broker(#[source] fetchline_queue::Error),
+}

@@ -1,0 +1,49 @@
+//! The entries of a source: URLs with their options, in any of the formats.
+
+mod record;
+mod format;
+mod table;
+mod list;
+mod sitemap;
+mod reader;
+
+use std::sync::Arc;
+
+pub use format::Format;
+pub(crate) use reader::Entries;
+pub use record::MAX_PRIORITY;
+pub(crate) use record::Record;
+#[cfg(test)]
+pub(crate) use record::parse_url;
+
+/// One or more lines of a source that belong together.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    /// The masked URL of the sitemap that holds the entry; `None` for the source itself.
+    pub(crate) sitemap: Option<Arc<str>>,
+    /// The number of the first line, from 1.
+    pub(crate) line: u64,
+    /// The entry as it was given, without its line end.
+    pub(crate) raw: Vec<u8>,
+    pub(crate) content: Content,
+}
+
+/// What an entry holds.
+#[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly every entry is a record; boxing each would cost more"
+)]
+pub(crate) enum Content {
+    Record(Record),
+    /// A blank line, a comment or a row of headings.
+    Ignored,
+    /// The entry is invalid, for this reason.
+    Invalid(String),
+}
+
+impl From<Result<Record, String>> for Content {
+    fn from(result: Result<Record, String>) -> Self {
+        result.map_or_else(Self::Invalid, Self::Record)
+    }
+}

@@ -1,0 +1,273 @@
+//! Publishes one part of a run: from sources to confirmed messages.
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use fetchline_queue::{Broker, PartReport, is_name};
+use serde::Serialize;
+use time::OffsetDateTime;
+use time::macros::format_description;
+use tokio_util::sync::CancellationToken;
+
+use crate::checkpoint::{Checkpoint, CheckpointState, Position};
+use crate::classifier::{Classification, Classifier, TaskDefaults};
+use crate::config::{Config, Error};
+use crate::entry::Entries;
+use crate::progress::{Event, Observer, Progress};
+use crate::publish::{MAX_DELAY, PublishError, Publisher, Sender};
+use crate::source::{Fetcher, OpenSource, Source};
+
+/// What became of the input.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Summary {
+    /// The run.
+    pub run: String,
+    /// The part of the run that was published.
+    pub part: String,
+    /// Tasks that the broker has confirmed; in a dry run, tasks that would be published.
+    pub published: u64,
+    /// Tasks that an earlier `produce` of the part has published. They are not sent again.
+    pub resumed: u64,
+    /// Tasks that the broker did not take.
+    pub not_sent: u64,
+    /// Duplicate URLs, which are dropped.
+    pub duplicates: u64,
+    /// Rejected entries.
+    pub rejected: u64,
+    /// Whether the input was read to its end.
+    pub complete: bool,
+    /// Why it was not, unless it was stopped; or why its end could not be recorded.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
+}
+
+/// Publishes the tasks of all sources.
+///
+/// When `stop` is cancelled, reading ends, and `produce` waits for the confirms of what is sent.
+/// `observer` is called in between and must not block.
+///
+/// # Errors
+///
+/// An error means that nothing was published. What goes wrong later is in the summary.
+pub async fn produce(
+    config: Config,
+    broker: Broker,
+    progress: Arc<Progress>,
+    observer: impl Fn(Event<'_>) + Send + Sync + 'static,
+    stop: CancellationToken,
+) -> Result<Summary, Error> {
+    let checkpoint = config.checkpoint.as_deref().filter(|_| !config.dry_run);
+    let state = resume_or_start(checkpoint, config.run.as_deref())?;
+    let CheckpointState { run, part, confirmed } = state.clone();
+    let defaults = TaskDefaults {
+        run: run.clone(),
+        part: part.clone(),
+        category: config.category.clone(),
+        priority: config.priority,
+    };
+    let fetcher = Fetcher::new();
+    // Every source is opened before anything is sent: a misspelt name costs nothing.
+    let sources = open_sources(&config.sources, &fetcher, &progress, &stop).await?;
+    let mut sender = match config.dry_run {
+        true => None,
+        false => Some(Sender::new(broker, &progress, &observer, stop.clone())),
+    };
+    if let Some(sender) = &mut sender {
+        sender.connect().await.map_err(Error::Broker)?;
+    }
+    // The checkpoint names the part before anything of the part is sent.
+    let checkpoint = checkpoint.map(|path| {
+        Checkpoint::create(path, state).map_err(|error| unusable_checkpoint(path, error))
+    });
+    let checkpoint = checkpoint.transpose()?;
+    let publisher = Publisher::new(sender, checkpoint, confirmed, config.rate, &progress, &stop);
+    let mut producer = Producer {
+        config: &config,
+        fetcher,
+        classifier: Classifier::new(defaults, config.allow_duplicates),
+        publisher,
+        progress: &progress,
+        observer: &observer,
+        stop: &stop,
+    };
+    let part_report = |planned| PartReport {
+        run: run.clone(),
+        part: part.clone(),
+        planned,
+        at: OffsetDateTime::now_utc(),
+    };
+    let has_begun = producer.publisher.report_part(part_report(None)).await;
+    let result = producer.publish_all(sources).await;
+    producer.publisher.flush().await;
+
+    let mut summary =
+        Summary::new(run.clone(), part.clone(), &progress, result, stop.is_cancelled());
+    let is_all_sent = summary.complete && summary.not_sent == 0;
+    // An unfinished part is closed here only if it cannot be resumed.
+    if has_begun && (is_all_sent || !producer.publisher.has_checkpoint()) {
+        let report = part_report(Some(summary.resumed + summary.published));
+        if !producer.publisher.report_part(report).await {
+            summary.problem.get_or_insert_with(|| {
+                "stopped before the broker confirmed the end of this part of the run".to_owned()
+            });
+        }
+    }
+    if let Err(error) = producer.publisher.close(is_all_sent && summary.problem.is_none()) {
+        summary.problem.get_or_insert_with(|| error.to_string());
+    }
+    Ok(summary)
+}
+
+impl Summary {
+    fn new(
+        run: String,
+        part: String,
+        progress: &Progress,
+        result: Result<(), PublishError>,
+        is_stopped: bool,
+    ) -> Self {
+        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        Self {
+            run,
+            part,
+            published: count(&progress.published),
+            resumed: count(&progress.resumed),
+            not_sent: count(&progress.not_sent),
+            duplicates: count(&progress.duplicates),
+            rejected: count(&progress.rejected),
+            complete: result.is_ok() && !is_stopped,
+            problem: result.err().map(|error| error.to_string()),
+        }
+    }
+}
+
+/// The state of the part that the checkpoint records, else of a new part.
+fn resume_or_start(checkpoint: Option<&Path>, run: Option<&str>) -> Result<CheckpointState, Error> {
+    if let Some(path) = checkpoint {
+        let state = Checkpoint::read(path).map_err(|error| unusable_checkpoint(path, error))?;
+        if let Some(state) = state {
+            return match run {
+                Some(run) if run != state.run => Err(unusable_checkpoint(
+                    path,
+                    format!("it belongs to the run {}, not to {run}", state.run),
+                )),
+                _ => Ok(state),
+            };
+        }
+    }
+    let run = run.map_or_else(new_run, str::to_owned);
+    if !is_name(&run) {
+        return Err(Error::Run);
+    }
+    let part = format!("{:016x}", rand::random::<u64>());
+    Ok(CheckpointState { run, part, confirmed: Position::default() })
+}
+
+fn unusable_checkpoint(path: &Path, reason: impl ToString) -> Error {
+    Error::Checkpoint(path.display().to_string(), reason.to_string())
+}
+
+fn new_run() -> String {
+    let format = format_description!("[year][month][day]T[hour][minute][second]Z");
+    let now = OffsetDateTime::now_utc().format(format).unwrap_or_default();
+    format!("run-{now}-{:04x}", rand::random::<u16>())
+}
+
+/// Opens the sources until `stop` is cancelled.
+async fn open_sources<'a>(
+    sources: &'a [Source],
+    fetcher: &Fetcher,
+    progress: &Arc<Progress>,
+    stop: &CancellationToken,
+) -> Result<Vec<OpenSource<'a>>, Error> {
+    let mut opened = Vec::new();
+    for source in sources {
+        let result = tokio::select! {
+            biased;
+            () = stop.cancelled() => break,
+            result = source.open(fetcher, progress.clone()) => result,
+        };
+        opened.push(result.map_err(|error| Error::Source(source.to_string(), error))?);
+    }
+    Ok(opened)
+}
+
+/// Turns entries into tasks and publishes them.
+struct Producer<'a> {
+    config: &'a Config,
+    fetcher: Fetcher,
+    classifier: Classifier,
+    publisher: Publisher<'a>,
+    progress: &'a Arc<Progress>,
+    observer: &'a Observer,
+    stop: &'a CancellationToken,
+}
+
+impl Producer<'_> {
+    /// Publishes the sources until one of them fails or `stop` is cancelled.
+    async fn publish_all(&mut self, sources: Vec<OpenSource<'_>>) -> Result<(), PublishError> {
+        for source in sources {
+            if self.stop.is_cancelled() {
+                return Ok(());
+            }
+            self.publish(source).await?;
+        }
+        match self.stop.is_cancelled() {
+            true => Ok(()),
+            false => self.publisher.check_input_is_whole(),
+        }
+    }
+
+    async fn publish(&mut self, open: OpenSource<'_>) -> Result<(), PublishError> {
+        let source = open.source;
+        let read_error = |error: io::Error| PublishError::Source(source.to_string(), error);
+        let reading = Entries::read(
+            open,
+            self.config.format,
+            self.config.url_field.clone(),
+            self.fetcher.clone(),
+            self.progress.clone(),
+        );
+        let stop = self.stop;
+        let mut entries = tokio::select! {
+            biased;
+            () = stop.cancelled() => return Ok(()),
+            entries = reading => entries.map_err(read_error)?,
+        };
+        loop {
+            let entry = tokio::select! {
+                biased;
+                () = stop.cancelled() => return Ok(()),
+                entry = entries.next() => entry.map_err(read_error)?,
+                // The input makes us wait, so the collected messages are sent meanwhile.
+                () = std::future::ready(()), if self.publisher.has_collected() => {
+                    self.publisher.burst().await;
+                    continue;
+                }
+                () = tokio::time::sleep(MAX_DELAY), if self.publisher.has_unconfirmed() => {
+                    self.publisher.flush().await;
+                    self.publisher.save_if_due()?;
+                    continue;
+                }
+            };
+            let Some(entry) = entry else { return Ok(()) };
+            match self.classifier.classify(source, entry) {
+                Classification::Task(task) => self.publisher.publish(task).await?,
+                Classification::Ignored => {}
+                Classification::Duplicate => {
+                    self.progress.duplicates.fetch_add(1, Ordering::Relaxed);
+                }
+                Classification::Rejected(rejection) => {
+                    self.progress.rejected.fetch_add(1, Ordering::Relaxed);
+                    let headings = entries.headings();
+                    (self.observer)(Event::Rejected { rejection: &rejection, headings });
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,55 @@
+use std::time::Duration;
+
+use fetchline_queue::{Address, BrokerConfig, Role};
+
+use super::*;
+use crate::test_site::{TestSite, answer};
+
+/// Runs `produce` without a broker.
+async fn dry_run(sources: Vec<Source>, stop: CancellationToken) -> Result<Summary, Error> {
+    let config =
+        BrokerConfig { url: "amqp://127.0.0.1:1".to_owned(), ca: None, prefix: "test".to_owned() };
+    let broker = Broker::new(&config, Role::Produce, "test").unwrap();
+    let config = Config { sources, dry_run: true, ..Config::default() };
+    produce(config, broker, Arc::default(), |_| {}, stop).await
+}
+
+fn list_at(url: &str) -> Source {
+    Source::Url(Address::parse(url).unwrap())
+}
+
+#[tokio::test]
+async fn lists_of_any_format_are_fetched_and_a_missing_one_fails_before_anything_is_published() {
+    let site = TestSite::start(|path, _| match path {
+        "/urls.csv" => answer("200 OK", b"name,url\na,http://a.example/1\n"),
+        "/plain" => answer("200 OK", b"http://a.example/2\nhttp://a.example/3\n"),
+        _ => answer("404 Not Found", b""),
+    })
+    .await;
+    let sources = || vec![list_at(&site.url("urls.csv")), list_at(&site.url("plain"))];
+    let summary = dry_run(sources(), CancellationToken::new()).await.unwrap();
+    assert_eq!((summary.published, summary.rejected, summary.complete), (3, 0, true));
+    let missing = site.url("missing").replace("//", "//user:hunter2@");
+    let error = dry_run([sources(), vec![list_at(&missing)]].concat(), CancellationToken::new())
+        .await
+        .unwrap_err();
+    let Error::Source(name, cause) = error else { panic!("{error:?}") };
+    assert!(
+        name.contains("***@") && !name.contains("hunter2") && cause.to_string().contains("404"),
+        "{name}: {cause}"
+    );
+}
+
+#[tokio::test]
+async fn stop_ends_the_wait_for_a_silent_server() {
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/", silent.local_addr().unwrap());
+    let stop = CancellationToken::new();
+    let running = tokio::spawn(dry_run(vec![list_at(&url)], stop.clone()));
+    let connection = silent.accept().await.unwrap();
+    stop.cancel();
+    let summary =
+        tokio::time::timeout(Duration::from_secs(10), running).await.unwrap().unwrap().unwrap();
+    assert!(!summary.complete);
+    drop(connection);
+}

@@ -1,0 +1,10 @@
+//! From tasks to confirmed messages.
+
+mod pacer;
+mod reporter;
+mod link;
+mod sender;
+mod publisher;
+
+pub(crate) use publisher::{MAX_DELAY, PublishError, Publisher};
+pub(crate) use sender::Sender;

@@ -1,0 +1,354 @@
+//! Sends messages within a bounded window of confirms, and sends again what was not confirmed.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use fetchline_queue::{Broker, Draft, Error, PartReport, Round, Task, Topology, Verdict};
+use tokio_util::sync::CancellationToken;
+
+use super::link::{Link, report_blocked};
+use super::reporter::Reporter;
+use crate::checkpoint::Position;
+use crate::progress::{Observer, Progress};
+
+/// Messages of one round. Two rounds are under way at once, so the window is twice as large.
+const ROUND_MESSAGES: usize = 1024;
+/// Messages that are handed to the connection at once.
+const BURST_MESSAGES: usize = 64;
+/// How often the broker may return a message before its task counts as not sent.
+const MAX_RETURNS: u32 = 5;
+/// The pause between attempts to reach the broker. It doubles up to the longest one.
+const FIRST_PAUSE: Duration = Duration::from_millis(200);
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+
+/// A message that is not confirmed yet.
+struct Outgoing {
+    payload: Payload,
+    /// How often the broker has returned it.
+    returns: u32,
+}
+
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly every message is a task; boxing each would cost more"
+)]
+enum Payload {
+    /// A task, and its position in the input.
+    Task(Task, Position),
+    /// A part report. Without it the run would not be known.
+    PartReport(PartReport),
+}
+
+impl Outgoing {
+    fn position(&self) -> Option<Position> {
+        match &self.payload {
+            Payload::Task(_, position) => Some(*position),
+            Payload::PartReport(_) => None,
+        }
+    }
+}
+
+/// A round, and the first position of its tasks.
+#[derive(Default)]
+struct SentRound {
+    round: Round<Outgoing>,
+    first: Option<Position>,
+}
+
+/// The messages that are not confirmed yet, by how far they have got.
+#[derive(Default)]
+struct Window {
+    /// To be sent with the next burst.
+    collected: Vec<(Draft, Outgoing)>,
+    /// The round that is being filled.
+    current: SentRound,
+    /// The round that waits for its confirms.
+    previous: Option<SentRound>,
+    /// To be sent again.
+    resend: Vec<Outgoing>,
+    /// The first task that the broker did not take.
+    first_not_sent: Option<Position>,
+}
+
+impl Window {
+    fn has_unconfirmed(&self) -> bool {
+        !self.current.round.is_empty()
+            || !self.collected.is_empty()
+            || self.previous.is_some()
+            || !self.resend.is_empty()
+    }
+
+    fn first_unconfirmed(&self) -> Option<Position> {
+        let under_way = self.previous.iter().chain([&self.current]).map(|sent| sent.first);
+        let resend = self.resend.iter().map(Outgoing::position);
+        under_way.chain(resend).chain([self.first_not_sent]).fold(None, Position::earlier)
+    }
+}
+
+/// Sends messages and counts what becomes of them.
+pub(crate) struct Sender<'a> {
+    broker: Broker,
+    reporter: Reporter<'a>,
+    /// `None` while there is no connection.
+    link: Option<Link>,
+    window: Window,
+    /// Whether the last part report is confirmed.
+    is_report_confirmed: bool,
+    /// The number of the current round, which selects its lane.
+    round: usize,
+    pause: Duration,
+    stop: CancellationToken,
+}
+
+impl<'a> Sender<'a> {
+    pub(crate) fn new(
+        broker: Broker,
+        progress: &'a Progress,
+        observer: &'a Observer,
+        stop: CancellationToken,
+    ) -> Self {
+        Self {
+            broker,
+            reporter: Reporter::new(progress, observer),
+            link: None,
+            window: Window::default(),
+            is_report_confirmed: false,
+            round: 0,
+            pause: FIRST_PAUSE,
+            stop,
+        }
+    }
+
+    /// Connects for the first time and waits for the broker as long as necessary. A broker that
+    /// refuses the connection is an error.
+    pub(crate) async fn connect(&mut self) -> Result<(), Error> {
+        while self.link.is_none() && !self.stop.is_cancelled() {
+            match Link::open(&self.broker).await {
+                Ok(link) => self.link = Some(link),
+                Err(error) if error.refusal().is_some() => return Err(error),
+                Err(error) => {
+                    self.reporter.waiting(self.describe(&error));
+                    self.back_off().await;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends a task with the next burst. It waits while the window is full.
+    pub(crate) async fn send(&mut self, task: Task, position: Position) {
+        self.collect(Outgoing { payload: Payload::Task(task, position), returns: 0 });
+        if self.window.collected.len() >= BURST_MESSAGES {
+            self.burst().await;
+        }
+        if self.window.current.round.len() >= ROUND_MESSAGES || self.link.is_none() {
+            self.next_round().await;
+        }
+    }
+
+    /// Sends the collected messages without waiting for their confirms.
+    pub(crate) async fn burst(&mut self) {
+        let Some(link) = &self.link else { return };
+        let collected = std::mem::take(&mut self.window.collected);
+        let progress = self.reporter.progress;
+        progress.unconfirmed.fetch_add(collected.len() as u64, Ordering::Relaxed);
+        let sending = link.lane(self.round).send(&mut self.window.current.round, collected);
+        report_blocked(Some(link.blocked()), &self.reporter, sending).await;
+    }
+
+    /// Sends a part report and waits for its confirm as long as necessary; `false` if it is
+    /// stopped before.
+    pub(crate) async fn report_part(&mut self, part: PartReport) -> bool {
+        self.is_report_confirmed = false;
+        self.collect(Outgoing { payload: Payload::PartReport(part), returns: 0 });
+        self.flush().await;
+        self.is_report_confirmed
+    }
+
+    /// Waits until every message so far is confirmed or counts as not sent.
+    pub(crate) async fn flush(&mut self) {
+        while self.window.has_unconfirmed() {
+            self.next_round().await;
+        }
+    }
+
+    /// The position of the first task that is not confirmed; `None` if all sent tasks are.
+    pub(crate) fn first_unconfirmed(&self) -> Option<Position> {
+        self.window.first_unconfirmed()
+    }
+
+    /// Whether messages wait for the next burst or for their confirms.
+    pub(crate) fn has_unconfirmed(&self) -> bool {
+        self.window.has_unconfirmed()
+    }
+
+    /// Whether messages wait for the next burst.
+    pub(crate) fn has_collected(&self) -> bool {
+        !self.window.collected.is_empty()
+    }
+
+    fn collect(&mut self, outgoing: Outgoing) {
+        if self.link.is_none() {
+            return self.window.resend.push(outgoing);
+        }
+        let draft = match &outgoing.payload {
+            Payload::Task(task, _) => Draft::task(task),
+            Payload::PartReport(part) => Draft::part_report(part),
+        };
+        let current = &mut self.window.current;
+        current.first = Position::earlier(current.first, outgoing.position());
+        self.window.collected.push((draft, outgoing));
+    }
+
+    /// Turns to the other lane: finishes its round, and sends again there what was not confirmed.
+    async fn next_round(&mut self) {
+        self.burst().await;
+        let current = std::mem::take(&mut self.window.current);
+        let previous = if current.round.is_empty() {
+            self.window.previous.take()
+        } else {
+            self.window.previous.replace(current)
+        };
+        if let Some(previous) = previous {
+            self.finish(previous.round).await;
+        }
+        if self.window.resend.is_empty() {
+            self.round += 1;
+            return;
+        }
+        // After a failure, nothing new is sent before the fate of all sent messages is known.
+        if let Some(previous) = self.window.previous.take() {
+            self.finish(previous.round).await;
+        }
+        self.back_off().await;
+        self.reconnect().await;
+        self.round += 1;
+        for outgoing in std::mem::take(&mut self.window.resend) {
+            if self.link.is_none() && self.stop.is_cancelled() {
+                self.not_sent(outgoing, "stopped before the broker could be reached");
+            } else {
+                self.collect(outgoing);
+            }
+        }
+    }
+
+    /// Waits for the confirms of a round.
+    async fn finish(&mut self, round: Round<Outgoing>) {
+        let progress = self.reporter.progress;
+        let sent = round.len();
+        let blocked = self.link.as_ref().map(Link::blocked);
+        let verdicts = report_blocked(blocked, &self.reporter, round.finish()).await;
+        progress.unconfirmed.fetch_sub(sent as u64, Ordering::Relaxed);
+        // A message that the broker does not accept is kept until it does, or until we are stopped.
+        let is_over = self.stop.is_cancelled()
+            && verdicts
+                .iter()
+                .any(|verdict| matches!(verdict, Verdict::Unknown(_, error) if error.is_answer()));
+        let mut problem = None;
+        let mut confirmed = 0;
+        for verdict in verdicts {
+            match verdict {
+                Verdict::Confirmed(outgoing) => match outgoing.into_inner().payload {
+                    Payload::Task(..) => confirmed += 1,
+                    Payload::PartReport(_) => self.is_report_confirmed = true,
+                },
+                Verdict::Unroutable(outgoing) => self.unroutable(outgoing),
+                Verdict::Nacked(outgoing) => self.nacked(outgoing),
+                Verdict::Unknown(outgoing, error) => {
+                    // The first error is the cause; later ones only say that the channel is closed.
+                    if problem.is_none() || error.is_not_found() {
+                        problem = Some(self.describe(&error));
+                    }
+                    if is_over {
+                        self.not_sent(outgoing, "stopped before the broker accepted it");
+                    } else {
+                        self.window.resend.push(outgoing);
+                    }
+                }
+            }
+        }
+        progress.published.fetch_add(confirmed, Ordering::Relaxed);
+        if confirmed > 0 || self.is_report_confirmed {
+            self.pause = FIRST_PAUSE;
+            self.reporter.resumed();
+        }
+        if let Some(problem) = problem {
+            self.link = None;
+            self.reporter.waiting(problem);
+        }
+    }
+
+    fn unroutable(&mut self, mut outgoing: Outgoing) {
+        if self.must_be_repeated(&outgoing) {
+            return self.repeat_report(outgoing);
+        }
+        outgoing.returns += 1;
+        if outgoing.returns < MAX_RETURNS && !self.stop.is_cancelled() {
+            self.window.resend.push(outgoing);
+        } else {
+            let reason = "no queue takes it; start a worker, which declares the queues";
+            self.not_sent(outgoing, reason);
+        }
+    }
+
+    fn nacked(&mut self, outgoing: Outgoing) {
+        if self.must_be_repeated(&outgoing) {
+            self.repeat_report(outgoing);
+        } else {
+            self.not_sent(outgoing, "the broker rejected it: the queue is full");
+        }
+    }
+
+    /// Whether a message is a part report. No task of a part is sent before the report of its
+    /// begin is confirmed, and the part is not closed before that of its end is.
+    fn must_be_repeated(&self, outgoing: &Outgoing) -> bool {
+        matches!(outgoing.payload, Payload::PartReport(_)) && !self.stop.is_cancelled()
+    }
+
+    fn repeat_report(&mut self, outgoing: Outgoing) {
+        let queue = self.broker.topology().queue(Topology::RUNS);
+        self.reporter.waiting(format!(
+            "the queue `{queue}` accepts no messages; waiting for a worker to declare it"
+        ));
+        self.window.resend.push(outgoing);
+    }
+
+    fn not_sent(&mut self, outgoing: Outgoing, reason: &str) {
+        // `report_part` returns whether a part report is confirmed.
+        let Payload::Task(task, position) = outgoing.payload else { return };
+        let first = &mut self.window.first_not_sent;
+        *first = Position::earlier(*first, Some(position));
+        self.reporter.not_sent(task.request.address.masked(), reason);
+    }
+
+    async fn reconnect(&mut self) {
+        if self.link.as_ref().is_some_and(Link::is_open) {
+            return;
+        }
+        self.link = None;
+        match Link::open(&self.broker).await {
+            Ok(link) => self.link = Some(link),
+            Err(error) => self.reporter.waiting(self.describe(&error)),
+        }
+    }
+
+    async fn back_off(&mut self) {
+        tokio::select! {
+            () = tokio::time::sleep(self.pause) => {}
+            () = self.stop.cancelled() => {}
+        }
+        self.pause = (self.pause * 2).min(LONGEST_PAUSE);
+    }
+
+    fn describe(&self, error: &Error) -> String {
+        if error.is_not_found() {
+            let exchange = self.broker.topology().exchange();
+            return format!(
+                "the exchange `{exchange}` does not exist yet; waiting for a worker to declare it"
+            );
+        }
+        let cause = std::error::Error::source(error);
+        let cause = cause.map(|cause| format!(": {cause}")).unwrap_or_default();
+        format!("{error}{cause}; retrying")
+    }
+}

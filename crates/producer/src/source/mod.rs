@@ -1,0 +1,104 @@
+//! Where URLs are read from: files, standard input, and fetched lists.
+
+mod fetcher;
+
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use fetchline_queue::Address;
+use reqwest::Url;
+
+pub(crate) use fetcher::{Fetcher, NamedBy, is_same_host};
+
+use crate::progress::Progress;
+use crate::text::{Input, Text};
+
+/// A list of URLs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// A file.
+    File(PathBuf),
+    /// Standard input.
+    Stdin,
+    /// A list that is fetched over HTTP.
+    Url(Address),
+}
+
+/// A source that is open but not read yet.
+pub(crate) struct OpenSource<'a> {
+    pub(crate) source: &'a Source,
+    pub(crate) input: Input,
+    /// The URL after redirects; `None` if the source is not fetched.
+    pub(crate) fetched_from: Option<Url>,
+}
+
+impl Source {
+    /// The size in bytes, as stored; `None` if it is not known beforehand.
+    pub fn bytes(&self) -> Option<u64> {
+        match self {
+            Self::File(path) => {
+                std::fs::metadata(path).ok().filter(|file| file.is_file()).map(|file| file.len())
+            }
+            Self::Stdin | Self::Url(_) => None,
+        }
+    }
+
+    /// The lower-case extension of the decompressed content: `csv` for `urls.csv.gz`.
+    pub(crate) fn extension(&self) -> Option<String> {
+        let path = match self {
+            Self::File(path) => path,
+            Self::Stdin => return None,
+            Self::Url(address) => Path::new(address.as_url().path()),
+        };
+        let name = path.file_name()?.to_str()?.to_ascii_lowercase();
+        let name = name.strip_suffix(".gz").or_else(|| name.strip_suffix(".zst")).unwrap_or(&name);
+        Path::new(name).extension()?.to_str().map(str::to_owned)
+    }
+
+    /// Opens the source, and fetches its head if it is a URL.
+    pub(crate) async fn open(
+        &self,
+        fetcher: &Fetcher,
+        progress: Arc<Progress>,
+    ) -> io::Result<OpenSource<'_>> {
+        let (text, fetched_from): (Text, _) = match self {
+            Self::File(path) => (Box::new(tokio::fs::File::open(path).await?), None),
+            Self::Stdin => (Box::new(tokio::io::stdin()), None),
+            Self::Url(address) => {
+                let (text, url) = fetcher.get(address, NamedBy::User).await?;
+                (text, Some(url))
+            }
+        };
+        Ok(OpenSource { source: self, input: Input::new(text, progress), fetched_from })
+    }
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path) => path.display().fmt(f),
+            Self::Stdin => f.write_str("<stdin>"),
+            Self::Url(address) => address.fmt(f),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_extension_of_a_compressed_file_is_that_of_its_content() {
+        for (name, extension) in [
+            ("a/urls.csv.gz", Some("csv")),
+            ("URLS.JSONL.ZST", Some("jsonl")),
+            ("urls", None),
+            ("urls.txt", Some("txt")),
+        ] {
+            assert_eq!(Source::File(name.into()).extension().as_deref(), extension, "{name}");
+        }
+        assert_eq!(Source::Stdin.extension(), None);
+    }
+}

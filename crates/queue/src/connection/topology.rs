@@ -1,0 +1,275 @@
+//! The exchange and the queues: their names, and how they are declared.
+
+use lapin::options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions};
+use lapin::types::{AMQPValue, FieldTable};
+use lapin::{Connection, ExchangeKind};
+
+use super::channel::open_channel;
+use super::deadline::within;
+use super::tier::Tier;
+use crate::Error;
+
+/// How often a message may be redelivered before the broker drops it. Newer brokers default to 20,
+/// which would drop a dead letter that was listed twenty times; a policy can only lower it.
+const DELIVERY_LIMIT: i64 = 1_000_000;
+
+/// The names that one fleet uses on the broker.
+#[derive(Clone, Debug)]
+pub struct Topology {
+    prefix: String,
+    tiers: Vec<Tier>,
+}
+
+/// The messages and consumers of a queue, as the broker reports them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct QueueCounts {
+    /// Messages that are ready; unacked ones do not count.
+    pub ready: u32,
+    /// Consumers of the queue.
+    pub consumers: u32,
+}
+
+impl Topology {
+    /// The routing key of tasks.
+    pub const URLS: &'static str = "urls";
+    /// The routing key of part reports. They have a queue of their own, since they must not wait
+    /// behind tasks.
+    pub const RUNS: &'static str = "runs";
+    /// The end of the name of the control stream. Nothing is bound to it: directives are published
+    /// to it by its name.
+    pub const CONTROL: &'static str = "control";
+    /// The routing key of dead letters.
+    pub const DEAD: &'static str = "dead";
+
+    /// The topology of the fleet `prefix`, without retry queues.
+    pub fn new(prefix: &str) -> Self {
+        Self { prefix: prefix.to_owned(), tiers: Vec::new() }
+    }
+
+    /// The same topology with a retry queue per tier.
+    pub fn with_tiers(mut self, mut tiers: Vec<Tier>) -> Self {
+        tiers.sort_unstable();
+        tiers.dedup();
+        self.tiers = tiers;
+        self
+    }
+
+    /// The routing keys of all queues, in the order in which a message may pass them.
+    pub fn keys(&self) -> Vec<String> {
+        self.queues().into_iter().map(|(key, _)| key).collect()
+    }
+
+    /// The name of the exchange.
+    pub fn exchange(&self) -> &str {
+        &self.prefix
+    }
+
+    /// The name of the queue that is bound to a routing key.
+    pub fn queue(&self, key: &str) -> String {
+        format!("{}.{key}", self.prefix)
+    }
+
+    /// The longest delay of [`Self::with_tiers`].
+    pub fn longest_tier(&self) -> Option<Tier> {
+        self.tiers.last().copied()
+    }
+
+    /// Declares what is missing. What exists stays as it is, whatever its arguments: an operator
+    /// may have declared it.
+    pub async fn declare(&self, connection: &Connection) -> Result<(), Error> {
+        within("declaring the topology", async {
+            let existing = self.declare_exchange(connection, true).await;
+            if existing.as_ref().is_err_and(Error::is_not_found) {
+                self.declare_exchange(connection, false).await?;
+            } else {
+                existing?;
+            }
+            for (key, arguments) in self.queues() {
+                self.declare_bound(connection, &key, arguments).await?;
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    /// Declares a delay queue in addition to those of [`Self::with_tiers`], if it is missing.
+    pub async fn declare_delay(&self, connection: &Connection, tier: Tier) -> Result<(), Error> {
+        within(
+            "declaring a delay queue",
+            self.declare_bound(connection, &tier.key(), self.delaying(tier)),
+        )
+        .await
+    }
+
+    /// Declares the control stream if it is missing.
+    pub(crate) async fn declare_control(&self, connection: &Connection) -> Result<(), Error> {
+        let mut arguments = FieldTable::default();
+        put(&mut arguments, "x-queue-type", "stream");
+        within(
+            "declaring the control stream",
+            self.declare_missing(connection, Self::CONTROL, arguments),
+        )
+        .await
+    }
+
+    /// The ready messages and consumers of a queue; `None` if it does not exist.
+    pub async fn counts(
+        &self,
+        connection: &Connection,
+        key: &str,
+    ) -> Result<Option<QueueCounts>, Error> {
+        within("reading the counts of a queue", async {
+            match self.declare_queue(connection, key, None).await {
+                Ok(counts) => Ok(Some(counts)),
+                Err(error) if error.is_not_found() => Ok(None),
+                Err(error) => Err(error),
+            }
+        })
+        .await
+    }
+
+    /// Every queue as routing key and arguments. Arguments hold the structure; operators tune the
+    /// rest by policies.
+    fn queues(&self) -> Vec<(String, FieldTable)> {
+        let work = |key: &str| (key.to_owned(), limited(self.dead_lettering_to(Self::DEAD)));
+        let mut queues = vec![work(Self::RUNS), work(Self::URLS)];
+        queues.extend(self.tiers.iter().map(|tier| (tier.key(), self.delaying(*tier))));
+        queues.push((Self::DEAD.to_owned(), limited(quorum())));
+        queues
+    }
+
+    fn delaying(&self, tier: Tier) -> FieldTable {
+        // A time to live from a policy would be missing without the policy, and messages would wait
+        // for ever.
+        let mut arguments = self.dead_lettering_to(Self::URLS);
+        let ttl_ms = i64::try_from(tier.delay().as_millis()).unwrap_or(i64::MAX);
+        arguments.insert("x-message-ttl".into(), AMQPValue::LongLongInt(ttl_ms));
+        arguments
+    }
+
+    /// A quorum queue that dead-letters to another queue at least once: the default strategy can
+    /// lose a message. At-least-once needs reject-publish, and the routing key, since the queue's
+    /// own name would not lead back.
+    fn dead_lettering_to(&self, key: &str) -> FieldTable {
+        let mut arguments = quorum();
+        put(&mut arguments, "x-dead-letter-exchange", self.exchange());
+        put(&mut arguments, "x-dead-letter-routing-key", key);
+        put(&mut arguments, "x-dead-letter-strategy", "at-least-once");
+        put(&mut arguments, "x-overflow", "reject-publish");
+        arguments
+    }
+
+    async fn declare_bound(
+        &self,
+        connection: &Connection,
+        key: &str,
+        arguments: FieldTable,
+    ) -> Result<(), Error> {
+        self.declare_missing(connection, key, arguments).await?;
+        self.bind(connection, key).await
+    }
+
+    async fn declare_missing(
+        &self,
+        connection: &Connection,
+        key: &str,
+        arguments: FieldTable,
+    ) -> Result<(), Error> {
+        let existing = self.declare_queue(connection, key, None).await;
+        if existing.as_ref().is_err_and(Error::is_not_found) {
+            self.declare_queue(connection, key, Some(arguments)).await?;
+        } else {
+            existing?;
+        }
+        Ok(())
+    }
+
+    /// Each declaration has a channel of its own, since a refused one closes its channel.
+    async fn declare_exchange(&self, connection: &Connection, passive: bool) -> Result<(), Error> {
+        let channel = open_channel(connection).await?;
+        let options = ExchangeDeclareOptions { passive, durable: true, ..Default::default() };
+        channel
+            .exchange_declare(
+                self.exchange().into(),
+                ExchangeKind::Direct,
+                options,
+                FieldTable::default(),
+            )
+            .await
+            .map_err(Error::amqp("cannot declare the exchange"))
+    }
+
+    /// The declaration is passive without arguments.
+    async fn declare_queue(
+        &self,
+        connection: &Connection,
+        key: &str,
+        arguments: Option<FieldTable>,
+    ) -> Result<QueueCounts, Error> {
+        let channel = open_channel(connection).await?;
+        let options = QueueDeclareOptions {
+            passive: arguments.is_none(),
+            durable: true,
+            ..Default::default()
+        };
+        let queue = channel
+            .queue_declare(self.queue(key).into(), options, arguments.unwrap_or_default())
+            .await
+            .map_err(Error::amqp("cannot declare a queue"))?;
+        Ok(QueueCounts { ready: queue.message_count(), consumers: queue.consumer_count() })
+    }
+
+    /// Binding is idempotent, and repairs what a crash between declaring and binding left behind.
+    async fn bind(&self, connection: &Connection, key: &str) -> Result<(), Error> {
+        let channel = open_channel(connection).await?;
+        let (queue, exchange) = (self.queue(key), self.exchange());
+        channel
+            .queue_bind(
+                queue.into(),
+                exchange.into(),
+                key.into(),
+                QueueBindOptions::default(),
+                FieldTable::default(),
+            )
+            .await
+            .map_err(Error::amqp("cannot bind a queue"))
+    }
+}
+
+fn quorum() -> FieldTable {
+    let mut arguments = FieldTable::default();
+    put(&mut arguments, "x-queue-type", "quorum");
+    arguments
+}
+
+fn limited(mut arguments: FieldTable) -> FieldTable {
+    arguments.insert("x-delivery-limit".into(), AMQPValue::LongLongInt(DELIVERY_LIMIT));
+    arguments
+}
+
+fn put(arguments: &mut FieldTable, name: &'static str, value: &str) {
+    arguments.insert(name.into(), AMQPValue::LongString(value.into()));
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn retry_queues_lead_back_to_work_and_work_queues_lead_to_dead_letters() {
+        let tier = |seconds| Tier::of(Duration::from_secs(seconds)).unwrap();
+        let topology = Topology::new("p").with_tiers(vec![tier(60), tier(10), tier(60)]);
+        assert_eq!(topology.keys(), ["runs", "urls", "retry.10s", "retry.60s", "dead"]);
+        let target =
+            |arguments: &FieldTable| match arguments.inner().get("x-dead-letter-routing-key") {
+                Some(AMQPValue::LongString(key)) => Some(key.to_string()),
+                _ => None,
+            };
+        let targets: Vec<_> =
+            topology.queues().iter().map(|(_, arguments)| target(arguments)).collect();
+        let expected = [Some("dead"), Some("dead"), Some("urls"), Some("urls"), None];
+        assert_eq!(targets, expected.map(|key| key.map(str::to_owned)));
+    }
+}

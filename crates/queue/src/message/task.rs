@@ -1,0 +1,217 @@
+//! A task: a fetch request with its identity.
+
+use bytes::Bytes;
+use lapin::BasicProperties;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use super::defer_reason::DeferReason;
+use super::fetch_request::FetchRequest;
+use super::key::Key;
+use super::name::{NO_RUN, is_name};
+use super::not_a_task::NotATask;
+use super::{damage, header};
+
+/// A fetch request with its identity and its history.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Task {
+    /// What to fetch.
+    pub request: FetchRequest,
+    /// The run of the task.
+    pub run: String,
+    /// The part of the run: one `produce`. `None` for messages of other publishers.
+    pub part: Option<String>,
+    /// The identity; the primary key of the task's row.
+    pub key: Key,
+    /// The message's own id. `None` for a message without one, which is fetched every time that it
+    /// is published.
+    pub message_id: Option<String>,
+    /// A higher priority is delivered first; `None` is the priority 0.
+    pub priority: Option<u8>,
+    /// The attempt that the message asks for; the first one is 1.
+    pub attempt: u32,
+    /// The number of deferrals, for all reasons together.
+    pub deferrals: u32,
+    /// The reason of the last deferral and how often in a row it applied.
+    pub last_deferral: Option<(DeferReason, u32)>,
+    /// The number of redeliveries.
+    pub redeliveries: u64,
+    /// When the message was given up, if it was replayed or moved back since. Rows of the task from
+    /// before that time do not count.
+    pub failed_at: Option<OffsetDateTime>,
+}
+
+impl Task {
+    /// A task before its first attempt.
+    pub fn new(request: FetchRequest, run: String, part: String, key: Key) -> Self {
+        let (part, message_id) = (Some(part), Some(key.to_string()));
+        Self {
+            request,
+            run,
+            part,
+            key,
+            message_id,
+            priority: None,
+            attempt: 1,
+            deferrals: 0,
+            last_deferral: None,
+            redeliveries: 0,
+            failed_at: None,
+        }
+    }
+
+    /// Parses a delivered message. Parsing it again returns the same task.
+    pub fn read(properties: &BasicProperties, data: &Bytes) -> Result<Self, NotATask> {
+        damage::check(properties)?;
+        let (request, named_run) = FetchRequest::read(data)?;
+        let run = header::text(properties, header::RUN)
+            .or(named_run)
+            .unwrap_or_else(|| NO_RUN.to_owned());
+        let part = header::text(properties, header::PART);
+        if !is_name(&run) || part.as_deref().is_some_and(|part| !is_name(part)) {
+            return Err(NotATask::Run);
+        }
+        let message_id = properties
+            .message_id()
+            .as_ref()
+            .map(|id| id.as_str().to_owned())
+            .filter(|id| !id.is_empty());
+        let key = match &message_id {
+            Some(id) => Key::of_message(&run, id),
+            None => Key::of(&run, "", &request, 0),
+        };
+        let count = |number| u32::try_from(number).unwrap_or(u32::MAX);
+        Ok(Self {
+            request,
+            run,
+            part,
+            key,
+            message_id,
+            priority: *properties.priority(),
+            attempt: header::number(properties, header::ATTEMPT).map_or(1, count).max(1),
+            deferrals: header::number(properties, header::PARKED).map_or(0, count),
+            last_deferral: header::text(properties, header::PARKED_FOR)
+                .and_then(|text| DeferReason::read(&text)),
+            redeliveries: [header::DELIVERY_COUNT, header::RETURNED]
+                .into_iter()
+                .filter_map(|name| header::number(properties, name))
+                .fold(0, u64::saturating_add),
+            failed_at: header::text(properties, header::FAILED_AT)
+                .and_then(|text| OffsetDateTime::parse(&text, &Rfc3339).ok()),
+        })
+    }
+
+    /// How often in a row the task was last deferred for this reason.
+    pub fn deferred_for(&self, reason: DeferReason) -> u32 {
+        self.last_deferral.filter(|(last, _)| *last == reason).map_or(0, |(_, times)| times)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::Method;
+    use lapin::types::{AMQPValue, FieldTable};
+
+    use super::*;
+    use crate::{Address, MAX_MESSAGE_BYTES};
+
+    fn read(data: &str) -> Result<Task, NotATask> {
+        Task::read(&BasicProperties::default(), &Bytes::copy_from_slice(data.as_bytes()))
+    }
+
+    #[test]
+    fn a_bare_url_is_a_task() {
+        let task = read(" \u{feff}https://shop.example/p/1 \n").unwrap();
+        assert_eq!(
+            task.request,
+            FetchRequest::get(Address::parse("https://shop.example/p/1").unwrap())
+        );
+        assert_eq!(
+            (task.run.as_str(), task.part, task.message_id, task.attempt),
+            ("adhoc", None, None, 1)
+        );
+    }
+
+    #[test]
+    fn a_json_object_may_name_more_than_a_url() {
+        let task = read(
+            r#"{"url":"https://shop.example/api","method":"post","headers":{"Accept":"text/html"},
+                "body":{"sku":7},"category":"tea","run":"nightly","unknown":true}"#,
+        )
+        .unwrap();
+        assert_eq!(task.request.method, Method::POST);
+        assert_eq!(task.request.headers["accept"], "text/html");
+        assert_eq!(task.request.headers["content-type"], "application/json");
+        assert_eq!(task.request.body.as_deref(), Some(&br#"{"sku":7}"#[..]));
+        assert_eq!((task.request.category.as_deref(), task.run.as_str()), (Some("tea"), "nightly"));
+    }
+
+    #[test]
+    fn a_message_that_is_not_a_task_is_an_error_with_its_reason() {
+        for (data, reason) in [
+            ("", "empty"),
+            ("hello", "absolute"),
+            (r#"{"link":"https://a.example/"}"#, "`url`"),
+            (r#"["https://a.example/"]"#, "JSON object"),
+            (r#"{"url":"ftp://a.example/"}"#, "`ftp`"),
+            (r#"{"url":"https://a.example/","method":"BREW"}"#, "method"),
+            (r#"{"url":"https://a.example/","headers":{"Host":"b.example"}}"#, "`Host`"),
+            (r#"{"url":"https://a.example/","headers":{"x y":"1"}}"#, "`x y`"),
+            (r#"{"url":"https://a.example/","headers":{"x":1}}"#, "not a string"),
+            (r#"{"url":"https://a.example/","run":""}"#, "name of a run"),
+            (&"x".repeat(MAX_MESSAGE_BYTES + 1), "bytes"),
+        ] {
+            let error = read(data).unwrap_err().to_string();
+            assert!(error.contains(reason), "{}: {error}", &data[..data.len().min(60)]);
+        }
+        let error =
+            Task::read(&BasicProperties::default(), &Bytes::from_static(b"\xff\xfe")).unwrap_err();
+        assert_eq!(error, NotATask::NotText);
+    }
+
+    #[test]
+    fn properties_name_run_part_attempt_and_id() {
+        let mut headers = FieldTable::default();
+        headers.insert("x-run".into(), AMQPValue::LongString("nightly".into()));
+        headers.insert("x-part".into(), AMQPValue::LongString("p1".into()));
+        headers.insert("x-attempt".into(), AMQPValue::LongString("3".into()));
+        let properties =
+            BasicProperties::default().with_headers(headers).with_message_id("order-17".into());
+        let body = Bytes::from_static(br#"{"url":"https://a.example/","run":"other"}"#);
+        let task = Task::read(&properties, &body).unwrap();
+        assert_eq!(
+            (task.run.as_str(), task.part.as_deref(), task.attempt),
+            ("nightly", Some("p1"), 3)
+        );
+        assert_eq!(task.key, Key::of_message("nightly", "order-17"));
+    }
+
+    #[test]
+    fn a_message_that_is_read_twice_is_the_same_task() {
+        let mut headers = FieldTable::default();
+        headers.insert("x-delivery-count".into(), AMQPValue::LongLongInt(3));
+        headers.insert("x-failed-at".into(), AMQPValue::LongString("2026-03-01T10:00:00Z".into()));
+        for id in ["", "order-17"] {
+            let properties = BasicProperties::default()
+                .with_headers(headers.clone())
+                .with_message_id(id.into())
+                .with_priority(3);
+            let message = Bytes::from_static(
+                br#"{"url":"https://a.example/#x","method":"POST","headers":{"b":"2","a":"1"},
+                    "body":{"z":1,"a":"\n","m":0.1},"category":"tea","run":"nightly"}"#,
+            );
+            let first = Task::read(&properties, &message).unwrap();
+            let mut waiting = first.clone();
+            waiting.request.body = None;
+            assert_ne!(waiting, first);
+            assert_eq!(Task::read(&properties, &message).unwrap(), first);
+        }
+    }
+
+    #[test]
+    fn a_message_with_a_damaged_property_is_not_a_task() {
+        let properties = BasicProperties::default().with_message_id("a\u{1a}b".into());
+        let error = Task::read(&properties, &Bytes::from_static(b"https://a.example/"));
+        assert_eq!(error, Err(NotATask::NotUtf8("the property message_id".to_owned())));
+    }
+}

@@ -1,0 +1,40 @@
+//! AMQP's `connection.blocked`.
+
+use std::time::Instant;
+
+use lapin::{Connection, Event};
+use tokio::sync::watch;
+use tokio_stream::StreamExt;
+
+/// The broker does not read from a connection, since it is low on memory or disk
+/// (`connection.blocked`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConnectionBlocked {
+    /// The reason that the broker gives.
+    pub reason: String,
+    /// When this process learned of it.
+    pub since: Instant,
+}
+
+/// Watches whether the broker blocks a connection, for as long as the connection lives. The broker
+/// reports it only after something was published.
+pub fn watch_blocked(connection: &Connection) -> watch::Receiver<Option<ConnectionBlocked>> {
+    let (sender, receiver) = watch::channel(None);
+    let mut events = Box::pin(connection.events_listener());
+    tokio::spawn(async move {
+        while let Some(event) = events.next().await {
+            match event {
+                Event::ConnectionBlocked(reason) => {
+                    let blocked = ConnectionBlocked { reason, since: Instant::now() };
+                    sender.send_replace(Some(blocked));
+                }
+                Event::ConnectionUnblocked => _ = sender.send_replace(None),
+                _ => {}
+            }
+            if sender.is_closed() {
+                return;
+            }
+        }
+    });
+    receiver
+}

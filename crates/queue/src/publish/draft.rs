@@ -1,0 +1,432 @@
+//! Messages that are ready to be published.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::time::SystemTime;
+
+use bytes::Bytes;
+use lapin::BasicProperties;
+use lapin::types::{FieldTable, ShortString};
+use time::format_description::well_known::Rfc3339;
+use time::{OffsetDateTime, UtcOffset};
+
+use super::death::Death;
+use crate::message::header::{self, put, put_number};
+use crate::{DeferReason, FetchRequest, NotATask, PartReport, RawMessage, Task, Tier, Topology};
+
+/// Headers must fit into one frame, 128 KiB by default: larger ones end the connection.
+const MAX_ERROR_CHARS: usize = 1000;
+/// The delivery mode of a message that the broker stores on disk.
+const PERSISTENT: u8 = 2;
+
+/// A message that is ready to be published.
+#[derive(Clone, Debug)]
+pub struct Draft {
+    routing_key: Cow<'static, str>,
+    properties: BasicProperties,
+    body: Bytes,
+}
+
+impl Draft {
+    /// A task of another service, in the run `run`.
+    ///
+    /// `message_id` identifies the task within its run, for example the number of an order: a
+    /// redelivery of a task whose row is committed is not fetched again. An id of 64 hexadecimal
+    /// digits identifies the task in all runs. Without an id, or with an empty one, the run, the
+    /// method, the URL and the body identify the task, and every delivery is fetched.
+    ///
+    /// Fails if a worker would not accept the message, or would not send the same request: a
+    /// message has one value per header, and texts in UTF-8.
+    pub fn request(
+        request: &FetchRequest,
+        run: &str,
+        message_id: Option<&str>,
+    ) -> Result<Self, NotATask> {
+        let (body, content_type) = request.message();
+        let mut headers = FieldTable::default();
+        put(&mut headers, header::RUN, run);
+        let mut properties =
+            BasicProperties::default().with_content_type(content_type.into()).with_headers(headers);
+        if let Some(id) = message_id {
+            let id = ShortString::try_new(id).map_err(|_| NotATask::MessageIdTooLong(id.len()))?;
+            properties = properties.with_message_id(id);
+        }
+        let draft = Self::stamped(Topology::URLS.into(), properties, body.into());
+        let sent = Task::read(&draft.properties, &draft.body)?.request;
+        let is_same = sent.method == request.method
+            && sent.address == request.address
+            && sent.headers == request.headers
+            && sent.body == request.body;
+        if is_same { Ok(draft) } else { Err(NotATask::Lossy) }
+    }
+
+    /// The message of a task.
+    pub fn task(task: &Task) -> Self {
+        let (body, content_type) = task.request.message();
+        let mut headers = FieldTable::default();
+        put(&mut headers, header::RUN, task.run.as_str());
+        if let Some(part) = &task.part {
+            put(&mut headers, header::PART, part.as_str());
+        }
+        put_number(&mut headers, header::ATTEMPT, task.attempt);
+        let mut properties = BasicProperties::default()
+            .with_message_id(task.key.to_string().into())
+            .with_content_type(content_type.into())
+            .with_headers(headers);
+        if let Some(priority) = task.priority {
+            properties = properties.with_priority(priority);
+        }
+        Self::stamped(Topology::URLS.into(), properties, body.into())
+    }
+
+    /// The message of a part report.
+    pub fn part_report(report: &PartReport) -> Self {
+        let mut headers = FieldTable::default();
+        put(&mut headers, header::RUN, report.run.as_str());
+        put(&mut headers, header::PART, report.part.as_str());
+        let properties = BasicProperties::default()
+            .with_type(header::TYPE_PART.into())
+            .with_message_id(report.message_id().into())
+            .with_content_type("application/json".into())
+            .with_headers(headers);
+        Self::stamped(Topology::RUNS.into(), properties, report.body().into())
+    }
+
+    /// The copy of a message for another attempt after a delay.
+    pub fn retry(original: RawMessage, tier: Tier, attempt: u32) -> Self {
+        let (properties, mut headers) = carried(&original.properties);
+        put_number(&mut headers, header::ATTEMPT, attempt);
+        strip(&mut headers, |name| name == header::PARKED_FOR);
+        Self::stamped(tier.key().into(), properties.with_headers(headers), original.body)
+    }
+
+    /// The copy of a message whose task waits without an attempt.
+    ///
+    /// It counts deferrals, so that no copy is mistaken for the message that it replaces. It also
+    /// keeps the number of redeliveries, since the broker's own count begins anew.
+    pub fn deferred(original: RawMessage, task: &Task, tier: Tier, reason: DeferReason) -> Self {
+        let (properties, mut headers) = carried(&original.properties);
+        put_number(&mut headers, header::PARKED, task.deferrals.saturating_add(1));
+        let in_a_row = task.deferred_for(reason).saturating_add(1);
+        put(&mut headers, header::PARKED_FOR, format!("{} {in_a_row}", reason.as_str()));
+        let redeliveries = u32::try_from(task.redeliveries).unwrap_or(u32::MAX);
+        put_number(&mut headers, header::RETURNED, redeliveries);
+        Self::stamped(tier.key().into(), properties.with_headers(headers), original.body)
+    }
+
+    /// The copy of a message that is given up. An operator who moves it back makes it a first
+    /// attempt again.
+    ///
+    /// `failed_at` orders this death among the rows of the task. So it must come from the clock
+    /// that stamps them: the database's.
+    pub fn dead(
+        original: RawMessage,
+        death: &Death,
+        worker: &str,
+        failed_at: OffsetDateTime,
+    ) -> Self {
+        let (properties, mut headers) = carried(&original.properties);
+        // The status may be that of an earlier death if an operator moved the message back.
+        strip(&mut headers, |name| {
+            [header::STATUS, header::PARKED, header::PARKED_FOR, header::RETURNED].contains(&name)
+        });
+        put(&mut headers, header::REASON, death.reason);
+        let error: String = death.error.chars().take(MAX_ERROR_CHARS).collect();
+        put(&mut headers, header::ERROR, error);
+        if let Some(status) = death.status {
+            put_number(&mut headers, header::STATUS, u32::from(status));
+        }
+        put_number(&mut headers, header::ATTEMPTS, death.attempts);
+        put_number(&mut headers, header::ATTEMPT, 1);
+        put(&mut headers, header::WORKER, worker);
+        put(&mut headers, header::FAILED_AT, utc(failed_at));
+        Self::stamped(Topology::DEAD.into(), properties.with_headers(headers), original.body)
+    }
+
+    /// A dead letter as a first attempt. It keeps the time of its death, which distinguishes a
+    /// replay from a redelivery.
+    pub(crate) fn replay(original: RawMessage) -> Self {
+        let (properties, mut headers) = carried(&original.properties);
+        let of_death = [
+            header::REASON,
+            header::ERROR,
+            header::STATUS,
+            header::ATTEMPTS,
+            header::WORKER,
+            header::PARKED,
+            header::PARKED_FOR,
+            header::RETURNED,
+        ];
+        strip(&mut headers, |name| of_death.contains(&name));
+        put_number(&mut headers, header::ATTEMPT, 1);
+        Self::stamped(Topology::URLS.into(), properties.with_headers(headers), original.body)
+    }
+
+    /// The size of the body, in bytes.
+    pub(crate) fn body_len(&self) -> usize {
+        self.body.len()
+    }
+
+    /// The routing key of the queue that the message goes to.
+    pub fn routing_key(&self) -> &str {
+        &self.routing_key
+    }
+
+    /// The same message for another delay queue.
+    pub fn delayed_by(self, tier: Tier) -> Self {
+        Self { routing_key: tier.key().into(), ..self }
+    }
+
+    /// Adds the message to a trace, unless it belongs to one.
+    pub fn within_trace(mut self, traceparent: impl FnOnce() -> Option<String>) -> Self {
+        if header::text(&self.properties, header::TRACEPARENT).is_none()
+            && let Some(traceparent) = traceparent()
+        {
+            let mut headers = self.properties.headers().clone().unwrap_or_default();
+            put(&mut headers, header::TRACEPARENT, traceparent);
+            self.properties = self.properties.with_headers(headers);
+        }
+        self
+    }
+
+    pub(super) fn into_parts(self) -> (Cow<'static, str>, BasicProperties, Bytes) {
+        (self.routing_key, self.properties, self.body)
+    }
+
+    fn stamped(routing_key: Cow<'static, str>, properties: BasicProperties, body: Bytes) -> Self {
+        let now =
+            SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+        let properties = properties
+            .with_delivery_mode(PERSISTENT)
+            .with_timestamp(now)
+            .with_app_id("fetchline".into());
+        Self { routing_key, properties, body }
+    }
+}
+
+/// RFC 3339 has four digits for a year; a time outside becomes an empty text.
+fn utc(time: OffsetDateTime) -> String {
+    let time = time.checked_to_offset(UtcOffset::UTC);
+    time.and_then(|time| time.format(&Rfc3339).ok()).unwrap_or_default()
+}
+
+/// The properties and headers that a copy takes over.
+///
+/// Three kinds are left out: a time to live, which would end the copy in a queue where that loses
+/// it; a user id, which the broker compares with the user of this connection; and what would route
+/// the copy elsewhere too (`CC`, `BCC`, `reply_to`).
+fn carried(of: &BasicProperties) -> (BasicProperties, FieldTable) {
+    let mut properties = BasicProperties::default();
+    if let Some(value) = of.message_id() {
+        properties = properties.with_message_id(value.clone());
+    }
+    if let Some(value) = of.kind() {
+        properties = properties.with_type(value.clone());
+    }
+    if let Some(value) = of.content_type() {
+        properties = properties.with_content_type(value.clone());
+    }
+    if let Some(value) = of.content_encoding() {
+        properties = properties.with_content_encoding(value.clone());
+    }
+    if let Some(value) = of.priority() {
+        properties = properties.with_priority(*value);
+    }
+    if let Some(value) = of.correlation_id() {
+        properties = properties.with_correlation_id(value.clone());
+    }
+    let mut headers = of.headers().clone().unwrap_or_default();
+    strip_delivery_headers(&mut headers);
+    (properties, headers)
+}
+
+/// Removes what the broker wrote about a delivery, and what routes a message to further queues:
+/// neither applies to a copy.
+fn strip_delivery_headers(headers: &mut FieldTable) {
+    let names = ["x-death", header::DELIVERY_COUNT, "x-acquired-count", "CC", "BCC"];
+    strip(headers, |name| {
+        names.contains(&name)
+            || name.starts_with("x-first-death-")
+            || name.starts_with("x-last-death-")
+    });
+}
+
+fn strip(headers: &mut FieldTable, strip: impl Fn(&str) -> bool) {
+    let kept = headers.inner().iter().filter(|(name, _)| !strip(name.as_str()));
+    *headers =
+        kept.map(|(name, value)| (name.clone(), value.clone())).collect::<BTreeMap<_, _>>().into();
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use lapin::types::AMQPValue;
+    use time::macros::datetime;
+
+    use super::*;
+    use crate::MAX_MESSAGE_BYTES;
+
+    fn failed_at() -> OffsetDateTime {
+        datetime!(2026-03-01 11:30 +01:30)
+    }
+
+    fn timeout() -> Death {
+        Death { reason: "timeout", error: "no answer".to_owned(), status: None, attempts: 4 }
+    }
+
+    #[test]
+    fn a_dead_letter_describes_its_latest_death_only() {
+        let mut headers = FieldTable::default();
+        put_number(&mut headers, header::STATUS, 503);
+        put(&mut headers, header::RUN, "nightly");
+        let properties = Box::new(BasicProperties::default().with_headers(headers));
+        let draft = Draft::dead(
+            RawMessage { properties, body: Bytes::new() },
+            &timeout(),
+            "pod-1",
+            failed_at(),
+        );
+        assert_eq!(header::number(&draft.properties, header::STATUS), None);
+        assert_eq!(header::text(&draft.properties, header::RUN).as_deref(), Some("nightly"));
+        assert_eq!(header::text(&draft.properties, header::REASON).as_deref(), Some("timeout"));
+    }
+
+    #[test]
+    fn a_dead_letter_has_the_given_time() {
+        let original = RawMessage {
+            properties: Box::default(),
+            body: Bytes::from_static(b"https://a.example/"),
+        };
+        let dead = Draft::dead(original, &timeout(), "pod-1", failed_at());
+        assert_eq!(
+            header::text(&dead.properties, header::FAILED_AT).as_deref(),
+            Some("2026-03-01T10:00:00Z")
+        );
+        let again = Task::read(&dead.properties, &dead.body).unwrap();
+        assert_eq!(again.failed_at, Some(failed_at()));
+    }
+
+    #[test]
+    fn copies_share_the_body_and_keep_damaged_properties() {
+        let mut inner = FieldTable::default();
+        inner.insert("in\u{1a}ner".into(), AMQPValue::Void);
+        let mut headers = FieldTable::default();
+        headers.insert("x-\u{1a}".into(), AMQPValue::FieldTable(inner));
+        headers.insert("x-status".into(), AMQPValue::LongLongInt(503));
+        let properties =
+            BasicProperties::default().with_message_id("\u{1a}".into()).with_type("\u{1a}t".into());
+        let properties = Box::new(properties.with_headers(headers));
+        let original = RawMessage { properties, body: Bytes::from_static(b"https://a.example/") };
+        let tier = Tier::of(Duration::from_secs(10)).unwrap();
+        let dead = Draft::dead(original.clone(), &timeout(), "pod-1", failed_at());
+        let replayed = Draft::replay(RawMessage {
+            properties: Box::new(dead.properties.clone()),
+            body: dead.body.clone(),
+        });
+        let retried = Draft::retry(original.clone(), tier, 2);
+        let task = Task::read(&BasicProperties::default(), &original.body).unwrap();
+        let deferred = Draft::deferred(original.clone(), &task, tier, DeferReason::Slot);
+        for draft in [dead, replayed, retried, deferred] {
+            let (new, old) = (&draft.properties, &original.properties);
+            assert_eq!((new.message_id(), new.kind()), (old.message_id(), old.kind()));
+            let table = |of: &BasicProperties| {
+                of.headers().clone().unwrap().inner().get("x-\u{1a}").cloned()
+            };
+            assert_eq!(table(new), table(old));
+            assert_eq!(draft.body.as_ptr(), original.body.as_ptr());
+            let read = Task::read(new, &draft.body);
+            assert_eq!(read, Err(NotATask::NotUtf8("the property message_id".to_owned())));
+        }
+    }
+
+    #[test]
+    fn a_task_may_be_deferred_for_an_hour() {
+        let hour = Tier::of(Duration::from_secs(3600)).unwrap();
+        let original = RawMessage {
+            properties: Box::default(),
+            body: Bytes::from_static(b"https://a.example/"),
+        };
+        let known = Task {
+            deferrals: 6,
+            redeliveries: 2,
+            ..Task::read(&original.properties, &original.body).unwrap()
+        };
+        let draft = Draft::deferred(original, &known, hour, DeferReason::Slot);
+        let topology =
+            Topology::new("p").with_tiers(vec![Tier::of(Duration::from_secs(600)).unwrap(), hour]);
+        assert_eq!(draft.routing_key, "retry.3600s");
+        assert!(topology.keys().contains(&draft.routing_key.into_owned()));
+        let task = Task::read(&draft.properties, &draft.body).unwrap();
+        assert_eq!((task.deferrals, task.redeliveries, task.attempt), (7, 2, 1));
+    }
+
+    #[test]
+    fn deferrals_are_counted_in_total_and_in_a_row_for_one_reason() {
+        let tier = Tier::of(Duration::from_secs(10)).unwrap();
+        let mut original = RawMessage {
+            properties: Box::default(),
+            body: Bytes::from_static(b"https://a.example/"),
+        };
+        let mut counts = Vec::new();
+        for reason in
+            [DeferReason::Slot, DeferReason::Slot, DeferReason::Memory, DeferReason::Memory]
+        {
+            let task = Task::read(&original.properties, &original.body).unwrap();
+            let draft = Draft::deferred(original, &task, tier, reason);
+            original = RawMessage { properties: Box::new(draft.properties), body: draft.body };
+            let task = Task::read(&original.properties, &original.body).unwrap();
+            counts.push((
+                task.deferrals,
+                task.deferred_for(DeferReason::Slot),
+                task.deferred_for(DeferReason::Memory),
+            ));
+        }
+        assert_eq!(counts, [(1, 1, 0), (2, 2, 0), (3, 0, 1), (4, 0, 2)]);
+        let retried = Draft::retry(original, tier, 2);
+        let task = Task::read(&retried.properties, &retried.body).unwrap();
+        assert_eq!(
+            (task.deferrals, task.deferred_for(DeferReason::Memory)),
+            (4, 0),
+            "an attempt ends the series"
+        );
+    }
+
+    #[test]
+    fn a_request_of_another_service_is_a_task_without_a_part() {
+        let request = FetchRequest::get_url("https://a.example/#x").unwrap();
+        for id in [None, Some("order-17")] {
+            let draft = Draft::request(&request, "orders", id).unwrap();
+            let task = Task::read(&draft.properties, &draft.body).unwrap();
+            assert_eq!(draft.routing_key, "urls");
+            assert_eq!((&task.request, task.run.as_str()), (&request, "orders"));
+            assert_eq!((task.message_id.as_deref(), task.part, task.attempt), (id, None, 1));
+        }
+    }
+
+    #[test]
+    fn a_request_that_no_worker_would_accept_is_not_published() {
+        let plain = FetchRequest::get_url("https://a.example/").unwrap();
+        let mut reserved = plain.clone();
+        reserved.headers.insert(http::header::HOST, http::HeaderValue::from_static("b.example"));
+        let binary = FetchRequest { body: Some(Bytes::from_static(b"\xff")), ..plain.clone() };
+        let large = vec![b'x'; MAX_MESSAGE_BYTES];
+        let large = FetchRequest { body: Some(large.into()), ..plain.clone() };
+        let error = |request, run, id| Draft::request(request, run, id).unwrap_err();
+        assert_eq!(error(&plain, "", None), NotATask::Run);
+        assert!(matches!(error(&plain, "run", Some("a\u{1a}")), NotATask::NotUtf8(_)));
+        let long = "x".repeat(256);
+        assert_eq!(error(&plain, "run", Some(&long)), NotATask::MessageIdTooLong(256));
+        assert!(matches!(error(&reserved, "run", None), NotATask::Header(..)));
+        assert_eq!(error(&binary, "run", None), NotATask::Lossy);
+        let mut repeated = plain.clone();
+        repeated.headers.append("cookie", http::HeaderValue::from_static("a=1"));
+        repeated.headers.append("cookie", http::HeaderValue::from_static("b=2"));
+        assert_eq!(error(&repeated, "run", None), NotATask::Lossy);
+        let mut latin = plain.clone();
+        let value = http::HeaderValue::from_bytes(b"caf\xe9").unwrap();
+        latin.headers.insert("x-name", value);
+        assert_eq!(error(&latin, "run", None), NotATask::Lossy);
+        assert!(matches!(error(&large, "run", None), NotATask::TooLarge(_)));
+    }
+}

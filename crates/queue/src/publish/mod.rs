@@ -1,0 +1,21 @@
+//! Publishing with confirms.
+//!
+//! A [`ConfirmChannel`] publishes messages in a [`Round`] and then awaits the whole round, for this
+//! reason: the client library attaches a returned (unroutable) message to whichever confirm is
+//! resolved next, which need not be its own if several are outstanding. Only the confirms of a
+//! whole round show which message came back, by its id. Two channels in turn keep the broker busy
+//! all the same.
+
+mod death;
+mod draft;
+mod round;
+mod confirm_channel;
+mod connection_blocked;
+mod publisher;
+
+pub use confirm_channel::ConfirmChannel;
+pub use connection_blocked::{ConnectionBlocked, watch_blocked};
+pub use death::Death;
+pub use draft::Draft;
+pub use publisher::Publisher;
+pub use round::{Confirmed, Round, Verdict};

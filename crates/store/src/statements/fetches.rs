@@ -1,0 +1,131 @@
+//! The statement that writes rows of `fetches`.
+
+use sqlx::error::BoxDynError;
+use sqlx::mysql::{MySqlArguments, MySqlConnection};
+use sqlx::{Arguments, AssertSqlSafe};
+
+use super::upsert::Upsert;
+use crate::Error;
+use crate::clock::to_stored;
+use crate::fetch::{Body, Fetch};
+use crate::product::ProductStatus;
+
+/// The columns of `fetches`, in the order in which they are bound.
+const COLUMNS: [&str; 21] = [
+    "id",
+    "run",
+    "url",
+    "given_url",
+    "final_url",
+    "method",
+    "outcome",
+    "status",
+    "content_type",
+    "body_bytes",
+    "body_sha256",
+    "body_json",
+    "body_text",
+    "body",
+    "product",
+    "error",
+    "attempts",
+    "elapsed_ms",
+    "worker",
+    "message_id",
+    "fetched_at",
+];
+
+/// The maximum number of rows in a batch: one statement can bind 65,535 values.
+pub const MAX_BATCH_ROWS: usize = 65_535 / COLUMNS.len();
+
+/// The lengths of the columns for text that sites and clients wrote, in characters.
+const CONTENT_TYPE_CHARS: usize = 255;
+const ERROR_CHARS: usize = 1000;
+
+/// The statement that writes rows.
+pub(crate) fn upsert() -> Upsert {
+    Upsert::new("fetches", &COLUMNS).with_rewrites("rewrites")
+}
+
+/// Writes rows, and returns the number of rows that the server reports as affected.
+pub(crate) async fn write(
+    connection: &mut MySqlConnection,
+    upsert: &Upsert,
+    rows: &[&Fetch],
+    packet: usize,
+) -> Result<u64, Error> {
+    let failed = Error::database("cannot write a batch");
+    let mut affected = 0;
+    let mut rest = rows;
+    while !rest.is_empty() {
+        let chunk;
+        (chunk, rest) = upsert.next_chunk(rest, packet, |row| row.row_weight());
+        let arguments = encode(chunk, packet).map_err(sqlx::Error::Encode).map_err(&failed)?;
+        let statement = AssertSqlSafe(upsert.text(chunk.len()));
+        let written = sqlx::query_with(statement, arguments).execute(&mut *connection).await;
+        affected += written.map_err(&failed)?.rows_affected();
+    }
+    Ok(affected)
+}
+
+/// Encodes the values of a statement that writes these rows. A row that does not fit into a packet
+/// loses its body.
+pub(crate) fn encode(rows: &[&Fetch], packet: usize) -> Result<MySqlArguments, BoxDynError> {
+    let mut arguments = MySqlArguments::default();
+    arguments.reserve(rows.len() * COLUMNS.len(), rows.iter().map(|row| row.row_weight()).sum());
+    for row in rows {
+        match row.row_weight() > packet {
+            true => bind(&mut arguments, &row.without_body(packet))?,
+            false => bind(&mut arguments, row)?,
+        }
+    }
+    Ok(arguments)
+}
+
+fn bind(arguments: &mut MySqlArguments, row: &Fetch) -> Result<(), BoxDynError> {
+    let (mut json, mut text, mut bytes) = (None, None, None);
+    match &row.body {
+        Body::None => {}
+        Body::Json(body) => json = Some(body.as_str()),
+        Body::Text(body) => text = Some(body.as_str()),
+        Body::Bytes(body) => bytes = Some(body.as_slice()),
+    }
+    arguments.add(row.id.as_slice())?;
+    arguments.add(row.run.as_str())?;
+    arguments.add(row.url.as_str())?;
+    arguments.add(row.given_url.as_deref())?;
+    arguments.add(row.final_url.as_deref())?;
+    arguments.add(row.method.as_str())?;
+    arguments.add(row.outcome.as_str())?;
+    arguments.add(row.status)?;
+    arguments.add(row.content_type.as_deref().map(|text| truncate(text, CONTENT_TYPE_CHARS)))?;
+    arguments.add(row.body_bytes)?;
+    arguments.add(row.body_sha256.as_ref().map(|hash| hash.as_slice()))?;
+    arguments.add(json)?;
+    arguments.add(text)?;
+    arguments.add(bytes)?;
+    arguments.add(row.product.map(ProductStatus::as_str))?;
+    arguments.add(row.error.as_deref().map(|text| truncate(text, ERROR_CHARS)))?;
+    arguments.add(row.attempts)?;
+    arguments.add(u32::try_from(row.elapsed.as_millis()).unwrap_or(u32::MAX))?;
+    arguments.add(&*row.worker)?;
+    arguments.add(row.message_id.as_deref())?;
+    arguments.add(to_stored(row.fetched_at))
+}
+
+/// The first `chars` characters. These columns are for people, so a long text is no reason to
+/// refuse a row.
+fn truncate(text: &str, chars: usize) -> &str {
+    text.char_indices().nth(chars).map_or(text, |(end, _)| &text[..end])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_texts_are_truncated_between_characters() {
+        assert_eq!(truncate("äöü", 2), "äö");
+        assert_eq!(truncate("äöü", 3), "äöü");
+    }
+}

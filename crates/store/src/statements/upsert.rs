@@ -1,0 +1,124 @@
+//! Upserts: statements that write many rows, each of which replaces an older one.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::placeholders::list;
+
+/// An upsert into one table, and the texts of its statement by the number of rows.
+#[derive(Debug)]
+pub(crate) struct Upsert {
+    table: &'static str,
+    columns: &'static [&'static str],
+    /// A column that counts how often a row was written again.
+    rewrites: Option<&'static str>,
+    /// The number of rows of a full batch.
+    full: usize,
+    texts: Mutex<HashMap<usize, Arc<str>>>,
+}
+
+impl Upsert {
+    /// The first column is the key, the last one the time. A row that is older than the stored one
+    /// changes nothing.
+    pub(crate) fn new(table: &'static str, columns: &'static [&'static str]) -> Self {
+        Self { table, columns, rewrites: None, full: usize::MAX, texts: Mutex::default() }
+    }
+
+    /// Counts in this column how often a row was written again, so that an upsert always changes
+    /// a row that exists.
+    pub(crate) fn with_rewrites(self, column: &'static str) -> Self {
+        Self { rewrites: Some(column), ..self }
+    }
+
+    /// Sets the number of rows of a full batch, which is written by one statement.
+    pub(crate) fn with_full_batch(self, rows: usize) -> Self {
+        Self { full: rows.max(1), ..self }
+    }
+
+    /// Splits off the rows of the next statement: as many as fit into a packet. Their number is
+    /// that of a full batch, or a power of two. This keeps the number of statement texts small, so
+    /// the database has already prepared each of them, whatever the size of a batch.
+    pub(crate) fn next_chunk<'a, T>(
+        &self,
+        rows: &'a [T],
+        packet: usize,
+        weight: impl Fn(&T) -> usize,
+    ) -> (&'a [T], &'a [T]) {
+        let mut sum = 0;
+        let fitting = rows.iter().take_while(|row| {
+            sum += weight(row);
+            sum <= packet
+        });
+        rows.split_at(match fitting.count() {
+            0 => rows.len().min(1),
+            count if count >= self.full => self.full,
+            count => 1 << count.ilog2(),
+        })
+    }
+
+    /// The statement for this number of rows. Values are bound row by row, in column order.
+    pub(crate) fn text(&self, rows: usize) -> Arc<str> {
+        let mut texts = self.texts.lock().unwrap_or_else(PoisonError::into_inner);
+        texts.entry(rows).or_insert_with(|| self.build(rows).into()).clone()
+    }
+
+    /// `VALUES(…)` is deprecated on MySQL, but MariaDB has nothing else.
+    fn build(&self, rows: usize) -> String {
+        let Self { table, columns, rewrites, .. } = self;
+        let placeholders = format!("({})", list("?", columns.len()));
+        let values = list(&placeholders, rows);
+        let time = columns.last().copied().unwrap_or_default();
+        // Assignments run in order. The time comes last, because the others compare it.
+        let newer = columns[1..].iter().map(|column| {
+            format!("{column} = IF(VALUES({time}) >= {time}, VALUES({column}), {column})")
+        });
+        let rewrites = rewrites.map(|column| format!("{column} = {column} + 1"));
+        let updates: Vec<_> = rewrites.into_iter().chain(newer).collect();
+        let columns = columns.join(", ");
+        format!(
+            "INSERT INTO {table} ({columns}) VALUES {values} ON DUPLICATE KEY UPDATE {}",
+            updates.join(", ")
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_batch_is_written_with_few_statement_texts() {
+        let upsert = Upsert::new("t", &["id", "at"]).with_full_batch(500);
+        let mut texts = std::collections::HashSet::new();
+        for rows in 1..=1000 {
+            let mut rest = &vec![(); rows][..];
+            while !rest.is_empty() {
+                let chunk;
+                (chunk, rest) = upsert.next_chunk(rest, usize::MAX, |()| 300);
+                texts.insert(chunk.len());
+            }
+        }
+        assert_eq!(texts, [1, 2, 4, 8, 16, 32, 64, 128, 256, 500].into());
+    }
+
+    #[test]
+    fn a_statement_fits_into_a_packet() {
+        let upsert = Upsert::new("t", &["id", "at"]).with_full_batch(500);
+        let fitting =
+            |weights: &[usize]| upsert.next_chunk(weights, 2_000, |weight| *weight).0.len();
+        assert_eq!(fitting(&[400, 400, 10_300]), 2);
+        // It goes alone. A row that exceeds the packet by itself has already lost its body.
+        assert_eq!(fitting(&[10_300, 400]), 1);
+    }
+
+    #[test]
+    fn the_time_that_the_others_compare_is_assigned_last() {
+        assert_eq!(
+            &*Upsert::new("t", &["id", "a", "at"]).text(2),
+            "INSERT INTO t (id, a, at) VALUES (?,?,?),(?,?,?) ON DUPLICATE KEY UPDATE \
+             a = IF(VALUES(at) >= at, VALUES(a), a), at = IF(VALUES(at) >= at, VALUES(at), at)"
+        );
+        let counting = Upsert::new("t", &["id", "at"]).with_rewrites("n").text(1);
+        assert!(counting.contains("UPDATE n = n + 1, at = "), "{counting}");
+    }
+}

@@ -1,0 +1,150 @@
+//! Polls the database once a second, on one connection, for host limits, cancelled parts and its
+//! health. All other parts of the worker read the snapshot.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use fetchline_store::{Class, Cursor, HostLimit, PollResult, Store};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, info};
+
+use super::dependencies::{Dependencies, FOREVER, GaveUp};
+use super::snapshot::{CancelledParts, KnownLimits, Snapshot, Snapshots};
+use crate::error_chain::chain;
+
+/// A change of an operator is in force everywhere within two seconds.
+const POLL_INTERVAL: Duration = Duration::from_secs(1);
+/// Every this many polls, the rate of slowed hosts may rise.
+const RECOVER_EVERY: u32 = 5;
+/// Two cool-downs that end within this time are the same.
+const SAME_END: Duration = Duration::from_millis(500);
+
+/// Polls, and publishes changes.
+pub(crate) struct Poller {
+    pub(crate) store: Arc<Store>,
+    pub(crate) snapshots: Snapshots,
+    pub(crate) dependencies: Dependencies,
+}
+
+impl Poller {
+    /// Polls until the database answers for the first time, since nothing may be fetched before.
+    /// Returns `None` at a stop.
+    pub(crate) async fn begin(&self, stop: &CancellationToken) -> Option<Cursor> {
+        let mut repeater = self.dependencies.repeater(FOREVER, stop);
+        loop {
+            match self.store.poll(None).await {
+                Ok(reading) => return Some(self.publish(reading)),
+                Err(error) => match repeater.failed(&error).await {
+                    Ok(()) | Err(GaveUp::HoldOver) => {}
+                    Err(GaveUp::Stopped) => return None,
+                },
+            }
+        }
+    }
+
+    /// Polls until `end`. While the database is away, the last known values apply.
+    pub(crate) async fn follow(self, mut cursor: Cursor, end: CancellationToken) {
+        for round in 1_u32.. {
+            tokio::select! {
+                () = tokio::time::sleep(POLL_INTERVAL) => {}
+                () = end.cancelled() => return,
+            }
+            match self.store.poll(Some(&cursor)).await {
+                Ok(reading) => cursor = self.publish(reading),
+                // A slow statement of another part may be its own fault. A slow poll is not: the
+                // server did not answer a simple query in time.
+                Err(error) if matches!(error.class(), Class::Slow) => {
+                    self.dependencies.database_fails(&chain(&error))
+                }
+                Err(error) => self.dependencies.report(&error),
+            }
+            if round.is_multiple_of(RECOVER_EVERY)
+                && self.has_slowed_hosts()
+                && let Err(error) = self.store.let_hosts_recover().await
+            {
+                debug!(cause = chain(&error), "cannot raise the rate of slowed hosts");
+            }
+        }
+    }
+
+    fn has_slowed_hosts(&self) -> bool {
+        let limits = self.snapshots.read(|snapshot| snapshot.limits.clone());
+        limits.values().any(|(limit, _)| limit.slowed.is_some())
+    }
+
+    fn publish(&self, reading: PollResult) -> Cursor {
+        let PollResult { limits, cancelled, cancelled_is_complete, cursor } = reading;
+        self.dependencies.database_answers();
+        self.snapshots.update(|snapshot| {
+            let limits_changed = update_limits(snapshot, limits);
+            limits_changed | update_cancelled(snapshot, cancelled, cancelled_is_complete)
+        });
+        cursor
+    }
+}
+
+/// Adds cancelled parts, or replaces them if `is_whole`. Returns whether anything has changed.
+fn update_cancelled(
+    snapshot: &mut Snapshot,
+    cancelled: Vec<(String, String)>,
+    is_whole: bool,
+) -> bool {
+    if cancelled.is_empty() && !is_whole {
+        return false;
+    }
+    let mut parts =
+        if is_whole { CancelledParts::default() } else { (*snapshot.cancelled).clone() };
+    cancelled.into_iter().for_each(|(run, part)| _ = parts.add(run, part));
+    if parts == *snapshot.cancelled {
+        return false;
+    }
+    info!(
+        runs = parts.runs(),
+        "runs were cancelled; their waiting tasks are recorded and not fetched"
+    );
+    snapshot.cancelled = Arc::new(parts);
+    true
+}
+
+/// Updates limits, and returns whether any has changed.
+fn update_limits(snapshot: &mut Snapshot, limits: Vec<HostLimit>) -> bool {
+    let (now, mut has_changed) = (Instant::now(), false);
+    for limit in limits {
+        if !is_new(&limit, &snapshot.limits) {
+            continue;
+        }
+        let known = Arc::make_mut(&mut snapshot.limits);
+        let interval_ms = limit.interval().map(|interval| interval.as_millis());
+        let (host, paused) = (limit.host.clone(), limit.paused);
+        match is_in_force(&limit) {
+            true => _ = known.insert(host.as_str().into(), (limit, now)),
+            false => _ = known.remove(host.as_str()),
+        }
+        info!(host, paused, interval_ms, "a host limit has changed");
+        has_changed = true;
+    }
+    has_changed
+}
+
+fn is_in_force(limit: &HostLimit) -> bool {
+    limit.paused
+        || limit.cool_down.is_some_and(|wait| !wait.is_zero())
+        || limit.interval().is_some()
+}
+
+/// Whether a limit differs from the known one. The rest of a cool-down shrinks from poll to poll,
+/// so its end is compared.
+fn is_new(limit: &HostLimit, known: &KnownLimits) -> bool {
+    let Some((known, read_at)) = known.get(limit.host.as_str()) else { return is_in_force(limit) };
+    let left = known.cool_down.map(|wait| wait.saturating_sub(read_at.elapsed()));
+    let same_end = match (left.filter(|left| !left.is_zero()), limit.cool_down) {
+        (Some(left), Some(cool_down)) => left.abs_diff(cool_down) < SAME_END,
+        (None, None) => true,
+        (Some(_), None) | (None, Some(_)) => false,
+    };
+    limit.interval() != known.interval()
+        || limit.paused != known.paused
+        || limit.slowed != known.slowed
+        || !same_end
+}

@@ -1,0 +1,68 @@
+//! The settings of execution: retries, stored bodies and extraction.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use fetchline_extract::Rules;
+use fetchline_queue::Tier;
+
+use crate::problem::Problems;
+
+/// The settings of execution.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The delays before further attempts: attempt n waits for the n-th delay, and the last one
+    /// repeats. Whole seconds.
+    pub retry_delays: Vec<Duration>,
+    /// Attempts of a task, the first one included.
+    pub max_attempts: u32,
+    /// Which bodies are stored. Size and hash are always stored.
+    pub store_body: StoreBody,
+    /// Where to find the products of pages that have no machine-readable ones, by host.
+    pub rules: Arc<Rules>,
+}
+
+/// Which bodies are stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "clap", derive(clap::ValueEnum))]
+pub enum StoreBody {
+    /// JSON as JSON, and other text as text
+    Text,
+    /// Only JSON
+    Json,
+    /// Other bodies too, as bytes
+    All,
+    /// None
+    None,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            retry_delays: [10, 60, 600].map(Duration::from_secs).to_vec(),
+            max_attempts: 4,
+            store_body: StoreBody::Text,
+            rules: Arc::default(),
+        }
+    }
+}
+
+impl Config {
+    pub(crate) fn check(&self, problems: &mut Problems) {
+        problems.require(
+            !self.retry_delays.is_empty() && self.tiers().len() == self.retry_delays.len(),
+            "retry_delays",
+            "needs at least one delay, each of whole seconds from 1s to 49d",
+        );
+        problems.require(
+            self.max_attempts > 0,
+            "max_attempts",
+            "is 0: nothing would ever be fetched",
+        );
+    }
+
+    /// The retry delays that a queue can have.
+    pub(crate) fn tiers(&self) -> Vec<Tier> {
+        self.retry_delays.iter().filter_map(|delay| Tier::of(*delay)).collect()
+    }
+}

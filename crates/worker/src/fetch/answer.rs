@@ -1,0 +1,46 @@
+//! The result of a fetch.
+
+use std::time::Duration;
+
+use fetchline_queue::Address;
+use fetchline_store::Outcome;
+
+use crate::memory_budget::Reservation;
+
+/// The result of a fetch, whether it succeeded or failed.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) outcome: Outcome,
+    /// The status of the last response; `None` where there was none.
+    pub(crate) status: Option<u16>,
+    /// The last address, where it differs from the first one.
+    pub(crate) redirected_to: Option<Address>,
+    pub(crate) content_type: Option<String>,
+    /// The whole body after decompression; `None` where it was not received to its end.
+    pub(crate) body: Option<Vec<u8>>,
+    /// Why the outcome is not `ok`, in one sentence.
+    pub(crate) error: Option<String>,
+    /// The `Retry-After` of the last response.
+    pub(crate) retry_after: Option<Duration>,
+    /// The memory of the body.
+    pub(crate) reservation: Reservation,
+    /// There is no body, and the wait for its memory may be why: the site had to wait meanwhile.
+    pub(crate) delayed_by_memory: bool,
+}
+
+impl Answer {
+    /// An answer for a task whose site has sent nothing.
+    pub(crate) fn without_response(outcome: Outcome, error: String) -> Self {
+        Self {
+            outcome,
+            status: None,
+            redirected_to: None,
+            content_type: None,
+            body: None,
+            error: Some(error),
+            retry_after: None,
+            reservation: Reservation::default(),
+            delayed_by_memory: false,
+        }
+    }
+}

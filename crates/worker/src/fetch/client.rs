@@ -1,0 +1,59 @@
+//! The HTTP client of a worker.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::header::ACCEPT_ENCODING;
+use http::{HeaderMap, HeaderValue};
+use reqwest::dns::Resolve;
+use reqwest::{Client, redirect, retry};
+
+use super::config::Config;
+use super::decoder;
+use super::guard::Guard;
+use super::header_limit::MAX_HEADER_BYTES;
+use super::resolver::GuardedResolver;
+
+/// How long idle connections are kept. Some servers close them after 5 s; the client notices that.
+const IDLE: Duration = Duration::from_secs(15);
+/// How many bytes of an HTTP/2 stream a site may send before we have read them.
+const HTTP2_WINDOW: u32 = 128 * 1024;
+/// The largest window of HTTP/2.
+const HTTP2_MAX_WINDOW: u32 = (1 << 31) - 1;
+
+/// The client for `concurrency` fetches at once.
+pub(crate) fn build(
+    config: &Config,
+    concurrency: usize,
+    guard: Guard,
+    resolver: Arc<dyn Resolve>,
+) -> reqwest::Result<Client> {
+    let proxy_host = config.proxy.as_ref().map(|proxy| proxy.host().to_owned());
+    // A body that waits for memory occupies its window. This leaves room for all other streams of
+    // its connection.
+    let windows = u32::try_from(concurrency).unwrap_or(u32::MAX).saturating_mul(HTTP2_WINDOW);
+    let mut client = Client::builder()
+        .user_agent(&config.user_agent)
+        .connect_timeout(config.connect_timeout)
+        .pool_idle_timeout(IDLE)
+        .pool_max_idle_per_host(concurrency)
+        .dns_resolver(GuardedResolver::new(resolver, guard, proxy_host))
+        .default_headers(HeaderMap::from_iter([(
+            ACCEPT_ENCODING,
+            HeaderValue::from_static(decoder::ACCEPTED),
+        )]))
+        .http2_initial_stream_window_size(HTTP2_WINDOW)
+        .http2_initial_connection_window_size(windows.min(HTTP2_MAX_WINDOW))
+        .http2_max_header_list_size(MAX_HEADER_BYTES as u32)
+        // The fetcher follows redirects itself: it checks, limits and records them.
+        .redirect(redirect::Policy::none())
+        .referer(false)
+        // Attempts are counted, so one attempt sends a request once.
+        .retry(retry::never())
+        // Ignores the proxies of the environment.
+        .no_proxy();
+    if let Some(proxy) = &config.proxy {
+        client = client.proxy(proxy.for_client()?);
+    }
+    client.build()
+}

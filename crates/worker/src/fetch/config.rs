@@ -1,0 +1,89 @@
+//! The settings of fetches.
+
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+use super::body;
+use super::proxy::Proxy;
+use crate::problem::Problems;
+
+/// The settings of fetches.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The time for a whole fetch, redirects and body included.
+    pub timeout: Duration,
+    /// The time for connecting, TLS included.
+    pub connect_timeout: Duration,
+    /// The longest silence of a site, before an answer begins and within its body; `None` for as
+    /// long as `timeout`.
+    pub read_timeout: Option<Duration>,
+    /// The largest body after decompression, in bytes.
+    pub max_body: usize,
+    /// The memory for bodies that are read or wait for their commit, and for held messages, in
+    /// bytes.
+    pub memory_budget: usize,
+    /// The header `User-Agent`.
+    pub user_agent: String,
+    /// Whether the worker obeys robots.txt.
+    pub robots: RobotsPolicy,
+    /// Networks that the worker may fetch from although they are not public.
+    pub allowed_networks: Vec<IpNet>,
+    /// The proxy for every fetch. Proxies of the environment are ignored.
+    pub proxy: Option<Proxy>,
+}
+
+/// Whether the worker obeys robots.txt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "clap", derive(clap::ValueEnum))]
+pub enum RobotsPolicy {
+    /// Do not request robots.txt: the URLs are your own
+    Ignore,
+    /// Do not fetch what robots.txt forbids. One worker requests it for all, once a day
+    Obey,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            timeout: Duration::from_secs(30),
+            connect_timeout: Duration::from_secs(5),
+            read_timeout: None,
+            max_body: 10 << 20,
+            memory_budget: 256 << 20,
+            user_agent: concat!("fetchline/", env!("CARGO_PKG_VERSION")).to_owned(),
+            robots: RobotsPolicy::Ignore,
+            allowed_networks: Vec::new(),
+            proxy: None,
+        }
+    }
+}
+
+impl Config {
+    pub(crate) fn check(&self, problems: &mut Problems) {
+        problems.require(!self.timeout.is_zero(), "timeout", "is 0: every fetch would fail");
+        let read_timeout = self.read_timeout.unwrap_or(self.timeout);
+        for (setting, part) in
+            [("connect_timeout", self.connect_timeout), ("read_timeout", read_timeout)]
+        {
+            let is_within = !part.is_zero() && part <= self.timeout;
+            problems.require(is_within, setting, "has to be above 0 and at most `timeout`");
+        }
+        let least = body::least_memory(self.max_body);
+        problems.require(
+            self.memory_budget >= least,
+            "memory_budget",
+            format!(
+                "is {}: with a `max_body` of {} it has to be at least {}",
+                in_mib(self.memory_budget),
+                in_mib(self.max_body),
+                in_mib(least)
+            ),
+        );
+    }
+}
+
+/// A size, rounded up.
+fn in_mib(bytes: usize) -> String {
+    format!("{} MiB", bytes.div_ceil(1 << 20))
+}

@@ -1,0 +1,292 @@
+//! One fetch: a request, its redirects and the body, within one deadline.
+
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::time::Duration;
+
+use fetchline_queue::{Address, FetchRequest};
+use fetchline_store::Outcome;
+use http::StatusCode;
+use http::header::CONTENT_TYPE;
+use reqwest::dns::Resolve;
+use reqwest::{Client, Response};
+
+use super::answer::Answer;
+use super::body::{self, BodyReader};
+use super::client;
+use super::config::Config;
+use super::deadline::Deadline;
+use super::failure::Failure;
+use super::guard::Guard;
+use super::header_limit;
+use super::hop::{self, Hop};
+use super::progress::{End, Progress};
+use super::robots::{self, Robots, RobotsResponse};
+use crate::memory_budget::{Budget, Reservation};
+use crate::schedule::{Denied, Place};
+
+/// How many redirects are followed.
+const MAX_REDIRECTS: usize = 10;
+
+/// Fetches pages. A worker has one.
+#[derive(Clone)]
+pub(crate) struct Fetcher {
+    client: Client,
+    guard: Guard,
+    /// `None` where robots.txt is ignored.
+    robots: Option<Robots>,
+    timeout: Duration,
+    /// The longest silence of a site, where it is shorter than `timeout`.
+    read_timeout: Option<Duration>,
+    /// How long a fetch may wait for memory, places and slots in all.
+    hold: Duration,
+    max_body: usize,
+    budget: Budget,
+}
+
+impl Fetcher {
+    /// A fetcher for `concurrency` fetches at once.
+    pub(crate) fn new(
+        config: &Config,
+        concurrency: usize,
+        hold: Duration,
+        resolver: Arc<dyn Resolve>,
+        robots: Option<Robots>,
+    ) -> reqwest::Result<Self> {
+        let guard = Guard::new(&config.allowed_networks);
+        let &Config { timeout, read_timeout, max_body, memory_budget, .. } = config;
+        Ok(Self {
+            client: client::build(config, concurrency, guard.clone(), resolver)?,
+            guard,
+            robots,
+            timeout,
+            read_timeout: read_timeout.filter(|limit| *limit < timeout),
+            hold,
+            max_body,
+            budget: body::budget(memory_budget, max_body),
+        })
+    }
+
+    /// The memory of all bodies.
+    pub(crate) fn budget(&self) -> Budget {
+        self.budget.clone()
+    }
+
+    /// Sends the request and reads the answer. A failure is an answer too. `Err`: a redirect leads
+    /// to a host that the fetch may not ask now, and nothing keeps the task from starting anew.
+    pub(crate) async fn fetch(
+        &self,
+        request: &FetchRequest,
+        place: &mut Place,
+    ) -> Result<Answer, Denied> {
+        let mut progress = Progress::default();
+        let deadline = Deadline::new(self.timeout, self.hold);
+        let ended =
+            deadline.limit(pin!(self.follow(request, &mut progress, place, &deadline))).await;
+        let (outcome, error) = match ended {
+            Some(Ok(status)) if status.is_success() => (Outcome::Ok, None),
+            Some(Ok(status)) => (Outcome::HttpError, Some(describe_status(status))),
+            Some(Err(End::Failed(Failure { outcome, text }))) => (outcome, Some(text)),
+            // The site has acted on the request, so it cannot start anew, and it did not reach the
+            // page that it was redirected to.
+            Some(Err(End::Denied(_)))
+                if progress.redirected_to.is_some() && !request.is_safe_to_repeat() =>
+            {
+                let text = "the redirect leads to a host that may not be asked at present";
+                (Outcome::Connect, Some(text.to_owned()))
+            }
+            Some(Err(End::Denied(denied))) => return Err(denied),
+            None => {
+                let text = format!("not finished within {} s", self.timeout.as_secs_f64());
+                (Outcome::Timeout, Some(text))
+            }
+        };
+        Ok(progress.into_answer(outcome, error, &deadline))
+    }
+
+    /// Sends the request, follows redirects and reads the body. Returns the last status.
+    async fn follow(
+        &self,
+        request: &FetchRequest,
+        progress: &mut Progress,
+        place: &mut Place,
+        deadline: &Deadline,
+    ) -> Result<StatusCode, End> {
+        let robots = self.robots.as_ref();
+        let response = self.request(request, progress, place, deadline, robots).await?;
+        let status = response.status();
+        progress.content_type = hop::text_of(response.headers(), CONTENT_TYPE);
+        // Boxed, so that a fetch that waits for its response stays small.
+        progress.body = Some(Box::pin(self.read(response, deadline)).await?);
+        Ok(status)
+    }
+
+    /// The response at the end of the redirects, its body not read yet.
+    async fn request(
+        &self,
+        request: &FetchRequest,
+        progress: &mut Progress,
+        place: &mut Place,
+        deadline: &Deadline,
+        robots: Option<&Robots>,
+    ) -> Result<Response, End> {
+        let mut hop = Hop::first(request);
+        for _ in 0..=MAX_REDIRECTS {
+            self.guard.check_host(&hop.address)?;
+            if progress.redirected_to.is_some() {
+                Box::pin(progress.wait(deadline, place.advance(&hop.address))).await?;
+            }
+            if let Some(robots) = robots {
+                Box::pin(self.obey(robots, &hop.address, progress, place, deadline)).await?;
+            }
+            let mut response = self.within_read_timeout(hop.send(&self.client)).await?;
+            let status = response.status();
+            progress.status = Some(status);
+            header_limit::check(response.headers())?;
+            progress.retry_after = hop::retry_after(response.headers());
+            place.answered(status.as_u16(), progress.retry_after);
+            let Some(location) = hop::location(&response) else { return Ok(response) };
+            hop::drain(&mut response).await;
+            hop.redirect(status, &location)?;
+            progress.redirected_to = Some(hop.address.clone().into_owned());
+        }
+        let text = format!("more than {MAX_REDIRECTS} redirects");
+        Err(Failure { outcome: Outcome::Redirect, text }.into())
+    }
+
+    /// Fails where robots.txt forbids the address. A request for robots.txt takes a slot of its
+    /// own.
+    async fn obey(
+        &self,
+        robots: &Robots,
+        address: &Address,
+        progress: &mut Progress,
+        place: &mut Place,
+        deadline: &Deadline,
+    ) -> Result<(), End> {
+        if let Some(verdict) = robots.cached_verdict(address).await {
+            return Ok(verdict?);
+        }
+        // Boxed: cold path; inline it would enlarge every fetch's future.
+        Box::pin(async {
+            let robots_txt = address.join("/robots.txt")?;
+            // One fetch requests robots.txt and the others wait for it. If these kept their places,
+            // the one might never get its own.
+            place.release();
+            let request = self.request_robots(robots_txt, place);
+            progress.wait(deadline, robots.verdict(address, request)).await??;
+            // A crawl delay may have changed the limit of the host.
+            progress.wait(deadline, place.advance(address)).await
+        })
+        .await
+    }
+
+    /// Requests a robots.txt, within a deadline of its own. Boxed, since this calls
+    /// [`Self::request`], which leads here.
+    fn request_robots<'a>(
+        &'a self,
+        robots_txt: Address,
+        place: &'a mut Place,
+    ) -> RobotsRequest<'a> {
+        Box::pin(async move {
+            let request = FetchRequest::get(robots_txt);
+            let mut progress = Progress::default();
+            let deadline = Deadline::new(self.timeout, self.hold);
+            let reading = self.read_robots(&request, &mut progress, place, &deadline);
+            let without_body = |status: Option<StatusCode>| RobotsResponse {
+                status: status.map(|status| status.as_u16()),
+                body: Vec::new(),
+            };
+            match deadline.limit(reading).await {
+                Some(Ok((status, body))) => {
+                    Ok(RobotsResponse { body, ..without_body(Some(status)) })
+                }
+                Some(Err(End::Denied(denied))) => Err(denied),
+                // A redirect that leads nowhere or to a blocked address: there are no rules.
+                Some(Err(End::Failed(failure)))
+                    if matches!(failure.outcome, Outcome::Redirect | Outcome::Blocked) =>
+                {
+                    Ok(without_body(progress.status.or(Some(StatusCode::NOT_FOUND))))
+                }
+                Some(Err(End::Failed(_))) | None => Ok(without_body(None)),
+            }
+        })
+    }
+
+    /// The status and the beginning of a robots.txt.
+    async fn read_robots(
+        &self,
+        request: &FetchRequest,
+        progress: &mut Progress,
+        place: &mut Place,
+        deadline: &Deadline,
+    ) -> Result<(StatusCode, Vec<u8>), End> {
+        progress.wait(deadline, place.advance(&request.address)).await?;
+        let mut response = self.request(request, progress, place, deadline, None).await?;
+        let reservation = self.budget.reservation();
+        let mut body =
+            BodyReader::new(response.headers(), None, robots::MAX_BYTES, reservation, deadline)
+                .await?;
+        while let Some(chunk) = self.within_read_timeout(response.chunk()).await? {
+            match body.push(&chunk).await {
+                // The rest does not count.
+                Err(body::Error::TooLarge(_)) => break,
+                pushed => pushed?,
+            }
+        }
+        Ok((response.status(), body.into_partial()))
+    }
+
+    /// Reads the body to its end. Where it fails, the connection is dropped.
+    async fn read(
+        &self,
+        mut response: Response,
+        deadline: &Deadline,
+    ) -> Result<(Vec<u8>, Reservation), Failure> {
+        let (length, reservation) = (response.content_length(), self.budget.reservation());
+        let mut body =
+            BodyReader::new(response.headers(), length, self.max_body, reservation, deadline)
+                .await?;
+        let failure: Failure = loop {
+            match self.within_read_timeout(response.chunk()).await {
+                Ok(Some(chunk)) => match body.push(&chunk).await {
+                    Ok(()) => {}
+                    Err(error) => break error.into(),
+                },
+                Ok(None) => return Ok(body.finish().await?),
+                Err(failure) => break failure,
+            }
+        };
+        // The reservation covers what the connection has read ahead, so the connection goes first,
+        // and its task gets a moment to close it.
+        drop(response);
+        tokio::task::yield_now().await;
+        Err(failure)
+    }
+
+    /// Bounds the silence of a site. The client library has such a timeout too, but it also counts
+    /// the time in which nobody reads.
+    async fn within_read_timeout<T>(
+        &self,
+        read: impl Future<Output = reqwest::Result<T>>,
+    ) -> Result<T, Failure> {
+        let Some(limit) = self.read_timeout else { return Ok(read.await?) };
+        match tokio::time::timeout(limit, read).await {
+            Ok(read) => Ok(read?),
+            Err(_) => Err(Failure {
+                outcome: Outcome::Timeout,
+                text: format!("nothing came within {} s (--read-timeout)", limit.as_secs_f64()),
+            }),
+        }
+    }
+}
+
+/// A request for a robots.txt that is under way.
+type RobotsRequest<'a> = Pin<Box<dyn Future<Output = Result<RobotsResponse, Denied>> + Send + 'a>>;
+
+fn describe_status(status: StatusCode) -> String {
+    match status.canonical_reason() {
+        Some(reason) => format!("{} {reason}", status.as_u16()),
+        None => status.as_u16().to_string(),
+    }
+}

@@ -1,0 +1,37 @@
+//! The limit on the header section of a response.
+
+use http::HeaderMap;
+
+/// The largest header section, in bytes. Servers and browsers allow 8 KiB to 256 KiB.
+pub(crate) const MAX_HEADER_BYTES: usize = 64 * 1024;
+
+/// The header section of a response is too large.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the answer's header has more than {} KiB or 100 fields", MAX_HEADER_BYTES / 1024)]
+pub(crate) struct HeaderTooLarge;
+
+/// Fails for headers that are too large. The client library itself reads up to 408 KiB and 100
+/// fields over HTTP/1.
+pub(crate) fn check(headers: &HeaderMap) -> Result<(), HeaderTooLarge> {
+    // As on the wire: a colon, a space and the end of the line.
+    let bytes: usize =
+        headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
+    if bytes > MAX_HEADER_BYTES { Err(HeaderTooLarge) } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    #[test]
+    fn headers_are_measured_as_on_the_wire() {
+        let largest = HeaderValue::try_from("-".repeat(MAX_HEADER_BYTES - 5)).unwrap();
+        let mut headers = HeaderMap::new();
+        headers.insert("x", largest);
+        assert_eq!(check(&headers), Ok(()));
+        headers.insert("y", HeaderValue::from_static(""));
+        assert_eq!(check(&headers), Err(HeaderTooLarge));
+    }
+}

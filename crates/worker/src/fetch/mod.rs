@@ -1,0 +1,20 @@
+//! One fetch: the request, its redirects and the body, bounded in time, memory and networks.
+
+pub(crate) mod answer;
+mod body;
+mod client;
+mod config;
+mod deadline;
+mod decoder;
+mod failure;
+pub(crate) mod fetcher;
+mod guard;
+mod header_limit;
+mod hop;
+mod progress;
+mod proxy;
+pub(crate) mod resolver;
+pub(crate) mod robots;
+
+pub use config::{Config, RobotsPolicy};
+pub use proxy::{Proxy, ProxyError};
