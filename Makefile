@@ -14,7 +14,7 @@ BUILT = $(shell cargo metadata --no-deps --format-version 1 | \
 .DEFAULT_GOAL := help
 .PHONY: help run test test-faults test-matrix test-deploy soak
 .PHONY: bench bench-full bench-extraction bench-parts rules manifests dist
-.PHONY: ci fmt fmt-check lint doc up down
+.PHONY: ci fmt fmt-check lint doc hygiene up down
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[.a-z-]+:.*## / { printf "  make %-16s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -56,7 +56,7 @@ rules: ## Check and test the alerts in deploy/prometheus with promtool
 manifests: ## Check deploy/kubernetes against the schemas of Kubernetes 1.31 to 1.37
 	@tests/kubernetes/check
 
-ci: fmt-check lint doc rules manifests test test-faults ## Run all checks of CI
+ci: fmt-check lint doc hygiene rules manifests test test-faults ## Run all checks of CI
 
 ENV = .env
 .env: ## Create .env with random passwords for docker-compose.yml
@@ -82,6 +82,9 @@ fmt-check: ## Check the formatting
 
 lint: ## Run Clippy, with warnings denied
 	cargo clippy --workspace --all-targets --all-features -- -D warnings
+
+hygiene: ## Check spelling, shell scripts and dependencies
+	tests/lint/run
 
 doc: ## Build the documentation, with warnings denied
 	RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --document-private-items
