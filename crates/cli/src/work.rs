@@ -119,7 +119,7 @@ pub(crate) struct Args {
     #[arg(value_parser = args::duration)]
     pool_timeout: Duration,
 
-    /// The delays before further attempts: attempt n waits for the n-th delay, and the last one
+    /// The delays before further attempts: the n-th delay follows attempt n, and the last one
     /// repeats. Each delay is a queue. Deferred tasks wait in these queues too, and in queues with
     /// longer delays of up to an hour
     #[arg(long, value_name = "DURATIONS", env = "FETCHLINE_RETRY_DELAYS")]
