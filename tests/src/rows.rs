@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use fetchline_store::{Batch, Body, Fetch, Outcome, PartReport, Store, StoreConfig};
+use fetchline_store::{Batch, Fetch, Outcome, PartReport, Store, StoreConfig};
 use time::OffsetDateTime;
 
 use crate::world::World;
@@ -19,29 +19,9 @@ pub fn store(world: &World) -> anyhow::Result<Store> {
 
 /// A row with the outcome `ok` of a task of the run `nightly`, fetched in the given second.
 pub fn fetch(task: u8, second: i64) -> Fetch {
-    Fetch {
-        id: [task; 32],
-        run: "nightly".to_owned(),
-        part: None,
-        url: "http://shop.example/p/1".to_owned(),
-        given_url: None,
-        final_url: None,
-        method: "GET".to_owned(),
-        outcome: Outcome::Ok,
-        status: Some(200),
-        content_type: None,
-        body_bytes: None,
-        body_sha256: None,
-        body: Body::None,
-        product: None,
-        item: None,
-        error: None,
-        attempts: 1,
-        elapsed: Duration::ZERO,
-        fetched_at: BEGAN + time::Duration::seconds(second),
-        worker: "pod".into(),
-        message_id: None,
-    }
+    let fetched_at = BEGAN + time::Duration::seconds(second);
+    let row = Fetch::new([task; 32], "nightly", "http://shop.example/p/1", Outcome::Ok, fetched_at);
+    Fetch { status: Some(200), worker: "pod".into(), ..row }
 }
 
 /// Writes rows in one batch and fails if the database refuses one.
