@@ -1,10 +1,10 @@
 """Measures fetchline beside its alternatives on this machine and writes docs/benchmarks.md.
 
-A trial fills a queue (or writes a list), starts one side, and samples how many requests the origin
-has received and how much processor time the operating system has charged to the side's processes.
+A trial fills a queue (or writes a list), starts one program, and samples how many requests the
+origin has received and how much processor time the operating system has charged to the program.
 Rates and processor time are those between 10 % and 90 % of the requests, so that the start and the
-end do not count. The sides take turns in every round, in reverse order in every other one. Figures
-are medians over the rounds; so are ratios, which are taken within a round.
+end do not count. In each round every program runs once; every second round reverses the order.
+Figures are medians over the rounds; so are ratios, which are taken within a round.
 """
 
 import argparse

@@ -76,7 +76,7 @@ def small_json(full):
         nginx_visits,
     )
     text = (
-        "nginx answers at once; concurrency 100, batches of 500. The JSON contains no product, "
+        "nginx answers immediately; concurrency 100, batches of 500. The JSON contains no product, "
         "except in the last row. The bare loop inserts four columns under an ascending key; "
         "fetchline inserts its 21 under a hash and an index. Only fetchline brings its own "
         "allocator (jemalloc)."
@@ -218,7 +218,7 @@ def scaling(full):
     table(
         "Workers on one queue",
         "200 ms pages, concurrency 100 each. The processors are shared by workers, broker, "
-        "database and shop; time that the machine's host takes counts as busy, too.",
+        "database and shop; time that the hypervisor takes counts as busy, too.",
         ("workers", "URLs/s", "of linear", "CPU µs/URL", "peak MiB of one", "processors busy"),
         rows,
     )

@@ -20,13 +20,13 @@ pub(crate) struct Args {
 enum Command {
     /// Take no more messages
     ///
-    /// Workers finish what is being fetched and requeue the rest.
+    /// Workers finish the fetches under way and requeue the rest.
     Pause,
     /// Take messages again
     Resume,
-    /// Set the number of concurrent fetches of each worker
+    /// Set the number of concurrent fetches in each worker
     ///
-    /// It overrides --concurrency of every worker.
+    /// It overrides the --concurrency of every worker.
     Concurrency {
         /// Concurrent fetches, from 1 to 65,535
         #[arg(value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]

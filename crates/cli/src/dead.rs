@@ -16,7 +16,7 @@ use crate::table::{format_duration, or_dash, table};
 
 /// List, replay or purge dead letters
 ///
-/// A dead letter has to match every filter that is given. All others stay in the queue.
+/// Only dead letters that match every given filter are affected. All others stay in the queue.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     #[command(subcommand)]
@@ -50,7 +50,7 @@ struct SearchArgs {
     #[arg(long, value_name = "REASON", env = "FETCHLINE_REASON")]
     reason: Option<String>,
 
-    /// Only dead letters whose last answer had this HTTP status
+    /// Only dead letters whose last response had this HTTP status
     #[arg(long, value_name = "STATUS", env = "FETCHLINE_STATUS")]
     status: Option<u16>,
 
@@ -58,7 +58,7 @@ struct SearchArgs {
     #[arg(long, value_name = "TIME", env = "FETCHLINE_OLDER_THAN", value_parser = args::duration)]
     older_than: Option<Duration>,
 
-    /// The number of dead letters, at most
+    /// The most dead letters to list, replay or purge
     #[arg(long, value_name = "N", env = "FETCHLINE_LIMIT")]
     #[arg(value_parser = value_parser!(u64).range(1..))]
     limit: Option<u64>,

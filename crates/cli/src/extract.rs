@@ -18,7 +18,7 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 /// The same limit as the default of `work --max-body`.
 const MAX_BODY: usize = 10 << 20;
 
-/// Show the product that is found in one page, and by which method
+/// Show the product that is found in one page, and by which methods
 ///
 /// It stores nothing, and needs neither broker nor database. A URL is fetched within 30 s and up to
 /// 10 MiB, without SSRF protection.
@@ -28,7 +28,7 @@ pub(crate) struct Args {
     #[arg(value_name = "FILE|URL")]
     page: String,
 
-    /// The URL that the file is from; its host selects the rule
+    /// The URL that the file was fetched from; its host selects the rule
     #[arg(long, value_name = "URL", env = "FETCHLINE_URL", default_value = "http://page.invalid/")]
     url: Url,
 

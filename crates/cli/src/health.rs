@@ -13,7 +13,7 @@ const DEADLINE: Duration = Duration::from_secs(3);
 
 /// Check whether the worker on this host is ready
 ///
-/// The exit code is 0 if it is, else 1. This is a health check for images without an HTTP client.
+/// The exit code is 0 if it is, else 1. Use it as a health check in images without an HTTP client.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// The URL to request
@@ -28,7 +28,7 @@ pub(crate) async fn run(args: Args) -> Result {
     let client = reqwest::Client::builder().timeout(DEADLINE).no_proxy().build()?;
     let answer = client.get(url).send().await.context("the worker does not answer")?;
     let status = answer.status();
-    exit::print(answer.text().await.context("the answer is incomplete")?.trim_end());
+    exit::print(answer.text().await.context("the response is incomplete")?.trim_end());
     match status.is_success() {
         true => Ok(Done::Whole),
         false => Err(anyhow!("the worker answered {status}").into()),

@@ -12,10 +12,10 @@ use crate::table::{format_duration, or_dash, table};
 
 /// Show and set the limits of hosts, which all workers share
 ///
-/// A limit is for one host (shop.example), for all hosts together whose names end in .shop.example
-/// (*.shop.example), or for all hosts together (*). A request takes a slot of each limit that
-/// matches its host, so the strictest one decides. A change takes effect within two seconds. How
-/// many fetches a worker has under way at one host is set by `work --per-host`.
+/// A limit applies to one host (shop.example), to all subdomains of a host together
+/// (*.shop.example), or to all hosts together (*). A request takes a slot of each limit that
+/// matches its host, so the strictest one decides. A change takes effect within two seconds. `work
+/// --per-host` limits how many fetches a worker has under way at one host.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     #[command(subcommand)]
@@ -30,7 +30,7 @@ pub(crate) struct Args {
 enum Action {
     /// List every host that has a limit or had one
     List,
-    /// Limit the requests per second that all workers together send
+    /// Limit the requests per second that all workers together send to a host or pattern
     Set {
         /// A name such as shop.example or shop.example:8443, or a pattern: *.shop.example or *
         #[arg(value_parser = parse_pattern)]
@@ -40,7 +40,7 @@ enum Action {
         #[arg(long, value_name = "N/s", env = "FETCHLINE_RATE", value_parser = parse_rate)]
         rate: Rate,
     },
-    /// Stop all requests to a host or to all hosts that match
+    /// Stop all requests to a host or pattern
     ///
     /// Their tasks wait in the longest retry queue, and later for an hour at a time. No attempt is
     /// charged.
@@ -49,9 +49,9 @@ enum Action {
         #[arg(value_parser = parse_pattern)]
         host: String,
     },
-    /// End a pause, a cool-down and a throttle
+    /// End a pause, a cool-down and a reduced rate
     ///
-    /// Tasks in a delay queue return when their delay is over, within an hour.
+    /// Tasks in a delay queue return when their delay ends, which may take an hour.
     Resume {
         /// A name such as shop.example or shop.example:8443, or a pattern: *.shop.example or *
         #[arg(value_parser = parse_pattern)]

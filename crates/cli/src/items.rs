@@ -32,14 +32,14 @@ enum Action {
         #[arg(long, value_name = "NAME", env = "FETCHLINE_CATEGORY")]
         category: Option<String>,
 
-        /// The number of products to show, at most
+        /// The most products to show
         #[arg(long, value_name = "N", env = "FETCHLINE_LIMIT", default_value_t = 50)]
         #[arg(value_parser = clap::value_parser!(u32).range(1..))]
         limit: u32,
 
         /// The output format; --json is the same as --format json
         ///
-        /// In CSV, text that a spreadsheet would take for a formula begins with an apostrophe.
+        /// In CSV, text that a spreadsheet would take for a formula is prefixed with an apostrophe.
         #[arg(long, value_name = "FORMAT", env = "FETCHLINE_FORMAT", default_value = "table")]
         format: Format,
     },
@@ -113,7 +113,7 @@ fn list(items: &[Item], format: Format) -> Result {
 
 async fn show(store: &Store, key: &ItemKey, json: bool) -> Result {
     let Some((item, history)) = store.item(key).await? else {
-        return Err(anyhow!("no such item; `fetchline items list` shows the existing ones").into());
+        return Err(anyhow!("no such item; `fetchline items list` lists the items").into());
     };
     if json {
         let mut document = to_json(&item);

@@ -48,11 +48,11 @@ static VERSION: LazyLock<String> = LazyLock::new(|| match option_env!("FETCHLINE
 /// `produce` publishes lists of URLs as tasks, and any number of `work` processes fetch them. No
 /// task is lost: each one ends as a row in the database.
 ///
-/// Every flag can also be set by an environment variable: FETCHLINE_ and the name of the flag in
-/// upper case, with _ in place of -. The flag takes precedence.
+/// Every flag can also be set by an environment variable: FETCHLINE_ followed by the name of the
+/// flag in upper case, with _ in place of -. The flag takes precedence.
 ///
-/// Exit codes: 0 done; 1 failed; 2 wrong usage or configuration; 3 done, but some input was
-/// rejected or some URLs failed.
+/// Exit codes: 0 done; 1 failed; 2 wrong usage or configuration; 3 done, but some lines were
+/// rejected or some URLs failed; 130 ended immediately by a second signal.
 #[derive(Parser)]
 #[command(name = "fetchline", version = VERSION.as_str(), propagate_version = true)]
 struct Cli {

@@ -7,8 +7,8 @@ use crate::exit::{self, Done, Result};
 
 /// Create the database and bring its schema to this version
 ///
-/// It can be repeated, and run in several pods at once. Only this command needs the right to change
-/// tables.
+/// It is safe to run again, and to run in several pods at the same time. Only this command needs
+/// the right to change tables.
 #[derive(clap::Args)]
 pub(crate) struct Args {}
 

@@ -20,10 +20,10 @@ use crate::stop;
 /// the rest is published with publisher confirms.
 ///
 /// On SIGTERM or Ctrl-C it stops reading and waits for the confirms of what it has sent. A second
-/// signal ends it at once.
+/// signal ends it immediately.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Files, or URLs of lists to fetch; - or none for standard input
+    /// Files, or URLs of lists to fetch; `-` or no argument means standard input
     #[arg(value_name = "FILE|URL")]
     sources: Vec<PathBuf>,
 
@@ -33,7 +33,7 @@ pub(crate) struct Args {
 
     /// Publish duplicate URLs
     ///
-    /// By default a URL that occurs twice in one `produce` is published once.
+    /// By default, a URL that occurs several times in one `produce` is published once.
     #[arg(long, env = "FETCHLINE_ALLOW_DUPLICATES")]
     allow_duplicates: bool,
 
@@ -41,31 +41,31 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FORMAT", env = "FETCHLINE_FORMAT", default_value = "auto")]
     format: Format,
 
-    /// The column or field of the URL [default: url]
+    /// The column or field that holds the URL [default: url]
     ///
-    /// Other columns and fields with a meaning are category, method, headers, body and priority.
+    /// The columns or fields category, method, headers, body and priority are used, too.
     #[arg(long, value_name = "NAME", env = "FETCHLINE_URL_FIELD")]
     url_field: Option<String>,
 
-    /// The category of the products, where a line names none
+    /// The category of the products, for lines that name none
     #[arg(long, value_name = "NAME", env = "FETCHLINE_CATEGORY")]
     category: Option<String>,
 
-    /// The priority from 0 to 9, where a line names none
+    /// The priority from 0 to 9, for lines that name none
     ///
-    /// Recent brokers deliver messages of a higher priority first.
+    /// A higher priority goes first in a worker, and in the queue with RabbitMQ 4.0 or later.
     #[arg(long, value_name = "N", env = "FETCHLINE_PRIORITY")]
     #[arg(value_parser = clap::value_parser!(u8).range(..=i64::from(MAX_PRIORITY)))]
     priority: Option<u8>,
 
-    /// The rate limit, such as 100/s [default: as fast as the broker confirms]
+    /// The most URLs to publish per second, such as 100/s [default: as fast as the broker confirms]
     #[arg(long, value_name = "N/s", env = "FETCHLINE_RATE", value_parser = args::rate)]
     rate: Option<f64>,
 
     /// A file for rejected lines
     ///
-    /// Each line is written as it was given, a line of CSV below its headings, so that the file can
-    /// be corrected and published. It is overwritten, and must not be one of the sources.
+    /// Lines are copied unchanged, CSV rows below their headings, so that the file can be corrected
+    /// and published. It is overwritten, and must not be one of the sources.
     #[arg(long, value_name = "FILE", env = "FETCHLINE_REJECTS")]
     rejects: Option<PathBuf>,
 
@@ -131,7 +131,7 @@ pub(crate) async fn run(global: GlobalArgs, args: Args) -> Result {
         print(&summary, args.dry_run);
     }
     if summary.not_sent > 0 {
-        return Err(anyhow!("{} URLs were not taken by the broker", summary.not_sent).into());
+        return Err(anyhow!("the broker did not accept {} URLs", summary.not_sent).into());
     }
     if let Some(problem) = summary.problem {
         return Err(anyhow!(problem).into());
@@ -163,7 +163,7 @@ fn print(summary: &Summary, dry_run: bool) {
     let published = if dry_run { "to publish" } else { "published " };
     exit::print(format_args!("{published}  {}", summary.published));
     if summary.resumed > 0 {
-        exit::print(format_args!("resumed     {} (confirmed before)", summary.resumed));
+        exit::print(format_args!("resumed     {} (confirmed earlier)", summary.resumed));
     }
     exit::print(format_args!("duplicates  {}", summary.duplicates));
     exit::print(format_args!("rejected    {}", summary.rejected));

@@ -28,7 +28,7 @@ pub(crate) struct Args {
 enum Action {
     /// List the latest runs, newest first
     List {
-        /// The number of runs to show, at most
+        /// The most runs to show
         #[arg(long, value_name = "N", env = "FETCHLINE_LIMIT", default_value_t = 20)]
         limit: u32,
     },
@@ -42,7 +42,7 @@ enum Action {
     /// Delete old rows, and the runs that have no rows left
     ///
     /// Products and their prices stay. Rows are deleted in small chunks, so that workers can write
-    /// beside it.
+    /// at the same time.
     Prune {
         /// The age of the rows to delete, such as 30d
         #[arg(long, value_name = "DURATION", env = "FETCHLINE_OLDER_THAN")]

@@ -24,7 +24,7 @@ const RATE_INTERVAL: Duration = Duration::from_secs(2);
 pub(crate) struct Args {
     /// A run to show
     ///
-    /// Its planned tasks, its rows by outcome, what remains, its rate, and the time left are shown.
+    /// Shows its planned tasks, rows by outcome, remaining tasks, rate, and time left.
     #[arg(long, value_name = "NAME", env = "FETCHLINE_RUN")]
     run: Option<String>,
 
@@ -35,7 +35,7 @@ pub(crate) struct Args {
     #[arg(long, env = "FETCHLINE_WAIT", requires = "run")]
     wait: bool,
 
-    /// The longest time that --wait waits, such as 30m [default: no limit]
+    /// How long --wait waits at most, such as 30m [default: no limit]
     ///
     /// After this time the exit code is 1.
     #[arg(long = "for", value_name = "DURATION", env = "FETCHLINE_FOR", requires = "wait")]
@@ -48,7 +48,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE.html", env = "FETCHLINE_REPORT", requires = "run")]
     report: Option<PathBuf>,
 
-    /// The management API of RabbitMQ, which adds the unacked messages of each queue
+    /// The URL of RabbitMQ's management API, which adds the unacked messages of each queue
     ///
     /// If the URL names no user, the user and password of --amqp-url are used.
     #[arg(long, value_name = "URL", env = "FETCHLINE_MANAGEMENT_URL", hide_env_values = true)]
@@ -56,8 +56,8 @@ pub(crate) struct Args {
 
     /// The retry queues to show, by their delays
     ///
-    /// Use the value that the workers have. Longer delay queues, up to 3600s, are shown while tasks
-    /// wait in them.
+    /// Use the same value as for the workers. Longer delay queues, up to 3600s, are shown while
+    /// tasks wait in them.
     #[arg(long, value_name = "DURATIONS", env = "FETCHLINE_RETRY_DELAYS")]
     #[arg(default_value = args::RETRY_DELAYS)]
     #[arg(value_parser = args::duration, value_delimiter = ',')]

@@ -192,7 +192,7 @@ pub(crate) fn describe(run: &Run, rate: &RowRate) -> String {
             let age = (run.asked_at - *created_at).try_into().unwrap_or_default();
             format!("{text}; part {part} has been open for {}", format_duration(age))
         }
-        None if run.parts.is_empty() => format!("{text}; no part of it is reported"),
+        None if run.parts.is_empty() => format!("{text}; it has no parts"),
         None => text,
     }
 }

@@ -19,36 +19,36 @@ use crate::args::{self, GlobalArgs};
 use crate::exit::{self, Done, Failure, Result};
 use crate::stop;
 
-/// Consume tasks until stopped, then print a summary. On SIGTERM or Ctrl-C: take no more tasks, and
+/// Fetch tasks until stopped, then print a summary. On SIGTERM or Ctrl-C: take no more tasks, and
 /// finish what has begun
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Fetches at once
+    /// The most fetches under way at the same time
     #[arg(long, value_name = "N", env = "FETCHLINE_CONCURRENCY", default_value_t = 100)]
     concurrency: usize,
 
-    /// Messages that the worker holds unacked, at most. Default: the larger of 4 x concurrency and
-    /// concurrency + 2 x batch-rows; less where slow fetches could hold a message for longer than
-    /// the broker allows. Large messages take an eighth of --memory-budget at most, so the worker
-    /// holds fewer of them
+    /// The most messages that the worker holds unacked. Default: the larger of 4 x concurrency and
+    /// concurrency + 2 x batch-rows; less if slow fetches could hold a message for longer than the
+    /// broker allows. Messages use at most an eighth of --memory-budget, so the worker holds fewer
+    /// while they are large
     #[arg(long, value_name = "N", env = "FETCHLINE_PREFETCH")]
     prefetch: Option<usize>,
 
-    /// Fetches at once at one host, in this worker. `fetchline hosts set` limits all workers
-    /// together
+    /// The most fetches from one host under way at the same time, in this worker. `fetchline hosts
+    /// set` limits all workers together
     #[arg(long, value_name = "N", env = "FETCHLINE_PER_HOST", default_value_t = 30)]
     per_host: usize,
 
-    /// Commit a batch at this number of rows
+    /// Commit a batch when it has this many rows
     #[arg(long, value_name = "N", env = "FETCHLINE_BATCH_ROWS", default_value_t = 500)]
     batch_rows: usize,
 
-    /// Commit a batch at this age of its first row
+    /// Commit a batch when its first row is this old
     #[arg(long, value_name = "DURATION", env = "FETCHLINE_BATCH_AGE", default_value = "250ms")]
     #[arg(value_parser = args::duration)]
     batch_age: Duration,
 
-    /// Commit a batch at this size of its rows
+    /// Commit a batch when its rows have this size
     #[arg(long, value_name = "SIZE", env = "FETCHLINE_BATCH_BYTES", default_value = "4MiB")]
     #[arg(value_parser = args::size)]
     batch_bytes: usize,
@@ -63,8 +63,8 @@ pub(crate) struct Args {
     #[arg(value_parser = args::duration)]
     connect_timeout: Duration,
 
-    /// The longest silence of a site, before an answer begins and within its body (default: the
-    /// same as --timeout)
+    /// How long a site may send nothing, before its response begins or within the body (default:
+    /// the same as --timeout)
     #[arg(long, value_name = "DURATION", env = "FETCHLINE_READ_TIMEOUT")]
     #[arg(value_parser = args::duration)]
     read_timeout: Option<Duration>,
@@ -75,7 +75,7 @@ pub(crate) struct Args {
     max_body: usize,
 
     /// Memory for all bodies that are being read or wait for their commit, and for all held
-    /// messages. A fetch waits for memory rather than exceed it
+    /// messages. A fetch waits for memory rather than exceed the budget
     #[arg(long, value_name = "SIZE", env = "FETCHLINE_MEMORY_BUDGET", default_value = "256MiB")]
     #[arg(value_parser = args::size)]
     memory_budget: usize,
@@ -93,15 +93,16 @@ pub(crate) struct Args {
     #[arg(default_value_t = FetchConfig::default().user_agent)]
     user_agent: String,
 
-    /// A network that may be fetched from although it is not public. Repeatable, or with commas.
-    /// Only an IPv6 network allows IPv4-embedded IPv6 addresses such as `::ffff:10.0.0.1`
+    /// A network that may be fetched from although it is not public. Can be repeated, or be a list
+    /// with commas. An IPv4 network does not allow IPv4-embedded IPv6 addresses such as
+    /// `::ffff:10.0.0.1`
     #[arg(long, value_name = "CIDR", env = "FETCHLINE_ALLOW_NETWORK")]
     #[arg(value_parser = args::network, value_delimiter = ',')]
     allow_network: Vec<IpNet>,
 
     /// An HTTP proxy for every fetch, such as `http://user:password@proxy.example:3128`. It
     /// resolves the names, so it has to refuse addresses that are not public: the worker checks
-    /// only URLs that contain an address. Variables such as `HTTPS_PROXY` are ignored
+    /// only URLs whose host is an IP address. Variables such as `HTTPS_PROXY` are ignored
     #[arg(long, value_name = "URL", env = "FETCHLINE_PROXY", hide_env_values = true)]
     proxy: Option<String>,
 
@@ -109,7 +110,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "WHICH", env = "FETCHLINE_ROBOTS", default_value = "ignore")]
     robots: RobotsPolicy,
 
-    /// MySQL connections, at most. Where there are several, one is kept for commits
+    /// The most MySQL connections to use. If there are at least two, one is reserved for commits
     #[arg(long, value_name = "N", env = "FETCHLINE_POOL", default_value_t = 4)]
     #[arg(value_parser = clap::value_parser!(u32).range(1..))]
     pool: u32,
@@ -119,41 +120,41 @@ pub(crate) struct Args {
     #[arg(value_parser = args::duration)]
     pool_timeout: Duration,
 
-    /// The delays before further attempts: the n-th delay follows attempt n, and the last one
-    /// repeats. Each delay is a queue. Deferred tasks wait in these queues too, and in queues with
+    /// The delays between attempts: the n-th delay follows attempt n, and the last one repeats.
+    /// Each delay has its own queue. Deferred tasks wait in these queues too, and in queues with
     /// longer delays of up to an hour
     #[arg(long, value_name = "DURATIONS", env = "FETCHLINE_RETRY_DELAYS")]
     #[arg(default_value = args::RETRY_DELAYS, value_parser = args::duration, value_delimiter = ',')]
     retry_delays: Vec<Duration>,
 
-    /// Attempts of a task, the first one included
+    /// The most attempts per task, the first one included
     #[arg(long, value_name = "N", env = "FETCHLINE_MAX_ATTEMPTS", default_value_t = 4)]
     max_attempts: u32,
 
-    /// How long results are held while the database does not take them. Then their messages are
-    /// requeued
+    /// How long the worker holds results that the database does not accept. After that, it requeues
+    /// their messages
     #[arg(long, value_name = "DURATION", env = "FETCHLINE_HOLD", default_value = "10m")]
     #[arg(value_parser = args::duration)]
     hold: Duration,
 
-    /// How long a stopping worker continues with what it has begun. Has to be above --timeout
+    /// How long a stopping worker continues with what it has begun. Must be longer than --timeout
     #[arg(long, value_name = "DURATION", env = "FETCHLINE_GRACE", default_value = "35s")]
     #[arg(value_parser = args::duration)]
     grace: Duration,
 
-    /// The address of /livez, /readyz and /metrics. Port 0 takes a free port; `off` serves nothing
+    /// The address of /livez, /readyz and /metrics. Port 0 means any free port; `off` disables them
     #[arg(long, value_name = "ADDRESS", env = "FETCHLINE_LISTEN")]
     #[arg(default_value = "127.0.0.1:9464", value_parser = listen)]
     listen: Listen,
 
     /// Where traces go by OTLP over HTTP, such as `http://collector:4318`; `/v1/traces` is added.
     /// Default: OTEL_EXPORTER_OTLP_TRACES_ENDPOINT or OTEL_EXPORTER_OTLP_ENDPOINT, else no traces.
-    /// OTEL_TRACES_SAMPLER sets the share of traces
+    /// OTEL_TRACES_SAMPLER sets which share of traces is kept
     #[arg(long, value_name = "URL", env = "FETCHLINE_OTLP_ENDPOINT")]
     otlp_endpoint: Option<String>,
 
     /// End with exit code 0 when nothing is left to do: two checks, 2 s apart, find the queues and
-    /// the delay queues empty, and the worker holds nothing. Tasks of a paused host count
+    /// the delay queues empty, and the worker holds no message. Tasks of a paused host count
     #[arg(long, env = "FETCHLINE_UNTIL_EMPTY")]
     until_empty: bool,
 

@@ -47,6 +47,6 @@ pub enum Error {
     #[error("the checkpoint {0} cannot be used: {1}")]
     Checkpoint(String, String),
     /// The broker refuses the connection or is not trusted.
-    #[error("{}", .0.refusal().unwrap_or("the broker cannot be connected to"))]
+    #[error("{}", .0.refusal().unwrap_or("the broker cannot be reached"))]
     Broker(#[source] fetchline_queue::Error),
 }

@@ -19,7 +19,7 @@ pub enum Outcome {
     Tls,
     /// The answer broke the rules of HTTP, or broke off.
     Protocol,
-    /// Too many redirects, or one that leads nowhere.
+    /// Too many redirects, or one that cannot be followed.
     Redirect,
     /// The host has only addresses in blocked networks.
     Blocked,

@@ -14,7 +14,7 @@ pub enum Error {
     #[error("{}", lines(.0))]
     Config(Vec<Problem>),
     /// A current-thread runtime: extraction from a large body would block it.
-    #[error("the Tokio runtime has to be a multi-threaded one")]
+    #[error("the Tokio runtime has to be multi-threaded")]
     Runtime,
     /// The system's resolver configuration cannot be read.
     #[error("the system's resolver configuration (/etc/resolv.conf) cannot be used")]
@@ -35,9 +35,7 @@ pub enum Error {
     #[error("a stage of the worker failed: {0}")]
     Panic(String),
     /// The grace was over before the worker had finished. The broker redelivers what is left.
-    #[error(
-        "the grace was over before everything was finished: what is left will be delivered again"
-    )]
+    #[error("the grace was over before everything was finished: the broker redelivers the rest")]
     GraceOver(Box<Summary>),
 }
 

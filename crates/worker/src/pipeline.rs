@@ -124,7 +124,7 @@ impl Shared {
                         let (cause, database) = (chain(&error), self.store.location());
                         warn!(
                             cause,
-                            database, "no connection to the database; trying again until there is"
+                            database, "cannot connect to the database; retrying until it works"
                         );
                     }
                     if repeater.failed(&error).await.is_err() {
@@ -173,9 +173,9 @@ impl Shared {
         let Shutdown { stop, grace_over, .. } = &self.shutdown;
         let deadline = async {
             stop.cancelled().await;
-            info!(grace_s = self.config.grace.as_secs(), "stopping: finishing what was begun");
+            info!(grace_s = self.config.grace.as_secs(), "stopping: finishing what has begun");
             tokio::time::sleep(self.config.grace).await;
-            warn!("the grace is over: what is left will be delivered again");
+            warn!("the grace is over: the broker redelivers what is left");
             grace_over.cancel();
             tokio::time::sleep(LAST_WRITES).await;
         };

@@ -185,7 +185,7 @@ fn statuses(report: &Report) -> Vec<StatusShare> {
     };
     let unanswered = (unanswered > 0).then(|| StatusShare {
         code: "–".to_owned(),
-        name: "no answer",
+        name: "no response",
         count: count(unanswered),
         bar: bar(unanswered, most),
         is_good: false,

@@ -83,7 +83,7 @@ impl Consumer {
                 SessionEnd::DatabaseAway => {
                     warn!(
                         hold_s = self.hold.as_secs(),
-                        "the database has been away for the whole hold; messages are requeued"
+                        "the database has been away for all of the hold; messages are requeued"
                     );
                     continue;
                 }

@@ -144,7 +144,7 @@ impl Dedup {
 fn death(known: &StoredFetch) -> Death {
     Death {
         reason: known.outcome.map_or("unknown", |outcome| outcome.as_str()),
-        error: "given up before; see the row of the task".to_owned(),
+        error: "given up earlier; see the row of the task".to_owned(),
         status: known.status,
         attempts: known.attempts,
     }

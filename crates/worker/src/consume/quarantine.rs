@@ -90,8 +90,8 @@ impl QuarantineQueue {
                 let url = first.job.task.request.address.to_string();
                 warn!(
                     url,
-                    "workers have crashed while fetching tasks; such tasks are now fetched one by \
-                     one"
+                    "workers have crashed while fetching tasks; such tasks are now fetched one at \
+                     a time"
                 );
                 waiting.push(first);
             }

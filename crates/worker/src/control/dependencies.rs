@@ -109,7 +109,7 @@ impl Dependencies {
     pub(crate) fn report(&self, error: &Error) {
         match error.class() {
             Class::Away => self.database_fails(&chain(error)),
-            class => debug!(?class, cause = chain(error), "a statement failed; it is repeated"),
+            class => debug!(?class, cause = chain(error), "a statement failed; retrying"),
         }
     }
 
@@ -118,7 +118,7 @@ impl Dependencies {
         if self.change(|snapshot| &mut snapshot.database, Some(cause)) {
             warn!(
                 cause,
-                "the database takes no rows; results are held, and no new task starts until it does"
+                "the database takes no rows; holding results and starting no task until it does"
             );
         }
     }

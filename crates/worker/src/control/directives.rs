@@ -65,7 +65,7 @@ impl Control {
                         warn!(
                             cause = chain(&error),
                             "cannot read the control stream; working without new directives, and \
-                             trying again now and then"
+                             retrying at intervals"
                         );
                         self.publish(self.directives());
                     }

@@ -249,7 +249,7 @@ impl Executor {
             Decision::Final => "recorded".to_owned(),
             Decision::Retry(tier) => format!("retried after {} s", tier.delay().as_secs()),
             Decision::GiveUp => "given up".to_owned(),
-            Decision::Defer => "deferred: memory was short".to_owned(),
+            Decision::Defer => "deferred: the worker was short of memory".to_owned(),
         };
         info!(
             run = task.run,

@@ -44,7 +44,7 @@ enum Kind {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum DecodeError {
     /// There is more than one coding.
-    #[error("the body has several content codings ({0}), and only a single one is supported")]
+    #[error("the body has several content codings ({0}), but only a single one is supported")]
     Multiple(String),
     /// The data is not in the declared coding.
     #[error("the body is not valid {0}: {1}")]

@@ -38,7 +38,8 @@ impl From<Forbidden> for Failure {
 
 impl From<AddressError> for Failure {
     fn from(error: AddressError) -> Self {
-        Self { outcome: Outcome::Redirect, text: format!("the redirect leads nowhere: {error}") }
+        let text = format!("the redirect cannot be followed: {error}");
+        Self { outcome: Outcome::Redirect, text }
     }
 }
 

@@ -92,7 +92,7 @@ impl Fetcher {
             Some(Err(End::Denied(_)))
                 if progress.redirected_to.is_some() && !request.is_safe_to_repeat() =>
             {
-                let text = "the redirect leads to a host that may not be asked at present";
+                let text = "the redirect leads to a host that is paused or cools down";
                 (Outcome::Connect, Some(text.to_owned()))
             }
             Some(Err(End::Denied(denied))) => return Err(denied),
@@ -202,7 +202,7 @@ impl Fetcher {
                     Ok(RobotsResponse { body, ..without_body(Some(status)) })
                 }
                 Some(Err(End::Denied(denied))) => Err(denied),
-                // A redirect that leads nowhere or to a blocked address: there are no rules.
+                // A redirect that cannot be followed, or to a blocked address: there are no rules.
                 Some(Err(End::Failed(failure)))
                     if matches!(failure.outcome, Outcome::Redirect | Outcome::Blocked) =>
                 {
@@ -275,7 +275,7 @@ impl Fetcher {
             Ok(read) => Ok(read?),
             Err(_) => Err(Failure {
                 outcome: Outcome::Timeout,
-                text: format!("nothing came within {} s (--read-timeout)", limit.as_secs_f64()),
+                text: format!("nothing received for {} s (--read-timeout)", limit.as_secs_f64()),
             }),
         }
     }

@@ -32,10 +32,10 @@ pub(crate) struct BlockedAddress {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Blocked {
     /// The host is an address.
-    #[error("{0} (--allow-network does not open it)")]
+    #[error("{0} (not allowed by --allow-network)")]
     Address(BlockedAddress),
     /// The host is a name, and none of its addresses is allowed. `address` is the first of them.
-    #[error("{host} is not public: {address} (--allow-network does not open it)")]
+    #[error("{host} is not public: {address} (not allowed by --allow-network)")]
     Name { host: String, address: BlockedAddress },
 }
 

@@ -7,7 +7,7 @@ pub(crate) const MAX_HEADER_BYTES: usize = 64 * 1024;
 
 /// The header section of a response is too large.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the answer's header has more than {} KiB or 100 fields", MAX_HEADER_BYTES / 1024)]
+#[error("the response header has more than {} KiB or 100 fields", MAX_HEADER_BYTES / 1024)]
 pub(crate) struct HeaderTooLarge;
 
 /// Fails for headers that are too large. The client library itself reads up to 408 KiB and 100

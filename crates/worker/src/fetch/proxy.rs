@@ -17,10 +17,10 @@ pub enum ProxyError {
     #[error("not the URL of a proxy: {0}")]
     Url(AddressError),
     /// The scheme is not supported.
-    #[error("the scheme of a proxy's URL is http or https")]
+    #[error("the scheme of the URL has to be http or https")]
     Scheme,
     /// There is a path or a query.
-    #[error("a proxy's URL ends after the port")]
+    #[error("the URL has to end after the port: no path, no query")]
     Path,
 }
 

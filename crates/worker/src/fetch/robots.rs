@@ -125,11 +125,11 @@ impl Robots {
             // Like a site that cannot be connected to, the task is retried later.
             Access::Unavailable(Some(status)) => (
                 Outcome::Connect,
-                format!("{origin}/robots.txt answered {status}; the site is not fetched meanwhile"),
+                format!("{origin}/robots.txt answered {status}; nothing is fetched from the site"),
             ),
             Access::Unavailable(None) => (
                 Outcome::Connect,
-                format!("{origin}/robots.txt is unavailable; the site is not fetched meanwhile"),
+                format!("{origin}/robots.txt is unavailable; nothing is fetched from the site"),
             ),
         };
         Err(Forbidden { outcome, text })
@@ -202,7 +202,7 @@ impl Robots {
             Some(Ok(status)) if status.is_success() => {
                 (Access::Rules(robotxt::Robots::parse(&file.body, agent)), VALID_FOR)
             }
-            // There is no file, or a redirect leads nowhere: everything is allowed.
+            // There is no file, or a redirect cannot be followed: everything is allowed.
             Some(Ok(status)) if status.is_client_error() || status.is_redirection() => {
                 (Access::Rules(robotxt::Robots::allow_all()), VALID_FOR)
             }

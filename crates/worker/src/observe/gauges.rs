@@ -63,7 +63,7 @@ impl Gauges {
             ],
             broker_up: gauge("fetchline_broker_up", "1 while the broker answers."),
             database_up: gauge("fetchline_database_up", "1 while the database accepts writes."),
-            paused: gauge("fetchline_paused", "1 while the workers are paused by an operator."),
+            paused: gauge("fetchline_paused", "1 while an operator has paused the workers."),
             concurrency: gauge("fetchline_concurrency", "The limit of concurrent fetches."),
             connections_used: gauge(
                 "fetchline_database_connections_used",

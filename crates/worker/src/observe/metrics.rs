@@ -196,7 +196,8 @@ impl Metrics {
         let deferrals = "Tasks deferred to a delay queue. A deferral costs no attempt.";
         let connections = "Connections to the broker that were opened to consume.";
         let body_bytes = "Bytes of bodies after decompression.";
-        let fetch_seconds = "Duration of attempts, with redirects and body.";
+        let batch_rows = "Rows and part reports per committed batch.";
+        let fetch_seconds = "Duration of attempts, including redirects and body.";
         let commit_seconds = "Time from sending a batch to its commit, outages included.";
         let settle_seconds = "Time from the delivery of a message until it could be acked.";
         Self {
@@ -210,7 +211,7 @@ impl Metrics {
             connections: counter("fetchline_broker_connections_total", connections),
             body_bytes: counter("fetchline_body_bytes_total", body_bytes),
             fetch_seconds: registry.histogram("fetchline_fetch_duration_seconds", fetch_seconds),
-            batch_rows: registry.histogram("fetchline_batch_rows", "Rows per committed batch."),
+            batch_rows: registry.histogram("fetchline_batch_rows", batch_rows),
             commit_seconds: registry.histogram("fetchline_commit_duration_seconds", commit_seconds),
             settle_seconds: registry.histogram("fetchline_settle_duration_seconds", settle_seconds),
             in_flight: Arc::default(),

@@ -160,7 +160,7 @@ impl Republisher {
                     backoff.reset();
                     most = (2 * most).min(ROUND);
                     if waiting.is_empty() && std::mem::take(&mut is_failing) {
-                        info!("retries and dead letters are published again");
+                        info!("retries and dead letters can be published again");
                     }
                 }
                 Err(problem) => {
@@ -171,7 +171,7 @@ impl Republisher {
                         warn!(
                             problem,
                             waiting,
-                            "cannot publish retries or dead letters; trying again until it works"
+                            "cannot publish retries or dead letters; retrying until it works"
                         );
                     }
                     waiting = self.requeue_old(waiting);

@@ -186,7 +186,7 @@ impl Settler {
             // redelivers what is still out.
             let closing = session.connection.close(200, "drained".into());
             if !matches!(timeout(CLOSE_TIMEOUT, closing).await, Ok(Ok(()))) {
-                debug!("the connection is closed already, or the broker does not answer");
+                debug!("the connection is already closed, or the broker does not answer");
             }
         }
     }

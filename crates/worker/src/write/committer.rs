@@ -149,8 +149,8 @@ impl Committer {
         error!(
             rows,
             cause,
-            "the database did not take results for too long: they are dropped and their messages \
-             requeued"
+            "the database did not accept results for too long: they are dropped, and their \
+             messages are requeued"
         );
         for pending in unwritten.batch.into_receipts() {
             self.settle.requeue(pending.claim);
@@ -163,8 +163,7 @@ impl Committer {
         if let Some((items, reason)) = items_left_out {
             error!(
                 items,
-                reason,
-                "the database refuses items: they are left out, and their rows have the reason"
+                reason, "the database refuses items: the rows are written without them and say why"
             );
         }
         self.metrics.committed(committed.receipts().filter_map(|pending| pending.fetched));

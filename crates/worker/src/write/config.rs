@@ -36,7 +36,7 @@ impl Config {
         problems.require(
             self.batch_age <= MAX_BATCH_AGE,
             "batch_age",
-            "is above a minute: messages would not be acked in time",
+            "is longer than a minute: messages would not be acked in time",
         );
         problems.require(
             self.batch_bytes > 0,
