@@ -12,7 +12,7 @@ async fn a_url_typed_into_the_console_is_fetched_every_time() -> anyhow::Result<
     world.type_message(&page).await?;
     world
         .type_message(&format!(
-            r#"{{"url":"{}","method":"POST","body":{{"a":1}}}}"#,
+            r#"{{"url":"{}","method":"POST","body":{{"z": 1.10, "a": 12345678901234567890123}}}}"#,
             world.shop.url("/echo/1")
         ))
         .await?;
@@ -26,7 +26,7 @@ async fn a_url_typed_into_the_console_is_fetched_every_time() -> anyhow::Result<
             .await?;
     let echo: serde_json::Value = echo.parse()?;
     assert_eq!(echo["method"], "POST");
-    assert_eq!(echo["body"], r#"{"a":1}"#, "{echo}");
+    assert_eq!(echo["body"], r#"{"z": 1.10, "a": 12345678901234567890123}"#, "{echo}");
     Ok(())
 }
 

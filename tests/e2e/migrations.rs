@@ -54,7 +54,7 @@ async fn a_worker_refuses_an_older_schema_and_says_what_to_do() -> anyhow::Resul
         world.database.execute(statement).await?;
     }
     let output = world.run(&["work", "--listen", "off"], "").await?;
-    assert_eq!(output.code, Some(1), "{output:?}");
+    assert_eq!(output.code, Some(2), "{output:?}");
     assert!(
         output.stderr.contains("schema version 1") && output.stderr.contains("fetchline migrate"),
         "{output:?}"
@@ -71,7 +71,7 @@ async fn a_worker_without_a_schema_says_what_to_do() -> anyhow::Result<()> {
     let world = World::new().await?;
     world.database.execute(DROP_SCHEMA).await?;
     let output = world.run(&["work", "--listen", "off"], "").await?;
-    assert!(output.code == Some(1) && output.stderr.contains("fetchline migrate"), "{output:?}");
+    assert!(output.code == Some(2) && output.stderr.contains("fetchline migrate"), "{output:?}");
     Ok(())
 }
 

@@ -38,6 +38,11 @@ async fn the_passwords_of_dependencies_are_never_printed() -> anyhow::Result<()>
         &["--amqp-url", "hunter2", "status"],
         &["--database-url", "mysql://user:hunter2@127.0.0.1:9/x", "migrate"],
         &["--database-url", "mysql://user:hunter2@127.0.0.1:nine/x", "migrate"],
+        &["--amqp-url", "amqp://user:12/hunter2@127.0.0.1:9/%2f", "status"],
+        &["--amqp-url", "amqp://user:12?hunter2@127.0.0.1:9/%2f", "status"],
+        &["--amqp-url", "amqp://a:b@127.0.0.1:9/%2f,amqp://user:hunter2@127.0.0.1:9", "status"],
+        &["--database-url", "mysql://user:12/hunter2@127.0.0.1:9/x", "migrate"],
+        &["--database-url", "mysql://user:12#hunter2@127.0.0.1:9/x", "migrate"],
     ] {
         let output = world.run(arguments, "").await?;
         assert!(output.code == Some(1) || output.code == Some(2), "{output:?}");

@@ -1,9 +1,9 @@
 //! `fetchline health`.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
-use anyhow::{Context, anyhow};
+use anyhow::{Context, anyhow, bail};
 use reqwest::Url;
 
 use crate::exit::{self, Done, Failure, Result};
@@ -18,7 +18,8 @@ const DEADLINE: Duration = Duration::from_secs(3);
 pub(crate) struct Args {
     /// The URL to request
     ///
-    /// The default is /readyz on 127.0.0.1, at the port of FETCHLINE_LISTEN, else at port 9464.
+    /// The default is /readyz at the address of FETCHLINE_LISTEN, else at 127.0.0.1:9464. If the
+    /// worker listens on all addresses, it is asked on the loopback address.
     #[arg(value_name = "URL")]
     url: Option<Url>,
 }
@@ -37,12 +38,17 @@ pub(crate) async fn run(args: Args) -> Result {
 
 /// The URL of a worker with the same environment.
 fn default_url() -> anyhow::Result<Url> {
-    let port = match std::env::var("FETCHLINE_LISTEN") {
-        Ok(listen) => listen
-            .parse::<SocketAddr>()
-            .context("FETCHLINE_LISTEN is not IP:PORT; give the URL as an argument")?
-            .port(),
-        Err(_) => 9464,
-    };
-    Ok(Url::parse(&format!("http://127.0.0.1:{port}/readyz"))?)
+    let listen = std::env::var("FETCHLINE_LISTEN").unwrap_or_else(|_| "127.0.0.1:9464".to_owned());
+    if listen == "off" {
+        bail!("FETCHLINE_LISTEN is `off`: the worker does not serve its health");
+    }
+    let mut address: SocketAddr =
+        listen.parse().context("FETCHLINE_LISTEN is not IP:PORT; give the URL as an argument")?;
+    // A worker that listens on every address answers on the loopback address of that family.
+    match address.ip() {
+        IpAddr::V4(Ipv4Addr::UNSPECIFIED) => address.set_ip(Ipv4Addr::LOCALHOST.into()),
+        IpAddr::V6(Ipv6Addr::UNSPECIFIED) => address.set_ip(Ipv6Addr::LOCALHOST.into()),
+        _ => {}
+    }
+    Ok(Url::parse(&format!("http://{address}/readyz"))?)
 }

@@ -208,7 +208,7 @@ pub(crate) async fn run(global: GlobalArgs, args: Args) -> Result {
     let (summary, result) = match worker.wait().await {
         Ok(summary) => (summary, Ok(Done::Whole)),
         Err(Error::GraceOver(summary)) => (*summary.clone(), Err(Error::GraceOver(summary).into())),
-        Err(error) => return Err(error.into()),
+        Err(error) => return Err(usage(error)),
     };
     if json {
         exit::print(serde_json::to_string(&summary)?);
@@ -218,13 +218,15 @@ pub(crate) async fn run(global: GlobalArgs, args: Args) -> Result {
     result
 }
 
-/// An error of [`Worker::start`]: a setting cannot be used.
+/// An error of the worker, with the names of flags. Most of them are errors of configuration.
 fn usage(error: Error) -> Failure {
     match error {
         Error::Config(_) | Error::Listen(..) | Error::Traces(_) => {
             let text = format!("{:#}", anyhow::Error::from(error));
             Failure::usage(anyhow::anyhow!(args::with_flags(&text)))
         }
+        Error::Store(ref cause) if cause.is_configuration() => Failure::usage(error),
+        Error::Broker(_) => Failure::usage(error),
         Error::Runtime
         | Error::Resolver(_)
         | Error::Client(_)

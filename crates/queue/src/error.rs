@@ -1,5 +1,7 @@
 //! Errors between fetchline and its broker.
 
+use crate::connection::Difference;
+
 /// A failure at the boundary to RabbitMQ.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -14,6 +16,9 @@ pub enum Error {
         /// Why.
         source: std::io::Error,
     },
+    /// What exists on the broker would multiply messages or keep them for ever.
+    #[error("{0}. Delete it, or use another prefix; a worker declares what is missing")]
+    Topology(Difference),
     /// The broker did not answer in time: the deadline in seconds, and the request.
     #[error("the broker did not answer within {0} s ({1})")]
     Deadline(u64, &'static str),
@@ -46,9 +51,32 @@ impl Error {
         matches!(self, Self::Amqp { source, .. } if reply_code(source) == Some(404))
     }
 
+    /// Whether the user lacks a permission (reply code 403).
+    pub(crate) fn is_access_refused(&self) -> bool {
+        matches!(self, Self::Amqp { source, .. } if reply_code(source) == Some(403))
+    }
+
+    /// The argument by which a declaration differs from what exists, and the broker's description
+    /// (reply code 406).
+    pub(crate) fn inequivalent_argument(&self) -> Option<(String, String)> {
+        let Self::Amqp { source, .. } = self else { return None };
+        let lapin::ErrorKind::ProtocolError(error) = source.kind() else { return None };
+        let text = error.get_message().as_str();
+        let (_, difference) =
+            text.split_once("inequivalent arg '").filter(|_| error.get_id() == 406)?;
+        let (argument, _) = difference.split_once('\'')?;
+        Some((argument.to_owned(), format!("inequivalent arg '{difference}")))
+    }
+
     /// Whether the broker answered with an error, as opposed to not answering at all.
     pub fn is_answer(&self) -> bool {
         matches!(self, Self::Amqp { source, .. } if reply_code(source).is_some())
+    }
+
+    /// Whether another attempt cannot succeed before an operator has corrected something.
+    pub fn is_configuration(&self) -> bool {
+        matches!(self, Self::Url(_) | Self::Ca { .. } | Self::Topology(_))
+            || self.refusal().is_some()
     }
 
     /// What an operator has to correct before another attempt can succeed: the broker refuses this

@@ -9,7 +9,7 @@ pub mod dead;
 
 pub use lapin;
 
-pub use connection::{Broker, BrokerConfig, QueueCounts, Role, Tier, Topology};
+pub use connection::{Broker, BrokerConfig, Difference, QueueCounts, Role, Tier, Topology};
 pub use dead::DeadLetter;
 pub use error::Error;
 pub use message::{

@@ -7,7 +7,7 @@ use sqlx::migrate::Migrator;
 use sqlx::mysql::MySqlConnection;
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor};
 
-use crate::pool::{DEADLINE, within};
+use crate::pool::{DEADLINE, SESSION, within};
 use crate::{Error, Store};
 
 static MIGRATIONS: Migrator = sqlx::migrate!();
@@ -73,7 +73,9 @@ impl Store {
     }
 
     async fn connect(&self) -> Result<MySqlConnection, Error> {
-        self.options.connect().await.map_err(Error::Connect)
+        let mut connection = self.options.connect().await.map_err(Error::Connect)?;
+        connection.execute(SESSION).await.map_err(Error::database("cannot set up a session"))?;
+        Ok(connection)
     }
 
     async fn create_database(&self) -> Result<(), Error> {

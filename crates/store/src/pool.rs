@@ -148,14 +148,20 @@ impl Pool {
     }
 }
 
+/// What every statement relies on, whatever the server's defaults are. In strict mode, data that
+/// does not fit is rejected, never truncated. Limits on rows would cut reports and clean-ups.
+pub(crate) const SESSION: &str = "SET SESSION sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION', \
+     autocommit = 1, completion_type = 0, sql_safe_updates = 0, sql_big_selects = 1, \
+     sql_select_limit = 18446744073709551615";
+
 /// Sets up a new connection, and returns the server's `max_allowed_packet`.
 async fn prepare_session(connection: &mut MySqlConnection) -> sqlx::Result<usize> {
-    // Strict mode: data that does not fit is rejected, never truncated.
-    connection.execute("SET SESSION sql_mode = CONCAT(@@sql_mode, ',STRICT_ALL_TABLES')").await?;
+    let settings = format!("{SESSION}, innodb_lock_wait_timeout = {LOCK_WAIT_S}");
+    connection.execute(AssertSqlSafe(settings)).await?;
     // Read committed: fewer gap locks.
-    connection.execute("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED").await?;
-    let lock_wait = format!("SET SESSION innodb_lock_wait_timeout = {LOCK_WAIT_S}");
-    connection.execute(AssertSqlSafe(lock_wait)).await?;
+    connection
+        .execute("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED, READ WRITE")
+        .await?;
     let packet: u64 = sqlx::query_scalar("SELECT CAST(@@max_allowed_packet AS UNSIGNED)")
         .fetch_one(connection)
         .await?;

@@ -92,13 +92,30 @@ impl Pipeline {
 }
 
 impl Shared {
-    /// Waits for a database with the schema of this version, and reads the limits and cancelled
-    /// parts in force. `None` after a stop.
+    /// Waits for a database with the schema of this version, looks at the broker, and reads the
+    /// limits and cancelled parts in force. `None` after a stop.
     async fn begin(&self) -> Result<Option<Cursor>, Error> {
         tokio::spawn(self.metrics.clone().keep_up(self.shutdown.end.clone()));
-        match self.wait_for_schema().await? {
-            true => Ok(self.poller().begin(&self.shutdown.stop).await),
-            false => Ok(None),
+        if !self.wait_for_schema().await? || !self.inspect_broker().await? {
+            return Ok(None);
+        }
+        Ok(self.poller().begin(&self.shutdown.stop).await)
+    }
+
+    /// Fails where waiting for the broker would never end, or consuming would do harm. A broker that
+    /// is away is left to the consumer. `false` after a stop.
+    async fn inspect_broker(&self) -> Result<bool, Error> {
+        let inspected = tokio::select! {
+            inspected = self.broker.inspect() => inspected,
+            () = self.shutdown.stop.cancelled() => return Ok(false),
+        };
+        match inspected {
+            Ok(differences) => {
+                differences.iter().for_each(|difference| warn!("{difference}"));
+                Ok(true)
+            }
+            Err(error) if error.is_configuration() => Err(Error::Broker(error)),
+            Err(_) => Ok(true),
         }
     }
 

@@ -74,8 +74,9 @@ impl Worker {
     ///
     /// # Errors
     ///
-    /// [`Error::Store`] where the database lacks the schema, [`Error::GraceOver`] where the grace
-    /// was too short, and [`Error::Panic`].
+    /// [`Error::Store`] where the database lacks the schema, [`Error::Broker`] where the broker
+    /// refuses the worker, [`Error::GraceOver`] where the grace was too short, and
+    /// [`Error::Panic`].
     ///
     /// # Panics
     ///

@@ -55,11 +55,15 @@ impl Fields {
     pub(crate) fn into_record(mut self, url_field: &str) -> Result<Record, String> {
         let priority = self.0.remove("priority").filter(|value| !value.is_null());
         let priority = priority.map(|value| parse_priority(&value)).transpose()?;
-        match FetchRequest::from_json(self.0, url_field) {
+        let Some(url) = self.0.remove(url_field) else {
+            return Err(format!("it has no field `{url_field}`"));
+        };
+        self.0.insert("url".to_owned(), url);
+        match FetchRequest::from_json(Value::Object(self.0).to_string()) {
             Ok(request) => Ok(Record { request, priority }),
             Err(NotATask::Url(error)) => Err(unusable_url(&error)),
-            // The text around it speaks of a message.
-            Err(NotATask::Json(problem)) => Err(problem),
+            // The position is one in the text above, not in the list.
+            Err(NotATask::Json(_)) => Err("a field is of another type than expected".to_owned()),
             Err(error) => Err(error.to_string()),
         }
     }

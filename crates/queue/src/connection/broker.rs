@@ -9,6 +9,7 @@ use lapin::{Connection, ConnectionProperties};
 use url::{Host, Url};
 
 use super::deadline::{DEADLINE, within};
+use super::inspection::Difference;
 use super::tier::Tier;
 use super::topology::Topology;
 use super::transport;
@@ -80,6 +81,13 @@ impl Broker {
         if let Ok(Some(Host::Ipv6(address))) = Url::parse(&config.url).as_ref().map(Url::host) {
             uri.authority.host = address.to_string();
         }
+        if uri.vhost.is_empty() {
+            return Err(Error::Url(
+                "it names the virtual host \"\", since nothing follows the last slash. The default \
+                 virtual host is /%2f; a URL that ends with the port means it, too"
+                    .to_owned(),
+            ));
+        }
         uri.query.heartbeat.get_or_insert(HEARTBEAT_S);
         uri.query.connection_timeout.get_or_insert(DEADLINE.as_millis() as u64);
         let cert_chain = match &config.ca {
@@ -130,6 +138,21 @@ impl Broker {
         let AMQPAuthority { host, port, .. } = &self.uri.authority;
         let host = if host.contains(':') { format!("[{host}]") } else { host.clone() };
         format!("{host}:{port} {}", self.uri.vhost)
+    }
+
+    /// Connects, and compares what exists with what would be declared. Differences that do no harm
+    /// are returned.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Topology`] for a difference that multiplies messages or keeps them for ever.
+    pub async fn inspect(&self) -> Result<Vec<Difference>, Error> {
+        let connection = self.connect().await?;
+        let differences = self.topology.differences(&connection).await?;
+        match differences.iter().find(|difference| difference.is_fatal) {
+            Some(fatal) => Err(Error::Topology(fatal.clone())),
+            None => Ok(differences),
+        }
     }
 
     /// Opens a connection. Dropping it closes it.

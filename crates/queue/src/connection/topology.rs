@@ -130,12 +130,17 @@ impl Topology {
 
     /// Every queue as routing key and arguments. Arguments hold the structure; operators tune the
     /// rest by policies.
-    fn queues(&self) -> Vec<(String, FieldTable)> {
+    pub(super) fn queues(&self) -> Vec<(String, FieldTable)> {
         let work = |key: &str| (key.to_owned(), limited(self.dead_lettering_to(Self::DEAD)));
         let mut queues = vec![work(Self::RUNS), work(Self::URLS)];
         queues.extend(self.tiers.iter().map(|tier| (tier.key(), self.delaying(*tier))));
         queues.push((Self::DEAD.to_owned(), limited(quorum())));
         queues
+    }
+
+    /// Whether the key is that of a delay queue.
+    pub(super) fn is_delay(&self, key: &str) -> bool {
+        self.tiers.iter().any(|tier| tier.key() == key)
     }
 
     fn delaying(&self, tier: Tier) -> FieldTable {
@@ -185,7 +190,11 @@ impl Topology {
     }
 
     /// Each declaration has a channel of its own, since a refused one closes its channel.
-    async fn declare_exchange(&self, connection: &Connection, passive: bool) -> Result<(), Error> {
+    pub(super) async fn declare_exchange(
+        &self,
+        connection: &Connection,
+        passive: bool,
+    ) -> Result<(), Error> {
         let channel = open_channel(connection).await?;
         let options = ExchangeDeclareOptions { passive, durable: true, ..Default::default() };
         channel
@@ -200,7 +209,7 @@ impl Topology {
     }
 
     /// The declaration is passive without arguments.
-    async fn declare_queue(
+    pub(super) async fn declare_queue(
         &self,
         connection: &Connection,
         key: &str,

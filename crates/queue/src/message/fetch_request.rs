@@ -5,9 +5,10 @@ use std::borrow::Cow;
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderValue, Method};
+use serde_json::value::to_raw_value;
 
 use super::address::{Address, AddressError};
-use super::json::{JsonBody, JsonMessage, parse_header, parse_method};
+use super::json::{JsonMessage, parse_header, parse_method, string_body};
 use super::not_a_task::{MAX_MESSAGE_BYTES, NotATask};
 
 /// The memory of an entry in a map of headers, besides its texts, in bytes.
@@ -52,14 +53,11 @@ impl FetchRequest {
         Ok(Self { given, ..Self::get(address) })
     }
 
-    /// Converts a JSON object like that of a message. The URL stands in the field `url_field`; the
-    /// field `run` is ignored.
-    pub fn from_json(
-        mut object: serde_json::Map<String, serde_json::Value>,
-        url_field: &str,
-    ) -> Result<Self, NotATask> {
-        object.remove("run");
-        Self::of(JsonMessage::from_object(object, url_field)?, &Bytes::new())
+    /// Parses the text of a JSON object like that of a message. The field `run` is ignored.
+    pub fn from_json(text: String) -> Result<Self, NotATask> {
+        let text = Bytes::from(text);
+        let json = std::str::from_utf8(&text).map_err(|_| NotATask::NotText)?;
+        Self::of(JsonMessage::parse(json)?, &text)
     }
 
     /// Parses a message body: a bare URL or a JSON object. The second value is the run that the
@@ -93,15 +91,15 @@ impl FetchRequest {
         }
         request.body = match json.body {
             None => None,
-            Some(JsonBody::Text(Cow::Borrowed(text))) => Some(message.slice_ref(text.as_bytes())),
-            Some(JsonBody::Text(Cow::Owned(text))) => Some(text.into()),
-            Some(JsonBody::Json(value)) => {
-                request
-                    .headers
-                    .entry(CONTENT_TYPE)
-                    .or_insert(HeaderValue::from_static("application/json"));
-                Some(value.to_string().into())
-            }
+            Some(json) => Some(match string_body(json)? {
+                Some(Cow::Borrowed(text)) => message.slice_ref(text.as_bytes()),
+                Some(Cow::Owned(text)) => text.into(),
+                None => {
+                    let json_type = HeaderValue::from_static("application/json");
+                    request.headers.entry(CONTENT_TYPE).or_insert(json_type);
+                    message.slice_ref(json.get().as_bytes())
+                }
+            }),
         };
         request.category = json.category.filter(|category| !category.trim().is_empty());
         Ok(request)
@@ -121,11 +119,13 @@ impl FetchRequest {
             let value = String::from_utf8_lossy(value.as_bytes()).into_owned();
             (name.as_str().to_owned(), value.into())
         });
+        let body =
+            self.body.as_ref().and_then(|body| to_raw_value(&String::from_utf8_lossy(body)).ok());
         let json = JsonMessage {
             url: self.url().to_owned(),
             method: Some(self.method.to_string()),
             headers: (!self.headers.is_empty()).then(|| headers.collect()),
-            body: self.body.as_ref().map(|body| JsonBody::Text(String::from_utf8_lossy(body))),
+            body: body.as_deref(),
             category: self.category.clone(),
             run: None,
         };
@@ -156,7 +156,7 @@ impl FetchRequest {
 
     /// The approximate memory of the request in bytes, without the message that it was read from.
     ///
-    /// Most of it can be a body that was unescaped or serialized again. A waiting task may drop the
+    /// Most of it can be a body that was unescaped. A waiting task may drop the
     /// body and be read again when it is needed.
     pub fn own_bytes(&self, message: &Bytes) -> usize {
         let texts = [self.given.as_deref(), self.category.as_deref(), Some(self.address.as_str())];
@@ -229,10 +229,11 @@ mod tests {
             ("\"sku=7&t\u{e4}g=1\"", "sku=7&t\u{e4}g=1", true),
             (r#""""#, "", true),
             (r#""say \"hi\"""#, r#"say "hi""#, false),
-            (r#"{"a": [1, 2.5, true, null]}"#, r#"{"a":[1,2.5,true,null]}"#, false),
-            ("[ -1 ]", "[-1]", false),
-            ("18446744073709551615", "18446744073709551615", false),
-            ("false", "false", false),
+            (r#"{"z": [1.10, 2e0], "a": "\/"}"#, r#"{"z": [1.10, 2e0], "a": "\/"}"#, true),
+            ("[ -1 ]", "[ -1 ]", true),
+            ("123456789012345678901234567890", "123456789012345678901234567890", true),
+            (r#"{"id":1,"id":2}"#, r#"{"id":1,"id":2}"#, true),
+            ("false", "false", true),
         ] {
             let message =
                 Bytes::from(format!(" {{\"url\":\"https://a.example/\",\"body\":{body}}}\n"));

@@ -1,13 +1,11 @@
 //! The JSON form of a message.
 
 use std::borrow::Cow;
-use std::fmt;
 
 use http::header::{CONNECTION, CONTENT_LENGTH, HOST, TRANSFER_ENCODING, UPGRADE};
 use http::{HeaderName, HeaderValue, Method};
-use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
-use serde::de::{self, MapAccess, SeqAccess, Visitor};
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 
 use super::not_a_task::NotATask;
 
@@ -25,22 +23,13 @@ pub(super) struct JsonMessage<'a> {
     pub(super) method: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) headers: Option<serde_json::Map<String, serde_json::Value>>,
+    /// The exact text of the value: a number of twenty digits and the order of keys are kept.
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
-    pub(super) body: Option<JsonBody<'a>>,
+    pub(super) body: Option<&'a RawValue>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) category: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) run: Option<String>,
-}
-
-/// The body of a request in a message.
-#[derive(Serialize)]
-#[serde(untagged)]
-pub(super) enum JsonBody<'a> {
-    /// Sent as it is; borrowed from the message if nothing in it is escaped.
-    Text(Cow<'a, str>),
-    /// Sent as JSON.
-    Json(serde_json::Value),
 }
 
 impl<'a> JsonMessage<'a> {
@@ -50,18 +39,18 @@ impl<'a> JsonMessage<'a> {
     }
 }
 
-impl JsonMessage<'_> {
-    /// Converts an object whose URL stands in the field `url_field`.
-    pub(super) fn from_object(
-        mut object: serde_json::Map<String, serde_json::Value>,
-        url_field: &str,
-    ) -> Result<JsonMessage<'static>, NotATask> {
-        let Some(url) = object.remove(url_field) else {
-            return Err(NotATask::Json(format!("it has no field `{url_field}`")));
-        };
-        object.insert("url".to_owned(), url);
-        JsonMessage::deserialize(serde_json::Value::from(object))
-            .map_err(|_| NotATask::Json("a field is of another type than expected".to_owned()))
+/// A string of JSON, borrowed if nothing in it is escaped.
+#[derive(Deserialize)]
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+
+/// Decodes the text of a body that is a string; `None` if it is other JSON.
+pub(super) fn string_body(body: &RawValue) -> Result<Option<Cow<'_, str>>, NotATask> {
+    if !body.get().starts_with('"') {
+        return Ok(None);
+    }
+    match serde_json::from_str(body.get()) {
+        Ok(Text(text)) => Ok(Some(text)),
+        Err(_) => Err(NotATask::Json("the body is not a valid string".to_owned())),
     }
 }
 
@@ -110,57 +99,4 @@ pub(super) fn parse_header(
         return Err(NotATask::Header(name, "its value is not allowed in HTTP"));
     };
     Ok((parsed, value))
-}
-
-impl<'de: 'a, 'a> Deserialize<'de> for JsonBody<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(JsonBodyVisitor)
-    }
-}
-
-/// Accepts any JSON except `null`, which means that there is no body.
-struct JsonBodyVisitor;
-
-impl<'de> Visitor<'de> for JsonBodyVisitor {
-    type Value = JsonBody<'de>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a body")
-    }
-
-    fn visit_borrowed_str<E: de::Error>(self, text: &'de str) -> Result<Self::Value, E> {
-        Ok(JsonBody::Text(Cow::Borrowed(text)))
-    }
-
-    fn visit_str<E: de::Error>(self, text: &str) -> Result<Self::Value, E> {
-        self.visit_string(text.to_owned())
-    }
-
-    fn visit_string<E: de::Error>(self, text: String) -> Result<Self::Value, E> {
-        Ok(JsonBody::Text(Cow::Owned(text)))
-    }
-
-    fn visit_bool<E: de::Error>(self, value: bool) -> Result<Self::Value, E> {
-        Ok(JsonBody::Json(value.into()))
-    }
-
-    fn visit_i64<E: de::Error>(self, value: i64) -> Result<Self::Value, E> {
-        Ok(JsonBody::Json(value.into()))
-    }
-
-    fn visit_u64<E: de::Error>(self, value: u64) -> Result<Self::Value, E> {
-        Ok(JsonBody::Json(value.into()))
-    }
-
-    fn visit_f64<E: de::Error>(self, value: f64) -> Result<Self::Value, E> {
-        Ok(JsonBody::Json(value.into()))
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
-        Deserialize::deserialize(MapAccessDeserializer::new(map)).map(JsonBody::Json)
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, items: A) -> Result<Self::Value, A::Error> {
-        Deserialize::deserialize(SeqAccessDeserializer::new(items)).map(JsonBody::Json)
-    }
 }

@@ -50,6 +50,18 @@ impl Database {
         open(&self.url, pool)
     }
 
+    /// The name of the database.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// A store of a user without a password.
+    pub(crate) fn store_as(&self, user: &str, pool: u32) -> Result<Store> {
+        let (scheme, rest) = self.url.split_once("://").ok_or("DATABASE_URL has no scheme")?;
+        let host = rest.split_once('@').map_or(rest, |(_, host)| host);
+        open(&format!("{scheme}://{user}@{host}"), pool)
+    }
+
     /// A store behind a proxy that falls silent once `true` is sent.
     pub(crate) async fn store_behind_proxy(
         &self,

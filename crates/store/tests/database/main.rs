@@ -2,4 +2,5 @@
 
 mod database;
 mod poll;
+mod session;
 mod write;
