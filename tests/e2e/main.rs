@@ -34,4 +34,5 @@ mod runs;
 mod scheduling;
 mod secrets;
 mod sharing;
+mod sources;
 mod traces;

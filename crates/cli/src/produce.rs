@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use fetchline_producer::{Config, Event, Format, MAX_PRIORITY, Progress, Source, Summary, produce};
@@ -58,6 +59,21 @@ pub(crate) struct Args {
     #[arg(value_parser = clap::value_parser!(u8).range(..=i64::from(MAX_PRIORITY)))]
     priority: Option<u8>,
 
+    /// Skip pages of sitemaps and feeds that have not changed for longer, such as 2d
+    ///
+    /// A page whose last change is not known is published.
+    #[arg(long, value_name = "TIME", env = "FETCHLINE_MODIFIED_SINCE", value_parser = args::duration)]
+    modified_since: Option<Duration>,
+
+    /// How long tasks wait before they are fetched, where a line names no `not_before`
+    #[arg(long, value_name = "TIME", env = "FETCHLINE_DELAY", value_parser = args::duration)]
+    delay: Option<Duration>,
+
+    /// Wait while so many tasks or more are ready in the queue [default: no limit]
+    #[arg(long, value_name = "N", env = "FETCHLINE_MAX_QUEUED")]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..))]
+    max_queued: Option<u32>,
+
     /// The rate limit, such as 100/s [default: as fast as the broker confirms]
     #[arg(long, value_name = "N/s", env = "FETCHLINE_RATE", value_parser = args::rate)]
     rate: Option<f64>,
@@ -97,6 +113,9 @@ pub(crate) async fn run(global: GlobalArgs, args: Args) -> Result {
         url_field: args.url_field,
         category: args.category,
         priority: args.priority,
+        modified_since: args.modified_since,
+        delay: args.delay,
+        max_queued: args.max_queued,
         rate: args.rate,
         checkpoint: args.checkpoint,
         dry_run: args.dry_run,
@@ -167,6 +186,9 @@ fn print(summary: &Summary, dry_run: bool) {
     }
     exit::print(format_args!("duplicates  {}", summary.duplicates));
     exit::print(format_args!("rejected    {}", summary.rejected));
+    if summary.skipped > 0 {
+        exit::print(format_args!("skipped     {} (not modified)", summary.skipped));
+    }
     if summary.not_sent > 0 {
         exit::print(format_args!("not sent    {}", summary.not_sent));
     }

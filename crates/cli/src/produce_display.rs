@@ -92,6 +92,7 @@ fn describe_block(reason: &str, duration: Duration) -> String {
 impl EventPrinter {
     pub(crate) fn print(&self, event: &Event<'_>) {
         let text = match event {
+            Event::Recognised { source, description } => format!("{source}: {description}"),
             // The reason may quote text from elsewhere.
             Event::Rejected { rejection, .. } => printable(rejection.to_string()),
             Event::NotSent { url, reason } => format!("not sent: {url}: {reason}"),

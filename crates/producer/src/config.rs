@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use fetchline_queue::MAX_NAME_BYTES;
 
@@ -27,6 +28,13 @@ pub struct Config {
     pub priority: Option<u8>,
     /// Tasks per second, at most and above 0; `None` for as fast as the broker confirms.
     pub rate: Option<f64>,
+    /// Pages of sitemaps and feeds that have not changed for longer are skipped, if their last
+    /// change is known.
+    pub modified_since: Option<Duration>,
+    /// How long tasks wait before they are fetched, where an entry names no time.
+    pub delay: Option<Duration>,
+    /// Publishing waits while so many tasks or more are ready in the queue.
+    pub max_queued: Option<u32>,
     /// A file that records the progress of the part until it is finished. If it exists, the part
     /// is resumed.
     pub checkpoint: Option<PathBuf>,
@@ -46,6 +54,12 @@ pub enum Error {
     /// The checkpoint cannot be used.
     #[error("the checkpoint {0} cannot be used: {1}")]
     Checkpoint(String, String),
+    /// The broker does not say how many tasks are ready.
+    #[error(
+        "the broker does not say how many tasks are queued, which --max-queued needs: grant the \
+         user `read` on the queue"
+    )]
+    QueueCounts(#[source] fetchline_queue::Error),
     /// The broker refuses the connection or is not trusted.
     #[error("{}", .0.refusal().unwrap_or("the broker cannot be connected to"))]
     Broker(#[source] fetchline_queue::Error),

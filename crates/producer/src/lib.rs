@@ -5,6 +5,7 @@ mod progress;
 mod text;
 mod source;
 mod entry;
+mod known_keys;
 mod classifier;
 mod checkpoint;
 mod publish;

@@ -11,6 +11,13 @@ use crate::rejection::Rejection;
 /// Something that happens while a part is published.
 #[derive(Debug)]
 pub enum Event<'a> {
+    /// It is recognised how a source is written.
+    Recognised {
+        /// The source; credentials are masked.
+        source: &'a str,
+        /// The format, the encoding, and where the URLs are.
+        description: &'a str,
+    },
     /// An entry is rejected.
     Rejected {
         /// The entry and the reason.
@@ -60,6 +67,8 @@ pub struct Progress {
     pub duplicates: AtomicU64,
     /// Rejected entries.
     pub rejected: AtomicU64,
+    /// Pages of sitemaps that have not changed since the time that was asked for.
+    pub skipped: AtomicU64,
     /// Tasks that an earlier `produce` of the same part has published.
     pub resumed: AtomicU64,
     blocked: Mutex<Option<ConnectionBlocked>>,

@@ -15,6 +15,7 @@ pub use record::MAX_PRIORITY;
 pub(crate) use record::Record;
 #[cfg(test)]
 pub(crate) use record::parse_url;
+pub(crate) use sitemap::{Postponed, SitemapReader};
 
 /// One or more lines of a source that belong together.
 #[derive(Debug)]

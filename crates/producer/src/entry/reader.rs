@@ -1,15 +1,13 @@
 //! The entries of a source, whatever its format.
 
 use std::io;
-use std::sync::Arc;
 
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 
 use super::list::List;
-use super::sitemap::Sitemaps;
+use super::sitemap::{PendingSitemap, SitemapReader, Sitemaps};
 use super::{Entry, Format};
-use crate::progress::Progress;
-use crate::source::{Fetcher, OpenSource};
+use crate::source::OpenSource;
 use crate::text::{BUFFER_BYTES, Text};
 
 /// Blank bytes at the beginning of a source that are skipped to recognise its format.
@@ -27,8 +25,7 @@ impl Entries {
         source: OpenSource<'_>,
         format: Format,
         url_field: Option<String>,
-        fetcher: Fetcher,
-        progress: Arc<Progress>,
+        sitemaps: &SitemapReader,
     ) -> io::Result<Self> {
         let OpenSource { source, input, fetched_from } = source;
         let mut text = input.into_text().await?;
@@ -48,9 +45,14 @@ impl Entries {
             Format::Text | Format::Csv | Format::Jsonl => false,
         };
         if is_sitemap {
-            return Ok(Self::Sitemaps(Sitemaps::read(text, fetched_from, fetcher, progress)));
+            return Ok(Self::Sitemaps(sitemaps.read(source.to_string(), text, fetched_from)));
         }
         Ok(Self::List(Box::new(List::new(text, format, extension, url_field))))
+    }
+
+    /// Starts to read sitemaps that were postponed, for the last time.
+    pub(crate) fn read_postponed(pending: Vec<PendingSitemap>, sitemaps: &SitemapReader) -> Self {
+        Self::Sitemaps(sitemaps.read_postponed(pending))
     }
 
     /// The next entry; `None` at the end.
@@ -58,6 +60,14 @@ impl Entries {
         match self {
             Self::List(list) => list.next().await,
             Self::Sitemaps(sitemaps) => sitemaps.next().await,
+        }
+    }
+
+    /// What was recognised since the last call, for people.
+    pub(crate) fn take_notice(&mut self) -> Option<String> {
+        match self {
+            Self::List(_) => None,
+            Self::Sitemaps(sitemaps) => sitemaps.take_notice(),
         }
     }
 
@@ -97,15 +107,17 @@ mod tests {
     use tokio::io::AsyncWriteExt;
 
     use super::*;
+    use std::sync::Arc;
+
     use crate::entry::Content;
-    use crate::source::Source;
+    use crate::source::{Fetcher, Source};
     use crate::text::Input;
 
     async fn read(source: &Source, text: Text) -> Entries {
-        let progress = Arc::new(Progress::default());
-        let input = Input::new(text, progress.clone());
+        let sitemaps = SitemapReader::new(Fetcher::new(), Arc::default());
+        let input = Input::new(text, sitemaps.progress.clone());
         let source = OpenSource { source, input, fetched_from: None };
-        Entries::read(source, Format::Auto, None, Fetcher::new(), progress).await.unwrap()
+        Entries::read(source, Format::Auto, None, &sitemaps).await.unwrap()
     }
 
     #[tokio::test]
