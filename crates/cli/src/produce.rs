@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
-use fetchline_producer::{Config, Event, Format, MAX_PRIORITY, Progress, Source, Summary, produce};
+use fetchline_producer::{
+    Config, Encoding, Event, Format, MAX_PRIORITY, Progress, Source, Summary, produce,
+};
 use fetchline_queue::{Address, Role};
 use tokio_util::sync::CancellationToken;
 
@@ -42,9 +44,15 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FORMAT", env = "FETCHLINE_FORMAT", default_value = "auto")]
     format: Format,
 
-    /// The column or field of the URL [default: url]
+    /// The encoding of sources without a byte-order mark, such as windows-1252 [default: recognised]
+    #[arg(long, value_name = "LABEL", env = "FETCHLINE_ENCODING")]
+    encoding: Option<Encoding>,
+
+    /// The column or field of the URL [default: recognised; url in JSON]
     ///
-    /// Other columns and fields with a meaning are category, method, headers, body and priority.
+    /// A column is named by its heading, or by its number if the table has no headings. A nested
+    /// field is named by its path, such as item.link. Other columns and fields with a meaning are
+    /// category, method, headers, body and priority.
     #[arg(long, value_name = "NAME", env = "FETCHLINE_URL_FIELD")]
     url_field: Option<String>,
 
@@ -105,11 +113,13 @@ pub(crate) struct Args {
 
 pub(crate) async fn run(global: GlobalArgs, args: Args) -> Result {
     let broker = global.broker(Role::Produce, &args::host_name())?;
+    let log_format = global.log;
     let config = Config {
         run: args.run,
         allow_duplicates: args.allow_duplicates,
         sources: parse_sources(args.sources)?,
         format: args.format,
+        encoding: args.encoding,
         url_field: args.url_field,
         category: args.category,
         priority: args.priority,
@@ -127,7 +137,7 @@ pub(crate) async fn run(global: GlobalArgs, args: Args) -> Result {
     let signalled = stop.clone();
     stop::on_signal(move || signalled.cancel()).context("cannot listen for signals")?;
     let progress = Arc::new(Progress::default());
-    let display = ProduceDisplay::start(&config.sources, progress.clone());
+    let display = ProduceDisplay::start(log_format, &config.sources, progress.clone());
     let observer = {
         let (printer, rejects) = (display.printer(), rejects.clone());
         move |event: Event<'_>| {
@@ -189,6 +199,18 @@ fn print(summary: &Summary, dry_run: bool) {
     if summary.skipped > 0 {
         exit::print(format_args!("skipped     {} (not modified)", summary.skipped));
     }
+    let ignored = [
+        (summary.blank, "blank"),
+        (summary.comments, "comments"),
+        (summary.headings, "headings"),
+        (summary.continued, "continued"),
+    ];
+    let ignored: Vec<String> = ignored
+        .iter()
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, name)| format!(", {count} {name}"))
+        .collect();
+    exit::print(format_args!("lines       {}{}", summary.lines, ignored.concat()));
     if summary.not_sent > 0 {
         exit::print(format_args!("not sent    {}", summary.not_sent));
     }

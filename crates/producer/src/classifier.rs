@@ -5,7 +5,7 @@ use std::time::Duration;
 use fetchline_queue::{Key, NotATask, Task};
 use time::OffsetDateTime;
 
-use crate::entry::{Content, Entry, Record};
+use crate::entry::{Content, Entry, Ignored, Record};
 use crate::known_keys::KnownKeys;
 use crate::rejection::Rejection;
 use crate::source::Source;
@@ -18,8 +18,7 @@ use crate::source::Source;
 )]
 pub(crate) enum Classification {
     Task(Task),
-    /// A blank line, a comment or a row of headings.
-    Ignored,
+    Ignored(Ignored),
     Duplicate,
     Rejected(Rejection),
 }
@@ -53,7 +52,7 @@ impl Classifier {
     pub(crate) fn classify(&mut self, source: &Source, entry: Entry) -> Classification {
         let Entry { sitemap, line, raw, content } = entry;
         let reason = match content {
-            Content::Ignored => return Classification::Ignored,
+            Content::Ignored(ignored) => return Classification::Ignored(ignored),
             Content::Invalid(reason) => reason,
             Content::Record(record) => match self.task(record) {
                 Ok(Some(task)) => return Classification::Task(task),

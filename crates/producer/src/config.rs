@@ -8,6 +8,7 @@ use fetchline_queue::MAX_NAME_BYTES;
 
 use crate::entry::Format;
 use crate::source::Source;
+use crate::text::Encoding;
 
 /// What is published, and how.
 #[derive(Clone, Debug, Default)]
@@ -20,7 +21,9 @@ pub struct Config {
     pub sources: Vec<Source>,
     /// The format of all sources.
     pub format: Format,
-    /// The field or column of the URL; `None` for `url`.
+    /// The encoding of sources that have no byte-order mark; `None` to recognise it.
+    pub encoding: Option<Encoding>,
+    /// The field or column of the URL; `None` to recognise the column, and for the field `url`.
     pub url_field: Option<String>,
     /// The category of an entry that has none.
     pub category: Option<String>,

@@ -20,3 +20,4 @@ pub use producer::{Summary, produce};
 pub use progress::{Event, Progress};
 pub use rejection::Rejection;
 pub use source::Source;
+pub use text::{Encoding, UnknownEncoding};

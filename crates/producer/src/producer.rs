@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use fetchline_queue::{Broker, PartReport, is_name};
+use fetchline_queue::{Broker, PartReport, Task, is_name};
 use serde::Serialize;
 use time::OffsetDateTime;
 use time::macros::format_description;
@@ -14,10 +14,13 @@ use tokio_util::sync::CancellationToken;
 use crate::checkpoint::{Checkpoint, CheckpointLock, CheckpointState};
 use crate::classifier::{Classification, Classifier, TaskDefaults};
 use crate::config::{Config, Error};
-use crate::entry::{Entries, Postponed, SitemapReader};
+use crate::entry::{Entries, Ignored, Postponed, ReadOptions, SitemapReader};
 use crate::progress::{Event, Observer, Progress};
 use crate::publish::{MAX_DELAY, PublishError, Publisher, Sender};
 use crate::source::{Fetcher, OpenSource, Source};
+
+/// Tasks of a source that a dry run shows.
+const MAX_EXAMPLES: usize = 3;
 
 /// What became of the input.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -38,6 +41,17 @@ pub struct Summary {
     pub rejected: u64,
     /// Pages of sitemaps that have not changed since the time that was asked for.
     pub skipped: u64,
+    /// Lines that were read; for a sitemap, its URLs. Each one is counted once more: as one of the
+    /// above, or as one of the following four.
+    pub lines: u64,
+    /// Blank lines.
+    pub blank: u64,
+    /// Lines of text lists that are comments.
+    pub comments: u64,
+    /// Rows of headings, and lines that declare a delimiter.
+    pub headings: u64,
+    /// Lines that continue a row of a table.
+    pub continued: u64,
     /// Whether the input was read to its end.
     pub complete: bool,
     /// Why it was not, unless it was stopped; or why its end could not be recorded.
@@ -154,6 +168,11 @@ impl Summary {
             duplicates: count(&progress.duplicates),
             rejected: count(&progress.rejected),
             skipped: count(&progress.skipped),
+            lines: count(&progress.lines),
+            blank: count(&progress.blank),
+            comments: count(&progress.comments),
+            headings: count(&progress.headings),
+            continued: count(&progress.continued),
             complete: result.is_ok() && !is_stopped,
             problem: result.err().map(|error| error.to_string()),
         }
@@ -254,8 +273,12 @@ impl Producer<'_> {
     async fn publish(&mut self, open: OpenSource<'_>) -> Result<(), PublishError> {
         let source = open.source;
         let read_error = |error: io::Error| PublishError::Source(source.to_string(), error);
-        let (format, url_field) = (self.config.format, self.config.url_field.clone());
-        let reading = Entries::read(open, format, url_field, &self.sitemaps);
+        let options = ReadOptions {
+            format: self.config.format,
+            encoding: self.config.encoding,
+            url_field: self.config.url_field.clone(),
+        };
+        let reading = Entries::read(open, options, &self.sitemaps);
         let entries = tokio::select! {
             biased;
             () = self.stop.cancelled() => return Ok(()),
@@ -285,6 +308,7 @@ impl Producer<'_> {
         read_error: impl Fn(io::Error) -> PublishError,
     ) -> Result<(), PublishError> {
         let stop = self.stop;
+        let mut examples = 0;
         loop {
             let entry = tokio::select! {
                 biased;
@@ -306,9 +330,17 @@ impl Producer<'_> {
                 (self.observer)(Event::Recognised { source, description: &description });
             }
             let Some(entry) = entry else { return Ok(()) };
+            self.progress.count_lines(entries.span());
+            let line = entry.line;
             match self.classifier.classify(source, entry) {
-                Classification::Task(task) => self.publisher.publish(task).await?,
-                Classification::Ignored => {}
+                Classification::Task(task) => {
+                    if self.config.dry_run && examples < MAX_EXAMPLES {
+                        examples += 1;
+                        self.show_example(source, line, &task);
+                    }
+                    self.publisher.publish(task).await?;
+                }
+                Classification::Ignored(ignored) => self.count_ignored(ignored),
                 Classification::Duplicate => {
                     self.progress.duplicates.fetch_add(1, Ordering::Relaxed);
                 }
@@ -319,6 +351,24 @@ impl Producer<'_> {
                 }
             }
         }
+    }
+
+    fn count_ignored(&self, ignored: Ignored) {
+        let counter = match ignored {
+            Ignored::Blank => &self.progress.blank,
+            Ignored::Comment => &self.progress.comments,
+            Ignored::Headings => &self.progress.headings,
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn show_example(&self, source: &Source, line: u64, task: &Task) {
+        (self.observer)(Event::Example {
+            source: &source.to_string(),
+            line,
+            url: task.request.address.masked(),
+            category: task.request.category.as_deref(),
+        });
     }
 }
 

@@ -15,9 +15,39 @@ pub(crate) struct Record {
 
 /// Parses an entry that is a URL alone.
 pub(crate) fn parse_url(text: &str) -> Result<Record, String> {
+    check_url_text(text)?;
     match FetchRequest::get_url(text) {
         Ok(request) => Ok(Record { request, priority: None }),
         Err(error) => Err(unusable_url(&error)),
+    }
+}
+
+/// Whether a text begins like a URL that can be fetched.
+pub(super) fn begins_with_scheme(text: &str) -> bool {
+    let begins_with = |scheme: &str| {
+        text.trim_start()
+            .get(..scheme.len())
+            .is_some_and(|start| start.eq_ignore_ascii_case(scheme))
+    };
+    begins_with("http://") || begins_with("https://")
+}
+
+/// Refuses texts that the URL standard accepts although they are not what was meant.
+fn check_url_text(text: &str) -> Result<(), String> {
+    if text.contains(char::REPLACEMENT_CHARACTER) {
+        return Err("the URL is not usable: a character was lost in a conversion; if the list is \
+                    not UTF-8, name its encoding with --encoding"
+            .to_owned());
+    }
+    let follows_separator = |(start, _): (usize, &str)| {
+        text[..start].ends_with(|c: char| matches!(c, ',' | ';' | '|') || c.is_whitespace())
+    };
+    let trimmed = text.trim_start().len();
+    let second = text.match_indices("http").filter(|(start, _)| *start > text.len() - trimmed);
+    let second = second.filter(|(start, _)| begins_with_scheme(&text[*start..]));
+    match second.into_iter().any(follows_separator) {
+        true => Err("the URL is not usable: a second URL follows it".to_owned()),
+        false => Ok(()),
     }
 }
 
@@ -38,21 +68,41 @@ impl Fields {
         }
     }
 
-    /// Collects pairs of a heading and a cell. An empty cell counts as missing. Only `headers` and
-    /// `body` may be JSON objects.
-    pub(crate) fn from_cells<'a>(cells: impl Iterator<Item = (&'a str, &'a str)>) -> Self {
-        let field = |(name, cell): (&str, &str)| {
+    /// Collects the URL of a row, and pairs of a heading and a cell. Of two equal headings the first
+    /// one counts. An empty cell counts as missing. Only `headers` and `body` may be JSON objects.
+    pub(super) fn from_cells<'a>(
+        url: &str,
+        cells: impl Iterator<Item = (&'a str, &'a str)>,
+    ) -> Self {
+        let mut fields = Map::from_iter([("url".to_owned(), url.into())]);
+        for (name, cell) in cells {
             let json = match name {
+                "category" | "method" | "not_before" | "priority" => None,
                 "headers" | "body" => serde_json::from_str(cell).ok().filter(Value::is_object),
-                _ => None,
+                _ => continue,
             };
-            (name.to_owned(), json.unwrap_or_else(|| cell.into()))
-        };
-        Self(cells.filter(|(_, cell)| !cell.trim().is_empty()).map(field).collect())
+            if !cell.trim().is_empty() && !fields.contains_key(name) {
+                fields.insert(name.to_owned(), json.unwrap_or_else(|| cell.into()));
+            }
+        }
+        Self(fields)
     }
 
     /// Reads the record. Unknown fields are ignored: a list may hold more than we need.
-    pub(crate) fn into_record(mut self, url_field: &str) -> Result<Record, String> {
+    ///
+    /// The URL is the field `url_field`, or, if no field has this name, the one at this path: `link`
+    /// in the object `item` for `item.link`.
+    pub(super) fn into_record(mut self, url_field: &str) -> Result<Record, String> {
+        if !self.0.contains_key(url_field)
+            && let Some(url) = nested(&self.0, url_field).cloned()
+        {
+            self.0.insert(url_field.to_owned(), url);
+        }
+        match self.0.get(url_field) {
+            Some(Value::String(url)) => check_url_text(url)?,
+            Some(_) => {}
+            None => return Err(missing_url(&self.0, url_field)),
+        }
         let priority = self.0.remove("priority").filter(|value| !value.is_null());
         let priority = priority.map(|value| parse_priority(&value)).transpose()?;
         match FetchRequest::from_json(self.0, url_field) {
@@ -63,6 +113,38 @@ impl Fields {
             Err(error) => Err(error.to_string()),
         }
     }
+}
+
+/// The value at a path such as `item.link` or `links.0`.
+fn nested<'a>(fields: &'a Map<String, Value>, path: &str) -> Option<&'a Value> {
+    let (first, rest) = path.split_once('.')?;
+    rest.split('.').try_fold(fields.get(first)?, |value, name| match value {
+        Value::Object(fields) => fields.get(name),
+        Value::Array(values) => values.get(name.parse::<usize>().ok()?),
+        _ => None,
+    })
+}
+
+/// Says which field is missing, and which one may be meant.
+fn missing_url(fields: &Map<String, Value>, url_field: &str) -> String {
+    let mut problem = format!("the object has no field `{url_field}`");
+    let mut pending: Vec<(String, &Value)> =
+        fields.iter().map(|(name, value)| (name.clone(), value)).collect();
+    pending.reverse();
+    while let Some((path, value)) = pending.pop() {
+        match value {
+            Value::String(text) if begins_with_scheme(text) => {
+                problem.push_str(&format!("; `{path}` holds a URL: name it with --url-field"));
+                break;
+            }
+            Value::Object(fields) => {
+                pending
+                    .extend(fields.iter().map(|(name, value)| (format!("{path}.{name}"), value)));
+            }
+            _ => {}
+        }
+    }
+    problem
 }
 
 fn parse_priority(value: &Value) -> Result<u8, String> {

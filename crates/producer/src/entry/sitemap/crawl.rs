@@ -241,6 +241,7 @@ impl Crawl {
             && modified < since
             && matches!(content, Content::Record(_))
         {
+            self.reader.progress.count_lines(1);
             self.reader.progress.skipped.fetch_add(1, Ordering::Relaxed);
             return Ok(());
         }

@@ -63,7 +63,7 @@ impl From<quick_xml::Error> for DocumentError {
 pub(super) struct Document {
     reader: NsReader<BoundedText>,
     buffer: Vec<u8>,
-    encoding: &'static str,
+    encoding: String,
     /// The line in which the last element or text begins.
     line: u64,
     shape: Option<Shape>,
@@ -81,11 +81,7 @@ pub(super) struct Document {
 
 impl Document {
     /// `fetched_from` is the URL of the document, to which relative URLs of a feed refer.
-    pub(super) fn new(
-        text: BufReader<Text>,
-        encoding: &'static str,
-        fetched_from: Option<&Url>,
-    ) -> Self {
+    pub(super) fn new(text: BufReader<Text>, encoding: String, fetched_from: Option<&Url>) -> Self {
         let mut reader = NsReader::from_reader(BoundedText::new(text));
         reader.config_mut().expand_empty_elements = true;
         // Many sites do not escape the query of a URL.
@@ -199,7 +195,7 @@ impl Document {
         if self.depth == entry_depth + 1 {
             let base = self.base().clone();
             if let (Some(entry), Some(field)) = (&mut self.entry, self.field.take()) {
-                entry.close_field(field, &base, self.encoding);
+                entry.close_field(field, &base, &self.encoding);
             }
         } else if self.depth == entry_depth {
             self.found.extend(self.entry.take().map(OpenEntry::close).into_iter().flatten());

@@ -1,19 +1,15 @@
 //! The text of a sitemap in UTF-8, whatever its encoding.
 
 use std::io;
-use std::pin::Pin;
-use std::task::{Context, Poll, ready};
 
-use encoding_rs::{CoderResult, Decoder, Encoding, UTF_8, UTF_16BE, UTF_16LE};
-use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncRead, AsyncReadExt, BufReader, ReadBuf};
+use encoding_rs::{Encoding, UTF_8, UTF_16BE, UTF_16LE};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 
-use crate::text::{BUFFER_BYTES, Text};
+use crate::text::{self, BUFFER_BYTES, Text, display_name};
 
 /// The bytes in which the encoding and the kind of a document show. A declaration is the first
 /// thing in a document, except for white space where somebody has left it.
 const MAX_HEAD_BYTES: usize = 64 * 1024;
-/// The bytes that are decoded at once.
-const DECODED_BYTES: usize = 64 * 1024;
 
 /// A document whose encoding is known.
 pub(super) struct DecodedText {
@@ -22,7 +18,7 @@ pub(super) struct DecodedText {
     /// Whether it is markup rather than a list of lines.
     pub(super) is_markup: bool,
     /// The name of the encoding.
-    pub(super) encoding: &'static str,
+    pub(super) encoding: String,
 }
 
 /// Recognises the encoding of a document: by its byte-order mark, by the zero bytes of UTF-16, or
@@ -38,11 +34,8 @@ pub(super) async fn decode(mut text: BufReader<Text>) -> io::Result<Result<Decod
     let is_markup = start.trim_start_matches(is_blank).starts_with('<');
     let raw: Text = Box::new(io::Cursor::new(head).chain(text));
     let raw = BufReader::with_capacity(BUFFER_BYTES, raw);
-    // With the byte-order mark removed; one that contradicts a declaration wins.
-    let decoder = encoding.new_decoder_with_bom_removal();
-    let decoded = Decoded { raw, decoder, buffer: Vec::new(), read: 0, is_ended: false };
-    let text = BufReader::with_capacity(BUFFER_BYTES, Box::new(decoded) as Text);
-    Ok(Ok(DecodedText { text, is_markup, encoding: encoding.name() }))
+    let text = text::decode(raw, encoding);
+    Ok(Ok(DecodedText { text, is_markup, encoding: display_name(encoding) }))
 }
 
 fn is_blank(character: char) -> bool {
@@ -111,46 +104,11 @@ fn decode_head(encoding: &'static Encoding, head: &[u8]) -> String {
     text.into_owned()
 }
 
-/// Decodes text as it is read.
-struct Decoded {
-    raw: BufReader<Text>,
-    decoder: Decoder,
-    /// Decoded bytes, of which `read` were passed on.
-    buffer: Vec<u8>,
-    read: usize,
-    is_ended: bool,
-}
-
-impl AsyncRead for Decoded {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        output: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let this = self.get_mut();
-        while this.read == this.buffer.len() && !this.is_ended {
-            let raw = ready!(Pin::new(&mut this.raw).poll_fill_buf(context))?;
-            let is_last = raw.is_empty();
-            this.buffer.resize(DECODED_BYTES, 0);
-            let (result, consumed, written, _) =
-                this.decoder.decode_to_utf8(raw, &mut this.buffer, is_last);
-            this.buffer.truncate(written);
-            this.read = 0;
-            this.is_ended = is_last && result == CoderResult::InputEmpty;
-            Pin::new(&mut this.raw).consume(consumed);
-        }
-        let length = (this.buffer.len() - this.read).min(output.remaining());
-        output.put_slice(&this.buffer[this.read..this.read + length]);
-        this.read += length;
-        Poll::Ready(Ok(()))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    async fn read(bytes: &[u8]) -> Result<(String, bool, &'static str), String> {
+    async fn read(bytes: &[u8]) -> Result<(String, bool, String), String> {
         // Byte by byte, as from a slow server.
         let (mut writer, reader) = tokio::io::duplex(1);
         let bytes = bytes.to_vec();
@@ -171,7 +129,7 @@ mod tests {
     #[tokio::test]
     async fn every_encoding_that_xml_can_declare_or_show_is_decoded() {
         let text = "<?xml version=\"1.0\"?><a>t\u{e9}</a>";
-        let markup = |text: &str, encoding| Ok((text.to_owned(), true, encoding));
+        let markup = |text: &str, encoding: &str| Ok((text.to_owned(), true, encoding.to_string()));
         assert_eq!(read(text.as_bytes()).await, markup(text, "UTF-8"));
         let marked = format!("\u{feff}{text}");
         assert_eq!(read(marked.as_bytes()).await, markup(text, "UTF-8"));
@@ -183,11 +141,11 @@ mod tests {
             (utf16(&format!("\n {text}"), u16::to_le_bytes), "UTF-16LE"),
         ] {
             let (read, is_markup, name) = read(&bytes).await.unwrap();
-            assert_eq!((read.trim_start(), is_markup, name), (text, true, encoding));
+            assert_eq!((read.trim_start(), is_markup, &*name), (text, true, encoding));
         }
         for (label, byte, character, encoding) in [
-            ("ISO-8859-1", 0xe9, "\u{e9}", "windows-1252"),
-            ("windows-1251", 0xe9, "\u{439}", "windows-1251"),
+            ("ISO-8859-1", 0xe9, "\u{e9}", "Windows-1252"),
+            ("windows-1251", 0xe9, "\u{439}", "Windows-1251"),
             ("utf-16", b'e', "e", "UTF-8"),
             ("Utf-8", b'e', "e", "UTF-8"),
         ] {
@@ -203,7 +161,7 @@ mod tests {
     async fn lines_are_told_from_markup_and_an_invalid_byte_is_replaced() {
         let (_, is_markup, _) = read(b"\xef\xbb\xbf\r\n http://a.example/<x>").await.unwrap();
         assert!(!is_markup);
-        assert_eq!(read(b"").await, Ok((String::new(), false, "UTF-8")));
+        assert_eq!(read(b"").await, Ok((String::new(), false, "UTF-8".to_owned())));
         assert_eq!(read(b"<a>\xe9</a>").await.unwrap().0, "<a>\u{fffd}</a>");
     }
 }

@@ -16,7 +16,7 @@ use crate::text::Text;
 pub(super) struct Listing {
     format: Format,
     /// `None` after it was reported.
-    encoding: Option<&'static str>,
+    encoding: Option<String>,
 }
 
 enum Format {
@@ -33,8 +33,8 @@ impl Listing {
         let decoded = encoding::decode(text).await?.map_err(DocumentError::Invalid)?;
         let DecodedText { text, is_markup, encoding } = decoded;
         let format = match is_markup {
-            true => Format::Document(Box::new(Document::new(text, encoding, fetched_from))),
-            false => Format::Lines(UrlLines::new(text, encoding)),
+            true => Format::Document(Box::new(Document::new(text, encoding.clone(), fetched_from))),
+            false => Format::Lines(UrlLines::new(text, encoding.clone())),
         };
         Ok(Self { format, encoding: Some(encoding) })
     }

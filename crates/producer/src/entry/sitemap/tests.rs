@@ -17,7 +17,7 @@ fn describe(entry: Entry) -> (u64, String) {
     let description = match entry.content {
         Content::Record(record) => record.request.address.to_string(),
         Content::Invalid(reason) => format!("invalid: {reason}"),
-        Content::Ignored => "-".to_owned(),
+        Content::Ignored(_) => "-".to_owned(),
     };
     (entry.line, description)
 }

@@ -6,18 +6,18 @@ use tokio::io::BufReader;
 use super::document::DocumentError;
 use super::location::Location;
 use super::reference::is_absolute;
-use crate::entry::format::{is_ignored, trimmed};
+use crate::entry::format::{is_comment, trimmed};
 use crate::text::{Line, Lines, Text};
 
 /// Reads the locations of a text sitemap.
 pub(super) struct UrlLines {
     lines: Lines,
-    encoding: &'static str,
+    encoding: String,
     is_recognised: bool,
 }
 
 impl UrlLines {
-    pub(super) fn new(text: BufReader<Text>, encoding: &'static str) -> Self {
+    pub(super) fn new(text: BufReader<Text>, encoding: String) -> Self {
         Self { lines: Lines::new(text, 2 * MAX_URL_BYTES), encoding, is_recognised: false }
     }
 
@@ -40,7 +40,7 @@ impl UrlLines {
                 };
             };
             let line = match line {
-                Line::Whole(line) => line,
+                Line::Whole(line, _) => line,
                 Line::TooLong if self.is_recognised => {
                     let reason = format!("the line has more than {} bytes", self.lines.max_bytes());
                     return Ok(Some(self.location(String::new(), Err(reason))));
@@ -49,10 +49,10 @@ impl UrlLines {
             };
             // The text is decoded, so it is UTF-8.
             let text = String::from_utf8_lossy(&line);
-            if is_ignored(&text) {
+            let given = trimmed(&text).to_owned();
+            if given.is_empty() || is_comment(&given) {
                 continue;
             }
-            let given = trimmed(&text).to_owned();
             // Otherwise each line of any file would be a rejection of its own.
             if !self.is_recognised && !is_absolute(&given) {
                 return Err(invalid(NEITHER));
