@@ -34,5 +34,6 @@ mod runs;
 mod scheduling;
 mod secrets;
 mod sharing;
+mod sources;
 mod topology;
 mod traces;

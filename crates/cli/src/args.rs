@@ -82,7 +82,7 @@ pub(crate) struct GlobalArgs {
 }
 
 /// The format of log lines.
-#[derive(Clone, Copy, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum LogFormat {
     /// Text for people
     Text,

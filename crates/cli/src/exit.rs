@@ -2,6 +2,8 @@
 
 use std::process::ExitCode;
 
+use crate::args::LogFormat;
+
 /// The result of a command that did not fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Done {
@@ -36,20 +38,19 @@ impl Failure {
 /// The result of a command.
 pub(crate) type Result = std::result::Result<Done, Failure>;
 
-/// Prints a failure to standard error, and returns the exit code.
-pub(crate) fn code(result: Result) -> ExitCode {
-    match result {
-        Ok(Done::Whole) => ExitCode::SUCCESS,
-        Ok(Done::InputRejected) => ExitCode::from(3),
-        Err(Failure::Usage(error)) => {
-            eprintln!("fetchline: {error:#}");
-            ExitCode::from(2)
-        }
-        Err(Failure::Failed(error)) => {
-            eprintln!("fetchline: {error:#}");
-            ExitCode::FAILURE
-        }
+/// Prints a failure to standard error, or logs it as JSON, and returns the exit code.
+pub(crate) fn code(result: Result, log: LogFormat) -> ExitCode {
+    let (error, code) = match result {
+        Ok(Done::Whole) => return ExitCode::SUCCESS,
+        Ok(Done::InputRejected) => return ExitCode::from(3),
+        Err(Failure::Usage(error)) => (error, ExitCode::from(2)),
+        Err(Failure::Failed(error)) => (error, ExitCode::FAILURE),
+    };
+    match log {
+        LogFormat::Text => eprintln!("fetchline: {error:#}"),
+        LogFormat::Json => tracing::error!("{error:#}"),
     }
+    code
 }
 
 /// Prints to standard output. A closed pipe is not a failure.

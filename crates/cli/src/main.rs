@@ -79,17 +79,18 @@ enum Command {
 
 fn main() -> ExitCode {
     let Cli { global, command } = Cli::parse();
-    log::start(global.log);
+    let log = global.log;
+    log::start(log);
     limits::raise_open_files();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
-        Err(error) => return exit::code(Err(error.into())),
+        Err(error) => return exit::code(Err(error.into()), log),
     };
     let result = runtime.block_on(run(global, command));
     // A read of standard input may still be under way, and ends only when somebody types. It is not
     // waited for.
     runtime.shutdown_background();
-    exit::code(result)
+    exit::code(result, log)
 }
 
 async fn run(global: GlobalArgs, command: Command) -> exit::Result {

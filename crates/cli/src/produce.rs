@@ -2,9 +2,12 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, anyhow};
-use fetchline_producer::{Config, Event, Format, MAX_PRIORITY, Progress, Source, Summary, produce};
+use fetchline_producer::{
+    Config, Encoding, Event, Format, MAX_PRIORITY, Progress, Source, Summary, produce,
+};
 use fetchline_queue::{Address, Role};
 use tokio_util::sync::CancellationToken;
 
@@ -41,9 +44,15 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FORMAT", env = "FETCHLINE_FORMAT", default_value = "auto")]
     format: Format,
 
-    /// The column or field that holds the URL [default: url]
+    /// The encoding of sources without a byte-order mark, such as windows-1252 [default: recognised]
+    #[arg(long, value_name = "LABEL", env = "FETCHLINE_ENCODING")]
+    encoding: Option<Encoding>,
+
+    /// The column or field that holds the URL [default: recognised; url in JSON]
     ///
-    /// The columns or fields category, method, headers, body and priority are used, too.
+    /// A column is named by its heading, or by its number if the table has no headings. A nested
+    /// field is named by its path, such as item.link. The columns or fields category, method,
+    /// headers, body and priority are used, too.
     #[arg(long, value_name = "NAME", env = "FETCHLINE_URL_FIELD")]
     url_field: Option<String>,
 
@@ -57,6 +66,21 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N", env = "FETCHLINE_PRIORITY")]
     #[arg(value_parser = clap::value_parser!(u8).range(..=i64::from(MAX_PRIORITY)))]
     priority: Option<u8>,
+
+    /// Skip pages of sitemaps and feeds that have not changed for longer, such as 2d
+    ///
+    /// A page whose last change is not known is published.
+    #[arg(long, value_name = "TIME", env = "FETCHLINE_MODIFIED_SINCE", value_parser = args::duration)]
+    modified_since: Option<Duration>,
+
+    /// How long tasks wait before they are fetched, for lines without `not_before`
+    #[arg(long, value_name = "TIME", env = "FETCHLINE_DELAY", value_parser = args::duration)]
+    delay: Option<Duration>,
+
+    /// Wait while this many tasks or more are ready in the queue [default: no limit]
+    #[arg(long, value_name = "N", env = "FETCHLINE_MAX_QUEUED")]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..))]
+    max_queued: Option<u32>,
 
     /// The most URLs to publish per second, such as 100/s [default: as fast as the broker confirms]
     #[arg(long, value_name = "N/s", env = "FETCHLINE_RATE", value_parser = args::rate)]
@@ -89,14 +113,19 @@ pub(crate) struct Args {
 
 pub(crate) async fn run(global: GlobalArgs, args: Args) -> Result {
     let broker = global.broker(Role::Produce, &args::host_name())?;
+    let log_format = global.log;
     let config = Config {
         run: args.run,
         allow_duplicates: args.allow_duplicates,
         sources: parse_sources(args.sources)?,
         format: args.format,
+        encoding: args.encoding,
         url_field: args.url_field,
         category: args.category,
         priority: args.priority,
+        modified_since: args.modified_since,
+        delay: args.delay,
+        max_queued: args.max_queued,
         rate: args.rate,
         checkpoint: args.checkpoint,
         dry_run: args.dry_run,
@@ -108,7 +137,7 @@ pub(crate) async fn run(global: GlobalArgs, args: Args) -> Result {
     let signalled = stop.clone();
     stop::on_signal(move || signalled.cancel()).context("cannot listen for signals")?;
     let progress = Arc::new(Progress::default());
-    let display = ProduceDisplay::start(&config.sources, progress.clone());
+    let display = ProduceDisplay::start(log_format, &config.sources, progress.clone());
     let observer = {
         let (printer, rejects) = (display.printer(), rejects.clone());
         move |event: Event<'_>| {
@@ -167,6 +196,21 @@ fn print(summary: &Summary, dry_run: bool) {
     }
     exit::print(format_args!("duplicates  {}", summary.duplicates));
     exit::print(format_args!("rejected    {}", summary.rejected));
+    if summary.skipped > 0 {
+        exit::print(format_args!("skipped     {} (not modified)", summary.skipped));
+    }
+    let ignored = [
+        (summary.blank, "blank"),
+        (summary.comments, "comments"),
+        (summary.headings, "headings"),
+        (summary.continued, "continued"),
+    ];
+    let ignored: Vec<String> = ignored
+        .iter()
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, name)| format!(", {count} {name}"))
+        .collect();
+    exit::print(format_args!("lines       {}{}", summary.lines, ignored.concat()));
     if summary.not_sent > 0 {
         exit::print(format_args!("not sent    {}", summary.not_sent));
     }

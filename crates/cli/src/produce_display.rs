@@ -6,10 +6,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use fetchline_producer::{Event, Progress, Source};
+use fetchline_producer::{Event, Progress, Rejection, Source};
 use indicatif::{ProgressBar, ProgressStyle};
 use tokio_util::task::AbortOnDropHandle;
 
+use crate::args::LogFormat;
 use crate::table::printable;
 
 /// How often the bar is drawn.
@@ -20,26 +21,34 @@ const RATE_SAMPLES: usize = 25;
 /// Draws the progress until it is finished.
 pub(crate) struct ProduceDisplay {
     bar: ProgressBar,
+    log: LogFormat,
     _task: AbortOnDropHandle<()>,
 }
 
-/// Prints events above the bar.
-pub(crate) struct EventPrinter(ProgressBar);
+/// Prints events above the bar, or logs them as JSON.
+pub(crate) struct EventPrinter {
+    bar: ProgressBar,
+    log: LogFormat,
+}
 
 impl ProduceDisplay {
-    pub(crate) fn start(sources: &[Source], progress: Arc<Progress>) -> Self {
-        let bar = new_bar(sources);
+    pub(crate) fn start(log: LogFormat, sources: &[Source], progress: Arc<Progress>) -> Self {
+        let bar = match log {
+            LogFormat::Text => new_bar(sources),
+            // A bar between lines of JSON would break them.
+            LogFormat::Json => ProgressBar::hidden(),
+        };
         let task = tokio::spawn(draw(bar.clone(), progress));
-        Self { bar, _task: AbortOnDropHandle::new(task) }
+        Self { bar, log, _task: AbortOnDropHandle::new(task) }
     }
 
     pub(crate) fn printer(&self) -> EventPrinter {
-        EventPrinter(self.bar.clone())
+        EventPrinter { bar: self.bar.clone(), log: self.log }
     }
 
     /// Removes the bar.
     pub(crate) fn finish(self) {
-        let Self { bar, _task } = self;
+        let Self { bar, _task, .. } = self;
         drop(_task);
         bar.finish_and_clear();
     }
@@ -91,8 +100,18 @@ fn describe_block(reason: &str, duration: Duration) -> String {
 
 impl EventPrinter {
     pub(crate) fn print(&self, event: &Event<'_>) {
+        if self.log == LogFormat::Json {
+            return log(event);
+        }
         let text = match event {
-            // The reason may quote text from elsewhere.
+            // The texts may quote the list.
+            Event::Recognised { source, description } => {
+                printable(format!("{source}: {description}"))
+            }
+            Event::Example { source, line, url, category } => {
+                let category = category.map(|category| format!("  category {category}"));
+                printable(format!("{source}:{line}: {url}{}", category.unwrap_or_default()))
+            }
             Event::Rejected { rejection, .. } => printable(rejection.to_string()),
             Event::NotSent { url, reason } => format!("not sent: {url}: {reason}"),
             Event::Waiting { reason } => (*reason).to_owned(),
@@ -100,9 +119,31 @@ impl EventPrinter {
             Event::Resumed => "publishing again".to_owned(),
         };
         if std::io::stderr().is_terminal() {
-            self.0.suspend(|| eprintln!("{text}"));
+            self.bar.suspend(|| eprintln!("{text}"));
         } else {
             eprintln!("{text}");
         }
+    }
+}
+
+fn log(event: &Event<'_>) {
+    match event {
+        Event::Recognised { source, description } => {
+            tracing::info!(source, description, "a source is recognised");
+        }
+        Event::Example { source, line, url, category } => {
+            tracing::info!(source, line, url, category, "a task would be published");
+        }
+        Event::Rejected { rejection, .. } => {
+            let Rejection { source, line, reason, .. } = rejection;
+            tracing::warn!(source, line, reason, "a line is rejected");
+        }
+        Event::NotSent { url, reason } => tracing::error!(url, reason, "a task is not sent"),
+        Event::Waiting { reason } => tracing::warn!(reason, "publishing waits for the broker"),
+        Event::Blocked { reason, duration } => {
+            let seconds = duration.as_secs();
+            tracing::warn!(reason, seconds, "the broker blocks the connection");
+        }
+        Event::Resumed => tracing::info!("publishing again"),
     }
 }

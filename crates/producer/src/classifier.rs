@@ -1,11 +1,12 @@
 //! From entries to tasks: invalid entries are rejected, duplicate URLs are dropped.
 
-use std::collections::HashSet;
-use std::hash::{BuildHasherDefault, Hasher};
+use std::time::Duration;
 
 use fetchline_queue::{Key, NotATask, Task};
+use time::OffsetDateTime;
 
-use crate::entry::{Content, Entry, Record};
+use crate::entry::{Content, Entry, Ignored, Record};
+use crate::known_keys::KnownKeys;
 use crate::rejection::Rejection;
 use crate::source::Source;
 
@@ -17,8 +18,7 @@ use crate::source::Source;
 )]
 pub(crate) enum Classification {
     Task(Task),
-    /// A blank line, a comment or a row of headings.
-    Ignored,
+    Ignored(Ignored),
     Duplicate,
     Rejected(Rejection),
 }
@@ -32,47 +32,27 @@ pub(crate) struct TaskDefaults {
     pub(crate) category: Option<String>,
     /// The priority of a record that has none.
     pub(crate) priority: Option<u8>,
+    /// How long a task waits whose record names no time.
+    pub(crate) delay: Option<Duration>,
 }
 
 /// Classifies the entries of one part.
 pub(crate) struct Classifier {
     defaults: TaskDefaults,
     /// Halves of the keys of all tasks so far; `None` if duplicates are allowed.
-    known: Option<HashSet<u128, BuildHasherDefault<KeyHasher>>>,
+    known: Option<KnownKeys>,
     tasks: u64,
-}
-
-/// Uses the first bytes of a key as its hash: a key is a hash already.
-#[derive(Default)]
-struct KeyHasher(u64);
-
-impl Hasher for KeyHasher {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        for chunk in bytes.chunks(8) {
-            let mut word = [0; 8];
-            word[..chunk.len()].copy_from_slice(chunk);
-            self.0 ^= u64::from_ne_bytes(word);
-        }
-    }
-
-    fn write_u128(&mut self, half: u128) {
-        self.0 = half as u64;
-    }
 }
 
 impl Classifier {
     pub(crate) fn new(defaults: TaskDefaults, allow_duplicates: bool) -> Self {
-        Self { defaults, known: (!allow_duplicates).then(HashSet::default), tasks: 0 }
+        Self { defaults, known: (!allow_duplicates).then(KnownKeys::new), tasks: 0 }
     }
 
     pub(crate) fn classify(&mut self, source: &Source, entry: Entry) -> Classification {
         let Entry { sitemap, line, raw, content } = entry;
         let reason = match content {
-            Content::Ignored => return Classification::Ignored,
+            Content::Ignored(ignored) => return Classification::Ignored(ignored),
             Content::Invalid(reason) => reason,
             Content::Record(record) => match self.task(record) {
                 Ok(Some(task)) => return Classification::Task(task),
@@ -87,8 +67,11 @@ impl Classifier {
     /// The task of a record; `None` for a duplicate URL.
     fn task(&mut self, record: Record) -> Result<Option<Task>, NotATask> {
         let Record { mut request, priority } = record;
-        let TaskDefaults { run, part, category, priority: default_priority } = &self.defaults;
+        let TaskDefaults { run, part, category, priority: default_priority, delay } =
+            &self.defaults;
         request.category = request.category.or_else(|| category.clone());
+        request.not_before =
+            request.not_before.or_else(|| delay.map(|delay| OffsetDateTime::now_utc() + delay));
         // Checked before the key is remembered, so that a rejected entry makes no later one a
         // duplicate. A message may be larger than its line: it escapes the body once more.
         if let Some(bytes) = request.too_large() {
@@ -110,6 +93,8 @@ impl Classifier {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
+
     use fetchline_queue::{FetchRequest, MAX_MESSAGE_BYTES};
 
     use super::*;

@@ -2,11 +2,13 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use fetchline_queue::MAX_NAME_BYTES;
 
 use crate::entry::Format;
 use crate::source::Source;
+use crate::text::Encoding;
 
 /// What is published, and how.
 #[derive(Clone, Debug, Default)]
@@ -19,7 +21,9 @@ pub struct Config {
     pub sources: Vec<Source>,
     /// The format of all sources.
     pub format: Format,
-    /// The field or column of the URL; `None` for `url`.
+    /// The encoding of sources that have no byte-order mark; `None` to recognise it.
+    pub encoding: Option<Encoding>,
+    /// The field or column of the URL; `None` to recognise the column, and for the field `url`.
     pub url_field: Option<String>,
     /// The category of an entry that has none.
     pub category: Option<String>,
@@ -27,6 +31,13 @@ pub struct Config {
     pub priority: Option<u8>,
     /// Tasks per second, at most and above 0; `None` for as fast as the broker confirms.
     pub rate: Option<f64>,
+    /// Pages of sitemaps and feeds that have not changed for longer are skipped, if their last
+    /// change is known.
+    pub modified_since: Option<Duration>,
+    /// How long tasks wait before they are fetched, where an entry names no time.
+    pub delay: Option<Duration>,
+    /// Publishing waits while so many tasks or more are ready in the queue.
+    pub max_queued: Option<u32>,
     /// A file that records the progress of the part until it is finished. If it exists, the part
     /// is resumed.
     pub checkpoint: Option<PathBuf>,
@@ -46,6 +57,12 @@ pub enum Error {
     /// The checkpoint cannot be used.
     #[error("the checkpoint {0} cannot be used: {1}")]
     Checkpoint(String, String),
+    /// The broker does not say how many tasks are ready.
+    #[error(
+        "the broker does not say how many tasks are queued, which --max-queued needs: grant the \
+         user `read` on the queue"
+    )]
+    QueueCounts(#[source] fetchline_queue::Error),
     /// The broker refuses the connection or is not trusted.
     #[error("{}", .0.refusal().unwrap_or("the broker cannot be reached"))]
     Broker(#[source] fetchline_queue::Error),

@@ -5,19 +5,22 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use fetchline_queue::{Broker, PartReport, is_name};
+use fetchline_queue::{Broker, PartReport, Task, is_name};
 use serde::Serialize;
 use time::OffsetDateTime;
 use time::macros::format_description;
 use tokio_util::sync::CancellationToken;
 
-use crate::checkpoint::{Checkpoint, CheckpointState, Position};
+use crate::checkpoint::{Checkpoint, CheckpointLock, CheckpointState};
 use crate::classifier::{Classification, Classifier, TaskDefaults};
 use crate::config::{Config, Error};
-use crate::entry::Entries;
+use crate::entry::{Entries, Ignored, Postponed, ReadOptions, SitemapReader};
 use crate::progress::{Event, Observer, Progress};
 use crate::publish::{MAX_DELAY, PublishError, Publisher, Sender};
 use crate::source::{Fetcher, OpenSource, Source};
+
+/// Tasks of a source that a dry run shows.
+const MAX_EXAMPLES: usize = 3;
 
 /// What became of the input.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -36,6 +39,19 @@ pub struct Summary {
     pub duplicates: u64,
     /// Rejected entries.
     pub rejected: u64,
+    /// Pages of sitemaps that have not changed since the time that was asked for.
+    pub skipped: u64,
+    /// Lines that were read; for a sitemap, its URLs. Each one is counted once more: as one of the
+    /// above, or as one of the following four.
+    pub lines: u64,
+    /// Blank lines.
+    pub blank: u64,
+    /// Lines of text lists that are comments.
+    pub comments: u64,
+    /// Rows of headings, and lines that declare a delimiter.
+    pub headings: u64,
+    /// Lines that continue a row of a table.
+    pub continued: u64,
     /// Whether the input was read to its end.
     pub complete: bool,
     /// Why it was not, unless it was stopped; or why its end could not be recorded.
@@ -59,33 +75,44 @@ pub async fn produce(
     stop: CancellationToken,
 ) -> Result<Summary, Error> {
     let checkpoint = config.checkpoint.as_deref().filter(|_| !config.dry_run);
-    let state = resume_or_start(checkpoint, config.run.as_deref())?;
-    let CheckpointState { run, part, confirmed } = state.clone();
+    let (lock, state) = resume_or_start(checkpoint, &config)?;
+    let CheckpointState { run, part, confirmed, .. } = state.clone();
     let defaults = TaskDefaults {
         run: run.clone(),
         part: part.clone(),
         category: config.category.clone(),
         priority: config.priority,
+        delay: config.delay,
     };
     let fetcher = Fetcher::new();
     // Every source is opened before anything is sent: a misspelt name costs nothing.
     let sources = open_sources(&config.sources, &fetcher, &progress, &stop).await?;
+    let sitemaps = SitemapReader {
+        fetcher,
+        modified_since: state.modified_since(),
+        postponed: Postponed::resumed(state.postponed.clone()),
+        progress: progress.clone(),
+    };
     let mut sender = match config.dry_run {
         true => None,
         false => Some(Sender::new(broker, &progress, &observer, stop.clone())),
     };
     if let Some(sender) = &mut sender {
         sender.connect().await.map_err(Error::Broker)?;
+        if let Some(max_queued) = config.max_queued {
+            sender.limit_queue(max_queued).await.map_err(Error::QueueCounts)?;
+        }
     }
     // The checkpoint names the part before anything of the part is sent.
-    let checkpoint = checkpoint.map(|path| {
-        Checkpoint::create(path, state).map_err(|error| unusable_checkpoint(path, error))
+    let checkpoint = checkpoint.zip(lock).map(|(path, lock)| {
+        Checkpoint::create(lock, state, sitemaps.postponed.clone())
+            .map_err(|error| unusable_checkpoint(path, error))
     });
     let checkpoint = checkpoint.transpose()?;
     let publisher = Publisher::new(sender, checkpoint, confirmed, config.rate, &progress, &stop);
     let mut producer = Producer {
         config: &config,
-        fetcher,
+        sitemaps,
         classifier: Classifier::new(defaults, config.allow_duplicates),
         publisher,
         progress: &progress,
@@ -102,11 +129,14 @@ pub async fn produce(
     let result = producer.publish_all(sources).await;
     producer.publisher.flush().await;
 
+    let is_broken_off = result.is_err();
     let mut summary =
         Summary::new(run.clone(), part.clone(), &progress, result, stop.is_cancelled());
     let is_all_sent = summary.complete && summary.not_sent == 0;
-    // An unfinished part is closed here only if it cannot be resumed.
-    if has_begun && (is_all_sent || !producer.publisher.has_checkpoint()) {
+    // A part whose input broke off never counts as whole. A part that was stopped on purpose is
+    // closed if it cannot be resumed.
+    let is_closed = is_all_sent || (!is_broken_off && !producer.publisher.has_checkpoint());
+    if has_begun && is_closed {
         let report = part_report(Some(summary.resumed + summary.published));
         if !producer.publisher.report_part(report).await {
             summary.problem.get_or_insert_with(|| {
@@ -137,32 +167,51 @@ impl Summary {
             not_sent: count(&progress.not_sent),
             duplicates: count(&progress.duplicates),
             rejected: count(&progress.rejected),
+            skipped: count(&progress.skipped),
+            lines: count(&progress.lines),
+            blank: count(&progress.blank),
+            comments: count(&progress.comments),
+            headings: count(&progress.headings),
+            continued: count(&progress.continued),
             complete: result.is_ok() && !is_stopped,
             problem: result.err().map(|error| error.to_string()),
         }
     }
 }
 
-/// The state of the part that the checkpoint records, else of a new part.
-fn resume_or_start(checkpoint: Option<&Path>, run: Option<&str>) -> Result<CheckpointState, Error> {
+/// Locks the checkpoint, and returns the state of the part that it records, else of a new part.
+fn resume_or_start(
+    checkpoint: Option<&Path>,
+    config: &Config,
+) -> Result<(Option<CheckpointLock>, CheckpointState), Error> {
+    let mut lock = None;
+    let mut state = None;
     if let Some(path) = checkpoint {
-        let state = Checkpoint::read(path).map_err(|error| unusable_checkpoint(path, error))?;
-        if let Some(state) = state {
-            return match run {
-                Some(run) if run != state.run => Err(unusable_checkpoint(
-                    path,
-                    format!("it belongs to the run {}, not to {run}", state.run),
-                )),
-                _ => Ok(state),
-            };
+        let unusable = |error| unusable_checkpoint(path, error);
+        let lock = lock.insert(CheckpointLock::acquire(path).map_err(unusable)?);
+        state = lock.read().map_err(unusable)?;
+        if let (Some(state), Some(run)) = (&state, &config.run)
+            && *run != state.run
+        {
+            let reason = format!("it belongs to the run {}, not to {run}", state.run);
+            return Err(unusable_checkpoint(path, reason));
         }
     }
+    let mut state = match state {
+        Some(state) => state,
+        None => start(config.run.as_deref())?,
+    };
+    state.limit_age(config.modified_since);
+    Ok((lock, state))
+}
+
+/// The state of a new part.
+fn start(run: Option<&str>) -> Result<CheckpointState, Error> {
     let run = run.map_or_else(new_run, str::to_owned);
     if !is_name(&run) {
         return Err(Error::Run);
     }
-    let part = format!("{:016x}", rand::random::<u64>());
-    Ok(CheckpointState { run, part, confirmed: Position::default() })
+    Ok(CheckpointState::new(run, format!("{:016x}", rand::random::<u64>())))
 }
 
 fn unusable_checkpoint(path: &Path, reason: impl ToString) -> Error {
@@ -197,7 +246,7 @@ async fn open_sources<'a>(
 /// Turns entries into tasks and publishes them.
 struct Producer<'a> {
     config: &'a Config,
-    fetcher: Fetcher,
+    sitemaps: SitemapReader,
     classifier: Classifier,
     publisher: Publisher<'a>,
     progress: &'a Arc<Progress>,
@@ -214,6 +263,7 @@ impl Producer<'_> {
             }
             self.publish(source).await?;
         }
+        self.publish_postponed().await?;
         match self.stop.is_cancelled() {
             true => Ok(()),
             false => self.publisher.check_input_is_whole(),
@@ -223,39 +273,74 @@ impl Producer<'_> {
     async fn publish(&mut self, open: OpenSource<'_>) -> Result<(), PublishError> {
         let source = open.source;
         let read_error = |error: io::Error| PublishError::Source(source.to_string(), error);
-        let reading = Entries::read(
-            open,
-            self.config.format,
-            self.config.url_field.clone(),
-            self.fetcher.clone(),
-            self.progress.clone(),
-        );
-        let stop = self.stop;
-        let mut entries = tokio::select! {
+        let options = ReadOptions {
+            format: self.config.format,
+            encoding: self.config.encoding,
+            url_field: self.config.url_field.clone(),
+        };
+        let reading = Entries::read(open, options, &self.sitemaps);
+        let entries = tokio::select! {
             biased;
-            () = stop.cancelled() => return Ok(()),
+            () = self.stop.cancelled() => return Ok(()),
             entries = reading => entries.map_err(read_error)?,
         };
+        self.publish_entries(source, entries, read_error).await
+    }
+
+    /// Publishes the sitemaps that could not be read at their place. They may name further ones.
+    async fn publish_postponed(&mut self) -> Result<(), PublishError> {
+        while !self.stop.is_cancelled() {
+            let pending = self.sitemaps.postponed.take();
+            // Each entry names its sitemap, so the source is not shown.
+            let Some(source) = self.config.sources.first().filter(|_| !pending.is_empty()) else {
+                break;
+            };
+            let entries = Entries::read_postponed(pending, &self.sitemaps);
+            self.publish_entries(source, entries, PublishError::Missing).await?;
+        }
+        Ok(())
+    }
+
+    async fn publish_entries(
+        &mut self,
+        source: &Source,
+        mut entries: Entries,
+        read_error: impl Fn(io::Error) -> PublishError,
+    ) -> Result<(), PublishError> {
+        let stop = self.stop;
+        let mut examples = 0;
         loop {
             let entry = tokio::select! {
                 biased;
                 () = stop.cancelled() => return Ok(()),
-                entry = entries.next() => entry.map_err(read_error)?,
+                entry = entries.next() => entry.map_err(&read_error)?,
                 // The input makes us wait, so the collected messages are sent meanwhile.
                 () = std::future::ready(()), if self.publisher.has_collected() => {
                     self.publisher.burst().await;
                     continue;
                 }
-                () = tokio::time::sleep(MAX_DELAY), if self.publisher.has_unconfirmed() => {
+                () = tokio::time::sleep(MAX_DELAY), if self.publisher.has_unsettled() => {
                     self.publisher.flush().await;
-                    self.publisher.save_if_due()?;
+                    self.publisher.save_if_due().await?;
                     continue;
                 }
             };
+            if let Some(description) = entries.take_notice() {
+                let source = &source.to_string();
+                (self.observer)(Event::Recognised { source, description: &description });
+            }
             let Some(entry) = entry else { return Ok(()) };
+            self.progress.count_lines(entries.span());
+            let line = entry.line;
             match self.classifier.classify(source, entry) {
-                Classification::Task(task) => self.publisher.publish(task).await?,
-                Classification::Ignored => {}
+                Classification::Task(task) => {
+                    if self.config.dry_run && examples < MAX_EXAMPLES {
+                        examples += 1;
+                        self.show_example(source, line, &task);
+                    }
+                    self.publisher.publish(task).await?;
+                }
+                Classification::Ignored(ignored) => self.count_ignored(ignored),
                 Classification::Duplicate => {
                     self.progress.duplicates.fetch_add(1, Ordering::Relaxed);
                 }
@@ -266,6 +351,24 @@ impl Producer<'_> {
                 }
             }
         }
+    }
+
+    fn count_ignored(&self, ignored: Ignored) {
+        let counter = match ignored {
+            Ignored::Blank => &self.progress.blank,
+            Ignored::Comment => &self.progress.comments,
+            Ignored::Headings => &self.progress.headings,
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn show_example(&self, source: &Source, line: u64, task: &Task) {
+        (self.observer)(Event::Example {
+            source: &source.to_string(),
+            line,
+            url: task.request.address.masked(),
+            category: task.request.category.as_deref(),
+        });
     }
 }
 

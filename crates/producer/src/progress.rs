@@ -1,6 +1,6 @@
 //! What a caller can observe while a part is published.
 
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -11,6 +11,24 @@ use crate::rejection::Rejection;
 /// Something that happens while a part is published.
 #[derive(Debug)]
 pub enum Event<'a> {
+    /// It is recognised how a source is written.
+    Recognised {
+        /// The source; credentials are masked.
+        source: &'a str,
+        /// The format, the encoding, and where the URLs are.
+        description: &'a str,
+    },
+    /// One of the first tasks of a source, in a dry run.
+    Example {
+        /// The source; credentials are masked.
+        source: &'a str,
+        /// The number of the line that holds the task.
+        line: u64,
+        /// The task's URL; credentials are masked.
+        url: String,
+        /// The task's category.
+        category: Option<&'a str>,
+    },
     /// An entry is rejected.
     Rejected {
         /// The entry and the reason.
@@ -60,6 +78,18 @@ pub struct Progress {
     pub duplicates: AtomicU64,
     /// Rejected entries.
     pub rejected: AtomicU64,
+    /// Pages of sitemaps that have not changed since the time that was asked for.
+    pub skipped: AtomicU64,
+    /// Lines that were read; for a sitemap, its URLs.
+    pub lines: AtomicU64,
+    /// Blank lines.
+    pub blank: AtomicU64,
+    /// Lines that are comments.
+    pub comments: AtomicU64,
+    /// Rows of headings, and lines that declare a delimiter.
+    pub headings: AtomicU64,
+    /// Lines that continue a row of a table.
+    pub continued: AtomicU64,
     /// Tasks that an earlier `produce` of the same part has published.
     pub resumed: AtomicU64,
     blocked: Mutex<Option<ConnectionBlocked>>,
@@ -69,6 +99,12 @@ impl Progress {
     /// Whether the broker blocks the connection now, why, and since when.
     pub fn blocked(&self) -> Option<ConnectionBlocked> {
         self.blocked.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Counts the lines of an entry.
+    pub(crate) fn count_lines(&self, lines: u64) {
+        self.lines.fetch_add(lines, Ordering::Relaxed);
+        self.continued.fetch_add(lines - 1, Ordering::Relaxed);
     }
 
     pub(crate) fn set_blocked(&self, blocked: Option<ConnectionBlocked>) {

@@ -4,12 +4,14 @@
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "clap", derive(clap::ValueEnum))]
 pub enum Format {
-    /// Recognised by the extension, else by the first line.
+    /// Recognised by the extension and the first lines.
     #[default]
     Auto,
-    /// One URL per line. Blank lines and lines that begin with `#` are ignored.
+    /// One URL per line, whatever the line contains. Blank lines and lines that begin with `#` are
+    /// ignored.
     Text,
-    /// Separated by commas, semicolons or tabs, with or without a row of headings.
+    /// Cells that are separated by commas, semicolons, tabs or bars, with or without a row of
+    /// headings.
     Csv,
     /// One JSON object per line, with the fields of a message.
     Jsonl,
@@ -22,8 +24,7 @@ pub(super) fn trimmed(text: &str) -> &str {
     text.trim_start_matches('\u{feff}').trim()
 }
 
-/// Whether a line is blank or a comment.
-pub(super) fn is_ignored(line: &str) -> bool {
-    let line = trimmed(line);
-    line.is_empty() || line.starts_with('#')
+/// Whether a trimmed line of a text list is a comment.
+pub(super) fn is_comment(line: &str) -> bool {
+    line.starts_with('#')
 }

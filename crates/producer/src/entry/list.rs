@@ -1,141 +1,302 @@
 //! Lists of lines: text, CSV and JSON Lines.
 
+use std::collections::VecDeque;
 use std::io;
+use std::time::Duration;
 
 use fetchline_queue::{MAX_MESSAGE_BYTES, MAX_URL_BYTES};
 use tokio::io::BufReader;
+use tokio::time::{Instant, timeout_at};
 
-use super::format::{Format, is_ignored, trimmed};
-use super::record::{self, Fields};
-use super::table::Table;
-use super::{Content, Entry};
-use crate::text::{Line, Lines, Text};
+use super::format::{Format, is_comment, trimmed};
+use super::line::{LineDecoder, ListLine};
+use super::plain::PlainText;
+use super::record::Fields;
+use super::table::{Hints, SpannedEntry, Table};
+use super::{Content, Entry, Ignored};
+use crate::text::{Charset, Line, LineEnd, Lines, Text};
 
 /// The default field of the URL.
 const URL_FIELD: &str = "url";
+/// Lines that are considered to recognise how a list is written, at most.
+const SAMPLE_LINES: usize = 100;
+/// Their bytes, at most.
+const SAMPLE_BYTES: usize = 256 * 1024;
+/// How long a list on standard input may take for these lines. Somebody may be typing.
+const SAMPLE_TIME: Duration = Duration::from_millis(500);
+
+/// What is known about a list before it is read.
+#[derive(Clone, Debug, Default)]
+pub(super) struct ListHints {
+    pub(super) format: Format,
+    /// The extension in lower case.
+    pub(super) extension: Option<String>,
+    pub(super) url_field: Option<String>,
+    /// Whether the list is read while it is written.
+    pub(super) is_live: bool,
+}
 
 /// Reads the entries of a list. `next` is cancel-safe.
 pub(crate) struct List {
     lines: Lines,
-    format: Format,
-    extension: Option<String>,
-    url_field: Option<String>,
-    table: Option<Table>,
+    hints: ListHints,
+    decoder: LineDecoder,
+    /// Lines that are read and not parsed yet.
+    sample: Sample,
+    /// `None` until the sample is complete.
+    kind: Option<Kind>,
+    /// The number of an overlong line that comes after the rows of the table.
+    overlong: Option<u64>,
+    /// Lines of the last entry.
+    span: u64,
+    notice: Option<String>,
+}
+
+/// How a list is written.
+enum Kind {
+    Text(PlainText),
+    Table(Box<Table>),
+    JsonLines,
+}
+
+/// The first lines of a list.
+#[derive(Default)]
+struct Sample {
+    lines: VecDeque<(u64, Line)>,
+    bytes: usize,
+    /// When a live list is recognised by the lines so far.
+    deadline: Option<Instant>,
+}
+
+impl Sample {
+    fn push(&mut self, number: u64, line: Line) {
+        if let Line::Whole(bytes, _) = &line {
+            self.bytes += bytes.len();
+        }
+        self.lines.push_back((number, line));
+    }
+
+    fn is_full(&self) -> bool {
+        self.lines.len() >= SAMPLE_LINES || self.bytes >= SAMPLE_BYTES
+    }
 }
 
 impl List {
-    pub(super) fn new(
-        text: BufReader<Text>,
-        format: Format,
-        extension: Option<String>,
-        url_field: Option<String>,
-    ) -> Self {
+    pub(super) fn new(text: BufReader<Text>, charset: Charset, hints: ListHints) -> Self {
         // A line of JSON may hold headers and a body.
-        let max_bytes = match format {
+        let max_bytes = match hints.format {
             Format::Text => 2 * MAX_URL_BYTES,
-            Format::Auto | Format::Csv | Format::Jsonl | Format::Sitemap => MAX_MESSAGE_BYTES,
+            _ => MAX_MESSAGE_BYTES,
         };
-        Self { lines: Lines::new(text, max_bytes), format, extension, url_field, table: None }
+        Self {
+            lines: Lines::new(text, max_bytes),
+            hints,
+            decoder: LineDecoder::new(charset),
+            sample: Sample::default(),
+            kind: None,
+            overlong: None,
+            span: 1,
+            notice: None,
+        }
     }
 
-    /// The row of headings above the last entry, as it was given; `None` if there is none.
+    /// The row of headings above the last entry; `None` if there is none.
     pub(super) fn headings(&self) -> Option<&str> {
-        self.table.as_ref().and_then(Table::headings)
+        match &self.kind {
+            Some(Kind::Table(table)) => table.headings(),
+            _ => None,
+        }
+    }
+
+    /// How many lines the last entry spans.
+    pub(super) fn span(&self) -> u64 {
+        self.span
+    }
+
+    /// What was recognised since the last call, for people.
+    pub(super) fn take_notice(&mut self) -> Option<String> {
+        self.notice.take()
     }
 
     /// The next entry; `None` at the end.
     pub(super) async fn next(&mut self) -> io::Result<Option<Entry>> {
+        if self.kind.is_none() {
+            self.read_sample().await?;
+            self.recognise();
+        }
         loop {
-            if let Some(entry) = self.table.as_mut().and_then(Table::next) {
+            if let Some(entry) = self.parsed_entry() {
                 return Ok(Some(entry));
             }
-            let Some(line) = self.lines.next().await? else {
-                return Ok(self.table.as_mut().and_then(Table::finish));
+            let read = match self.sample.lines.pop_front() {
+                Some(line) => Some(line),
+                None => self.lines.next().await?.map(|line| (self.lines.number(), line)),
             };
-            let number = self.lines.number();
-            let entry = |raw, content| Some(Entry { sitemap: None, line: number, raw, content });
-            let raw = match line {
-                Line::Whole(raw) => raw,
-                Line::TooLong => {
-                    let reason = format!("the line has more than {} bytes", self.lines.max_bytes());
-                    return Ok(entry(Vec::new(), Content::Invalid(reason)));
-                }
-            };
-            if self.format == Format::Auto {
-                match recognise(self.extension.as_deref(), self.url_field.as_deref(), &raw) {
-                    Some(format) => self.format = format,
-                    None => return Ok(entry(raw, Content::Ignored)),
+            match read {
+                None => return Ok(self.last_entry()),
+                Some((number, Line::TooLong)) => self.overlong = Some(number),
+                Some((number, Line::Whole(bytes, end))) => {
+                    let line = self.decode(number, bytes, end);
+                    if let Some(entry) = self.parse(line) {
+                        self.span = 1;
+                        return Ok(Some(entry));
+                    }
                 }
             }
-            if self.format == Format::Csv {
-                let url_field = self.url_field.as_deref();
-                self.table.get_or_insert_with(|| Table::new(url_field)).push_line(number, raw);
-                continue;
-            }
-            let content = self.parse(&raw);
-            return Ok(entry(raw, content));
         }
     }
 
-    fn parse(&self, line: &[u8]) -> Content {
-        let Ok(text) = std::str::from_utf8(line) else {
-            return Content::Invalid("the line is not UTF-8 text".to_owned());
-        };
-        if is_ignored(text) {
-            return Content::Ignored;
+    /// Reads the lines that show how the list is written.
+    async fn read_sample(&mut self) -> io::Result<()> {
+        while !self.sample.is_full() {
+            let line = match self.sample.deadline.filter(|_| self.hints.is_live) {
+                Some(deadline) => match timeout_at(deadline, self.lines.next()).await {
+                    Ok(line) => line?,
+                    Err(_) => break,
+                },
+                None => self.lines.next().await?,
+            };
+            let Some(line) = line else { break };
+            self.sample.deadline.get_or_insert_with(|| Instant::now() + SAMPLE_TIME);
+            self.sample.push(self.lines.number(), line);
         }
-        let text = trimmed(text);
-        let record = match self.format {
-            Format::Jsonl => Fields::parse_json(text).and_then(|fields| {
-                fields.into_record(self.url_field.as_deref().unwrap_or(URL_FIELD))
-            }),
-            _ => record::parse_url(text),
+        Ok(())
+    }
+
+    fn recognise(&mut self) {
+        for (_, line) in &self.sample.lines {
+            if let Line::Whole(bytes, _) = line {
+                self.decoder.learn(bytes);
+            }
+        }
+        let mut lines = Vec::new();
+        for (number, line) in &self.sample.lines {
+            if let Line::Whole(bytes, end) = line {
+                lines.push(self.decoder.decode(*number, bytes.clone(), *end));
+            }
+        }
+        let kind = Kind::recognise(&lines, &self.hints);
+        let encoding = self.decoder.describe();
+        let description = match &kind {
+            Kind::Text(_) => format!("text, {encoding}, one URL per line"),
+            Kind::JsonLines => {
+                let field = self.hints.url_field.as_deref().unwrap_or(URL_FIELD);
+                format!("JSON Lines, {encoding}, URL in the field \"{field}\"")
+            }
+            Kind::Table(table) => {
+                let (dialect, columns) = table.describe();
+                format!("{dialect}, {encoding}, {columns}")
+            }
         };
-        record.into()
+        let has_cr = lines.iter().any(|line| line.end == LineEnd::Cr);
+        let line_ends = if has_cr { ", lines that end with CR" } else { "" };
+        self.notice = Some(format!("{description}{line_ends}"));
+        self.kind = Some(kind);
+    }
+
+    fn decode(&mut self, number: u64, bytes: Vec<u8>, end: LineEnd) -> ListLine {
+        let encoding = self.decoder.describe();
+        let line = self.decoder.decode(number, bytes, end);
+        let guess = self.decoder.describe();
+        if guess != encoding {
+            self.notice = Some(format!("line {number} is not {encoding} but perhaps {guess}"));
+        }
+        line
+    }
+
+    /// An entry of the lines so far.
+    fn parsed_entry(&mut self) -> Option<Entry> {
+        let Some(Kind::Table(table)) = &mut self.kind else { return self.overlong_entry() };
+        let parsed = match table.next() {
+            Some(parsed) => Some(parsed),
+            // A row does not continue after a line that is lost.
+            None if self.overlong.is_some() => table.finish(),
+            None => return None,
+        };
+        parsed.map(|parsed| self.entry(parsed)).or_else(|| self.overlong_entry())
+    }
+
+    fn overlong_entry(&mut self) -> Option<Entry> {
+        let line = self.overlong.take()?;
+        self.span = 1;
+        let reason = format!("the line has more than {} bytes", self.lines.max_bytes());
+        Some(Entry { sitemap: None, line, raw: Vec::new(), content: Content::Invalid(reason) })
+    }
+
+    /// An entry after the last line.
+    fn last_entry(&mut self) -> Option<Entry> {
+        let Some(Kind::Table(table)) = &mut self.kind else { return None };
+        let parsed = table.finish()?;
+        Some(self.entry(parsed))
+    }
+
+    fn entry(&mut self, (entry, span): SpannedEntry) -> Entry {
+        self.span = span;
+        entry
+    }
+
+    /// Parses a line; `None` if it is a part of a table.
+    fn parse(&mut self, line: ListLine) -> Option<Entry> {
+        let content = match self.kind.as_mut()? {
+            Kind::Table(table) => {
+                table.push(line);
+                return None;
+            }
+            Kind::Text(plain) => parse_plain(plain, &line),
+            Kind::JsonLines => parse_json(&line, self.hints.url_field.as_deref()),
+        };
+        Some(Entry { sitemap: None, line: line.number, raw: line.into_raw(), content })
     }
 }
 
-/// Recognises the format of a list of lines by its extension, else by this line; `None` if the line
-/// is blank or a comment.
-fn recognise(extension: Option<&str>, url_field: Option<&str>, line: &[u8]) -> Option<Format> {
-    match extension {
-        Some("csv" | "tsv") => return Some(Format::Csv),
-        Some("jsonl" | "ndjson") => return Some(Format::Jsonl),
-        _ => {}
+impl Kind {
+    fn recognise(lines: &[ListLine], hints: &ListHints) -> Self {
+        let first = lines.iter().map(|line| trimmed(&line.text));
+        let first = first.clone().find(|text| !text.is_empty() && !is_comment(text));
+        let looks_like_json = first.is_some_and(|text| text.starts_with('{'));
+        let extension = hints.extension.as_deref();
+        match (hints.format, extension) {
+            (Format::Text, _) => return Self::Text(PlainText::certain()),
+            (Format::Jsonl, _) | (Format::Auto, Some("jsonl" | "ndjson")) => {
+                return Self::JsonLines;
+            }
+            (Format::Auto, _) if looks_like_json => return Self::JsonLines,
+            _ => {}
+        }
+        let is_table = hints.format == Format::Csv;
+        let hints = Hints { extension, url_field: hints.url_field.as_deref(), is_table };
+        if let Some(table) = Table::recognise(lines, hints) {
+            return Self::Table(Box::new(table));
+        }
+        let urls = lines.iter().map(|line| trimmed(&line.text));
+        Self::Text(PlainText::learn(urls))
     }
-    let text = String::from_utf8_lossy(line);
-    let text = trimmed(&text);
-    if is_ignored(text) {
-        return None;
+}
+
+fn parse_plain(plain: &PlainText, line: &ListLine) -> Content {
+    let text = trimmed(&line.text);
+    if text.is_empty() {
+        return Content::Ignored(Ignored::Blank);
     }
-    if text.starts_with('{') {
-        return Some(Format::Jsonl);
+    if is_comment(text) {
+        return Content::Ignored(Ignored::Comment);
     }
-    // A URL may hold commas, but no heading is a URL.
-    let has_headings = !text.contains("://") && Table::new(url_field).has_url_heading(text);
-    Some(if has_headings { Format::Csv } else { Format::Text })
+    ListLine::check_url(line.guess, text).and_then(|()| plain.parse(text)).into()
+}
+
+fn parse_json(line: &ListLine, url_field: Option<&str>) -> Content {
+    let text = trimmed(&line.text);
+    if text.is_empty() {
+        return Content::Ignored(Ignored::Blank);
+    }
+    // JSON is UTF-8 (RFC 8259, 8.1), and bodies are sent as they are given.
+    if line.bytes.is_some() {
+        let reason = "the line is not UTF-8 text; name its encoding with --encoding";
+        return Content::Invalid(reason.to_owned());
+    }
+    let url_field = url_field.unwrap_or(URL_FIELD);
+    Fields::parse_json(text).and_then(|fields| fields.into_record(url_field)).into()
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_format_is_recognised_by_extension_or_first_line() {
-        for (extension, line, format) in [
-            (None, "https://a.example/?q=1,2", Some(Format::Text)),
-            (None, "\u{feff}{\"url\":1}", Some(Format::Jsonl)),
-            (None, "sku;URL;price", Some(Format::Csv)),
-            (None, "url", Some(Format::Csv)),
-            (None, " # note", None),
-            (None, "", None),
-            (Some("txt"), "nonsense", Some(Format::Text)),
-            (Some("csv"), "https://a.example/", Some(Format::Csv)),
-            (Some("ndjson"), "", Some(Format::Jsonl)),
-        ] {
-            let recognised = recognise(extension, None, line.as_bytes());
-            assert_eq!(recognised, format, "{extension:?} {line}");
-        }
-        assert_eq!(recognise(None, Some("link"), b"name,Link"), Some(Format::Csv));
-    }
-}
+mod tests;

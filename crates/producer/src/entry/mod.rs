@@ -2,6 +2,8 @@
 
 mod record;
 mod format;
+mod line;
+mod plain;
 mod table;
 mod list;
 mod sitemap;
@@ -10,11 +12,12 @@ mod reader;
 use std::sync::Arc;
 
 pub use format::Format;
-pub(crate) use reader::Entries;
+pub(crate) use reader::{Entries, ReadOptions};
 pub use record::MAX_PRIORITY;
 pub(crate) use record::Record;
 #[cfg(test)]
 pub(crate) use record::parse_url;
+pub(crate) use sitemap::{Postponed, SitemapReader};
 
 /// One or more lines of a source that belong together.
 #[derive(Debug)]
@@ -36,14 +39,39 @@ pub(crate) struct Entry {
 )]
 pub(crate) enum Content {
     Record(Record),
-    /// A blank line, a comment or a row of headings.
-    Ignored,
+    /// The entry holds no request.
+    Ignored(Ignored),
     /// The entry is invalid, for this reason.
     Invalid(String),
+}
+
+/// Why an entry holds no request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ignored {
+    Blank,
+    /// A line of a text list that begins with `#`.
+    Comment,
+    /// A row of headings, or a line that declares a delimiter.
+    Headings,
 }
 
 impl From<Result<Record, String>> for Content {
     fn from(result: Result<Record, String>) -> Self {
         result.map_or_else(Self::Invalid, Self::Record)
+    }
+}
+
+/// The content of an entry in one line: `#` and a letter for an ignored one.
+#[cfg(test)]
+pub(crate) fn describe(content: Content) -> String {
+    match content {
+        Content::Record(record) => {
+            let category = record.request.category.map(|category| format!(" {category}"));
+            format!("{}{}", record.request.address.as_str(), category.unwrap_or_default())
+        }
+        Content::Ignored(Ignored::Blank) => "#b".to_owned(),
+        Content::Ignored(Ignored::Comment) => "#c".to_owned(),
+        Content::Ignored(Ignored::Headings) => "#h".to_owned(),
+        Content::Invalid(reason) => format!("invalid: {reason}"),
     }
 }

@@ -1,19 +1,20 @@
 //! The entries of a source, whatever its format.
 
 use std::io;
-use std::sync::Arc;
 
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
-
-use super::list::List;
-use super::sitemap::Sitemaps;
+use super::list::{List, ListHints};
+use super::sitemap::{PendingSitemap, SitemapReader, Sitemaps};
 use super::{Entry, Format};
-use crate::progress::Progress;
-use crate::source::{Fetcher, OpenSource};
-use crate::text::{BUFFER_BYTES, Text};
+use crate::source::{OpenSource, Source};
+use crate::text::{Charset, Encoding, peek};
 
-/// Blank bytes at the beginning of a source that are skipped to recognise its format.
-const MAX_BLANK_BYTES: usize = BUFFER_BYTES;
+/// How the sources are read.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct ReadOptions {
+    pub(crate) format: Format,
+    pub(crate) encoding: Option<Encoding>,
+    pub(crate) url_field: Option<String>,
+}
 
 /// Reads the entries of a source. `next` is cancel-safe.
 pub(crate) enum Entries {
@@ -22,35 +23,40 @@ pub(crate) enum Entries {
 }
 
 impl Entries {
-    /// Starts reading a source. It waits for the first bytes if they decide on the format.
+    /// Starts reading a source. It waits for the first bytes, which show what the source is.
     pub(crate) async fn read(
         source: OpenSource<'_>,
-        format: Format,
-        url_field: Option<String>,
-        fetcher: Fetcher,
-        progress: Arc<Progress>,
+        options: ReadOptions,
+        sitemaps: &SitemapReader,
     ) -> io::Result<Self> {
         let OpenSource { source, input, fetched_from } = source;
-        let mut text = input.into_text().await?;
+        let (prefix, text) = peek(input.into_text().await?).await?;
+        let ReadOptions { format, encoding, url_field } = options;
+        let charset = Charset::recognise(&prefix, encoding).map_err(io::Error::other)?;
         let extension = source.extension();
-        let is_sitemap = match format {
-            Format::Auto => match extension.as_deref() {
-                Some("xml") => true,
-                Some("csv" | "tsv" | "jsonl" | "ndjson") => false,
-                // No URL and no heading begins with `<`.
-                _ => {
-                    let first;
-                    (first, text) = peek_first_byte(text).await?;
-                    first == Some(b'<')
-                }
-            },
-            Format::Sitemap => true,
-            Format::Text | Format::Csv | Format::Jsonl => false,
+        if let Some(kind) = unreadable(&prefix) {
+            return Err(io::Error::other(kind));
+        }
+        let is_sitemap = match (format, extension.as_deref()) {
+            (Format::Sitemap, _) | (Format::Auto, Some("xml")) => true,
+            // No URL and no heading begins with `<`.
+            (Format::Auto, _) => charset
+                .decode_prefix(&prefix)
+                .trim_start_matches(|c: char| c.is_whitespace() || c == '\u{feff}')
+                .starts_with('<'),
+            _ => false,
         };
         if is_sitemap {
-            return Ok(Self::Sitemaps(Sitemaps::read(text, fetched_from, fetcher, progress)));
+            return Ok(Self::Sitemaps(sitemaps.read(source.to_string(), text, fetched_from)));
         }
-        Ok(Self::List(Box::new(List::new(text, format, extension, url_field))))
+        let is_live = *source == Source::Stdin;
+        let hints = ListHints { format, extension, url_field, is_live };
+        Ok(Self::List(Box::new(List::new(charset.decode(text), charset, hints))))
+    }
+
+    /// Starts to read sitemaps that were postponed, for the last time.
+    pub(crate) fn read_postponed(pending: Vec<PendingSitemap>, sitemaps: &SitemapReader) -> Self {
+        Self::Sitemaps(sitemaps.read_postponed(pending))
     }
 
     /// The next entry; `None` at the end.
@@ -68,28 +74,32 @@ impl Entries {
             Self::Sitemaps(_) => None,
         }
     }
+
+    /// How many lines the last entry spans.
+    pub(crate) fn span(&self) -> u64 {
+        match self {
+            Self::List(list) => list.span(),
+            Self::Sitemaps(_) => 1,
+        }
+    }
+
+    /// What was recognised since the last call, for people.
+    pub(crate) fn take_notice(&mut self) -> Option<String> {
+        match self {
+            Self::List(list) => list.take_notice(),
+            Self::Sitemaps(sitemaps) => sitemaps.take_notice(),
+        }
+    }
 }
 
-/// Returns the first byte that is neither blank nor part of a byte-order mark, and the text from
-/// its beginning. One read is not enough: it may return a blank line alone.
-async fn peek_first_byte(mut text: BufReader<Text>) -> io::Result<(Option<u8>, BufReader<Text>)> {
-    let is_blank = |byte: &u8| byte.is_ascii_whitespace() || "\u{feff}".as_bytes().contains(byte);
-    let mut blank = Vec::new();
-    let first = loop {
-        let buffered = text.fill_buf().await?;
-        let first = buffered.iter().copied().find(|byte| !is_blank(byte));
-        if first.is_some() || buffered.is_empty() || blank.len() >= MAX_BLANK_BYTES {
-            break first;
-        }
-        blank.extend_from_slice(buffered);
-        let length = buffered.len();
-        text.consume(length);
-    };
-    if blank.is_empty() {
-        return Ok((first, text));
-    }
-    let whole: Text = Box::new(io::Cursor::new(blank).chain(text));
-    Ok((first, BufReader::with_capacity(BUFFER_BYTES, whole)))
+/// What a file is that is no list.
+fn unreadable(prefix: &[u8]) -> Option<&'static str> {
+    let kinds: [(&[u8], &str); 3] = [
+        (b"PK\x03\x04", "it is a ZIP archive; give the files in it"),
+        (b"\xd0\xcf\x11\xe0", "it is an old Excel workbook; save it as .xlsx or as CSV"),
+        (b"%PDF-", "it is a PDF document; save its table as CSV"),
+    ];
+    kinds.into_iter().find(|(magic, _)| prefix.starts_with(magic)).map(|(_, kind)| kind)
 }
 
 #[cfg(test)]
@@ -97,15 +107,17 @@ mod tests {
     use tokio::io::AsyncWriteExt;
 
     use super::*;
+    use std::sync::Arc;
+
     use crate::entry::Content;
-    use crate::source::Source;
-    use crate::text::Input;
+    use crate::source::{Fetcher, Source};
+    use crate::text::{Input, Text};
 
     async fn read(source: &Source, text: Text) -> Entries {
-        let progress = Arc::new(Progress::default());
-        let input = Input::new(text, progress.clone());
+        let sitemaps = SitemapReader::new(Fetcher::new(), Arc::default());
+        let input = Input::new(text, sitemaps.progress.clone());
         let source = OpenSource { source, input, fetched_from: None };
-        Entries::read(source, Format::Auto, None, Fetcher::new(), progress).await.unwrap()
+        Entries::read(source, ReadOptions::default(), &sitemaps).await.unwrap()
     }
 
     #[tokio::test]
@@ -117,7 +129,7 @@ mod tests {
         assert!(is_sitemap("sitemap.xml.gz", "").await);
         assert!(is_sitemap("list", "\u{feff}\n <?xml version=\"1.0\"?>").await);
         assert!(!is_sitemap("list", "http://a.example/<x>").await);
-        assert!(!is_sitemap("list.csv", "<a>,b").await);
+        assert!(is_sitemap("list.csv", "<urlset/>").await);
     }
 
     #[tokio::test]

@@ -1,6 +1,8 @@
 //! What one entry asks for.
 
 use fetchline_queue::{AddressError, FetchRequest, NotATask};
+use serde::Deserialize;
+use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 /// The highest priority of a task.
@@ -15,9 +17,39 @@ pub(crate) struct Record {
 
 /// Parses an entry that is a URL alone.
 pub(crate) fn parse_url(text: &str) -> Result<Record, String> {
+    check_url_text(text)?;
     match FetchRequest::get_url(text) {
         Ok(request) => Ok(Record { request, priority: None }),
         Err(error) => Err(unusable_url(&error)),
+    }
+}
+
+/// Whether a text begins like a URL that can be fetched.
+pub(super) fn begins_with_scheme(text: &str) -> bool {
+    let begins_with = |scheme: &str| {
+        text.trim_start()
+            .get(..scheme.len())
+            .is_some_and(|start| start.eq_ignore_ascii_case(scheme))
+    };
+    begins_with("http://") || begins_with("https://")
+}
+
+/// Refuses texts that the URL standard accepts although they are not what was meant.
+fn check_url_text(text: &str) -> Result<(), String> {
+    if text.contains(char::REPLACEMENT_CHARACTER) {
+        return Err("the URL is not usable: a character was lost in a conversion; if the list is \
+                    not UTF-8, name its encoding with --encoding"
+            .to_owned());
+    }
+    let follows_separator = |(start, _): (usize, &str)| {
+        text[..start].ends_with(|c: char| matches!(c, ',' | ';' | '|') || c.is_whitespace())
+    };
+    let trimmed = text.trim_start().len();
+    let second = text.match_indices("http").filter(|(start, _)| *start > text.len() - trimmed);
+    let second = second.filter(|(start, _)| begins_with_scheme(&text[*start..]));
+    match second.into_iter().any(follows_separator) {
+        true => Err("the URL is not usable: a second URL follows it".to_owned()),
+        false => Ok(()),
     }
 }
 
@@ -26,40 +58,81 @@ fn unusable_url(error: &AddressError) -> String {
 }
 
 /// The fields of an entry by name.
-pub(crate) struct Fields(Map<String, Value>);
+pub(crate) struct Fields {
+    values: Map<String, Value>,
+    /// The exact text of a body that is an object, a list or a number. Its value in `values` has
+    /// lost the order of keys and the digits of large numbers.
+    body: Option<String>,
+}
+
+/// The body of a request in a JSON object.
+#[derive(Deserialize)]
+struct GivenBody<'a> {
+    #[serde(borrow)]
+    body: Option<&'a RawValue>,
+}
 
 impl Fields {
     /// Parses a JSON object. The error does not repeat the text, which may hold a secret.
     pub(crate) fn parse_json(text: &str) -> Result<Self, String> {
         match serde_json::from_str(text) {
-            Ok(Value::Object(fields)) => Ok(Self(fields)),
+            Ok(Value::Object(values)) => {
+                let is_json = values.get("body").is_some_and(|body| !body.is_string());
+                let given = is_json.then(|| serde_json::from_str(text).ok()).flatten();
+                let body = given.and_then(|GivenBody { body }| Some(body?.get().to_owned()));
+                Ok(Self { values, body })
+            }
             Ok(_) => Err("the line is not a JSON object".to_owned()),
             Err(error) => Err(format!("the line is not valid JSON from column {}", error.column())),
         }
     }
 
-    /// Collects pairs of a heading and a cell. An empty cell counts as missing. Only `headers` and
-    /// `body` may be JSON objects.
-    pub(crate) fn from_cells<'a>(cells: impl Iterator<Item = (&'a str, &'a str)>) -> Self {
-        let field = |(name, cell): (&str, &str)| {
+    /// Collects the URL of a row, and pairs of a heading and a cell. Of two equal headings the first
+    /// one counts. An empty cell counts as missing. Only `headers` and `body` may be JSON objects.
+    pub(super) fn from_cells<'a>(
+        url: &str,
+        cells: impl Iterator<Item = (&'a str, &'a str)>,
+    ) -> Self {
+        let mut fields = Map::from_iter([("url".to_owned(), url.into())]);
+        let mut body = None;
+        for (name, cell) in cells {
             let json = match name {
+                "category" | "method" | "not_before" | "priority" => None,
                 "headers" | "body" => serde_json::from_str(cell).ok().filter(Value::is_object),
-                _ => None,
+                _ => continue,
             };
-            (name.to_owned(), json.unwrap_or_else(|| cell.into()))
-        };
-        Self(cells.filter(|(_, cell)| !cell.trim().is_empty()).map(field).collect())
+            if !cell.trim().is_empty() && !fields.contains_key(name) {
+                if name == "body" && json.is_some() {
+                    body = Some(cell.to_owned());
+                }
+                fields.insert(name.to_owned(), json.unwrap_or_else(|| cell.into()));
+            }
+        }
+        Self { values: fields, body }
     }
 
     /// Reads the record. Unknown fields are ignored: a list may hold more than we need.
-    pub(crate) fn into_record(mut self, url_field: &str) -> Result<Record, String> {
-        let priority = self.0.remove("priority").filter(|value| !value.is_null());
+    ///
+    /// The URL is the field `url_field`, or, if no field has this name, the one at this path: `link`
+    /// in the object `item` for `item.link`.
+    pub(super) fn into_record(mut self, url_field: &str) -> Result<Record, String> {
+        if !self.values.contains_key(url_field)
+            && let Some(url) = nested(&self.values, url_field).cloned()
+        {
+            self.values.insert(url_field.to_owned(), url);
+        }
+        match self.values.get(url_field) {
+            Some(Value::String(url)) => check_url_text(url)?,
+            Some(_) => {}
+            None => return Err(missing_url(&self.values, url_field)),
+        }
+        let priority = self.values.remove("priority").filter(|value| !value.is_null());
         let priority = priority.map(|value| parse_priority(&value)).transpose()?;
-        let Some(url) = self.0.remove(url_field) else {
+        let Some(url) = self.values.remove(url_field) else {
             return Err(format!("it has no field `{url_field}`"));
         };
-        self.0.insert("url".to_owned(), url);
-        match FetchRequest::from_json(Value::Object(self.0).to_string()) {
+        self.values.insert("url".to_owned(), url);
+        match FetchRequest::from_json(self.into_json()) {
             Ok(request) => Ok(Record { request, priority }),
             Err(NotATask::Url(error)) => Err(unusable_url(&error)),
             // The position is one in the text above, not in the list.
@@ -67,6 +140,47 @@ impl Fields {
             Err(error) => Err(error.to_string()),
         }
     }
+    /// The object as a text, with the body as it was given.
+    fn into_json(mut self) -> String {
+        let Some(body) = self.body else { return Value::Object(self.values).to_string() };
+        self.values.remove("body");
+        let mut text = Value::Object(self.values).to_string();
+        // There is a field before it: the URL.
+        text.truncate(text.len() - 1);
+        text + ",\"body\":" + &body + "}"
+    }
+}
+
+/// The value at a path such as `item.link` or `links.0`.
+fn nested<'a>(fields: &'a Map<String, Value>, path: &str) -> Option<&'a Value> {
+    let (first, rest) = path.split_once('.')?;
+    rest.split('.').try_fold(fields.get(first)?, |value, name| match value {
+        Value::Object(fields) => fields.get(name),
+        Value::Array(values) => values.get(name.parse::<usize>().ok()?),
+        _ => None,
+    })
+}
+
+/// Says which field is missing, and which one may be meant.
+fn missing_url(fields: &Map<String, Value>, url_field: &str) -> String {
+    let mut problem = format!("the object has no field `{url_field}`");
+    let mut pending: Vec<(String, &Value)> =
+        fields.iter().map(|(name, value)| (name.clone(), value)).collect();
+    pending.reverse();
+    while let Some((path, value)) = pending.pop() {
+        match value {
+            Value::String(text) if begins_with_scheme(text) => {
+                problem.push_str(&format!("; `{path}` holds a URL: name it with --url-field"));
+                break;
+            }
+            Value::Object(fields) => {
+                pending
+                    .extend(fields.iter().map(|(name, value)| (format!("{path}.{name}"), value)));
+            }
+            _ => {}
+        }
+    }
+    problem
 }
 
 fn parse_priority(value: &Value) -> Result<u8, String> {
@@ -89,12 +203,13 @@ mod tests {
     fn an_object_may_have_every_field_of_a_message() {
         let record = parse(
             r#"{"url":"http://a.example/","method":"post","headers":{"x-a":"1"},
-                "body":{"sku":7},"category":"Tea","priority":9,"run":"other","unknown":[1]}"#,
+                "body":{"sku": 1.10, "id": 12345678901234567890123},"category":"Tea","priority":9,"run":"other","unknown":[1]}"#,
         )
         .unwrap();
         assert_eq!((record.request.method.as_str(), record.priority), ("POST", Some(9)));
         assert_eq!(record.request.category.as_deref(), Some("Tea"));
-        assert_eq!(record.request.body.as_deref(), Some(&br#"{"sku":7}"#[..]));
+        let body = br#"{"sku": 1.10, "id": 12345678901234567890123}"#;
+        assert_eq!(record.request.body.as_deref(), Some(&body[..]));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::task::Poll;
 use std::time::Duration;
 
-use fetchline_queue::{Broker, ConfirmChannel, ConnectionBlocked, Error, watch_blocked};
+use fetchline_queue::{Broker, ConfirmChannel, ConnectionBlocked, Error, Topology, watch_blocked};
 use lapin::Connection;
 use tokio::sync::watch;
 
@@ -17,7 +17,7 @@ const BLOCKED_INTERVAL: Duration = Duration::from_secs(10);
 pub(super) struct Link {
     lanes: [ConfirmChannel; 2],
     blocked: watch::Receiver<Option<ConnectionBlocked>>,
-    _connection: Connection,
+    connection: Connection,
 }
 
 impl Link {
@@ -28,12 +28,19 @@ impl Link {
             ConfirmChannel::open(&connection, topology).await?,
             ConfirmChannel::open(&connection, topology).await?,
         ];
-        Ok(Self { lanes, blocked: watch_blocked(&connection), _connection: connection })
+        Ok(Self { lanes, blocked: watch_blocked(&connection), connection })
     }
 
     /// The lane of a round.
     pub(super) fn lane(&self, round: usize) -> &ConfirmChannel {
         &self.lanes[round % 2]
+    }
+
+    /// How many tasks are ready in the queue.
+    pub(super) async fn ready_tasks(&self, topology: &Topology) -> Result<u32, Error> {
+        let counts = topology.counts(&self.connection, Topology::URLS).await?;
+        // A queue that does not exist yet is empty.
+        Ok(counts.map_or(0, |counts| counts.ready))
     }
 
     pub(super) fn is_open(&self) -> bool {

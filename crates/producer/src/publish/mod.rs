@@ -3,6 +3,8 @@
 mod pacer;
 mod reporter;
 mod link;
+mod queue_limit;
+mod window;
 mod sender;
 mod publisher;
 

@@ -27,6 +27,11 @@ pub(crate) enum PublishError {
     Checkpoint(io::Error),
     #[error("{0} cannot be read further: {1}")]
     Source(String, io::Error),
+    #[error(
+        "a part of the input is missing: {0}; with --checkpoint, the same command publishes the \
+         rest later"
+    )]
+    Missing(io::Error),
 }
 
 /// Publishes the tasks of one part.
@@ -90,7 +95,7 @@ impl<'a> Publisher<'a> {
             Some(sender) => sender.send(task, position).await,
             None => _ = self.progress.published.fetch_add(1, Ordering::Relaxed),
         }
-        self.save_if_due()
+        self.save_if_due().await
     }
 
     /// Passes a task that was confirmed before. The input has changed if the digest differs in the
@@ -120,9 +125,14 @@ impl<'a> Publisher<'a> {
         }
     }
 
-    /// Whether messages wait for the next burst or for their confirms.
-    pub(crate) fn has_unconfirmed(&self) -> bool {
+    /// Whether messages wait for the next burst or for their confirms, or the checkpoint does not
+    /// say yet that they are confirmed.
+    pub(crate) fn has_unsettled(&self) -> bool {
         self.sender.as_ref().is_some_and(Sender::has_unconfirmed)
+            || self
+                .checkpoint
+                .as_ref()
+                .is_some_and(|checkpoint| checkpoint.is_behind(self.confirmed_position()))
     }
 
     /// Whether messages wait for the next burst.
@@ -144,11 +154,13 @@ impl<'a> Publisher<'a> {
         }
     }
 
-    /// Writes the checkpoint if the last write is long enough ago.
-    pub(crate) fn save_if_due(&mut self) -> Result<(), PublishError> {
+    /// Writes the checkpoint if the last write is long enough ago. A round may take minutes to be
+    /// filled, so it is not waited for: what is sent so far is confirmed first.
+    pub(crate) async fn save_if_due(&mut self) -> Result<(), PublishError> {
         if !self.checkpoint.as_ref().is_some_and(Checkpoint::is_due) {
             return Ok(());
         }
+        self.flush().await;
         let confirmed = self.confirmed_position();
         match &mut self.checkpoint {
             Some(checkpoint) => checkpoint.save(confirmed).map_err(PublishError::Checkpoint),

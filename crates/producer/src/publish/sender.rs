@@ -7,7 +7,9 @@ use fetchline_queue::{Broker, Draft, Error, PartReport, Round, Task, Topology, V
 use tokio_util::sync::CancellationToken;
 
 use super::link::{Link, report_blocked};
+use super::queue_limit::{COUNT_INTERVAL, QueueLimit};
 use super::reporter::Reporter;
+use super::window::{Outgoing, Payload, Window};
 use crate::checkpoint::Position;
 use crate::progress::{Observer, Progress};
 
@@ -21,70 +23,6 @@ const MAX_RETURNS: u32 = 5;
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
-/// A message that is not confirmed yet.
-struct Outgoing {
-    payload: Payload,
-    /// How often the broker has returned it.
-    returns: u32,
-}
-
-#[expect(
-    clippy::large_enum_variant,
-    reason = "nearly every message is a task; boxing each would cost more"
-)]
-enum Payload {
-    /// A task, and its position in the input.
-    Task(Task, Position),
-    /// A part report. Without it the run would not be known.
-    PartReport(PartReport),
-}
-
-impl Outgoing {
-    fn position(&self) -> Option<Position> {
-        match &self.payload {
-            Payload::Task(_, position) => Some(*position),
-            Payload::PartReport(_) => None,
-        }
-    }
-}
-
-/// A round, and the first position of its tasks.
-#[derive(Default)]
-struct SentRound {
-    round: Round<Outgoing>,
-    first: Option<Position>,
-}
-
-/// The messages that are not confirmed yet, by how far they have got.
-#[derive(Default)]
-struct Window {
-    /// To be sent with the next burst.
-    collected: Vec<(Draft, Outgoing)>,
-    /// The round that is being filled.
-    current: SentRound,
-    /// The round that waits for its confirms.
-    previous: Option<SentRound>,
-    /// To be sent again.
-    resend: Vec<Outgoing>,
-    /// The first task that the broker did not take.
-    first_not_sent: Option<Position>,
-}
-
-impl Window {
-    fn has_unconfirmed(&self) -> bool {
-        !self.current.round.is_empty()
-            || !self.collected.is_empty()
-            || self.previous.is_some()
-            || !self.resend.is_empty()
-    }
-
-    fn first_unconfirmed(&self) -> Option<Position> {
-        let under_way = self.previous.iter().chain([&self.current]).map(|sent| sent.first);
-        let resend = self.resend.iter().map(Outgoing::position);
-        under_way.chain(resend).chain([self.first_not_sent]).fold(None, Position::earlier)
-    }
-}
-
 /// Sends messages and counts what becomes of them.
 pub(crate) struct Sender<'a> {
     broker: Broker,
@@ -97,6 +35,7 @@ pub(crate) struct Sender<'a> {
     /// The number of the current round, which selects its lane.
     round: usize,
     pause: Duration,
+    queue_limit: Option<QueueLimit>,
     stop: CancellationToken,
 }
 
@@ -115,6 +54,7 @@ impl<'a> Sender<'a> {
             is_report_confirmed: false,
             round: 0,
             pause: FIRST_PAUSE,
+            queue_limit: None,
             stop,
         }
     }
@@ -135,8 +75,60 @@ impl<'a> Sender<'a> {
         Ok(())
     }
 
-    /// Sends a task with the next burst. It waits while the window is full.
+    /// From now on, waits while so many tasks are ready in the queue. It is an error if the broker
+    /// does not say how many there are.
+    pub(crate) async fn limit_queue(&mut self, max: u32) -> Result<(), Error> {
+        self.queue_limit = Some(QueueLimit::new(max));
+        match &self.link {
+            Some(link) => link.ready_tasks(self.broker.topology()).await.map(|_| ()),
+            None => Ok(()),
+        }
+    }
+
+    /// Waits until the queue has room for another task, or until it is stopped.
+    async fn wait_for_room(&mut self) {
+        while !self.queue_limit.as_mut().is_none_or(QueueLimit::take_room) {
+            // What is not confirmed is not counted.
+            self.flush().await;
+            if self.stop.is_cancelled() {
+                return;
+            }
+            let ready = self.ready_tasks().await;
+            let Some(limit) = &mut self.queue_limit else { return };
+            let Some(ready) = ready else {
+                self.back_off().await;
+                continue;
+            };
+            limit.counted(ready);
+            if !limit.is_reached() {
+                continue;
+            }
+            if let Some(reason) = limit.report() {
+                self.reporter.waiting(reason);
+            }
+            tokio::select! {
+                () = tokio::time::sleep(COUNT_INTERVAL) => {}
+                () = self.stop.cancelled() => return,
+            }
+        }
+    }
+
+    /// How many tasks are ready in the queue; `None` if the broker does not say.
+    async fn ready_tasks(&mut self) -> Option<u32> {
+        self.reconnect().await;
+        match self.link.as_ref()?.ready_tasks(self.broker.topology()).await {
+            Ok(ready) => Some(ready),
+            Err(error) => {
+                self.link = None;
+                self.reporter.waiting(self.describe(&error));
+                None
+            }
+        }
+    }
+
+    /// Sends a task with the next burst. It waits while the window or the queue is full.
     pub(crate) async fn send(&mut self, task: Task, position: Position) {
+        self.wait_for_room().await;
         self.collect(Outgoing { payload: Payload::Task(task, position), returns: 0 });
         if self.window.collected.len() >= BURST_MESSAGES {
             self.burst().await;

@@ -1,5 +1,7 @@
 //! Where URLs are read from: files, standard input, and fetched lists.
 
+mod site;
+mod spool;
 mod fetcher;
 
 use std::fmt;
@@ -10,7 +12,9 @@ use std::sync::Arc;
 use fetchline_queue::Address;
 use reqwest::Url;
 
-pub(crate) use fetcher::{Fetcher, NamedBy, is_same_host};
+pub(crate) use fetcher::{FetchError, Fetched, Fetcher, MAX_SITEMAP_BYTES, NamedBy};
+pub(crate) use site::is_same_site;
+pub(crate) use spool::{Limited, TooLarge};
 
 use crate::progress::Progress;
 use crate::text::{Input, Text};
@@ -57,7 +61,7 @@ impl Source {
         Path::new(name).extension()?.to_str().map(str::to_owned)
     }
 
-    /// Opens the source, and fetches its head if it is a URL.
+    /// Opens the source, and fetches all of it if it is a URL.
     pub(crate) async fn open(
         &self,
         fetcher: &Fetcher,
@@ -67,8 +71,9 @@ impl Source {
             Self::File(path) => (Box::new(tokio::fs::File::open(path).await?), None),
             Self::Stdin => (Box::new(tokio::io::stdin()), None),
             Self::Url(address) => {
-                let (text, url) = fetcher.get(address, NamedBy::User).await?;
-                (text, Some(url))
+                let fetched = fetcher.get(address, NamedBy::User).await;
+                let mut fetched = fetched.map_err(|error| error.cause)?;
+                (fetched.text().await?, Some(fetched.url))
             }
         };
         Ok(OpenSource { source: self, input: Input::new(text, progress), fetched_from })

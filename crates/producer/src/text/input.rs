@@ -15,6 +15,8 @@ use crate::progress::Progress;
 /// The first bytes of compressed data (RFC 1952, RFC 8878).
 const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
 const ZSTD_MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
+/// How often the content may be compressed.
+const MAX_LAYERS: u32 = 3;
 
 /// A source that is open but not read yet: at a terminal, the first line may still be missing.
 pub(crate) struct Input(BufReader<CountedText>);
@@ -30,21 +32,28 @@ impl Input {
         Ok(BufReader::with_capacity(BUFFER_BYTES, self.decompressed().await?))
     }
 
-    async fn decompressed(mut self) -> io::Result<Text> {
-        // A first read returns fewer bytes than a magic number only at the end of the input, or
-        // from a terminal.
-        let start = self.0.fill_buf().await?;
-        if start.starts_with(&GZIP_MAGIC) {
-            let mut decoder = GzipDecoder::new(self.0);
-            decoder.multiple_members(true);
-            return Ok(Box::new(decoder));
+    /// Some servers compress what is compressed already, so there may be several layers.
+    async fn decompressed(self) -> io::Result<Text> {
+        let mut input: BufReader<Text> =
+            BufReader::with_capacity(BUFFER_BYTES, Box::new(self.0) as Text);
+        for _ in 0..MAX_LAYERS {
+            // A first read returns fewer bytes than a magic number only at the end of the input,
+            // or from a terminal.
+            let start = input.fill_buf().await?;
+            let layer: Text = if start.starts_with(&GZIP_MAGIC) {
+                let mut decoder = GzipDecoder::new(input);
+                decoder.multiple_members(true);
+                Box::new(decoder)
+            } else if start.starts_with(&ZSTD_MAGIC) {
+                let mut decoder = ZstdDecoder::new(input);
+                decoder.multiple_members(true);
+                Box::new(decoder)
+            } else {
+                return Ok(Box::new(input));
+            };
+            input = BufReader::with_capacity(BUFFER_BYTES, layer);
         }
-        if start.starts_with(&ZSTD_MAGIC) {
-            let mut decoder = ZstdDecoder::new(self.0);
-            decoder.multiple_members(true);
-            return Ok(Box::new(decoder));
-        }
-        Ok(Box::new(self.0))
+        Ok(Box::new(input))
     }
 }
 

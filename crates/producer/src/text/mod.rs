@@ -1,16 +1,21 @@
-//! Byte streams: counted, decompressed, split into lines, and bounded.
+//! Byte streams: counted, decompressed, decoded, split into lines, and bounded.
 
 mod bounded;
+mod charset;
 mod input;
 mod lines;
+mod prefix;
 
 use tokio::io::AsyncRead;
 
 #[cfg(test)]
 pub(crate) use bounded::MAX_TAG_BYTES;
 pub(crate) use bounded::{BoundedText, TooLong};
+pub(crate) use charset::{Charset, decode, display_name};
+pub use charset::{Encoding, UnknownEncoding};
 pub(crate) use input::Input;
-pub(crate) use lines::{Line, Lines};
+pub(crate) use lines::{Line, LineEnd, Lines};
+pub(crate) use prefix::peek;
 
 /// Bytes of a read buffer.
 pub(crate) const BUFFER_BYTES: usize = 256 * 1024;

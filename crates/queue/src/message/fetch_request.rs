@@ -6,9 +6,11 @@ use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderValue, Method};
 use serde_json::value::to_raw_value;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
 use super::address::{Address, AddressError};
-use super::json::{JsonMessage, parse_header, parse_method, string_body};
+use super::json::{JsonMessage, parse_header, parse_method, parse_time, string_body};
 use super::not_a_task::{MAX_MESSAGE_BYTES, NotATask};
 
 /// The memory of an entry in a map of headers, besides its texts, in bytes.
@@ -30,6 +32,8 @@ pub struct FetchRequest {
     pub body: Option<Bytes>,
     /// The category of the product on the page.
     pub category: Option<String>,
+    /// The fetch does not begin before this time.
+    pub not_before: Option<OffsetDateTime>,
 }
 
 impl FetchRequest {
@@ -42,6 +46,7 @@ impl FetchRequest {
             headers: HeaderMap::new(),
             body: None,
             category: None,
+            not_before: None,
         }
     }
 
@@ -101,6 +106,7 @@ impl FetchRequest {
                 }
             }),
         };
+        request.not_before = json.not_before.as_ref().and_then(parse_time).transpose()?;
         request.category = json.category.filter(|category| !category.trim().is_empty());
         Ok(request)
     }
@@ -111,7 +117,8 @@ impl FetchRequest {
         let is_plain = self.method == Method::GET
             && self.headers.is_empty()
             && self.body.is_none()
-            && self.category.is_none();
+            && self.category.is_none()
+            && self.not_before.is_none();
         if is_plain {
             return (self.url().as_bytes().to_vec(), "text/plain");
         }
@@ -127,6 +134,8 @@ impl FetchRequest {
             headers: (!self.headers.is_empty()).then(|| headers.collect()),
             body: body.as_deref(),
             category: self.category.clone(),
+            // A time of this range always has this form.
+            not_before: self.not_before.and_then(|time| Some(time.format(&Rfc3339).ok()?.into())),
             run: None,
         };
         (serde_json::to_vec(&json).unwrap_or_default(), "application/json")
@@ -198,6 +207,30 @@ mod tests {
     }
 
     #[test]
+    fn a_time_is_rfc_3339_or_seconds_and_anything_else_is_an_error() {
+        let not_before = |value: &str| {
+            let data = format!(r#"{{"url":"https://a.example/","not_before":{value}}}"#);
+            read(&data).map(|request| request.not_before.map(|time| time.unix_timestamp()))
+        };
+        for (value, expected) in [
+            ("1772364600", Some(1_772_364_600)),
+            ("\"1772364600\"", Some(1_772_364_600)),
+            ("1772364600.9", Some(1_772_364_600)),
+            ("\" 2026-03-01T11:30:00Z \"", Some(1_772_364_600)),
+            ("\"2026-03-01T13:00:00+01:30\"", Some(1_772_364_600)),
+            ("0", Some(0)),
+            ("null", None),
+            ("\"\"", None),
+        ] {
+            assert_eq!(not_before(value), Ok(expected), "{value}");
+        }
+        // The last but two are milliseconds.
+        for value in ["\"tomorrow\"", "true", "[1]", "\"2h\"", "1772364600000", "-1", "1e300"] {
+            assert_eq!(not_before(value), Err(NotATask::NotBefore), "{value}");
+        }
+    }
+
+    #[test]
     fn errors_do_not_repeat_what_may_be_a_secret() {
         for data in [
             r#"{"url":"https://a.example/","headers":{"Authorization":"hunter2\n"}}"#,
@@ -215,7 +248,7 @@ mod tests {
             "https://a.example/?q=1",
             "HTTPS://a.example#x",
             r#"{"url":"https://a.example/","method":"PUT","headers":{"x-a":"1"},"body":"text",
-                "category":"tea"}"#,
+                "category":"tea","not_before":"2026-03-01T11:30:00.5+01:30"}"#,
         ] {
             let request = read(data).unwrap();
             let (again, _) = FetchRequest::read(&request.message().0.into()).unwrap();

@@ -6,11 +6,15 @@ use http::header::{CONNECTION, CONTENT_LENGTH, HOST, TRANSFER_ENCODING, UPGRADE}
 use http::{HeaderName, HeaderValue, Method};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use time::format_description::well_known::Rfc3339;
+use time::{OffsetDateTime, UtcOffset};
 
 use super::not_a_task::NotATask;
 
 /// The longest name of a header, in bytes.
 const MAX_HEADER_NAME_BYTES: usize = 200;
+/// A time from this year on is a mistake, such as milliseconds in the place of seconds.
+const MAX_YEAR: i32 = 2100;
 /// Headers that belong to the connection and that the worker sets.
 const RESERVED_HEADERS: [HeaderName; 5] =
     [HOST, CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING, UPGRADE];
@@ -28,6 +32,8 @@ pub(super) struct JsonMessage<'a> {
     pub(super) body: Option<&'a RawValue>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) category: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) not_before: Option<serde_json::Value>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) run: Option<String>,
 }
@@ -75,6 +81,25 @@ pub(super) fn parse_method(name: &str) -> Result<Method, NotATask> {
         "OPTIONS" => Ok(Method::OPTIONS),
         _ => Err(NotATask::Method),
     }
+}
+
+/// Parses a time: RFC 3339, or seconds since 1970, as a number or as text. `None` if it is blank.
+pub(super) fn parse_time(value: &serde_json::Value) -> Option<Result<OffsetDateTime, NotATask>> {
+    let time = match value {
+        serde_json::Value::Null => return None,
+        serde_json::Value::String(text) if text.trim().is_empty() => return None,
+        serde_json::Value::String(text) => match text.trim().parse() {
+            Ok(seconds) => from_seconds(seconds),
+            Err(_) => OffsetDateTime::parse(text.trim(), &Rfc3339).ok(),
+        },
+        value => value.as_i64().or_else(|| Some(value.as_f64()? as i64)).and_then(from_seconds),
+    };
+    let time = time.filter(|time| (1970..MAX_YEAR).contains(&time.year()));
+    Some(time.map(|time| time.to_offset(UtcOffset::UTC)).ok_or(NotATask::NotBefore))
+}
+
+fn from_seconds(seconds: i64) -> Option<OffsetDateTime> {
+    OffsetDateTime::from_unix_timestamp(seconds).ok()
 }
 
 /// Parses a header. The error never repeats the value, which may be a secret.

@@ -38,6 +38,11 @@ pub enum NotATask {
     /// The method is not supported.
     #[error("the method is not one of GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")]
     Method,
+    /// The time before which the task must not be fetched is invalid.
+    #[error(
+        "`not_before` is neither RFC 3339, such as 2026-03-01T11:30:00Z, nor seconds since 1970"
+    )]
+    NotBefore,
     /// A header of the request cannot be sent.
     #[error("the header `{0}` cannot be sent: {1}")]
     Header(String, &'static str),

@@ -110,6 +110,14 @@ impl Deferral {
         self.tiers[self.tiers.len() - 1]
     }
 
+    /// Returns the delay of a task that may not be fetched for `wait`: the longest one that does
+    /// not exceed it, since the task is to be neither early nor late. For the rest it is late by
+    /// the shortest delay at most.
+    pub(crate) fn for_time(&self, wait: Duration) -> Tier {
+        let fitting = self.tiers.iter().rev().find(|tier| tier.delay() <= wait);
+        *fitting.unwrap_or(&self.tiers[0])
+    }
+
     /// Returns the delay of a task that overflows a bottleneck which `rate` requests per second
     /// pass.
     pub(crate) fn for_backlog(&self, allotments: &mut Allotments, rate: f64, now: Instant) -> Tier {
@@ -174,6 +182,20 @@ mod tests {
         assert_eq!(for_wait(Duration::from_secs(3000), 0), 3600);
         let for_pause: Vec<u64> = (0..9).map(|before| for_wait(Duration::MAX, before)).collect();
         assert_eq!(for_pause, [600, 600, 3600, 3600, 3600, 3600, 3600, 3600, 3600]);
+    }
+
+    #[test]
+    fn a_task_with_a_time_is_never_early_and_late_by_the_shortest_delay_at_most() {
+        let deferral = deferral(&[10, 60, 600]);
+        for wait in [0, 1, 9, 10, 11, 69, 3599, 7200, 7213, 100_000] {
+            let (mut waited, mut hops) = (0, 0);
+            while waited < wait {
+                waited += seconds(deferral.for_time(Duration::from_secs(wait - waited)));
+                hops += 1;
+            }
+            assert!((wait..wait + 10).contains(&waited), "{wait}: {waited}");
+            assert!(hops <= wait / 3600 + 18, "{wait}: {hops} moves");
+        }
     }
 
     #[test]

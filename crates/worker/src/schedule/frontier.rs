@@ -23,6 +23,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use fetchline_queue::Tier;
 use tokio::time::Instant;
 
 pub(crate) use self::action::{Action, Denied, SlotReply};
@@ -242,6 +243,11 @@ impl<T, R> Frontier<T, R> {
     /// How long a task waits for a host that gets no requests, before it is deferred.
     pub(crate) fn patience(&self) -> Duration {
         self.deferral.patience()
+    }
+
+    /// The delay queue of a task that may not be fetched for `wait`.
+    pub(crate) fn tier_for_time(&self, wait: Duration) -> Tier {
+        self.deferral.for_time(wait)
     }
 
     /// Whether any host is limited.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use fetchline_queue::{DeferReason, Tier};
 use fetchline_store::{HostLimit, Reserved, Store};
+use time::OffsetDateTime;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
 
@@ -195,6 +196,9 @@ impl<E: Execute> Running<E> {
         if self.snapshot.cancelled.contains(&job.task) {
             return self.with.executor.record_cancelled(job);
         }
+        if let Some(wait) = wait_until(job.task.request.not_before) {
+            return self.defer(job, self.frontier.tier_for_time(wait), DeferReason::Delay);
+        }
         let priority = job.task.priority.unwrap_or(0);
         let deferrals = job.task.deferred_for(DeferReason::Pause);
         // A copy, since the job is moved.
@@ -337,6 +341,12 @@ impl<E: Execute> Running<E> {
         let scheduler = self.with.scheduler.clone();
         tokio::spawn(async move { publish(update, &store, &queue, &scheduler).await });
     }
+}
+
+/// The time until a task may be fetched; `None` if it may be now.
+fn wait_until(not_before: Option<OffsetDateTime>) -> Option<Duration> {
+    let wait = not_before? - OffsetDateTime::now_utc();
+    Duration::try_from(wait).ok().filter(|wait| !wait.is_zero())
 }
 
 fn deny(reply: PlaceReply, denied: Denied) {

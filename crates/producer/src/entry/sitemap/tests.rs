@@ -4,7 +4,11 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf};
 
+use fetchline_queue::MAX_URL_BYTES;
+
+use super::crawl::{MAX_LEVELS, MAX_SITEMAPS, Sitemap};
 use super::*;
+use crate::entry::Content;
 use crate::test_site::{TestSite, answer, gzip};
 use crate::text::MAX_TAG_BYTES;
 
@@ -13,25 +17,30 @@ fn describe(entry: Entry) -> (u64, String) {
     let description = match entry.content {
         Content::Record(record) => record.request.address.to_string(),
         Content::Invalid(reason) => format!("invalid: {reason}"),
-        Content::Ignored => "-".to_owned(),
+        Content::Ignored(_) => "-".to_owned(),
     };
     (entry.line, description)
 }
 
-async fn read_from(text: impl Into<Vec<u8>>, fetched_from: Option<&str>) -> Vec<(u64, String)> {
-    let text: Text = Box::new(io::Cursor::new(text.into()));
-    let fetched_from = fetched_from.map(|url| url.parse().unwrap());
-    let mut sitemaps = Sitemaps::read(
-        BufReader::new(text),
-        fetched_from,
-        Fetcher::new(),
-        Arc::new(Progress::default()),
-    );
+fn reader() -> SitemapReader {
+    SitemapReader::new(Fetcher::hasty(), Arc::default())
+}
+
+fn sitemaps(text: Text, fetched_from: Option<Url>) -> Sitemaps {
+    reader().read("source".to_owned(), BufReader::new(text), fetched_from)
+}
+
+async fn read_all(mut entries: Sitemaps) -> Vec<(u64, String)> {
     let mut all = Vec::new();
-    while let Some(entry) = sitemaps.next().await.unwrap() {
+    while let Some(entry) = entries.next().await.unwrap() {
         all.push(describe(entry));
     }
     all
+}
+
+async fn read_from(text: impl Into<Vec<u8>>, fetched_from: Option<&str>) -> Vec<(u64, String)> {
+    let text: Text = Box::new(io::Cursor::new(text.into()));
+    read_all(sitemaps(text, fetched_from.map(|url| url.parse().unwrap()))).await
 }
 
 async fn urls(text: &str) -> Vec<String> {
@@ -101,7 +110,6 @@ async fn an_invalid_document_keeps_the_urls_before_its_error() {
         "{broken:?}"
     );
     for (text, reason) in [
-        ("<urlset><url><loc>http://a.example/1</loc></url>", "is truncated"),
         ("<html><body/></html>", "the root element is <html>"),
         ("  ", "it is empty"),
         (&"<urlset>".repeat(100), "more than 64 deep"),
@@ -198,12 +206,10 @@ async fn next_is_cancel_safe() {
         }
     });
     let text: Text = Box::new(reader);
-    let fetcher = Fetcher::new();
-    let mut sitemaps =
-        Sitemaps::read(BufReader::new(text), None, fetcher, Arc::new(Progress::default()));
+    let mut entries = sitemaps(text, None);
     let mut read = Vec::new();
     loop {
-        match tokio::time::timeout(Duration::from_micros(50), sitemaps.next()).await {
+        match tokio::time::timeout(Duration::from_micros(50), entries.next()).await {
             Ok(Ok(Some(entry))) => read.push(describe(entry).1),
             Ok(end) => break assert!(end.unwrap().is_none()),
             Err(_) => {}
@@ -230,37 +236,259 @@ fn broken_text(text: &str) -> Text {
 #[tokio::test]
 async fn a_read_error_of_the_source_is_an_error_and_not_a_rejection() {
     let text = broken_text("<urlset><url><loc>http://a.example/1</loc></url>");
-    let mut sitemaps = Sitemaps::read(BufReader::new(text), None, Fetcher::new(), Arc::default());
-    assert_eq!(describe(sitemaps.next().await.unwrap().unwrap()).1, "http://a.example/1");
-    assert!(sitemaps.next().await.unwrap_err().to_string().contains("the connection broke"));
+    let mut entries = sitemaps(text, None);
+    assert_eq!(describe(entries.next().await.unwrap().unwrap()).1, "http://a.example/1");
+    assert!(entries.next().await.unwrap_err().to_string().contains("the connection broke"));
+}
+
+/// The entries of postponed sitemaps, and the error at their end.
+async fn read_postponed(reader: &SitemapReader) -> (Vec<(u64, String)>, Option<String>) {
+    let mut entries = reader.read_postponed(reader.postponed.take());
+    let mut all = Vec::new();
+    loop {
+        match entries.next().await {
+            Ok(Some(entry)) => all.push(describe(entry)),
+            Ok(None) => return (all, None),
+            Err(error) => return (all, Some(error.to_string())),
+        }
+    }
 }
 
 #[tokio::test]
-async fn a_broken_sitemap_of_an_index_affects_no_other_and_is_named_without_its_password() {
-    let cut = page("http://a.example/1");
-    let site = TestSite::start(move |path, _| match path {
-        "/cut.xml" => {
-            let whole = answer("200 OK", format!("{cut}\n{cut}").as_bytes());
-            whole[..whole.len() - 20].to_vec()
+async fn a_sitemap_that_breaks_off_is_read_after_all_others_and_is_an_error_in_the_end() {
+    let is_broken = Arc::new(std::sync::atomic::AtomicBool::new(true));
+    let (cut, broken) = (page("http://a.example/1"), is_broken.clone());
+    let site = TestSite::start(move |path, _| {
+        let whole = answer("200 OK", cut.as_bytes());
+        let is_broken = broken.load(std::sync::atomic::Ordering::Relaxed);
+        match path {
+            // The connection ends too early, the document ends too early, and the site is down.
+            "/cut.xml" if is_broken => whole[..whole.len() - 20].to_vec(),
+            "/torn.xml" if is_broken => answer("200 OK", &cut.as_bytes()[..40]),
+            "/torn.xml.gz" if is_broken => {
+                let packed = gzip(cut.as_bytes());
+                answer("200 OK", &packed[..packed.len() - 9])
+            }
+            "/down.xml" if is_broken => answer("503 Service Unavailable", b""),
+            "/missing.xml" => answer("404 Not Found", b""),
+            "/b.xml" => answer("200 OK", page("http://a.example/2").as_bytes()),
+            "/torn.xml.gz" => answer("200 OK", &gzip(cut.as_bytes())),
+            _ => whole,
         }
-        _ => answer("200 OK", page("http://a.example/2").as_bytes()),
     })
     .await;
     let named = |path: &str| site.url(path).replace("//", "//user:hunter2@");
-    let text: Text = Box::new(io::Cursor::new(index(&[&named("cut.xml"), &named("b.xml")])));
-    let mut sitemaps = Sitemaps::read(BufReader::new(text), None, Fetcher::new(), Arc::default());
-    let mut read = Vec::new();
-    while let Some(entry) = sitemaps.next().await.unwrap() {
-        read.push((entry.sitemap.clone().unwrap().to_string(), describe(entry).1));
-    }
-    let masked = |path: &str| site.url(path).replace("//", "//***@");
-    assert_eq!(read[0], (masked("cut.xml"), "http://a.example/1".to_owned()));
+    let paths = ["cut.xml", "torn.xml", "torn.xml.gz", "down.xml", "missing.xml", "b.xml"];
+    let urls = paths.map(named);
+    let text = index(&urls.iter().map(String::as_str).collect::<Vec<_>>());
+    let reader = reader();
+    let source = BufReader::new(Box::new(io::Cursor::new(text.clone())) as Text);
+    let read = read_all(reader.read("index".to_owned(), source, None)).await;
+    assert!(read[0].0 == 6 && read[0].1.contains("404 Not Found"), "{read:?}");
+    assert_eq!(read[1..], [(1, "http://a.example/2".to_owned())]);
+    let postponed = reader.postponed.urls();
+    assert_eq!(postponed.len(), 4, "{postponed:?}");
+
+    let again = SitemapReader { postponed: Postponed::resumed(postponed), ..reader.clone() };
+    let (read, error) = read_postponed(&reader).await;
+    let error = error.unwrap();
     assert!(
-        read[1].0 == masked("cut.xml") && read[1].1.contains("cannot be read further"),
-        "{read:?}"
+        read.len() < 3 && error.contains("cannot be read") && error.contains("others"),
+        "{error}"
     );
-    assert_eq!(read[2..], [(masked("b.xml"), "http://a.example/2".to_owned())]);
-    assert!(!format!("{read:?}").contains("hunter2"));
+    assert!(!format!("{read:?}{error}").contains("hunter2"), "{error}");
+
+    // Whoever resumes reads them in the same order, even though they can be read now.
+    is_broken.store(false, std::sync::atomic::Ordering::Relaxed);
+    let source = BufReader::new(Box::new(io::Cursor::new(text)) as Text);
+    let read = read_all(again.read("index".to_owned(), source, None)).await;
+    assert_eq!(read[1..], [(1, "http://a.example/2".to_owned())]);
+    let (read, error) = read_postponed(&again).await;
+    assert_eq!((read, error), (vec![(1, "http://a.example/1".to_owned()); 4], None));
+}
+
+#[tokio::test]
+async fn a_truncated_source_is_an_error_and_not_a_rejection() {
+    for text in [
+        "<urlset><url><loc>http://a.example/1</loc></url>",
+        "<urlset><url><loc>http://a.example/1</loc>",
+    ] {
+        let text: Text = Box::new(io::Cursor::new(text));
+        let mut entries = sitemaps(text, None);
+        assert_eq!(describe(entries.next().await.unwrap().unwrap()).1, "http://a.example/1");
+        let error = entries.next().await.unwrap_err().to_string();
+        assert!(error.contains("is truncated"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn rss_feeds_are_lists_of_the_pages_of_their_items() {
+    let text = "<?xml version='1.0'?>\n<rss version='2.0' xmlns:atom='http://www.w3.org/2005/Atom'\n\
+        \x20 xmlns:g='http://base.google.com/ns/1.0' xmlns:media='http://search.yahoo.com/mrss/'>\n\
+        <channel><link>http://a.example/</link><atom:link rel='self' href='http://a.example/feed'/>\
+        <image><link>http://a.example/image</link></image>\n\
+        <item><atom:link rel='related' href='http://a.example/no'/>\
+        <link> http://a.example/1?a=1&amp;b=2 </link><guid>http://a.example/id</guid></item>\n\
+        <item><link><![CDATA[http://a.example/2?a&b]]></link></item>\n\
+        <item><link>/p/3</link></item>\n\
+        <item><link/><guid>http://a.example/4</guid><media:content url='http://a.example/no'/></item>\n\
+        <item><guid isPermaLink='false'>http://a.example/no</guid><g:link>http://a.example/5</g:link></item>\n\
+        <item><title>http://a.example/no</title><guid>17</guid></item>\n\
+        <item><link>www.a.example/7</link></item>\n\
+        <item xml:base='http://b.example/x/'><link>p.v2</link></item>\n\
+        </channel></rss>";
+    let read = read_from(text, Some("http://a.example/feeds/all.xml")).await;
+    let good = [
+        (5, "http://a.example/1?a=1&b=2"),
+        (6, "http://a.example/2?a&b"),
+        (7, "http://a.example/p/3"),
+        (8, "http://a.example/4"),
+        (9, "http://a.example/5"),
+    ];
+    assert_eq!(read[..5], good.map(|(line, url)| (line, url.to_owned())));
+    assert!(read[5].0 == 10 && read[5].1.contains("the <item> has no link"), "{read:?}");
+    assert!(read[6].0 == 11 && read[6].1.contains("may be a host or a path"), "{read:?}");
+    assert_eq!(read[7..], [(12, "http://b.example/x/p.v2".to_owned())]);
+    // A file says less.
+    let read = read_from(text, None).await;
+    assert!(read[2].1.contains("`/p/3` is relative"), "{read:?}");
+}
+
+#[tokio::test]
+async fn rdf_and_atom_feeds_are_lists_of_the_pages_of_their_entries() {
+    let rdf = "<rdf:RDF xmlns:rdf='http://www.w3.org/1999/02/22-rdf-syntax-ns#' \
+        xmlns='http://purl.org/rss/1.0/' xmlns:dc='http://purl.org/dc/elements/1.1/'>\
+        <channel rdf:about='http://a.example/'><link>http://a.example/</link></channel>\
+        <item rdf:about='http://a.example/1'><link>http://a.example/1</link></item>\
+        <item rdf:about='http://a.example/2?a=1&amp;b'><dc:date>2026</dc:date></item></rdf:RDF>";
+    assert_eq!(urls(rdf).await, ["http://a.example/1", "http://a.example/2?a=1&b"]);
+    let atom = "<feed xmlns='http://www.w3.org/2005/Atom' xml:base='http://a.example/blog/'>\
+        <link href='http://a.example/'/><link rel='self' href='feed.atom'/>\
+        <entry><id>http://a.example/id</id><link rel='self' href='no'/>\
+        <link rel='alternate' type='application/json' href='no.json'/>\
+        <link rel='enclosure' href='no.mp3'/><link rel='alternate' type='text/html' href='1'/>\
+        <source><link href='no'/></source></entry>\
+        <entry><link href='/2?a=1&b=2&#x26;c'/></entry>\
+        <entry xml:base='../shop/'><link rel='http://www.iana.org/assignments/relation/alternate' \
+        xml:base='tea/' href='3'/></entry>\
+        <entry><link rel='alternate' type='application/pdf' href='4.pdf'/></entry>\
+        <entry><id>http://a.example/no</id><link rel='self' href='no'/></entry></feed>";
+    let read = urls(atom).await;
+    let good = ["blog/1", "2?a=1&b=2&c", "shop/tea/3", "blog/4.pdf"];
+    assert_eq!(read[..4], good.map(|path| format!("http://a.example/{path}")));
+    assert!(read.len() == 5 && read[4].contains("the <entry> has no link"), "{read:?}");
+}
+
+#[tokio::test]
+async fn languages_images_videos_and_news_are_no_pages() {
+    let text = "<urlset xmlns='http://www.sitemaps.org/schemas/sitemap/0.9' \
+        xmlns:xhtml='http://www.w3.org/1999/xhtml' xmlns:news='http://n.example/' \
+        xmlns:image='http://i.example/' xmlns:video='http://v.example/'>\
+        <url><xhtml:link rel='alternate' hreflang='de' href='http://a.example/de'/>\
+        <image:loc>http://a.example/direct.png</image:loc><loc>http://a.example/1</loc>\
+        <video:video><video:content_loc>http://a.example/v</video:content_loc></video:video>\
+        <news:news><news:loc>http://a.example/n</news:loc></news:news></url>\
+        <url><lastmod>2026</lastmod></url></urlset>";
+    let read = urls(text).await;
+    assert!(read[0] == "http://a.example/1" && read[1].contains("has no <loc>"), "{read:?}");
+    assert_eq!(read.len(), 2);
+}
+
+#[tokio::test]
+async fn a_sitemap_may_be_packed_and_encoded_in_any_way() {
+    let text = page("http://a.example/caf\u{e9}?\u{20ac}");
+    let utf16: Vec<u8> =
+        format!("\u{feff}{text}").encode_utf16().flat_map(u16::to_be_bytes).collect();
+    let latin: Vec<u8> = format!("<?xml version='1.0' encoding='iso-8859-1'?>{text}")
+        .chars()
+        .map(|character| if character == '\u{20ac}' { 0x80 } else { character as u8 })
+        .collect();
+    let bodies = [
+        ("/plain.xml.gz", "content-type: text/html", text.clone().into_bytes()),
+        ("/gzip.xml", "content-type: application/xml", gzip(text.as_bytes())),
+        ("/twice.xml.gz", "content-encoding: gzip", gzip(&gzip(text.as_bytes()))),
+        ("/label.xml", "content-encoding: gzip", text.clone().into_bytes()),
+        ("/blank.xml", "x-none: 1", format!("\r\n\r\n {text}").into_bytes()),
+        ("/utf16.xml", "content-type: text/xml; charset=utf-8", utf16),
+        ("/latin.xml", "x-none: 1", latin),
+        ("/urls.txt", "x-none: 1", "\u{feff}\r\nhttp://a.example/caf\u{e9}?\u{20ac}\r\n".into()),
+    ];
+    let paths = bodies.clone().map(|(path, ..)| path);
+    let site = TestSite::start(move |path, _| {
+        let (_, header, body) = bodies.iter().find(|(of, ..)| *of == path).unwrap();
+        answer(&format!("200 OK\r\n{header}"), body)
+    })
+    .await;
+    let urls_of = paths.map(|path| site.url(&path[1..]));
+    let text = index(&urls_of.iter().map(String::as_str).collect::<Vec<_>>());
+    let read = urls(&text).await;
+    assert_eq!(read, [const { "http://a.example/caf%C3%A9?%E2%82%AC" }; 8]);
+}
+
+#[tokio::test]
+async fn a_url_with_bytes_that_are_no_text_is_rejected_and_affects_no_other() {
+    let text = b"<urlset><url><loc>http://a.example/caf\xe9</loc></url>\
+        <url><loc>http://a.example/2</loc></url></urlset>";
+    let read = read_from(*text, None).await;
+    assert!(read[0].1.contains("not valid UTF-8"), "{read:?}");
+    assert_eq!(read[1].1, "http://a.example/2");
+    for (text, reason) in [
+        ("{\"url\": 1}", "neither XML nor a list of URLs"),
+        ("hello\nhttp://a.example/", "neither XML nor a list of URLs"),
+        ("<?xml version=\"1.0\" encoding=\"klingon\"?><urlset/>", "`klingon` is not known"),
+    ] {
+        let read = urls(text).await;
+        assert!(read.len() == 1 && read[0].contains(reason), "{read:?}");
+    }
+}
+
+#[tokio::test]
+async fn only_pages_that_are_known_to_be_older_are_skipped() {
+    let text = "<urlset>\
+        <url><loc>http://a.example/old</loc><lastmod>2026-02-28</lastmod></url>\
+        <url><lastmod>2026-03-01</lastmod><loc>http://a.example/day</loc></url>\
+        <url><loc>http://a.example/unknown</loc></url>\
+        <url><loc>http://a.example/odd</loc><lastmod>last week</lastmod></url>\
+        <url><loc>http://a.example/older</loc><lastmod>2026-03-01T11:59:59+00:00</lastmod></url>\
+        <url><loc>nowhere</loc><lastmod>2020</lastmod></url></urlset>";
+    let since = time::macros::datetime!(2026-03-01 12:00 UTC);
+    let reader = SitemapReader { modified_since: Some(since), ..reader() };
+    let source = BufReader::new(Box::new(io::Cursor::new(text)) as Text);
+    let read = read_all(reader.read("source".to_owned(), source, None)).await;
+    let urls: Vec<&str> = read.iter().map(|(_, url)| url.as_str()).collect();
+    assert_eq!(urls[..3], ["day", "unknown", "odd"].map(|path| format!("http://a.example/{path}")));
+    assert!(urls.len() == 4 && urls[3].contains("invalid"), "{urls:?}");
+    assert_eq!(reader.progress.skipped.load(std::sync::atomic::Ordering::Relaxed), 2);
+}
+
+#[tokio::test]
+async fn the_site_that_the_user_named_and_the_one_it_led_to_are_trusted() {
+    // Three ports play three hosts. The user names the first one, which leads to the second one.
+    let storage = site(&[("/s.xml", &page("http://a.example/storage"))]).await;
+    let www =
+        site(&[("/sitemap.xml", "<sitemapindex/>"), ("/www.xml", &page("http://a.example/www"))])
+            .await;
+    let to_www = www.url("www.xml");
+    let bare = site(&[
+        ("/sitemap.xml", &www.url("sitemap.xml")),
+        ("/bare.xml", &page("http://a.example/bare")),
+        ("/moved.xml", &to_www),
+        ("/away.xml", &storage.url("s.xml")),
+    ])
+    .await;
+    let reader = reader();
+    let named = fetchline_queue::Address::parse(&bare.url("sitemap.xml")).unwrap();
+    let fetched = reader.fetcher.get(&named, crate::source::NamedBy::User).await.unwrap();
+    let urls = ["bare.xml", "moved.xml", "away.xml"].map(|path| bare.url(path));
+    let urls = [&urls[..], &[storage.url("s.xml")]].concat();
+    let text = index(&urls.iter().map(String::as_str).collect::<Vec<_>>());
+    let source = BufReader::new(Box::new(io::Cursor::new(text)) as Text);
+    let read = read_all(reader.read("source".to_owned(), source, Some(fetched.url))).await;
+    let read: Vec<&str> = read.iter().map(|(_, text)| text.as_str()).collect();
+    assert!(read[0].contains("on another host") && read[0].contains("as a source"), "{read:?}");
+    assert_eq!(read[1..3], ["http://a.example/bare", "http://a.example/www"]);
+    assert!(read.len() == 4 && read[3].contains("leads to another host"), "{read:?}");
+    assert!(storage.requests().is_empty());
 }
 
 #[tokio::test]
@@ -316,14 +544,7 @@ async fn a_sitemap_behind_two_redirects_is_read_once() {
 #[tokio::test]
 async fn the_number_of_sitemaps_is_bounded() {
     let (entries, _receiver) = mpsc::channel(1);
-    let mut crawl = Crawl {
-        entries,
-        fetcher: Fetcher::new(),
-        progress: Arc::default(),
-        known: HashSet::new(),
-        named: 0,
-        pending: VecDeque::new(),
-    };
+    let mut crawl = Crawl::new(reader(), entries, Arc::default());
     let index = Sitemap { name: None, fetched_from: None, level: 0 };
     let mut remember = |id: usize| crawl.remember(&format!("http://a.example/{id}"), 1, &index);
     assert!((0..MAX_SITEMAPS).all(|id| remember(id).is_ok()));
@@ -335,10 +556,10 @@ async fn the_number_of_sitemaps_is_bounded() {
 async fn dropping_the_reader_closes_the_source() {
     let (mut writer, reader) = tokio::io::duplex(64);
     let text: Text = Box::new(reader);
-    let mut sitemaps = Sitemaps::read(BufReader::new(text), None, Fetcher::new(), Arc::default());
+    let mut entries = sitemaps(text, None);
     writer.write_all(page("http://a.example/1").as_bytes()).await.unwrap();
-    assert!(sitemaps.next().await.unwrap().is_some());
-    drop(sitemaps);
+    assert!(entries.next().await.unwrap().is_some());
+    drop(entries);
     let closed = async { while writer.write_all(b" ").await.is_ok() {} };
     tokio::time::timeout(Duration::from_secs(10), closed).await.unwrap();
 }

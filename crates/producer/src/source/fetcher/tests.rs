@@ -6,14 +6,14 @@ use super::*;
 use crate::test_site::{TestSite, answer};
 
 fn fetcher() -> Fetcher {
-    Fetcher { first_pause: Duration::from_millis(1), ..Fetcher::new() }
+    Fetcher::hasty()
 }
 
 async fn get(url: &str, named_by: NamedBy) -> Result<String, String> {
-    let (mut text, _) = fetcher()
-        .get(&Address::parse(url).unwrap(), named_by)
-        .await
-        .map_err(|error| error.to_string())?;
+    let address = Address::parse(url).unwrap();
+    let result = fetcher().get(&address, named_by).await;
+    let mut fetched = result.map_err(|error| error.cause.to_string())?;
+    let mut text = fetched.text().await.map_err(|error| error.to_string())?;
     let mut all = String::new();
     text.read_to_string(&mut all).await.map_err(|error| error.to_string())?;
     Ok(all)
@@ -43,30 +43,114 @@ async fn transient_failures_are_retried_and_no_others() {
 }
 
 #[tokio::test]
-async fn a_slow_reader_reads_a_whole_list_and_a_silent_server_is_an_error() {
-    let read_timeout = Duration::from_millis(200);
-    let fetcher = Fetcher { read_timeout, ..fetcher() };
-    // More than is read ahead while nobody reads.
-    let site = TestSite::start(|_, _| answer("200 OK", &vec![b'x'; 4 << 20])).await;
-    let address = Address::parse(&site.url("x")).unwrap();
-    let (mut text, _) = fetcher.get(&address, NamedBy::User).await.unwrap();
-    let (mut chunk, mut length) = (vec![0; 1 << 20], 0);
-    loop {
-        tokio::time::sleep(read_timeout * 2).await;
-        match text.read(&mut chunk).await.unwrap() {
-            0 => break,
-            read => length += read,
-        }
-        // Only the first reads are slow.
-        if length > 1 << 20 {
-            length += text.read_to_end(&mut Vec::new()).await.unwrap();
-        }
-    }
-    assert_eq!(length, 4 << 20);
+async fn a_silent_server_is_an_error() {
+    let fetcher = Fetcher { read_timeout: Duration::from_millis(200), ..fetcher() };
     let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = Address::parse(&format!("http://{}/", silent.local_addr().unwrap())).unwrap();
-    let error = fetcher.get(&address, NamedBy::User).await.err().unwrap().to_string();
-    assert_eq!(error, "the server sent no data for 0.2 s");
+    let error = fetcher.get(&address, NamedBy::User).await.err().unwrap();
+    assert_eq!(error.cause.to_string(), "the server sent no data for 0.2 s");
+    assert!(error.is_transient);
+}
+
+/// Answers a request for a list of which each answer brings half of what is missing.
+fn half_of(list: &[u8], request: &str, validator: &str, can_continue: bool) -> Vec<u8> {
+    let header = |name: &str| {
+        let line = request.lines().find(|line| line.to_ascii_lowercase().starts_with(name));
+        line.and_then(|line| line.split_once(": ")).map(|(_, value)| value.trim().to_owned())
+    };
+    let range = header("range: bytes").map(|range| range[6..range.len() - 1].parse().unwrap());
+    let is_same = header("if-range").is_some_and(|value| validator.ends_with(&value));
+    let start: usize = range.filter(|_| can_continue && is_same).unwrap_or(0);
+    let status = match start {
+        0 => "200 OK".to_owned(),
+        start => format!(
+            "206 Partial Content\r\ncontent-range: bytes {start}-{}/{}",
+            list.len() - 1,
+            list.len()
+        ),
+    };
+    let whole = answer(&format!("{status}\r\n{validator}"), &list[start..]);
+    let missing = list.len() - start;
+    let lost = if missing < 4 { 0 } else { missing / 2 };
+    whole[..whole.len() - lost].to_vec()
+}
+
+#[tokio::test]
+async fn a_transfer_that_breaks_off_is_continued_where_that_is_safe() {
+    let list: Vec<u8> = (0..100_000_u32).flat_map(u32::to_le_bytes).collect();
+    for (validator, can_continue, is_whole) in [
+        ("etag: \"v1\"", true, true),
+        ("last-modified: Sun, 01 Mar 2026 11:30:00 GMT", true, true),
+        // A weak tag does not promise the same bytes.
+        ("etag: W/\"v1\"", true, false),
+        ("x-none: 1", true, false),
+        ("etag: \"v1\"", false, false),
+    ] {
+        let served = list.clone();
+        let site = TestSite::start_with_requests(move |request, _| {
+            half_of(&served, request, validator, can_continue)
+        })
+        .await;
+        let address = Address::parse(&site.url("list")).unwrap();
+        let result = fetcher().get(&address, NamedBy::User).await;
+        if !is_whole {
+            let error = result.err().unwrap();
+            assert!(error.is_transient, "{validator}: {error:?}");
+            assert_eq!(site.requests().len() as u32, MAX_ATTEMPTS, "{validator}");
+            continue;
+        }
+        let mut read = Vec::new();
+        result.unwrap().text().await.unwrap().read_to_end(&mut read).await.unwrap();
+        assert!(read == list, "{validator}");
+        assert!(site.requests().len() as u32 > MAX_ATTEMPTS, "each attempt brings something");
+    }
+}
+
+#[tokio::test]
+async fn a_list_that_changes_while_it_is_fetched_is_read_anew() {
+    let (old, new) = (b"old ".repeat(1000), b"new ".repeat(900));
+    let requests = AtomicUsize::new(0);
+    let (first, second) = (old.clone(), new.clone());
+    let site = TestSite::start_with_requests(move |request, _| {
+        match requests.fetch_add(1, Ordering::Relaxed) {
+            0 => half_of(&first, request, "etag: \"old\"", true),
+            // The tag differs, so the answer is the whole new list.
+            _ => {
+                assert!(request.to_ascii_lowercase().contains("if-range: \"old\""), "{request}");
+                answer("200 OK\r\netag: \"new\"", &second)
+            }
+        }
+    })
+    .await;
+    assert_eq!(get(&site.url("x"), NamedBy::User).await.unwrap().as_bytes(), new);
+}
+
+#[tokio::test]
+async fn a_part_that_was_not_asked_for_is_not_taken() {
+    let list = b"0123456789".repeat(100);
+    let served = list.clone();
+    let site = TestSite::start_with_requests(move |request, _| {
+        if request.contains("range: bytes") {
+            let part = "206 Partial Content\r\ncontent-range: bytes 7-999/1000";
+            return answer(part, &served[7..]);
+        }
+        let whole = answer("200 OK\r\netag: \"v1\"", &served);
+        whole[..whole.len() - 500].to_vec()
+    })
+    .await;
+    let error = get(&site.url("x"), NamedBy::User).await.unwrap_err();
+    assert!(error.contains("end of file") || error.contains("another part"), "{error}");
+}
+
+#[tokio::test]
+async fn a_list_of_a_stranger_is_bounded_and_an_unwanted_encoding_is_named() {
+    let mut spool = Spool::new(10).unwrap();
+    spool.push(b"0123456789").await.unwrap();
+    let error = spool.push(b"0").await.unwrap_err();
+    assert!(crate::source::TooLarge::is_cause_of(&error), "{error}");
+    let site = TestSite::start(|_, _| answer("200 OK\r\ncontent-encoding: br", b"text")).await;
+    let error = get(&site.url("x"), NamedBy::User).await.unwrap_err();
+    assert!(error.contains("compressed it with br"), "{error}");
 }
 
 #[tokio::test]
@@ -118,10 +202,15 @@ async fn only_redirects_of_lists_that_the_user_names_may_leave_the_host() {
 }
 
 #[test]
-fn a_redirect_of_a_listed_list_may_change_to_https_and_not_back() {
-    let problem =
-        |from: &str, to: &str| redirect_problem(&[from.parse().unwrap()], &to.parse().unwrap());
-    assert_eq!(problem("http://a.example/x", "https://a.example/y"), None);
+fn a_redirect_of_a_listed_list_stays_on_its_site_and_never_gives_up_https() {
+    let fetcher = fetcher();
+    let problem = |from: &str, to: &str| {
+        let (from, to) = (from.parse().unwrap(), to.parse().unwrap());
+        fetcher.redirect_problem(NamedBy::List, &from, &from, &to)
+    };
+    for to in ["https://a.example/y", "https://www.a.example/y", "http://www.a.example/y"] {
+        assert_eq!(problem("http://a.example/x", to), None, "{to}");
+    }
     assert_eq!(
         problem("https://a.example/x", "http://a.example/y"),
         Some("the redirect leads from https to http")
@@ -138,4 +227,25 @@ fn a_redirect_of_a_listed_list_may_change_to_https_and_not_back() {
             "{to}"
         );
     }
+    // The user has named this one.
+    fetcher.trusted.add(&"https://b.example/list".parse().unwrap());
+    assert_eq!(problem("https://a.example/x", "https://www.b.example/x"), None);
+}
+
+#[tokio::test]
+async fn credentials_stay_with_their_origin() {
+    let other = TestSite::start(|_, _| answer("200 OK", b"other")).await;
+    let away = other.url("x");
+    let site = TestSite::start(move |path, site| match path {
+        "/near" => answer(&format!("301 Moved\r\nlocation: http://{site}/there"), b""),
+        "/away" => answer(&format!("301 Moved\r\nlocation: {away}"), b""),
+        _ => answer("200 OK", b"there"),
+    })
+    .await;
+    let named = |path: &str| site.url(path).replace("//", "//user:hunter2@");
+    for (path, text) in [("near", "there"), ("away", "other")] {
+        assert_eq!(get(&named(path), NamedBy::User).await.unwrap(), text);
+    }
+    assert!(site.requests().iter().all(|head| head.contains("authorization: Basic")));
+    assert!(!other.requests()[0].contains("authorization"));
 }

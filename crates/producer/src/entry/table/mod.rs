@@ -1,0 +1,182 @@
+//! CSV as spreadsheets and databases write it (RFC 4180).
+
+mod dialect;
+mod layout;
+mod rows;
+
+pub(super) use self::dialect::Hints;
+use self::dialect::{Dialect, declared_delimiter};
+use self::layout::Layout;
+use self::rows::{Parsed, Row, Rows, cells_of};
+use super::line::ListLine;
+use super::plain::PlainText;
+use super::record::Record;
+use super::{Content, Entry, Ignored};
+
+/// The default heading of the URL, in tables that follow another one.
+const URL_HEADING: &str = "url";
+
+/// Turns lines into rows, and rows into records.
+pub(super) struct Table {
+    rows: Rows,
+    /// The error says why no column is known to hold the URL.
+    layout: Result<Layout, String>,
+    /// The heading of the URL that the user names.
+    url_field: Option<String>,
+    /// The row of headings as text.
+    raw_headings: Option<String>,
+    /// The number of the line of headings; 0 without headings.
+    headings_line: u64,
+    /// How to read the URLs of a table of one column, which need no quotes.
+    plain: PlainText,
+}
+
+/// An entry, and the number of lines that it spans.
+pub(super) type SpannedEntry = (Entry, u64);
+
+impl Table {
+    /// Recognises a table by its first lines.
+    pub(super) fn recognise(lines: &[ListLine], hints: Hints<'_>) -> Option<Self> {
+        let Dialect { delimiter, layout, headings } = dialect::recognise(lines, hints)?;
+        let is_heading = |line: &&ListLine| !headings.iter().any(|row| row.number == line.number);
+        let texts = lines.iter().filter(is_heading).map(|line| line.text.as_str());
+        Some(Self {
+            rows: Rows::new(delimiter),
+            layout,
+            url_field: hints.url_field.map(str::to_lowercase),
+            raw_headings: text_of(&headings),
+            headings_line: headings.first().map_or(0, |line| line.number),
+            plain: PlainText::learn(texts),
+        })
+    }
+
+    /// What was recognised, for people: how cells are separated, and where the URL is.
+    pub(super) fn describe(&self) -> (String, String) {
+        let dialect = match self.rows.delimiter() {
+            Some('\t') => "CSV with tabs".to_owned(),
+            Some(delimiter) => format!("CSV with {delimiter}"),
+            None => "CSV with one column".to_owned(),
+        };
+        let columns = match &self.layout {
+            Err(reason) => reason.clone(),
+            Ok(layout) => describe_layout(layout),
+        };
+        (dialect, columns)
+    }
+
+    /// The row of headings of the last row, as text; `None` if there is none.
+    pub(super) fn headings(&self) -> Option<&str> {
+        self.raw_headings.as_deref()
+    }
+
+    pub(super) fn push(&mut self, line: ListLine) {
+        self.rows.push(line);
+    }
+
+    /// The next row, if the lines so far hold a whole one.
+    pub(super) fn next(&mut self) -> Option<SpannedEntry> {
+        let parsed = self.rows.next()?;
+        Some(self.entry(parsed))
+    }
+
+    /// The next entry after the last line. Call `next` again before this is called again.
+    pub(super) fn finish(&mut self) -> Option<SpannedEntry> {
+        let parsed = self.rows.finish()?;
+        Some(self.entry(parsed))
+    }
+
+    fn entry(&mut self, parsed: Parsed) -> SpannedEntry {
+        match parsed {
+            Parsed::Invalid(line, reason) => {
+                let (number, content) = (line.number, Content::Invalid(reason.to_owned()));
+                (Entry { sitemap: None, line: number, raw: line.into_raw(), content }, 1)
+            }
+            Parsed::Row(row) => {
+                let (line, lines) = (row.number(), row.lines.len() as u64);
+                let content = self.content(&row);
+                (Entry { sitemap: None, line, raw: row.into_raw(), content }, lines)
+            }
+        }
+    }
+
+    fn content(&mut self, row: &Row) -> Content {
+        if row.is_blank() {
+            return Content::Ignored(Ignored::Blank);
+        }
+        if row.number() == 1 && declared_delimiter(&row.lines[0].text).is_some() {
+            return Content::Ignored(Ignored::Headings);
+        }
+        if row.number() < self.headings_line {
+            return Content::Invalid("the row stands above the headings".to_owned());
+        }
+        if row.number() == self.headings_line {
+            return Content::Ignored(Ignored::Headings);
+        }
+        match self.record(row) {
+            Ok(record) => Content::Record(record),
+            Err(_) if self.begins_table(row) => Content::Ignored(Ignored::Headings),
+            Err(reason) => Content::Invalid(reason),
+        }
+    }
+
+    fn record(&self, row: &Row) -> Result<Record, String> {
+        let layout = self.layout.as_ref().map_err(String::clone)?;
+        let url = layout.url_cell(&row.cells)?;
+        ListLine::check_url(row.guess(), url.text.trim())?;
+        match self.rows.delimiter() {
+            None if !url.is_quoted => self.plain.parse(url.text.trim()),
+            _ => layout.record(&row.cells),
+        }
+    }
+
+    /// Whether the row is one of headings, below which another table begins.
+    fn begins_table(&mut self, row: &Row) -> bool {
+        let [line] = &row.lines[..] else { return false };
+        let current = self.layout.as_ref().ok();
+        let heading = self
+            .url_field
+            .as_deref()
+            .or_else(|| current.and_then(Layout::url_heading))
+            .unwrap_or(URL_HEADING);
+        let delimiters = [Some('\t'), Some(';'), Some(','), Some('|'), None];
+        let found = delimiters.into_iter().find_map(|delimiter| {
+            let cells = cells_of(&line.text, delimiter)?;
+            Some((delimiter, Layout::of_headings(&cells, heading)?))
+        });
+        let Some((delimiter, layout)) = found else { return false };
+        if current.is_some_and(|current| !layout.resembles(current)) {
+            return false;
+        }
+        self.rows.set_delimiter(delimiter);
+        self.layout = Ok(layout);
+        self.raw_headings = Some(line.text.clone());
+        true
+    }
+}
+
+fn describe_layout(layout: &Layout) -> String {
+    let number = layout.url_column() + 1;
+    let heading = match layout.url_heading() {
+        Some(heading) => format!(" \"{heading}\""),
+        None => String::new(),
+    };
+    let columns = match layout.width() {
+        1 => "1 column".to_owned(),
+        width => format!("{width} columns"),
+    };
+    let note = if layout.has_headings() { "" } else { ", no headings" };
+    format!("URL in column {number}{heading}, {columns}{note}")
+}
+
+/// The text of a row; `None` if it has no lines.
+fn text_of(lines: &[ListLine]) -> Option<String> {
+    let mut text = String::new();
+    for (index, line) in lines.iter().enumerate() {
+        text.push_str(&line.text);
+        text.push_str(if index + 1 < lines.len() { line.end.as_str() } else { "" });
+    }
+    (!lines.is_empty()).then_some(text)
+}
+
+#[cfg(test)]
+mod tests;
