@@ -2,7 +2,7 @@
 
 use lol_html::HandlerResult;
 
-use super::{annotation::Syntax, graph_builder::GraphBuilder, superscript};
+use super::{annotation::Syntax, graph_builder::GraphBuilder, split_text};
 use crate::rules::RuleMatch;
 
 /// Bytes of text that are kept of the match of a rule, before entities are decoded.
@@ -28,17 +28,22 @@ impl ParserState {
         }
     }
 
-    /// Whether any text is being collected, or that of any price.
-    pub(super) fn collects(&self, only_prices: bool) -> bool {
-        self.matches.iter().any(|builder| builder.is_open && (builder.is_price || !only_prices))
-            || self.microdata.collects(only_prices)
-            || self.rdfa.collects(only_prices)
+    /// Whether the text of any price is being collected, or else any other text.
+    pub(super) fn collects(&self, prices: bool) -> bool {
+        self.matches.iter().any(|builder| builder.is_open && builder.is_price == prices)
+            || self.microdata.collects(prices)
+            || self.rdfa.collects(prices)
+    }
+
+    /// Whether any text is being collected.
+    pub(super) fn collects_any(&self) -> bool {
+        self.collects(true) || self.collects(false)
     }
 
     /// Returns an error, which stops the parser, once the rest of the page can add nothing.
     pub(super) fn stop_if_complete(&self) -> HandlerResult {
         let is_complete = self.is_last_started
-            && !self.collects(false)
+            && !self.collects_any()
             && self.matches.iter().all(|builder| builder.found.is_some());
         if is_complete { Err("the page is read".into()) } else { Ok(()) }
     }
@@ -49,24 +54,32 @@ impl ParserState {
         self.rdfa.add_text(text);
     }
 
-    /// Starts an element whose text is not part of the prices that are open. Prices that start
-    /// within it are not affected.
-    pub(super) fn start_exclusion(&mut self) {
-        self.excluded_depths().for_each(|depth| *depth += 1);
+    /// Marks the boundary of an element in the prices that are open.
+    pub(super) fn add_boundary(&mut self) {
+        let prices = self.matches.iter_mut().filter(|builder| builder.is_price);
+        prices.for_each(|builder| builder.add_text(split_text::BOUNDARY));
+        self.microdata.add_boundary();
+        self.rdfa.add_boundary();
+    }
+
+    /// Starts an element whose text is not part of the prices that are open, or not part of the
+    /// other texts. Those that start within it are not affected.
+    pub(super) fn start_exclusion(&mut self, of_prices: bool) {
+        self.excluded_depths(of_prices).for_each(|depth| *depth += 1);
     }
 
     /// Ends an element that [`ParserState::start_exclusion`] started.
-    pub(super) fn end_exclusion(&mut self) {
-        self.excluded_depths().for_each(|depth| *depth = depth.saturating_sub(1));
+    pub(super) fn end_exclusion(&mut self, of_prices: bool) {
+        self.excluded_depths(of_prices).for_each(|depth| *depth = depth.saturating_sub(1));
     }
 
-    fn excluded_depths(&mut self) -> impl Iterator<Item = &mut u32> {
+    fn excluded_depths(&mut self, of_prices: bool) -> impl Iterator<Item = &mut u32> {
         self.matches
             .iter_mut()
-            .filter(|builder| builder.is_open && builder.is_price)
+            .filter(move |builder| builder.is_open && builder.is_price == of_prices)
             .map(|builder| &mut builder.excluded_depth)
-            .chain(self.microdata.excluded_depths())
-            .chain(self.rdfa.excluded_depths())
+            .chain(self.microdata.excluded_depths(of_prices))
+            .chain(self.rdfa.excluded_depths(of_prices))
     }
 }
 
@@ -75,7 +88,7 @@ impl ParserState {
 pub(super) struct MatchBuilder {
     is_price: bool,
     is_open: bool,
-    /// Open elements within this one whose text is not part of a price.
+    /// Open elements within this one whose text is not part of it.
     excluded_depth: u32,
     text: String,
     found: Option<RuleMatch>,
@@ -105,7 +118,7 @@ impl MatchBuilder {
 
     pub(super) fn end(&mut self) {
         self.is_open = false;
-        let text = superscript::resolve(&std::mem::take(&mut self.text), self.is_price);
+        let text = split_text::resolve(&std::mem::take(&mut self.text), self.is_price);
         self.set(htmlize::unescape(text).into_owned(), false);
     }
 

@@ -6,7 +6,9 @@
 
 use super::{
     annotation::Syntax,
-    attributes, parser,
+    attributes,
+    graph_builder::GraphBuilder,
+    parser,
     parser_state::{MatchBuilder, ParserState},
     tags::{Tag, Tokenizer},
 };
@@ -20,6 +22,9 @@ const MAX_TITLE: usize = 4 * 1024;
 
 /// Meta tags that are kept of a page.
 const MAX_META: usize = 200;
+
+/// Ids of elements that belong to nodes elsewhere, for a page.
+const MAX_REFERENCES: usize = 100;
 
 /// Blocks of JSON-LD that are kept of a page.
 const MAX_BLOCKS: usize = 1_000;
@@ -51,47 +56,98 @@ pub(crate) fn read<'a>(
     mut is_enough: impl FnMut(&Markup<'a>, &'a str) -> bool,
 ) -> Markup<'a> {
     let mut markup = Markup::default();
-    // Offsets of the first nodes and of the last annotated element.
-    let (mut microdata, mut rdfa, mut last) = (None, None, 0);
+    let mut annotated = Annotated::default();
     let mut tokenizer = Tokenizer::new(html);
     while let Some(tag) = tokenizer.next() {
-        let needs_parser = !locators.is_empty() || microdata.is_some() || rdfa.is_some();
-        if !needs_parser && tag.is("body") && is_enough(&markup, &html[tag.offset..]) {
+        if locators.is_empty()
+            && !annotated.has_nodes()
+            && tag.is("body")
+            && is_enough(&markup, &html[tag.offset..])
+        {
             return markup;
         }
         markup.add(&tag);
-        microdata = microdata.or_else(|| tag.attribute("itemscope").map(|_| tag.offset));
-        rdfa = rdfa.or_else(|| tag.attribute("typeof").map(|_| tag.offset));
-        let has_any = |names: [&str; 2]| names.iter().any(|name| tag.attribute(name).is_some());
-        if microdata.is_some() && has_any(["itemscope", "itemprop"])
-            || rdfa.is_some() && has_any(["typeof", "property"])
+        annotated.add(&tag);
+    }
+    let start = if locators.is_empty() { annotated.start() } else { Some(0) };
+    let Some(start) = start else { return markup };
+    let syntaxes = annotated.syntaxes();
+    let references = annotated.referenced.iter().map(|&id| attributes::decode(id));
+    let state = ParserState {
+        microdata: GraphBuilder::of_microdata(references),
+        matches: locators
+            .iter()
+            .map(|(field, _)| MatchBuilder::new(*field == FieldName::Price))
+            .collect(),
+        last_offset: annotated.last.saturating_sub(start),
+        is_last_started: syntaxes.is_empty(),
+        ..ParserState::default()
+    };
+    let has_references = !annotated.referenced.is_empty();
+    let state = parser::parse(&html[start..], state, &syntaxes, locators, has_references);
+    markup.microdata = state.microdata.finish();
+    markup.rdfa = state.rdfa.finish();
+    markup.matches = state.matches.into_iter().map(MatchBuilder::finish).collect();
+    markup
+}
+
+/// Where a page has microdata and RDFa. All offsets are in bytes.
+#[derive(Default)]
+struct Annotated<'a> {
+    /// The first nodes.
+    microdata: Option<usize>,
+    rdfa: Option<usize>,
+    /// The first property of microdata, in a node or not.
+    property: Option<usize>,
+    has_price: bool,
+    /// The last annotated element.
+    last: usize,
+    /// The ids of elements that belong to nodes elsewhere.
+    referenced: Vec<&'a str>,
+}
+
+impl<'a> Annotated<'a> {
+    fn add(&mut self, tag: &Tag<'a, '_>) {
+        let (node, property) = (tag.attribute("itemscope"), tag.attribute("itemprop"));
+        let rdfa = tag.attribute("typeof");
+        if let Some(property) = property {
+            self.property.get_or_insert(tag.offset);
+            self.has_price |= property.trim().eq_ignore_ascii_case("price");
+        }
+        if node.is_some() {
+            self.microdata.get_or_insert(tag.offset);
+            let ids = tag.attribute("itemref").unwrap_or_default().split_ascii_whitespace();
+            let room = MAX_REFERENCES - self.referenced.len();
+            self.referenced.extend(ids.take(room));
+        }
+        if rdfa.is_some() {
+            self.rdfa.get_or_insert(tag.offset);
+        }
+        if node.is_some()
+            || property.is_some()
+            || rdfa.is_some()
+            || self.rdfa.is_some() && tag.attribute("property").is_some()
         {
-            last = tag.offset;
+            self.last = tag.offset;
         }
     }
-    let first = microdata.into_iter().chain(rdfa).min();
-    let start = if locators.is_empty() { first } else { Some(0) };
-    if let Some(start) = start {
-        let syntaxes: Vec<Syntax> =
-            [microdata.map(|_| Syntax::Microdata), rdfa.map(|_| Syntax::Rdfa)]
-                .into_iter()
-                .flatten()
-                .collect();
-        let state = ParserState {
-            matches: locators
-                .iter()
-                .map(|(field, _)| MatchBuilder::new(*field == FieldName::Price))
-                .collect(),
-            last_offset: last.saturating_sub(start),
-            is_last_started: syntaxes.is_empty(),
-            ..ParserState::default()
-        };
-        let state = parser::parse(&html[start..], state, &syntaxes, locators);
-        markup.microdata = state.microdata.finish();
-        markup.rdfa = state.rdfa.finish();
-        markup.matches = state.matches.into_iter().map(MatchBuilder::finish).collect();
+
+    fn has_nodes(&self) -> bool {
+        self.microdata.is_some() || self.rdfa.is_some()
     }
-    markup
+
+    /// Returns where the parser has to start. Properties without a node count only with a price.
+    fn start(&self) -> Option<usize> {
+        let property = self.property.filter(|_| self.has_price);
+        let first = self.microdata.into_iter().chain(self.rdfa).chain(property).min();
+        if self.referenced.is_empty() { first } else { Some(0) }
+    }
+
+    fn syntaxes(&self) -> Vec<Syntax> {
+        let has_microdata = self.microdata.is_some() || self.has_price;
+        let microdata = has_microdata.then_some(Syntax::Microdata);
+        microdata.into_iter().chain(self.rdfa.map(|_| Syntax::Rdfa)).collect()
+    }
 }
 
 impl<'a> Markup<'a> {
@@ -133,7 +189,11 @@ impl<'a> Markup<'a> {
         let has_prefix = |prefix: &str| {
             name.get(..prefix.len()).is_some_and(|own| own.eq_ignore_ascii_case(prefix))
         };
-        if self.meta.len() < MAX_META && ["og:", "product:", "book:"].into_iter().any(has_prefix) {
+        if self.meta.len() < MAX_META
+            && ["og:", "product:", "book:", "twitter:label", "twitter:data"]
+                .into_iter()
+                .any(has_prefix)
+        {
             self.meta.push((name.to_ascii_lowercase(), attributes::decode(content)));
         }
     }
@@ -228,7 +288,9 @@ mod tests {
             ("19<sup>99</sup> &euro;", "19 99 €", "19.99 €"),
             ("<del>20</del> <ins>15</ins>", "20 15", "15"),
             ("<s><b>20<s>1</s></b>2</s>15<strike>3</strike>", "2012153", "15"),
-            ("<span class='a screen-reader-text'>was</span>15", "was15", "15"),
+            ("<span class='a screen-reader-text'>was</span>15", "15", "15"),
+            ("12<button>Add</button><i class=sr-only>x</i>", "12", "12x"),
+            ("<span>12</span><span>95</span> &euro;", "1295 €", "12.95 €"),
             ("<s>20", "20", ""),
         ] {
             let read_at = |field: FieldName| {

@@ -8,6 +8,9 @@ use crate::json;
 /// Levels of nested JSON that are read. The price of a variant is about six levels deep.
 const MAX_DEPTH: usize = 32;
 
+/// Properties that may be true or false. Other ones have such values by mistake.
+const FLAGS: [&str; 2] = ["availability", "valueAddedTaxIncluded"];
+
 /// Adds the nodes of a block. Adds nothing if its JSON is beyond repair.
 pub(crate) fn add_block(block: &str, graph: &mut Graph) {
     json::read(block, |value| add_json(value, graph));
@@ -35,6 +38,9 @@ fn add_value(
         }
         (JsonValue::Number(text), Some((node, property))) => {
             graph.add_value(node, property, Value::Machine(text.to_owned()))
+        }
+        (JsonValue::Boolean(value), Some((node, property))) if FLAGS.contains(&property) => {
+            graph.add_value(node, property, Value::Machine(value.to_string()))
         }
         (JsonValue::Boolean(_) | JsonValue::Null, _) | (_, None) => {}
     }

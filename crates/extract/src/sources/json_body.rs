@@ -9,9 +9,7 @@ use crate::{
     json,
     product::Method,
     rules::{FieldName, Rule, RuleMatch},
-    schema_org::{
-        graph::Graph, json_ld, main_product, page_identity::PageIdentity, product_fields,
-    },
+    schema_org::{fragments, graph::Graph, json_ld, page_identity::PageIdentity},
 };
 
 /// Reads a body and adds what its sources find. [`Merger`] sorts them by precedence.
@@ -34,8 +32,8 @@ pub(crate) fn read(text: &str, address: &Url, rule: Option<&Rule>, merger: &mut 
             let mut graph = Graph::default();
             json_ld::add_json(value, &mut graph);
             let page = PageIdentity { address, canonical: None, titles: Vec::new() };
-            if let Some(product) = main_product::find(&graph, &page) {
-                merger.add(Method::JsonLd, product_fields::read(&graph, product, address));
+            if let Some(finding) = fragments::read(&graph, &page, address) {
+                merger.add(Method::JsonLd, finding);
             }
         }
     });

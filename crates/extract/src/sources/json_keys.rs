@@ -151,8 +151,9 @@ fn currency(object: &JsonObject<'_>) -> Option<&'static str> {
 }
 
 fn stock_status(object: &JsonObject<'_>) -> Option<&'static str> {
-    let is_in_stock =
-        ["in_stock", "inStock", "available"].iter().find_map(|key| object.get_boolean(key))?;
+    let is_in_stock = ["availability", "in_stock", "inStock", "available"]
+        .iter()
+        .find_map(|key| object.get_boolean(key))?;
     Some(if is_in_stock { "InStock" } else { "OutOfStock" })
 }
 

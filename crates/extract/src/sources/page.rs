@@ -11,14 +11,12 @@ use crate::{
     markup::{self, Markup},
     product::{Field, Method},
     rules::Rule,
-    schema_org::{
-        breadcrumbs, graph::Graph, json_ld, main_product, page_identity::PageIdentity,
-        product_fields,
-    },
+    schema_org::{breadcrumbs, fragments, graph::Graph, json_ld, page_identity::PageIdentity},
 };
 
 /// Every source of a page contains one of these; `product` and `Product` are the usual ones.
-const PRODUCT_WORDS: [&str; 3] = ["roduct", "og:price", "offers"];
+const PRODUCT_WORDS: [&str; 6] =
+    ["roduct", "og:price", "offers", "Offer", "itemprop", "twitter:data"];
 
 /// Reads a page and adds what its sources find.
 pub(crate) fn read(html: &str, address: &Url, rule: Option<&Rule>, merger: &mut Merger) {
@@ -84,8 +82,8 @@ fn add_sources(markup: &Markup<'_>, address: &Url, merger: &mut Merger) {
         (Method::Rdfa, &markup.rdfa),
     ];
     for (method, graph) in graphs {
-        if let Some(product) = main_product::find(graph, &page) {
-            merger.add_if_same(method, product_fields::read(graph, product, base));
+        if let Some(finding) = fragments::read(graph, &page, base) {
+            merger.add_if_same(method, finding);
         }
     }
     if open_graph.is_product() {
