@@ -4,9 +4,11 @@ use fetchline_extract::{Content, Extraction, Rules, product};
 
 /// Extracts a page and formats name, price, currency, SKU and availability.
 fn extract_at(url: &str, html: &str, rules: &str) -> String {
-    let rules = Rules::parse("rules.toml", rules).unwrap();
+    let (Ok(rules), Ok(address)) = (Rules::parse("rules.toml", rules), url.parse()) else {
+        panic!("{url}: {rules}");
+    };
     let content = Content::Text(html.to_owned());
-    let extraction = product(&content, &url.parse().unwrap(), &rules, None);
+    let extraction = product(&content, &address, &rules, None);
     let Some(found) = extraction.product() else { return "none".to_owned() };
     let price = match &extraction {
         Extraction::Found(_) => format!(
@@ -219,5 +221,174 @@ fn a_price_in_two_elements_is_one_number() {
         let html = format!("<h1>Oak Desk</h1><p><span class=price>{price}</span>");
         let found = extract_at("https://shop.example/p/1", &html, rules);
         assert_eq!(found, format!("Oak Desk | {expected} | - | -"), "{price}");
+    }
+}
+
+#[test]
+fn long_json_is_read_in_parts() {
+    let filler = format!("[{}0]", r#"{"name":"Chair","price":[1,2]},"#.repeat(20_000));
+    let product = r#""name":"Oak Desk","price":"19.90","currency":"EUR","sku":"7""#;
+    let node = r#"{"@type":"Product","name":"Oak Desk","sku":"7",
+        "offers":{"price":19.90,"priceCurrency":"EUR","availability":"InStock"}}"#;
+    for (json, expected) in [
+        (format!(r#"{{"related":{filler},{product}}}"#), "Oak Desk | 19.9 EUR | 7 | -"),
+        (
+            format!(r#"{{"related":{filler},"product":{{{product}}}}}"#),
+            "Oak Desk | 19.9 EUR | 7 | -",
+        ),
+        (
+            format!(r#"{{"data":{{"related":{filler},"product":{{{product},"x":{filler}}}}}}}"#),
+            "Oak Desk | 19.9 EUR | 7 | -",
+        ),
+        (format!(r#"[{{"x":{filler},{product}}}]"#), "Oak Desk | 19.9 EUR | 7 | -"),
+        (format!(r#"{{"x":{filler},"@graph":[{node}]}}"#), "Oak Desk | 19.9 EUR | 7 | InStock"),
+        (filler.clone(), "none"),
+        (format!(r#"{{"related":{filler},{product}"#), "none"),
+    ] {
+        let found = extract_at("https://shop.example/p/1", &json, "");
+        assert_eq!(found, expected, "{}", &json[..40]);
+    }
+    let rules = "[\"shop.example\"]\njson.name = \"/a/b\"\njson.price = \"/a/c/0/d\"";
+    let json = format!(r#"{{"x":{filler},"a":{{"b":"Oak Desk","c":[{{"d":12.990}}]}}}}"#);
+    let found = extract_at("https://shop.example/p/1", &json, rules);
+    assert_eq!(found, "Oak Desk | 12.99 - | - | -");
+    let block = format!(
+        "<script type=application/ld+json>{{\"@graph\":[{{\"@type\":\"ItemPage\",\"x\":{filler}}},\
+         {node}]}}</script>"
+    );
+    check(&[(&block, "Oak Desk | 19.9 EUR | 7 | InStock")]);
+}
+
+#[test]
+fn quotes_and_numbers_of_templates_are_repaired() {
+    let block = |fields: &str| {
+        format!(
+            "<script type='application/ld+json'>{{\"@type\":\"Product\",{fields}\"offers\":\
+             {{\"@type\":\"Offer\",\"priceCurrency\":\"USD\",\"price\":1,299.00,\
+             \"availability\":\"InStock\"}}}}</script>"
+        )
+    };
+    check(&[
+        (&block("\"name\":\"Oak Desk\","), "Oak Desk | 1299 USD | - | InStock"),
+        (&block("\"name\":\"27\" Desk\",\"sku\":\"a\","), "27\" Desk | 1299 USD | a | InStock"),
+        (
+            &block("\"name\":\"The \"Oak\" Desk\",\"x\":\"a \"b\", c\","),
+            "The \"Oak\" Desk | 1299 USD | - | InStock",
+        ),
+    ]);
+}
+
+#[test]
+fn products_in_scripts_are_read() {
+    let node = r#"{"@context":"https://schema.org","@type":"Product","name":"Oak Desk","sku":"7","offers":{"@type":"Offer","price":"19.90","priceCurrency":"EUR"}}"#;
+    let escaped = |text: &str| serde_json::to_string(text).unwrap();
+    let element = format!(
+        r#"["$","script",null,{{"type":"application/ld+json","dangerouslySetInnerHTML":{{"__html":{}}}}}]"#,
+        escaped(node)
+    );
+    let state = r#"{"page":{"related":[{"name":"Chair","price":5.50}],"current":{"name":"Oak Desk",
+        "price":19.90,"currency":"EUR","sku":"7"}}}"#;
+    let of_node = "Oak Desk | 19.9 EUR | 7 | -";
+    check(&[
+        (&format!("<script>self.__next_f.push([1,{}])</script>", escaped(node)), of_node),
+        (
+            &format!(
+                "<script>self.__next_f.push([1,{}])</script>",
+                escaped(&format!("7:{element}\n"))
+            ),
+            of_node,
+        ),
+        (
+            &format!(
+                "<script>self.__next_f.push([1,{}])</script>",
+                escaped(&format!("3:{{\"price\":null}}\n2:T9f,{node}4:[\"x\"]\n"))
+            ),
+            of_node,
+        ),
+        (
+            &format!(
+                "<script id=__NEXT_DATA__ type='application/json'>{{\"props\":{{\"ld\":{}}}}}</script>",
+                escaped(node)
+            ),
+            of_node,
+        ),
+        (&format!("<script>window.__STATE__ = {{\"ld\":{node}}};</script>"), of_node),
+        (&format!("<script id=__NEXT_DATA__ type='application/json'>{state}</script>"), of_node),
+        (&format!("<script>window.__STATE__={state};f({{a:1}})</script>"), of_node),
+        (&format!("<script>var a = 1;\nwindow.__INITIAL_STATE__ = {state}</script>"), of_node),
+        (
+            &format!(
+                "<script>self.__next_f.push([1,{}])</script>",
+                escaped(&format!("5:{state}\n"))
+            ),
+            of_node,
+        ),
+        // A whole number may be in cents, unless the page shows it.
+        (&format!("<script>window.__STATE__={}</script>", state.replace("19.90", "1990")), "none"),
+        (
+            &format!(
+                "<script>window.__STATE__={}</script><p>1.990 €</p>",
+                state.replace("19.90", "1990")
+            ),
+            "Oak Desk | 1990 EUR | 7 | -",
+        ),
+        (
+            &format!(
+                "<script>window.__STATE__={}</script><p>€ <b>1 990,-</b></p>",
+                state.replace("19.90", "1990")
+            ),
+            "Oak Desk | 1990 EUR | 7 | -",
+        ),
+        // Other products, or several prices.
+        (
+            &format!("<script>window.__STATE__={}</script>", state.replace("Oak Desk", "Table")),
+            "none",
+        ),
+        (
+            &format!("<script>window.__STATE__={}</script>", state.replace("Chair", "Oak Desk")),
+            "none",
+        ),
+    ]);
+}
+
+#[test]
+fn a_rule_leads_into_the_json_of_a_page() {
+    let state = r#"{"props":{"product":{"title":"Oak Desk","price":{"amount":12.990},"code":7,
+        "currency":"EUR","sku":"7"}}}"#;
+    let page = format!(
+        "<title>x</title><script id=__NEXT_DATA__ type='application/json'>{state}</script>\
+         <script id=state>window.X = {state}; f()</script>\
+         <p id=app data-item='{{&quot;sku&quot;:&quot;A7&quot;,&quot;p&quot;:\"{}\"}}'>5 €</p>",
+        "x".repeat(10_000)
+    )
+    .replace("\"xxx", "&quot;xxx")
+    .replace("xxx\"", "xxx&quot;");
+    let script = "script.json = { selector = \"#__NEXT_DATA__\", pointer = \"/props/product\" }";
+    for (rule, expected) in [
+        (
+            format!("{script}\njson.name = \"/title\"\njson.price = \"/price/amount\""),
+            "Oak Desk | 12.99 - | - | -",
+        ),
+        (script.to_owned(), "Oak Desk | 12.99 EUR | 7 | -"),
+        (
+            "script.json = { selector = \"#state\" }\njson.price = \"/props/product/price/amount\""
+                .to_owned(),
+            "x | 12.99 - | - | -",
+        ),
+        (
+            "html.price = { selector = \"#state\", pointer = \"/props/product/price/amount\" }\n\
+             html.sku = { selector = \"#app\", attribute = \"data-item\", pointer = \"/sku\" }"
+                .to_owned(),
+            "x | 12.99 - | A7 | -",
+        ),
+        (
+            format!("{script}\njson.price = \"/none\"\nhtml.name = \"title\""),
+            "x | no price | - | -",
+        ),
+        ("script.json = { selector = \"#none\" }\njson.price = \"/a\"".to_owned(), "none"),
+    ] {
+        let rules = format!("[\"shop.example\"]\n{rule}");
+        let found = extract_at("https://shop.example/p/1", &page, &rules);
+        assert_eq!(found, expected, "{rule}");
     }
 }

@@ -126,7 +126,7 @@ pub(super) fn located(
             let tag = element.tag_name();
             let attribute = attribute.as_deref().or_else(|| attributes::of_void_element(&tag));
             if let Some(attribute) = attribute {
-                builder.set(attributes::value(element, attribute).unwrap_or_default(), true);
+                builder.set_attribute(&element.get_attribute(attribute).unwrap_or_default());
                 return state.stop_if_complete();
             }
             if !element.can_have_content() || !builder.start() {
@@ -143,7 +143,8 @@ pub(super) fn located(
         })
         .text(move |chunk: &mut TextChunk<'_>| {
             let mut state = text_state.borrow_mut();
-            if let Some(builder) = state.matches.get_mut(index).filter(|_| is_visible(chunk)) {
+            let builder = state.matches.get_mut(index);
+            if let Some(builder) = builder.filter(|builder| builder.is_json || is_visible(chunk)) {
                 builder.add_text(chunk.as_str());
             }
             Ok(())

@@ -3,10 +3,17 @@
 use lol_html::HandlerResult;
 
 use super::{annotation::Syntax, graph_builder::GraphBuilder, split_text};
-use crate::rules::RuleMatch;
+use crate::{
+    rules::{FieldName, Locator, RuleMatch},
+    schema_org::graph::MAX_VALUE,
+};
 
 /// Bytes of text that are kept of the match of a rule, before entities are decoded.
 const MAX_TEXT: usize = 4 * 1024;
+
+/// Bytes that are kept of JSON in a page: of a field alone, or of all fields of a rule.
+const MAX_JSON: usize = 128 * 1024;
+const MAX_SCRIPT: usize = 2 * 1024 * 1024;
 
 /// The results of all handlers.
 #[derive(Default)]
@@ -87,6 +94,9 @@ impl ParserState {
 #[derive(Default)]
 pub(super) struct MatchBuilder {
     is_price: bool,
+    /// Whether the text is JSON, which may be in a script.
+    pub(super) is_json: bool,
+    max_text: usize,
     is_open: bool,
     /// Open elements within this one whose text is not part of it.
     excluded_depth: u32,
@@ -95,8 +105,23 @@ pub(super) struct MatchBuilder {
 }
 
 impl MatchBuilder {
-    pub(super) fn new(is_price: bool) -> Self {
-        Self { is_price, ..Self::default() }
+    pub(super) fn new(field: FieldName, locator: &Locator) -> Self {
+        let is_script = field == FieldName::Script;
+        let is_json = is_script || locator.pointer.is_some();
+        let max_text = match (is_script, is_json) {
+            (true, _) => MAX_SCRIPT,
+            (_, true) => MAX_JSON,
+            _ => MAX_TEXT,
+        };
+        let is_price = field == FieldName::Price && !is_json;
+        Self { is_price, is_json, max_text, ..Self::default() }
+    }
+
+    /// Sets the value of an attribute.
+    pub(super) fn set_attribute(&mut self, value: &str) {
+        let limit = if self.is_json { self.max_text } else { MAX_VALUE };
+        let value = &value[..value.floor_char_boundary(limit)];
+        self.set(htmlize::unescape_attribute(value).into_owned(), true);
     }
 
     /// Starts an element. Returns false if one is open or was found.
@@ -111,14 +136,19 @@ impl MatchBuilder {
 
     pub(super) fn add_text(&mut self, text: &str) {
         if self.is_open && self.excluded_depth == 0 {
-            let room = MAX_TEXT - self.text.len();
+            let room = self.max_text - self.text.len();
             self.text.push_str(&text[..text.floor_char_boundary(room)]);
         }
     }
 
     pub(super) fn end(&mut self) {
         self.is_open = false;
-        let text = split_text::resolve(&std::mem::take(&mut self.text), self.is_price);
+        let text = std::mem::take(&mut self.text);
+        if self.is_json {
+            self.set(text, true);
+            return;
+        }
+        let text = split_text::resolve(&text, self.is_price);
         self.set(htmlize::unescape(text).into_owned(), false);
     }
 

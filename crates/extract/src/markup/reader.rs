@@ -26,14 +26,16 @@ const MAX_META: usize = 200;
 /// Ids of elements that belong to nodes elsewhere, for a page.
 const MAX_REFERENCES: usize = 100;
 
-/// Blocks of JSON-LD that are kept of a page.
+/// Blocks of JSON-LD, and other scripts, that are kept of a page.
 const MAX_BLOCKS: usize = 1_000;
 
-/// The markup of a page, in page order. Entities are decoded, except in JSON-LD.
+/// The markup of a page, in page order. Entities are decoded, except in scripts.
 #[derive(Default)]
 pub(crate) struct Markup<'a> {
     /// Blocks of JSON-LD.
     pub(crate) json_ld: Vec<&'a str>,
+    /// Other scripts that are part of the page.
+    pub(crate) scripts: Vec<&'a str>,
     pub(crate) microdata: Graph,
     pub(crate) rdfa: Graph,
     /// OpenGraph's meta tags and their like: name in lower case, content.
@@ -77,7 +79,7 @@ pub(crate) fn read<'a>(
         microdata: GraphBuilder::of_microdata(references),
         matches: locators
             .iter()
-            .map(|(field, _)| MatchBuilder::new(*field == FieldName::Price))
+            .map(|(field, locator)| MatchBuilder::new(*field, locator))
             .collect(),
         last_offset: annotated.last.saturating_sub(start),
         is_last_started: syntaxes.is_empty(),
@@ -179,6 +181,8 @@ impl<'a> Markup<'a> {
                 .is_some_and(|kind| kind.to_ascii_lowercase().contains("ld+json"))
         {
             self.json_ld.extend(tag.text);
+        } else if tag.is("script") && self.scripts.len() < MAX_BLOCKS {
+            self.scripts.extend(tag.text.filter(|text| !text.is_empty()));
         }
     }
 
@@ -247,6 +251,7 @@ mod tests {
             let locator = Locator {
                 selector: selector.parse().unwrap(),
                 attribute: attribute.map(str::to_owned),
+                pointer: None,
             };
             (FieldName::Name, locator)
         };
@@ -294,7 +299,8 @@ mod tests {
             ("<s>20", "20", ""),
         ] {
             let read_at = |field: FieldName| {
-                let locator = Locator { selector: "h1".parse().unwrap(), attribute: None };
+                let locator =
+                    Locator { selector: "h1".parse().unwrap(), attribute: None, pointer: None };
                 let found =
                     read(&format!("<h1>{html}</h1>"), &[(field, locator)]).matches.remove(0);
                 found.and_then(|found| text::clean_line(&found.text, 100)).unwrap_or_default()
@@ -316,7 +322,10 @@ mod tests {
 
     #[test]
     fn elements_open_at_the_last_property_are_read_to_their_end() {
-        let h1 = [(FieldName::Name, Locator { selector: "h1".parse().unwrap(), attribute: None })];
+        let h1 = [(
+            FieldName::Name,
+            Locator { selector: "h1".parse().unwrap(), attribute: None, pointer: None },
+        )];
         for locators in [&[][..], &h1] {
             let html = "<i itemscope><b itemprop=a>1<i itemprop=b>2</i>3</b></i>\
                         <i typeof=x><b property=c>4</b>5<h1>6</h1>";
@@ -333,7 +342,10 @@ mod tests {
     #[test]
     fn a_price_within_struck_text_is_read() {
         let locator = |selector: &str| {
-            (FieldName::Price, Locator { selector: selector.parse().unwrap(), attribute: None })
+            (
+                FieldName::Price,
+                Locator { selector: selector.parse().unwrap(), attribute: None, pointer: None },
+            )
         };
         let found =
             read("<p><s>20 <b>5</b></s></p>", &[locator("s"), locator("b"), locator("p")]).matches;

@@ -218,7 +218,7 @@ pub(crate) fn parse(text: &str) -> Option<&'static str> {
 /// Whether a text says of its currency only what `code` and `local` have in common: a symbol that
 /// both share, and that means `code` unless something else is said.
 pub(super) fn is_unclear(text: &str, code: Option<&str>, local: &str) -> bool {
-    let means_code = |symbol: &str| SYMBOLS.iter().any(|known| *known == (symbol, code));
+    let means_code = |symbol: &str| SYMBOLS.contains(&(symbol, code));
     let is_shared = SHARED.iter().any(|(symbols, codes)| {
         let has_symbol = || symbols.iter().any(|symbol| text.contains(symbol));
         let has_cents = || symbols.contains(&"$") && text.contains(['¢', '￠']);

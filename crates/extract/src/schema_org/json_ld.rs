@@ -1,6 +1,7 @@
 //! Reads JSON-LD into a graph.
 
 use jsonc_parser::{JsonObject, JsonValue};
+use memchr::memmem;
 
 use super::graph::{self, Graph, MAX_NAMES, MAX_VALUE, Value};
 use crate::json;
@@ -10,6 +11,18 @@ const MAX_DEPTH: usize = 32;
 
 /// Properties that may be true or false. Other ones have such values by mistake.
 const FLAGS: [&str; 2] = ["availability", "valueAddedTaxIncluded"];
+
+/// Bytes of the value of a property in JSON-LD that is too long to be read as a whole.
+const MAX_PROPERTY: usize = 4 * 1024;
+
+/// Properties of products that say nothing of them, and are often long.
+const UNREAD: [&str; 5] = ["review", "reviews", "comment", "isRelatedTo", "isSimilarTo"];
+
+/// Whether a member of a long object is read, by its name and value.
+pub(crate) fn is_read(name: &str, value: &str) -> bool {
+    let has_node = || memmem::find(value.as_bytes(), b"\"@type\"").is_some();
+    !UNREAD.contains(&name) && (value.len() <= MAX_PROPERTY || has_node())
+}
 
 /// Adds the nodes of a block. Adds nothing if its JSON is beyond repair.
 pub(crate) fn add_block(block: &str, graph: &mut Graph) {
