@@ -5,9 +5,13 @@
 const NAMES: &[(&str, &str)] = &[
     ("instock", "InStock"),
     ("available", "InStock"),
+    ("true", "InStock"),
+    ("yes", "InStock"),
     ("outofstock", "OutOfStock"),
     ("oos", "OutOfStock"),
     ("unavailable", "OutOfStock"),
+    ("false", "OutOfStock"),
+    ("no", "OutOfStock"),
     ("soldout", "SoldOut"),
     ("preorder", "PreOrder"),
     ("presale", "PreSale"),
@@ -17,27 +21,82 @@ const NAMES: &[(&str, &str)] = &[
     ("instoreonly", "InStoreOnly"),
     ("onlineonly", "OnlineOnly"),
     ("limitedavailability", "LimitedAvailability"),
+    ("lowstock", "LimitedAvailability"),
     ("madetoorder", "MadeToOrder"),
     ("reserved", "Reserved"),
 ];
 
+/// Parts of sentences in lower case, in the order in which they count: "not available" contains
+/// "available".
+const PHRASES: &[(&str, &str)] = &[
+    (
+        "PreOrder",
+        "pre-order|preorder|pre order|vorbestell|précommande|préventa|preventa|pré-venda|\
+         pré-encomenda|preordina|предзаказ|przedsprzeda|předobjedn|förbeställ|förhandsboka|予約",
+    ),
+    (
+        "BackOrder",
+        "backorder|back-order|back order|nachbestellt|auf bestellung|sur commande|bajo pedido|\
+         sob encomenda|su ordinazione|op bestelling|na zamówienie|na objednávku|под заказ|\
+         取り寄せ",
+    ),
+    (
+        "OutOfStock",
+        "out of stock|out-of-stock|sold out|not in stock|not available|unavailable|no stock|\
+         no longer available|temporarily out|nicht auf lager|nicht vorrätig|nicht verfügbar|\
+         nicht lieferbar|nicht mehr|ausverkauft|vergriffen|épuisé|rupture|indisponible|\
+         pas disponible|plus disponible|agotado|sin stock|sin existencias|no disponible|esgotado|\
+         indisponível|fora de estoque|sem stock|esaurit|non disponibile|uitverkocht|\
+         niet op voorraad|niet leverbaar|niet beschikbaar|brak w magazynie|niedostępn|wyprzedan|\
+         vyprodán|není skladem|nie je skladom|nedostupn|nincs készlet|nincs raktár|elfogyott|\
+         stoc epuizat|indisponibil|нет в наличии|нет на складе|распродан|немає в наявності|\
+         tükendi|stokta yok|slutsåld|ej i lager|slut i lager|ikke på lager|udsolgt|utsolgt|\
+         loppuunmyyty|ei varastossa|loppu|εξαντλ|μη διαθέσιμ|在庫なし|在庫切れ|売り切れ|品切れ|完売|\
+         缺货|缺貨|无货|無貨|售罄|품절|غير متوفر|نفد|אזל",
+    ),
+    (
+        "LimitedAvailability",
+        "only a few|few left|low stock|last items|last pieces|nur noch|wenige|dernières pièces|\
+         derniers articles|últimas unidades|ultimi pezzi|laatste stuks|ostatnie sztuki|\
+         poslední kus|残りわずか|仅剩",
+    ),
+    (
+        "InStock",
+        "in stock|in-stock|available|ready to ship|ships today|auf lager|lieferbar|verfügbar|\
+         vorrätig|en stock|disponible|en existencia|disponibile|disponível|em estoque|em stock|\
+         op voorraad|leverbaar|beschikbaar|dostępn|w magazynie|na stanie|skladem|skladom|\
+         na sklade|raktáron|készleten|în stoc|in stoc|в наличии|есть на складе|в наявності|stokta|\
+         i lager|på lager|varastossa|διαθέσιμ|在庫あり|有货|有貨|现货|現貨|재고 있음|구매 가능|متوفر|\
+         متاح|במלאי",
+    ),
+];
+
 /// Returns the schema.org name for a URL of the vocabulary (`https://schema.org/InStock`) or for
-/// words with the same meaning (`in stock`, `out_of_stock`). Any other URL becomes its last part;
-/// any other text is returned trimmed.
-pub(crate) fn normalize(text: &str) -> &str {
+/// text with the same meaning (`out_of_stock`, `Nur noch 3 auf Lager`).
+pub(crate) fn normalize(text: &str) -> Option<&'static str> {
     let text = text.trim().trim_end_matches('/');
-    let last = if text.contains("://") || text.starts_with("schema:") {
-        text.rsplit(['/', '#', ':']).next().unwrap_or(text)
-    } else {
-        text
-    };
+    let is_link = text.contains("//") || text.starts_with("schema:");
+    let last = if is_link { text.rsplit(['/', '#', ':']).next().unwrap_or(text) } else { text };
     let word: String = last
         .chars()
         .take(40)
         .filter(|c| c.is_alphanumeric())
         .flat_map(char::to_lowercase)
         .collect();
-    NAMES.iter().find(|(known, _)| *known == word).map_or(last, |(_, name)| name)
+    let name = NAMES.iter().find(|(known, _)| *known == word).map(|(_, name)| *name);
+    name.or_else(|| {
+        let text = text.get(..text.floor_char_boundary(MAX_TEXT))?.to_lowercase();
+        let says_any = |phrases: &str| phrases.split('|').any(|phrase| text.contains(phrase));
+        PHRASES.iter().find(|(_, phrases)| !is_link && says_any(phrases)).map(|(name, _)| *name)
+    })
+}
+
+/// Bytes of a text that are searched for a phrase.
+const MAX_TEXT: usize = 400;
+
+/// Whether a thing with a [normalized](normalize) availability cannot be ordered.
+pub(crate) fn is_unavailable(name: &str) -> bool {
+    matches!(name, "OutOfStock" | "SoldOut" | "Discontinued")
 }
 
 #[cfg(test)]
@@ -47,19 +106,55 @@ mod tests {
     #[test]
     fn urls_and_words_become_names_of_schema_org() {
         for (text, expected) in [
-            ("https://schema.org/InStock", "InStock"),
-            ("http://schema.org/OutOfStock/", "OutOfStock"),
-            ("schema:PreOrder", "PreOrder"),
-            ("InStock", "InStock"),
-            ("instock", "InStock"),
-            (" in stock ", "InStock"),
-            ("OUT_OF_STOCK", "OutOfStock"),
-            ("oos", "OutOfStock"),
-            ("Sold out", "SoldOut"),
-            ("https://schema.org/Novelty", "Novelty"),
-            ("Only 3 left: hurry/order", "Only 3 left: hurry/order"),
+            ("https://schema.org/InStock", Some("InStock")),
+            ("http://schema.org/OutOfStock/", Some("OutOfStock")),
+            ("//schema.org/InStock", Some("InStock")),
+            ("//schema.org/outofstock", Some("OutOfStock")),
+            ("http://schema.org#SoldOut", Some("SoldOut")),
+            ("schema:PreOrder", Some("PreOrder")),
+            ("/InStock", Some("InStock")),
+            ("InStock", Some("InStock")),
+            ("instock", Some("InStock")),
+            (" in stock ", Some("InStock")),
+            ("OUT_OF_STOCK", Some("OutOfStock")),
+            ("oos", Some("OutOfStock")),
+            ("Sold out", Some("SoldOut")),
+            ("true", Some("InStock")),
+            ("https://schema.org/Novelty", None),
+            ("https://shop.example/available-items/17", None),
+            ("Green tea from Japan", None),
+            ("", None),
         ] {
             assert_eq!(normalize(text), expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn sentences_become_names_of_schema_org() {
+        for (text, expected) in [
+            ("In stock - ships within 24 hours", "InStock"),
+            ("Only 3 left in stock", "InStock"),
+            ("Currently not available", "OutOfStock"),
+            ("This item is out of stock.", "OutOfStock"),
+            ("Auf Lager, Lieferzeit 1-3 Tage", "InStock"),
+            ("Sofort lieferbar", "InStock"),
+            ("Derzeit nicht lieferbar", "OutOfStock"),
+            ("Nur noch 2 Stück auf Lager", "LimitedAvailability"),
+            ("En stock", "InStock"),
+            ("Rupture de stock", "OutOfStock"),
+            ("Agotado temporalmente", "OutOfStock"),
+            ("Non disponibile", "OutOfStock"),
+            ("Op voorraad", "InStock"),
+            ("Produkt niedostępny", "OutOfStock"),
+            ("Skladem > 5 ks", "InStock"),
+            ("Není skladem", "OutOfStock"),
+            ("Нет в наличии", "OutOfStock"),
+            ("Есть в наличии", "InStock"),
+            ("在庫あり", "InStock"),
+            ("품절", "OutOfStock"),
+            ("Jetzt vorbestellen", "PreOrder"),
+        ] {
+            assert_eq!(normalize(text), Some(expected), "{text:?}");
         }
     }
 }

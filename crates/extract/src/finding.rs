@@ -5,9 +5,19 @@ use url::Url;
 
 use crate::{
     availability,
-    product::{MAX_AVAILABILITY, MAX_BRAND, MAX_CATEGORY, MAX_NAME, MAX_SKU, MAX_URL},
+    product::{MAX_BRAND, MAX_CATEGORY, MAX_NAME, MAX_SKU, MAX_URL},
     text,
 };
+
+/// Words before a name that are not part of it.
+const NAME_PREFIXES: [&str; 6] = [
+    "Details about",
+    "Details zu",
+    "Détails sur",
+    "Dettagli su",
+    "Detalles acerca de",
+    "Szczegóły o",
+];
 
 /// The fields that one source finds. Every text is one line within its limit, every URL absolute.
 #[derive(Clone, Debug, Default)]
@@ -41,14 +51,11 @@ impl Finding {
     /// Cleans the texts and truncates them to their limits. Relative URLs are resolved by `base`.
     pub(crate) fn from_texts(texts: RawTexts<'_>, base: &Url) -> Self {
         Self {
-            name: texts.name.and_then(|name| text::clean_line(name, MAX_NAME)),
+            name: texts.name.and_then(|name| clean(without_prefix(name), MAX_NAME)),
             category: texts.category.and_then(clean_category),
-            sku: texts.sku.and_then(|sku| text::clean_line(sku, MAX_SKU)),
-            brand: texts.brand.and_then(|brand| text::clean_line(brand, MAX_BRAND)),
-            availability: texts
-                .availability
-                .map(availability::normalize)
-                .and_then(|text| text::clean_line(text, MAX_AVAILABILITY)),
+            sku: texts.sku.and_then(|sku| clean(sku, MAX_SKU)),
+            brand: texts.brand.and_then(|brand| clean(brand, MAX_BRAND)),
+            availability: texts.availability.and_then(availability::normalize).map(str::to_owned),
             image: texts.image.and_then(|image| absolute_url(image, base)).map(String::from),
             url: texts.url.and_then(|url| absolute_url(url, base)).map(String::from),
             ..Self::default()
@@ -74,7 +81,19 @@ impl Finding {
 
 /// Cleans a category and truncates it to its limit.
 pub(crate) fn clean_category(category: &str) -> Option<String> {
-    text::clean_line(category, MAX_CATEGORY)
+    clean(category, MAX_CATEGORY)
+}
+
+/// Cleans a text and truncates it to its limit, unless it is a placeholder.
+fn clean(text: &str, max: usize) -> Option<String> {
+    text::clean_line(text, max).filter(|line| !text::is_placeholder(line))
+}
+
+/// Returns a name without the words that marketplaces put before it for screen readers.
+fn without_prefix(name: &str) -> &str {
+    let rest = NAME_PREFIXES.iter().find_map(|prefix| name.trim_start().strip_prefix(prefix));
+    rest.filter(|rest| rest.starts_with(char::is_whitespace) && !rest.trim().is_empty())
+        .unwrap_or(name)
 }
 
 /// Resolves a link of a page. Returns `None` unless it is an HTTP URL within [`MAX_URL`].
@@ -111,6 +130,22 @@ mod tests {
             );
         }
         assert_eq!(absolute_url(&"x".repeat(MAX_URL), &address), None);
+    }
+
+    #[test]
+    fn placeholders_and_words_for_screen_readers_are_left_out() {
+        let texts = RawTexts {
+            name: Some(" Details about  \u{a0}Oak Desk"),
+            brand: Some("$metabrand"),
+            category: Some("{{ category }}"),
+            sku: Some("undefined"),
+            availability: Some("Add to cart"),
+            ..RawTexts::default()
+        };
+        let found = Finding::from_texts(texts, &"https://shop.example/".parse().unwrap());
+        assert_eq!(found.name.as_deref(), Some("Oak Desk"));
+        assert_eq!((found.brand, found.category, found.sku), (None, None, None));
+        assert_eq!(found.availability, None);
     }
 
     #[test]

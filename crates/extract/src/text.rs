@@ -25,6 +25,33 @@ pub(crate) fn clean_line(text: &str, max: usize) -> Option<String> {
     (!line.is_empty()).then_some(line)
 }
 
+/// Whether a line is what is left of a template that was not filled in: `$metabrand`, `{{ name }}`,
+/// `undefined`. Such a text says nothing of the product.
+pub(crate) fn is_placeholder(line: &str) -> bool {
+    let is_identifier = |name: &str| {
+        name.starts_with(|c: char| c.is_ascii_lowercase() || c == '_')
+            && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-' | '>'))
+    };
+    let between = |start: &str, end: &str| {
+        line.find(start).is_some_and(|at| line[at + start.len()..].contains(end))
+    };
+    let is_enclosed = |mark: &str| {
+        let name = line.strip_prefix(mark).and_then(|rest| rest.strip_suffix(mark));
+        name.is_some_and(|name| {
+            !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+        })
+    };
+    ["undefined", "null", "(null)", "nan", "n/a", "[object object]"]
+        .iter()
+        .any(|word| line.eq_ignore_ascii_case(word))
+        || line.strip_prefix('$').is_some_and(is_identifier)
+        || ["%", "%%", "##", "@@", "__"].into_iter().any(is_enclosed)
+        || [("{{", "}}"), ("{%", "%}"), ("<%", "%>"), ("${", "}"), ("[[", "]]"), ("#{", "}")]
+            .into_iter()
+            .any(|(start, end)| between(start, end))
+        || line.contains("[object Object]")
+}
+
 /// Control characters, soft hyphens, zero-width spaces, and marks of text direction. Joiners stay:
 /// they change how letters look.
 fn is_invisible(c: char) -> bool {
@@ -50,6 +77,38 @@ mod tests {
             ("", None),
         ] {
             assert_eq!(clean_line(text, 100).as_deref(), expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_template_that_was_not_filled_in_is_a_placeholder() {
+        for line in [
+            "$metabrand",
+            "$product->name",
+            "$item.brand",
+            "{{ product.name }}",
+            "{{brand}} shop",
+            "{% name %}",
+            "<%= name %>",
+            "${brand}",
+            "[[brand]]",
+            "#{name}",
+            "%BRAND%",
+            "%%brand%%",
+            "##NAME##",
+            "__brand__",
+            "undefined",
+            "NULL",
+            "NaN",
+            "n/a",
+            "[object Object]",
+        ] {
+            assert!(is_placeholder(line), "{line}");
+        }
+        for line in
+            ["Oak Desk", "A$AP", "$5 gift card", "$UICIDE", "100%", "50% off", "None", "{a}", "#1"]
+        {
+            assert!(!is_placeholder(line), "{line}");
         }
     }
 

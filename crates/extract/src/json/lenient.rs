@@ -3,8 +3,7 @@
 //! The parser accepts comments, trailing and missing commas, single quotes, and raw line breaks and
 //! control characters in strings. If it fails, the reader tries again without the text around the
 //! JSON (`<!-- … -->`, `<![CDATA[ … ]]>`, a semicolon), with several values in a row as a list,
-//! with HTML entities decoded, and repaired by `repair`. A quote that is not escaped is beyond
-//! repair.
+//! with HTML entities decoded, and repaired by `repair` and by `requote`.
 //!
 //! The parser keeps numbers as they are written, so that no price is ever a float. serde_json does
 //! so only with its feature `arbitrary_precision`, which would change numbers for every crate of
@@ -14,7 +13,7 @@ use std::borrow::Cow;
 
 use jsonc_parser::{JsonValue, ParseOptions};
 
-use super::repair;
+use super::{repair, requote};
 
 /// Bytes of JSON that are read from one page, in all its blocks. A tree takes up to 50 times the
 /// memory of its text, and the JSON of one product is far smaller.
@@ -50,14 +49,19 @@ pub(crate) fn read<T>(text: &str, with: impl FnOnce(JsonValue<'_>) -> T) -> Opti
             return Some(with(value));
         }
     }
+    for json in candidates.into_iter().flatten().filter_map(requote::requote) {
+        if let Some(value) = parse(&json) {
+            return Some(with(value));
+        }
+        if let Some(value) = repair::repair(&json).as_deref().and_then(parse) {
+            return Some(with(value));
+        }
+    }
     None
 }
 
 /// Returns the value at an RFC 6901 JSON pointer.
-pub(crate) fn resolve_pointer<'a, 'v>(
-    value: &'v JsonValue<'a>,
-    pointer: &str,
-) -> Option<&'v JsonValue<'a>> {
+fn resolve_pointer<'a, 'v>(value: &'v JsonValue<'a>, pointer: &str) -> Option<&'v JsonValue<'a>> {
     pointer.split('/').skip(1).try_fold(value, |value, token| match value {
         JsonValue::Object(object) => object.get(&token.replace("~1", "/").replace("~0", "~")),
         JsonValue::Array(array) => array.get(token.parse().ok()?),
@@ -65,7 +69,20 @@ pub(crate) fn resolve_pointer<'a, 'v>(
     })
 }
 
-fn parse(text: &str) -> Option<JsonValue<'_>> {
+/// Returns the text of the value at a pointer, unless it is an object or an array. That of `null` is
+/// empty: the field exists without a value. For a price, that means a product without a price.
+pub(crate) fn pointer_text(value: &JsonValue<'_>, pointer: &str) -> Option<String> {
+    match resolve_pointer(value, pointer)? {
+        JsonValue::String(text) => Some(text.to_string()),
+        JsonValue::Number(text) => Some((*text).to_owned()),
+        JsonValue::Boolean(value) => Some(value.to_string()),
+        JsonValue::Null => Some(String::new()),
+        JsonValue::Object(_) | JsonValue::Array(_) => None,
+    }
+}
+
+/// Parses JSON with the errors that the parser itself accepts.
+pub(super) fn parse(text: &str) -> Option<JsonValue<'_>> {
     let options = ParseOptions {
         allow_hexadecimal_numbers: false,
         allow_non_finite_numbers: false,
@@ -137,26 +154,26 @@ mod tests {
             r#"{"b":,"a":1.10}"#,
             r#"{"b":undefined,"a":1.10}"#,
             r#"{"b":"\ud83c","a":1.10}"#,
+            r#"{"b":"27" wide","a":1.10}"#,
+            r#"{"b":"The "Big" one, new","a":1.10}"#,
+            r#"{"b":1,299.00,"a":1.10}"#,
+            r#"{"b":€5,"a":1.10}"#,
             "/* x */ {\"b\":undefined,\"a\":1.10}; //",
         ] {
             assert_eq!(a(text).as_deref(), Some("1.10"), "{text}");
+        }
+        for (text, expected) in [
+            (r#"{"a": 1,299.00, "b": 1}"#, "1,299.00"),
+            (r#"{"a": 19,99}"#, "19,99"),
+            (r#"{"a":"27" wide"}"#, "27\" wide"),
+        ] {
+            assert_eq!(a(text).as_deref(), Some(expected), "{text}");
         }
     }
 
     #[test]
     fn text_that_is_not_json_is_not_read() {
-        for text in [
-            "",
-            " ",
-            "{",
-            "}{",
-            "<html>",
-            "{\"a\":",
-            "{\"a\":\"27\" wide\"}",
-            "][",
-            "<![CDATA[",
-            "[{}",
-        ] {
+        for text in ["", " ", "{", "}{", "<html>", "{\"a\":", "][", "<![CDATA[", "[{}"] {
             assert_eq!(a(text), None, "{text}");
         }
     }

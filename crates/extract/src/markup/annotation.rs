@@ -19,6 +19,9 @@ const LINKS: [&str; 10] = [
     "url",
 ];
 
+/// Ids that one `itemref` may have.
+const MAX_REFERENCES: usize = 16;
+
 /// How an element is annotated.
 #[derive(Clone, Copy)]
 pub(super) enum Syntax {
@@ -29,6 +32,7 @@ pub(super) enum Syntax {
 }
 
 /// What an element says in the vocabulary of schema.org.
+#[derive(Default)]
 pub(super) struct Annotation {
     /// The properties of the surrounding node that the element is a value of.
     pub(super) properties: Vec<String>,
@@ -36,6 +40,9 @@ pub(super) struct Annotation {
     pub(super) node: Option<(Vec<String>, Option<String>)>,
     /// The value, if an attribute has it.
     pub(super) value: Option<String>,
+    /// The `id` of the element, and the ids of the elements that belong to its node as well.
+    pub(super) id: Option<String>,
+    pub(super) references: Vec<String>,
 }
 
 impl Annotation {
@@ -54,7 +61,16 @@ impl Annotation {
         let value = value(element, &properties);
         let node =
             element.has_attribute(scope).then(|| (names(types), attributes::value(element, id)));
-        Self { properties, node, value }
+        let (id, references) = match syntax {
+            Syntax::Microdata if element.has_attribute(scope) => {
+                let ids = attributes::value(element, "itemref").unwrap_or_default();
+                let ids = ids.split_whitespace().take(MAX_REFERENCES).map(str::to_owned).collect();
+                (attributes::value(element, "id"), ids)
+            }
+            Syntax::Microdata => (attributes::value(element, "id"), Vec::new()),
+            Syntax::Rdfa => (None, Vec::new()),
+        };
+        Self { properties, node, value, id, references }
     }
 }
 
@@ -77,7 +93,11 @@ fn value(element: &Element<'_, '_>, properties: &[String]) -> Option<String> {
         return Some(content);
     }
     let tag = element.tag_name();
-    let is_link = || properties.iter().any(|property| LINKS.contains(&property.as_str()));
+    let is_link = || {
+        let is_any =
+            |property: &String| LINKS.iter().any(|link| link.eq_ignore_ascii_case(property));
+        properties.iter().any(is_any)
+    };
     let attribute = match tag.as_str() {
         "audio" | "embed" | "iframe" | "source" | "track" | "video" => "src",
         "object" => "data",

@@ -1,7 +1,12 @@
 //! Builds a graph from the nested elements of microdata or RDFa.
 
-use super::{annotation::Annotation, superscript};
-use crate::schema_org::graph::{Graph, Value};
+use std::collections::HashMap;
+
+use super::{annotation::Annotation, split_text};
+use crate::schema_org::{
+    LOOSE, LOOSE_OFFERS,
+    graph::{Graph, Value},
+};
 
 /// Annotated elements that may be open at the same time.
 const MAX_OPEN: usize = 48;
@@ -15,6 +20,19 @@ const MAX_PAGE_TEXT: usize = 1024 * 1024;
 /// Elements that a start tag of the same name ends, since their end tag is optional.
 const IMPLICITLY_CLOSED: [&str; 8] = ["dd", "dt", "li", "option", "p", "td", "th", "tr"];
 
+/// Properties that are kept without a node that they belong to.
+const LOOSE_PROPERTIES: [&str; 9] = [
+    "availability",
+    "brand",
+    "category",
+    "image",
+    "itemCondition",
+    "name",
+    "price",
+    "priceCurrency",
+    "sku",
+];
+
 /// The graph of a page, and the elements that are open at the current position of the parser.
 #[derive(Default)]
 pub(super) struct GraphBuilder {
@@ -22,6 +40,13 @@ pub(super) struct GraphBuilder {
     open: Vec<OpenElement>,
     next_id: u32,
     text_bytes: usize,
+    /// The node for properties outside of all others, unless they are dropped.
+    loose: Option<usize>,
+    keeps_loose: bool,
+    /// By the ids that an `itemref` names: a node for the properties within that element.
+    fragments: HashMap<String, Option<usize>>,
+    /// Nodes, each with the ids of elements that belong to it as well.
+    references: Vec<(usize, Vec<String>)>,
 }
 
 /// Identifies an open element.
@@ -43,7 +68,7 @@ struct OpenElement {
     /// Properties whose value is the text of the element.
     properties: Vec<String>,
     is_price: bool,
-    /// Open elements within this one whose text is not part of a price.
+    /// Open elements within this one whose text is not part of it.
     excluded_depth: u32,
     text: String,
 }
@@ -55,23 +80,32 @@ impl OpenElement {
 }
 
 impl GraphBuilder {
+    /// Returns a builder for microdata, on a page that refers to the elements of these ids.
+    pub(super) fn of_microdata(referenced: impl IntoIterator<Item = String>) -> Self {
+        let fragments = referenced.into_iter().map(|id| (id, None)).collect();
+        Self { keeps_loose: true, fragments, ..Self::default() }
+    }
+
     /// Starts an element. Returns the id to end it with, unless it cannot have content.
     pub(super) fn start(&mut self, start: StartTag<'_>) -> Option<ElementId> {
         let may_close = IMPLICITLY_CLOSED.contains(&start.tag);
         if let Some(last) = self.open.last().filter(|last| may_close && last.tag == start.tag) {
             self.end(last.id);
         }
-        let parent = self.open.last().and_then(|open| open.node);
-        let Annotation { mut properties, node: new_node, value } = start.annotation;
+        let Annotation { mut properties, node: new_node, value, id, references } = start.annotation;
+        let parent = self.parent(id, &mut properties, new_node.is_some());
         let mut node = parent;
         if let Some((types, id)) = new_node {
-            let property = properties.first().map(String::as_str);
+            let is_loose_offer = || types.iter().any(|kind| kind.ends_with("Offer"));
+            let loose = || parent.filter(|_| is_loose_offer()).map(|_| LOOSE_OFFERS);
+            let property = properties.first().map(String::as_str).or_else(loose);
             node = self.graph.add_node(types, id, parent.zip(property));
             for property in properties.drain(..).skip(1) {
                 if let (Some(parent), Some(node)) = (parent, node) {
                     self.graph.add_value(parent, &property, Value::Node(node));
                 }
             }
+            self.references.extend(node.filter(|_| !references.is_empty()).zip(Some(references)));
         } else if let Some(value) = value {
             for property in properties.drain(..) {
                 if let Some(parent) = parent {
@@ -88,12 +122,38 @@ impl GraphBuilder {
             id,
             tag: start.tag.to_owned(),
             node,
-            is_price: properties.iter().any(|property| property == "price"),
+            is_price: properties.iter().any(|property| property.eq_ignore_ascii_case("price")),
             properties,
             excluded_depth: 0,
             text: String::new(),
         });
         Some(id)
+    }
+
+    /// Returns the node that an element's properties belong to.
+    fn parent(
+        &mut self,
+        id: Option<String>,
+        properties: &mut Vec<String>,
+        is_node: bool,
+    ) -> Option<usize> {
+        let surrounding = self.open.last().and_then(|open| open.node);
+        if let Some(fragment) = id.as_ref().and_then(|id| self.fragments.get_mut(id))
+            && fragment.is_none()
+        {
+            *fragment = self.graph.add_node(Vec::new(), None, None);
+            self.references.extend(surrounding.zip(id.map(|id| vec![id])));
+            return *fragment;
+        }
+        if surrounding.is_some() || is_node || !self.keeps_loose {
+            return surrounding;
+        }
+        let is_kept = |own: &String| LOOSE_PROPERTIES.iter().any(|p| p.eq_ignore_ascii_case(own));
+        properties.retain(is_kept);
+        if self.loose.is_none() && !properties.is_empty() {
+            self.loose = self.graph.add_node(vec![LOOSE.to_owned()], None, None);
+        }
+        self.loose.filter(|_| !properties.is_empty())
     }
 
     /// Adds text to the open elements. Entities are decoded when the element ends.
@@ -108,14 +168,24 @@ impl GraphBuilder {
         }
     }
 
-    /// Whether the text of a property is being collected, or that of a price.
-    pub(super) fn collects(&self, only_prices: bool) -> bool {
-        self.open.iter().any(|open| open.collects() && (open.is_price || !only_prices))
+    /// Marks the boundary of an element in the prices that are open.
+    pub(super) fn add_boundary(&mut self) {
+        let prices = self.open.iter_mut().filter(|open| open.is_price && open.collects());
+        for open in prices.filter(|open| open.text.len() < MAX_TEXT) {
+            open.text.push_str(split_text::BOUNDARY);
+        }
     }
 
-    /// Returns the [`OpenElement::excluded_depth`] of each open price.
-    pub(super) fn excluded_depths(&mut self) -> impl Iterator<Item = &mut u32> {
-        self.open.iter_mut().filter(|open| open.is_price).map(|open| &mut open.excluded_depth)
+    /// Whether the text of a price is being collected, or else that of another property.
+    pub(super) fn collects(&self, prices: bool) -> bool {
+        self.open.iter().any(|open| open.collects() && open.is_price == prices)
+    }
+
+    /// Returns the [`OpenElement::excluded_depth`] of each open price, or else of each other open
+    /// element.
+    pub(super) fn excluded_depths(&mut self, of_prices: bool) -> impl Iterator<Item = &mut u32> {
+        let open = self.open.iter_mut().filter(move |open| open.is_price == of_prices);
+        open.map(|open| &mut open.excluded_depth)
     }
 
     /// Ends an element and the unclosed elements within it.
@@ -136,13 +206,18 @@ impl GraphBuilder {
         while let Some(open) = self.open.pop() {
             self.close(open);
         }
+        for (node, ids) in self.references {
+            for fragment in ids.iter().filter_map(|id| *self.fragments.get(id)?) {
+                self.graph.adopt(node, fragment);
+            }
+        }
         self.graph
     }
 
     fn close(&mut self, open: OpenElement) {
         let Some(node) = open.node else { return };
         if !open.properties.is_empty() {
-            let text = superscript::resolve(&open.text, open.is_price);
+            let text = split_text::resolve(&open.text, open.is_price);
             let text = htmlize::unescape(text).into_owned();
             for property in open.properties {
                 self.graph.add_value(node, &property, Value::Human(text.clone()));
@@ -157,13 +232,13 @@ mod tests {
 
     fn property<'a>(tag: &'a str, property: &str) -> StartTag<'a> {
         let properties = vec![property.to_owned()];
-        let annotation = Annotation { properties, node: None, value: None };
+        let annotation = Annotation { properties, ..Annotation::default() };
         StartTag { tag, annotation, can_have_content: true }
     }
 
     fn node(kind: &str) -> StartTag<'static> {
         let node = Some((vec![kind.to_owned()], None));
-        let annotation = Annotation { properties: Vec::new(), node, value: None };
+        let annotation = Annotation { node, ..Annotation::default() };
         StartTag { tag: "div", annotation, can_have_content: true }
     }
 

@@ -12,7 +12,7 @@ use super::{
     attributes,
     graph_builder::StartTag,
     parser_state::ParserState,
-    superscript,
+    split_text,
 };
 use crate::rules::Locator;
 
@@ -23,11 +23,12 @@ pub(super) type Shared = Rc<RefCell<ParserState>>;
 pub(super) fn separate_text(state: &Shared) -> ElementContentHandlers<'static> {
     let state = state.clone();
     ElementContentHandlers::default().element(move |element: &mut Element<'_, '_>| {
-        if !state.borrow().collects(false) {
+        if !state.borrow().collects_any() {
             return Ok(());
         }
         let is_superscript = element.tag_name() == "sup";
-        state.borrow_mut().add_text(if is_superscript { superscript::MARKER } else { " " });
+        let separator = if is_superscript { split_text::SUPERSCRIPT } else { " " };
+        state.borrow_mut().add_text(separator);
         if is_superscript || !element.can_have_content() {
             return Ok(());
         }
@@ -39,17 +40,33 @@ pub(super) fn separate_text(state: &Shared) -> ElementContentHandlers<'static> {
     })
 }
 
-/// Handles elements whose text is not a price: former prices, and text for screen readers.
-pub(super) fn excluded_text(state: &Shared) -> ElementContentHandlers<'static> {
+/// Handles elements within a line, whose ends are marked in prices.
+pub(super) fn boundary(state: &Shared) -> ElementContentHandlers<'static> {
     let state = state.clone();
     ElementContentHandlers::default().element(move |element: &mut Element<'_, '_>| {
         if !element.can_have_content() || !state.borrow().collects(true) {
             return Ok(());
         }
-        state.borrow_mut().start_exclusion();
+        state.borrow_mut().add_boundary();
         let state = state.clone();
         on_end(element, move || {
-            state.borrow_mut().end_exclusion();
+            state.borrow_mut().add_boundary();
+            Ok(())
+        })
+    })
+}
+
+/// Handles elements whose text is not part of prices, or not part of other texts.
+pub(super) fn excluded_text(state: &Shared, of_prices: bool) -> ElementContentHandlers<'static> {
+    let state = state.clone();
+    ElementContentHandlers::default().element(move |element: &mut Element<'_, '_>| {
+        if !element.can_have_content() || !state.borrow().collects(of_prices) {
+            return Ok(());
+        }
+        state.borrow_mut().start_exclusion(of_prices);
+        let state = state.clone();
+        on_end(element, move || {
+            state.borrow_mut().end_exclusion(of_prices);
             Ok(())
         })
     })
@@ -78,6 +95,11 @@ pub(super) fn node(state: &Shared, syntax: Syntax) -> ElementContentHandlers<'st
     })
 }
 
+/// Handles elements that belong to a node elsewhere, which refers to them by their id.
+pub(super) fn referenced(state: &Shared) -> ElementContentHandlers<'static> {
+    node(state, Syntax::Microdata)
+}
+
 /// Handles elements that are properties, whose text may be the value.
 pub(super) fn property(state: &Shared, syntax: Syntax) -> ElementContentHandlers<'static> {
     let text_state = state.clone();
@@ -104,7 +126,7 @@ pub(super) fn located(
             let tag = element.tag_name();
             let attribute = attribute.as_deref().or_else(|| attributes::of_void_element(&tag));
             if let Some(attribute) = attribute {
-                builder.set(attributes::value(element, attribute).unwrap_or_default(), true);
+                builder.set_attribute(&element.get_attribute(attribute).unwrap_or_default());
                 return state.stop_if_complete();
             }
             if !element.can_have_content() || !builder.start() {
@@ -121,7 +143,8 @@ pub(super) fn located(
         })
         .text(move |chunk: &mut TextChunk<'_>| {
             let mut state = text_state.borrow_mut();
-            if let Some(builder) = state.matches.get_mut(index).filter(|_| is_visible(chunk)) {
+            let builder = state.matches.get_mut(index);
+            if let Some(builder) = builder.filter(|builder| builder.is_json || is_visible(chunk)) {
                 builder.add_text(chunk.as_str());
             }
             Ok(())

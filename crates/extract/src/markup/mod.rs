@@ -10,7 +10,7 @@ mod handlers;
 mod parser;
 mod parser_state;
 mod reader;
-mod superscript;
+mod split_text;
 mod tags;
 
 pub(crate) use reader::{Markup, read};

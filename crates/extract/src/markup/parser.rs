@@ -17,13 +17,19 @@ pub(super) fn parse(
     state: ParserState,
     syntaxes: &[Syntax],
     locators: &[(FieldName, Locator)],
+    has_references: bool,
 ) -> ParserState {
     let state = Rc::new(RefCell::new(state));
     // These come first, since an element that starts is not part of text that is being collected.
     let mut listeners = vec![
         (&SELECTORS.separate_text, handlers::separate_text(&state)),
-        (&SELECTORS.excluded_text, handlers::excluded_text(&state)),
+        (&SELECTORS.boundary, handlers::boundary(&state)),
+        (&SELECTORS.not_in_prices, handlers::excluded_text(&state, true)),
+        (&SELECTORS.not_in_texts, handlers::excluded_text(&state, false)),
     ];
+    if has_references {
+        listeners.push((&SELECTORS.referenced, handlers::referenced(&state)));
+    }
     // Only for syntaxes of the page: a selector without a tag name is checked at every element.
     for &syntax in syntaxes {
         let (node, property) = match syntax {
@@ -51,7 +57,10 @@ pub(super) fn parse(
 
 struct Selectors {
     separate_text: Selector,
-    excluded_text: Selector,
+    boundary: Selector,
+    not_in_prices: Selector,
+    not_in_texts: Selector,
+    referenced: Selector,
     microdata_node: Selector,
     microdata_property: Selector,
     rdfa_node: Selector,
@@ -60,7 +69,12 @@ struct Selectors {
 
 static SELECTORS: LazyLock<Selectors> = LazyLock::new(|| Selectors {
     separate_text: selector("br, div, p, li, td, th, tr, sup"),
-    excluded_text: selector("del, s, strike, .screen-reader-text"),
+    boundary: selector("span, b, strong, em, i, small, big, bdi, font, u, ins, a, data"),
+    not_in_prices: selector("del, s, strike, .screen-reader-text, button, select, template"),
+    not_in_texts: selector(
+        "button, select, template, .screen-reader-text, .visually-hidden, .sr-only, .g-hdn",
+    ),
+    referenced: selector("[id]:not([itemscope]):not([itemprop])"),
     microdata_node: selector("[itemscope]"),
     microdata_property: selector("[itemprop]:not([itemscope])"),
     rdfa_node: selector("[typeof]"),

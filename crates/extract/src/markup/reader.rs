@@ -6,7 +6,9 @@
 
 use super::{
     annotation::Syntax,
-    attributes, parser,
+    attributes,
+    graph_builder::GraphBuilder,
+    parser,
     parser_state::{MatchBuilder, ParserState},
     tags::{Tag, Tokenizer},
 };
@@ -21,14 +23,19 @@ const MAX_TITLE: usize = 4 * 1024;
 /// Meta tags that are kept of a page.
 const MAX_META: usize = 200;
 
-/// Blocks of JSON-LD that are kept of a page.
+/// Ids of elements that belong to nodes elsewhere, for a page.
+const MAX_REFERENCES: usize = 100;
+
+/// Blocks of JSON-LD, and other scripts, that are kept of a page.
 const MAX_BLOCKS: usize = 1_000;
 
-/// The markup of a page, in page order. Entities are decoded, except in JSON-LD.
+/// The markup of a page, in page order. Entities are decoded, except in scripts.
 #[derive(Default)]
 pub(crate) struct Markup<'a> {
     /// Blocks of JSON-LD.
     pub(crate) json_ld: Vec<&'a str>,
+    /// Other scripts that are part of the page.
+    pub(crate) scripts: Vec<&'a str>,
     pub(crate) microdata: Graph,
     pub(crate) rdfa: Graph,
     /// OpenGraph's meta tags and their like: name in lower case, content.
@@ -51,47 +58,98 @@ pub(crate) fn read<'a>(
     mut is_enough: impl FnMut(&Markup<'a>, &'a str) -> bool,
 ) -> Markup<'a> {
     let mut markup = Markup::default();
-    // Offsets of the first nodes and of the last annotated element.
-    let (mut microdata, mut rdfa, mut last) = (None, None, 0);
+    let mut annotated = Annotated::default();
     let mut tokenizer = Tokenizer::new(html);
     while let Some(tag) = tokenizer.next() {
-        let needs_parser = !locators.is_empty() || microdata.is_some() || rdfa.is_some();
-        if !needs_parser && tag.is("body") && is_enough(&markup, &html[tag.offset..]) {
+        if locators.is_empty()
+            && !annotated.has_nodes()
+            && tag.is("body")
+            && is_enough(&markup, &html[tag.offset..])
+        {
             return markup;
         }
         markup.add(&tag);
-        microdata = microdata.or_else(|| tag.attribute("itemscope").map(|_| tag.offset));
-        rdfa = rdfa.or_else(|| tag.attribute("typeof").map(|_| tag.offset));
-        let has_any = |names: [&str; 2]| names.iter().any(|name| tag.attribute(name).is_some());
-        if microdata.is_some() && has_any(["itemscope", "itemprop"])
-            || rdfa.is_some() && has_any(["typeof", "property"])
+        annotated.add(&tag);
+    }
+    let start = if locators.is_empty() { annotated.start() } else { Some(0) };
+    let Some(start) = start else { return markup };
+    let syntaxes = annotated.syntaxes();
+    let references = annotated.referenced.iter().map(|&id| attributes::decode(id));
+    let state = ParserState {
+        microdata: GraphBuilder::of_microdata(references),
+        matches: locators
+            .iter()
+            .map(|(field, locator)| MatchBuilder::new(*field, locator))
+            .collect(),
+        last_offset: annotated.last.saturating_sub(start),
+        is_last_started: syntaxes.is_empty(),
+        ..ParserState::default()
+    };
+    let has_references = !annotated.referenced.is_empty();
+    let state = parser::parse(&html[start..], state, &syntaxes, locators, has_references);
+    markup.microdata = state.microdata.finish();
+    markup.rdfa = state.rdfa.finish();
+    markup.matches = state.matches.into_iter().map(MatchBuilder::finish).collect();
+    markup
+}
+
+/// Where a page has microdata and RDFa. All offsets are in bytes.
+#[derive(Default)]
+struct Annotated<'a> {
+    /// The first nodes.
+    microdata: Option<usize>,
+    rdfa: Option<usize>,
+    /// The first property of microdata, in a node or not.
+    property: Option<usize>,
+    has_price: bool,
+    /// The last annotated element.
+    last: usize,
+    /// The ids of elements that belong to nodes elsewhere.
+    referenced: Vec<&'a str>,
+}
+
+impl<'a> Annotated<'a> {
+    fn add(&mut self, tag: &Tag<'a, '_>) {
+        let (node, property) = (tag.attribute("itemscope"), tag.attribute("itemprop"));
+        let rdfa = tag.attribute("typeof");
+        if let Some(property) = property {
+            self.property.get_or_insert(tag.offset);
+            self.has_price |= property.trim().eq_ignore_ascii_case("price");
+        }
+        if node.is_some() {
+            self.microdata.get_or_insert(tag.offset);
+            let ids = tag.attribute("itemref").unwrap_or_default().split_ascii_whitespace();
+            let room = MAX_REFERENCES - self.referenced.len();
+            self.referenced.extend(ids.take(room));
+        }
+        if rdfa.is_some() {
+            self.rdfa.get_or_insert(tag.offset);
+        }
+        if node.is_some()
+            || property.is_some()
+            || rdfa.is_some()
+            || self.rdfa.is_some() && tag.attribute("property").is_some()
         {
-            last = tag.offset;
+            self.last = tag.offset;
         }
     }
-    let first = microdata.into_iter().chain(rdfa).min();
-    let start = if locators.is_empty() { first } else { Some(0) };
-    if let Some(start) = start {
-        let syntaxes: Vec<Syntax> =
-            [microdata.map(|_| Syntax::Microdata), rdfa.map(|_| Syntax::Rdfa)]
-                .into_iter()
-                .flatten()
-                .collect();
-        let state = ParserState {
-            matches: locators
-                .iter()
-                .map(|(field, _)| MatchBuilder::new(*field == FieldName::Price))
-                .collect(),
-            last_offset: last.saturating_sub(start),
-            is_last_started: syntaxes.is_empty(),
-            ..ParserState::default()
-        };
-        let state = parser::parse(&html[start..], state, &syntaxes, locators);
-        markup.microdata = state.microdata.finish();
-        markup.rdfa = state.rdfa.finish();
-        markup.matches = state.matches.into_iter().map(MatchBuilder::finish).collect();
+
+    fn has_nodes(&self) -> bool {
+        self.microdata.is_some() || self.rdfa.is_some()
     }
-    markup
+
+    /// Returns where the parser has to start. Properties without a node count only with a price.
+    fn start(&self) -> Option<usize> {
+        let property = self.property.filter(|_| self.has_price);
+        let first = self.microdata.into_iter().chain(self.rdfa).chain(property).min();
+        if self.referenced.is_empty() { first } else { Some(0) }
+    }
+
+    fn syntaxes(&self) -> Vec<Syntax> {
+        let has_microdata = self.microdata.is_some() || self.has_price;
+        let microdata = has_microdata.then_some(Syntax::Microdata);
+        microdata.into_iter().chain(self.rdfa.map(|_| Syntax::Rdfa)).collect()
+    }
 }
 
 impl<'a> Markup<'a> {
@@ -123,6 +181,8 @@ impl<'a> Markup<'a> {
                 .is_some_and(|kind| kind.to_ascii_lowercase().contains("ld+json"))
         {
             self.json_ld.extend(tag.text);
+        } else if tag.is("script") && self.scripts.len() < MAX_BLOCKS {
+            self.scripts.extend(tag.text.filter(|text| !text.is_empty()));
         }
     }
 
@@ -133,7 +193,11 @@ impl<'a> Markup<'a> {
         let has_prefix = |prefix: &str| {
             name.get(..prefix.len()).is_some_and(|own| own.eq_ignore_ascii_case(prefix))
         };
-        if self.meta.len() < MAX_META && ["og:", "product:", "book:"].into_iter().any(has_prefix) {
+        if self.meta.len() < MAX_META
+            && ["og:", "product:", "book:", "twitter:label", "twitter:data"]
+                .into_iter()
+                .any(has_prefix)
+        {
             self.meta.push((name.to_ascii_lowercase(), attributes::decode(content)));
         }
     }
@@ -187,6 +251,7 @@ mod tests {
             let locator = Locator {
                 selector: selector.parse().unwrap(),
                 attribute: attribute.map(str::to_owned),
+                pointer: None,
             };
             (FieldName::Name, locator)
         };
@@ -228,11 +293,14 @@ mod tests {
             ("19<sup>99</sup> &euro;", "19 99 €", "19.99 €"),
             ("<del>20</del> <ins>15</ins>", "20 15", "15"),
             ("<s><b>20<s>1</s></b>2</s>15<strike>3</strike>", "2012153", "15"),
-            ("<span class='a screen-reader-text'>was</span>15", "was15", "15"),
+            ("<span class='a screen-reader-text'>was</span>15", "15", "15"),
+            ("12<button>Add</button><i class=sr-only>x</i>", "12", "12x"),
+            ("<span>12</span><span>95</span> &euro;", "1295 €", "12.95 €"),
             ("<s>20", "20", ""),
         ] {
             let read_at = |field: FieldName| {
-                let locator = Locator { selector: "h1".parse().unwrap(), attribute: None };
+                let locator =
+                    Locator { selector: "h1".parse().unwrap(), attribute: None, pointer: None };
                 let found =
                     read(&format!("<h1>{html}</h1>"), &[(field, locator)]).matches.remove(0);
                 found.and_then(|found| text::clean_line(&found.text, 100)).unwrap_or_default()
@@ -254,7 +322,10 @@ mod tests {
 
     #[test]
     fn elements_open_at_the_last_property_are_read_to_their_end() {
-        let h1 = [(FieldName::Name, Locator { selector: "h1".parse().unwrap(), attribute: None })];
+        let h1 = [(
+            FieldName::Name,
+            Locator { selector: "h1".parse().unwrap(), attribute: None, pointer: None },
+        )];
         for locators in [&[][..], &h1] {
             let html = "<i itemscope><b itemprop=a>1<i itemprop=b>2</i>3</b></i>\
                         <i typeof=x><b property=c>4</b>5<h1>6</h1>";
@@ -271,7 +342,10 @@ mod tests {
     #[test]
     fn a_price_within_struck_text_is_read() {
         let locator = |selector: &str| {
-            (FieldName::Price, Locator { selector: selector.parse().unwrap(), attribute: None })
+            (
+                FieldName::Price,
+                Locator { selector: selector.parse().unwrap(), attribute: None, pointer: None },
+            )
         };
         let found =
             read("<p><s>20 <b>5</b></s></p>", &[locator("s"), locator("b"), locator("p")]).matches;

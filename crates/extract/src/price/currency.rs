@@ -18,6 +18,9 @@ const SYMBOLS: &[(&str, Option<&str>)] = &[
     ("NT$", Some("TWD")),
     ("MX$", Some("MXN")),
     ("R$", Some("BRL")),
+    ("RD$", Some("DOP")),
+    ("U$S", Some("USD")),
+    ("U$D", Some("USD")),
     ("$", Some("USD")),
     ("＄", Some("USD")),
     ("€", Some("EUR")),
@@ -39,6 +42,7 @@ const SYMBOLS: &[(&str, Option<&str>)] = &[
     ("₩", Some("KRW")),
     ("원", Some("KRW")),
     ("₽", Some("RUB")),
+    ("рублей", Some("RUB")),
     ("руб.", Some("RUB")),
     ("руб", Some("RUB")),
     ("₺", Some("TRY")),
@@ -66,7 +70,43 @@ const SYMBOLS: &[(&str, Option<&str>)] = &[
     ("RM", Some("MYR")),
     ("Rp", Some("IDR")),
     ("S/", Some("PEN")),
+    ("Bs.", Some("BOB")),
+    ("₲", Some("PYG")),
+    ("₵", Some("GHS")),
+    ("৳", Some("BDT")),
+    ("₨", Some("INR")),
+    ("₮", Some("MNT")),
+    ("₭", Some("LAK")),
+    ("៛", Some("KHR")),
+    ("֏", Some("AMD")),
+    ("KSh", Some("KES")),
+    ("FCFA", Some("XOF")),
+    ("CFA", Some("XOF")),
+    ("Dhs", Some("AED")),
+    ("د.إ", Some("AED")),
+    ("ر.س", Some("SAR")),
+    ("ج.م", Some("EGP")),
+    ("د.ك", Some("KWD")),
+    ("ريال", Some("SAR")),
+    ("جنيه", Some("EGP")),
+    ("درهم", Some("AED")),
+    ("ש״ח", Some("ILS")),
+    ("ש\"ח", Some("ILS")),
+    ("тенге", Some("KZT")),
+    ("тг", Some("KZT")),
+    ("р.", Some("RUB")),
+    ("дин.", Some("RSD")),
+    ("дин", Some("RSD")),
+    ("din.", Some("RSD")),
+    ("ден.", Some("MKD")),
+    ("ден", Some("MKD")),
+    ("KM", Some("BAM")),
+    ("Lei", Some("RON")),
+    ("LEI", Some("RON")),
+    ("บาท", Some("THB")),
+    ("VNĐ", Some("VND")),
     ("KD", Some("KWD")),
+    ("¤", None),
     ("kr.", None),
     ("kr", None),
     ("Kr.", None),
@@ -86,13 +126,26 @@ const SHARED: &[(&[&str], &[&str])] = &[
     ),
     (&["¥", "￥"], &["JPY", "CNY"]),
     (&["£"], &["GBP", "EGP", "GIP", "FKP", "SHP", "LBP", "SYP"]),
-    (&["Rs.", "Rs"], &["INR", "PKR", "LKR", "NPR", "MUR", "SCR"]),
+    (&["Rs.", "Rs", "₨"], &["INR", "PKR", "LKR", "NPR", "MUR", "SCR"]),
     (&["kr.", "kr", "Kr.", "Kr"], &["SEK", "NOK", "DKK", "ISK"]),
 ];
 
 /// Codes that are also recognised in lower case within a text. Some of the others are words there
 /// ("all", "top", "try").
 const LOWER_CASE_CODES: [&str; 6] = ["EUR", "USD", "GBP", "CHF", "PLN", "CZK"];
+
+/// Codes that shops still use or misspell, and those that they stand for. Codes whose currency had
+/// another value are left out.
+const RENAMED: [(&str, &str); 8] = [
+    ("RUR", "RUB"),
+    ("RMB", "CNY"),
+    ("NTD", "TWD"),
+    ("NIS", "ILS"),
+    ("YTL", "TRY"),
+    ("STG", "GBP"),
+    ("UKP", "GBP"),
+    ("KSH", "KES"),
+];
 
 /// Currencies with a minor unit of a thousandth.
 const THOUSANDTHS: [&str; 6] = ["BHD", "JOD", "KWD", "LYD", "OMR", "TND"];
@@ -157,8 +210,27 @@ impl Symbol {
 /// Parses a text that consists of a currency: a code in upper or lower case, or a symbol.
 pub(crate) fn parse(text: &str) -> Option<&'static str> {
     let text = text.trim();
-    known_code(&text.to_ascii_uppercase())
-        .or_else(|| at_start(text).filter(|symbol| symbol.len == text.len())?.code)
+    let code = text.to_ascii_uppercase();
+    let renamed = RENAMED.iter().find(|(old, _)| *old == code).map_or(&*code, |(_, new)| new);
+    known_code(renamed).or_else(|| at_start(text).filter(|symbol| symbol.len == text.len())?.code)
+}
+
+/// Whether a text says of its currency only what `code` and `local` have in common: a symbol that
+/// both share, and that means `code` unless something else is said.
+pub(super) fn is_unclear(text: &str, code: Option<&str>, local: &str) -> bool {
+    let means_code = |symbol: &str| SYMBOLS.contains(&(symbol, code));
+    let is_shared = SHARED.iter().any(|(symbols, codes)| {
+        let has_symbol = || symbols.iter().any(|symbol| text.contains(symbol));
+        let has_cents = || symbols.contains(&"$") && text.contains(['¢', '￠']);
+        codes.contains(&local) && means_code(symbols[0]) && (has_symbol() || has_cents())
+    });
+    let is_said = code.is_some_and(|code| {
+        let word = &code[..2];
+        text.to_ascii_uppercase().contains(code)
+            || ["$", " $"].iter().any(|symbol| text.contains(&format!("{word}{symbol}")))
+            || text.contains(&format!("${word}"))
+    });
+    is_shared && !is_said
 }
 
 /// Returns the minor unit of prices in a currency.

@@ -17,17 +17,25 @@
 //!
 //! A machine-readable value with more than a bare number (`1.299 €`) is read as text for people.
 //!
-//! A number that does not fit the column of prices, a DECIMAL(19,4), is not read: one with more
-//! than 15 digits before the point, or with more than 4 after it other than zeros at the end.
+//! A number with more than 4 digits after the point, other than zeros at the end, has the noise of
+//! a float: `185.130001`. It is rounded to the digits that prices of its currency have, or to 4
+//! digits below 1. One that rounding would change by more than 0.5 %, and one with more than 15
+//! digits before the point, does not fit the column of prices, a DECIMAL(19,4), and is not read.
 
 use std::ops::Range;
 
-use rust_decimal::Decimal;
+use rust_decimal::{Decimal, RoundingStrategy};
 
 use super::currency::MinorUnit;
 
 /// Digits after the point, as in a DECIMAL(19,4).
 const MAX_DECIMALS: usize = 4;
+
+/// Digits after the point that are read of a number that is rounded.
+const MAX_READ_DECIMALS: usize = 12;
+
+/// The part of a number by which rounding may change it.
+const MAX_ROUNDING: Decimal = Decimal::from_parts(5, 0, 0, false, 3);
 
 /// Digits before the point, as in a DECIMAL(19,4).
 const MAX_DIGITS: usize = 15;
@@ -79,7 +87,9 @@ pub(crate) fn find_all(text: &str) -> Vec<Range<usize>> {
 pub(crate) fn parse_human(number: &str, minor_unit: MinorUnit) -> Option<Decimal> {
     let separators: Vec<(usize, u8)> =
         number.bytes().enumerate().filter(|(_, byte)| !byte.is_ascii_digit()).collect();
-    let Some(&(last_at, last)) = separators.last() else { return decimal(number, "") };
+    let Some(&(last_at, last)) = separators.last() else {
+        return decimal(number, "", minor_unit);
+    };
     let (whole, after) = (&number[..last_at], &number[last_at + 1..]);
     let earlier = &separators[..separators.len() - 1];
     let is_decimal = match last {
@@ -90,9 +100,9 @@ pub(crate) fn parse_human(number: &str, minor_unit: MinorUnit) -> Option<Decimal
         _ => earlier.iter().all(|&(_, other)| other != last),
     };
     if is_decimal {
-        decimal(&join_groups(whole)?, after)
+        decimal(&join_groups(whole)?, after, minor_unit)
     } else {
-        decimal(&join_groups(number)?, "")
+        decimal(&join_groups(number)?, "", minor_unit)
     }
 }
 
@@ -129,7 +139,7 @@ pub(crate) fn parse_machine(number: &str, minor_unit: MinorUnit) -> Option<Decim
         Some((whole, decimals))
             if is_digits(whole) && is_digits(decimals) && !is_whole(whole, decimals) =>
         {
-            decimal(whole, decimals)
+            decimal(whole, decimals, minor_unit)
         }
         _ => parse_human(&number[run], minor_unit),
     }
@@ -141,7 +151,7 @@ pub(crate) fn parse_minor_units(number: &str, decimals: u32) -> Option<Decimal> 
     if !is_digits(number) || decimals as usize > MAX_DECIMALS {
         return None;
     }
-    let mut value = decimal(number, "")?;
+    let mut value = decimal(number, "", MinorUnit::Usual)?;
     value.set_scale(decimals).ok()?;
     Some(value)
 }
@@ -162,10 +172,10 @@ pub(crate) fn is_scientific(text: &str) -> bool {
 }
 
 /// Parses a [scientific](is_scientific) number.
-pub(crate) fn parse_scientific(number: &str) -> Option<Decimal> {
+pub(crate) fn parse_scientific(number: &str, minor_unit: MinorUnit) -> Option<Decimal> {
     let value = Decimal::from_scientific(number).ok()?.normalize();
-    let (whole, decimals) = (value.trunc().to_string(), value.scale() as usize);
-    (decimals <= MAX_DECIMALS && whole.len() <= MAX_DIGITS).then_some(value)
+    let is_short = value.trunc().to_string().len() <= MAX_DIGITS;
+    round(value, minor_unit).filter(|_| is_short)
 }
 
 fn is_digits(text: &str) -> bool {
@@ -173,14 +183,35 @@ fn is_digits(text: &str) -> bool {
 }
 
 /// Returns the number unless it does not fit a DECIMAL(19,4).
-fn decimal(whole: &str, decimals: &str) -> Option<Decimal> {
+fn decimal(whole: &str, decimals: &str, minor_unit: MinorUnit) -> Option<Decimal> {
     let whole = whole.trim_start_matches('0');
-    let decimals =
-        if decimals.len() > MAX_DECIMALS { decimals.trim_end_matches('0') } else { decimals };
-    if whole.len() > MAX_DIGITS || decimals.len() > MAX_DECIMALS {
+    let is_noisy = decimals.trim_end_matches('0').len() > MAX_DECIMALS;
+    let decimals = match decimals.len() > MAX_DECIMALS {
+        true => decimals.trim_end_matches('0'),
+        false => decimals,
+    };
+    let decimals = decimals.get(..MAX_READ_DECIMALS).unwrap_or(decimals);
+    if whole.len() > MAX_DIGITS {
         return None;
     }
     let scale = u32::try_from(decimals.len()).ok()?;
     let digits = format!("0{whole}{decimals}").parse().ok()?;
-    Some(Decimal::from_i128_with_scale(digits, scale))
+    let value = Decimal::try_from_i128_with_scale(digits, scale).ok()?;
+    if is_noisy { round(value, minor_unit) } else { Some(value) }
+}
+
+/// Rounds a number with more digits after the point than fit. Returns `None` if that changes it
+/// by more than noise could: the price of a screw may be 0.00125.
+fn round(value: Decimal, minor_unit: MinorUnit) -> Option<Decimal> {
+    if value.scale() as usize <= MAX_DECIMALS {
+        return Some(value);
+    }
+    let digits = match minor_unit {
+        _ if value < Decimal::ONE => 4,
+        MinorUnit::Thousandths => 3,
+        MinorUnit::Usual | MinorUnit::None => 2,
+    };
+    let rounded = value.round_dp_with_strategy(digits, RoundingStrategy::MidpointAwayFromZero);
+    let difference = (rounded - value).abs();
+    (difference <= value * MAX_ROUNDING).then_some(rounded)
 }

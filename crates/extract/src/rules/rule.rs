@@ -15,6 +15,12 @@
 //! json.name = "/data/title"                   # a JSON pointer (RFC 6901) into a JSON body
 //! json.price = "/data/price/amount"
 //! json.currency = "/data/price/currency"
+//!
+//! # A page that holds the JSON in a script.
+//! ["app.example"]
+//! script.json = { selector = "#__NEXT_DATA__", pointer = "/props/product" }
+//! json.price = "/price/amount"                # below that pointer
+//! html.sku = { selector = "#app", attribute = "data-item", pointer = "/sku" }
 //! ```
 //!
 //! A field that the rule names is taken from there or not at all; all other fields come from the
@@ -49,7 +55,7 @@ pub(crate) struct Rule {
     pub(crate) currency: Option<&'static str>,
     /// Where fields are in a page, in order of preference.
     pub(crate) html: Vec<(FieldName, Locator)>,
-    /// JSON pointers to fields of a JSON body, in order of preference.
+    /// JSON pointers to fields of a JSON body or of a script's JSON, in order of preference.
     pub(crate) json: Vec<(FieldName, String)>,
 }
 
@@ -65,6 +71,8 @@ pub(crate) enum FieldName {
     Availability,
     Image,
     Url,
+    /// The script with the JSON that the pointers of the rule lead into.
+    Script,
 }
 
 impl FieldName {
@@ -88,6 +96,8 @@ pub(crate) struct Locator {
     pub(crate) selector: Selector,
     /// Read instead of the text.
     pub(crate) attribute: Option<String>,
+    /// A JSON pointer into the text or the attribute, which is JSON.
+    pub(crate) pointer: Option<String>,
 }
 
 /// What a locator or a JSON pointer of a rule found.

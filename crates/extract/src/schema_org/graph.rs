@@ -53,7 +53,7 @@ struct Node {
 }
 
 /// The value of a property.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum Value {
     /// Machine-readable text: from JSON or an attribute.
     Machine(String),
@@ -138,6 +138,19 @@ impl Graph {
         node.properties.push((property.to_owned(), value));
     }
 
+    /// Gives a node the properties of another one, which from then on is a part of it. Does nothing
+    /// if the node is itself a part of the other one.
+    pub(crate) fn adopt(&mut self, node: usize, part: usize) {
+        let is_part = |index: usize| self.ancestors(index).any(|(_, ancestor)| ancestor == part);
+        if node == part || is_part(node) {
+            return;
+        }
+        for (property, value) in self.nodes[part].properties.clone() {
+            self.add_value(node, &property, value);
+        }
+        self.nodes[part].parent.get_or_insert_with(|| (node, String::new()));
+    }
+
     /// Returns the node that properties of `node` are added to: the first node of the same `@id`
     /// that has properties, if they have a type in common. Some sites give one id to unrelated
     /// nodes.
@@ -185,6 +198,16 @@ impl Graph {
             .any(|own| types.iter().any(|name| name.eq_ignore_ascii_case(own)))
     }
 
+    /// Returns the types of a node, without their vocabulary.
+    pub(crate) fn types(&self, node: usize) -> &[String] {
+        &self.nodes[node].types
+    }
+
+    /// Whether the node is not a value of another one.
+    pub(crate) fn is_root(&self, node: usize) -> bool {
+        self.nodes[node].parent.is_none()
+    }
+
     /// Whether the node has the property.
     pub(crate) fn has(&self, node: usize, property: &str) -> bool {
         self.values(node, property).next().is_some()
@@ -195,7 +218,7 @@ impl Graph {
         self.nodes[node].id.as_deref()
     }
 
-    /// Returns the values of a property, in page order.
+    /// Returns the values of a property, in page order. Its name may be in upper or lower case.
     pub(crate) fn values<'a>(
         &'a self,
         node: usize,
@@ -204,7 +227,7 @@ impl Graph {
         self.nodes[node]
             .properties
             .iter()
-            .filter(move |(name, _)| name == property)
+            .filter(move |(name, _)| name.eq_ignore_ascii_case(property))
             .map(|(_, value)| value)
     }
 
@@ -235,10 +258,20 @@ impl Graph {
         })
     }
 
+    /// Returns the text of a value. The text of a node is its `@id` or its name.
+    pub(crate) fn text_of<'a>(&'a self, value: &'a Value) -> Option<&'a str> {
+        match value {
+            Value::Node(index) => {
+                self.id(*index).or_else(|| self.text(self.resolve(*index), &["name"]))
+            }
+            value => value.text(),
+        }
+    }
+
     /// Returns the nodes that contain a node, the innermost first, each with the property that
     /// leads to it.
     pub(crate) fn ancestors(&self, node: usize) -> impl Iterator<Item = (&str, usize)> {
-        // The index of a parent is lower than that of its children, so this ends.
+        // A parent is added before its children, and `adopt` makes no circles, so this ends.
         std::iter::successors(self.nodes[node].parent.as_ref(), |(parent, _)| {
             self.nodes[*parent].parent.as_ref()
         })

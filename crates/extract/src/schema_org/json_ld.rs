@@ -1,12 +1,28 @@
 //! Reads JSON-LD into a graph.
 
 use jsonc_parser::{JsonObject, JsonValue};
+use memchr::memmem;
 
 use super::graph::{self, Graph, MAX_NAMES, MAX_VALUE, Value};
 use crate::json;
 
 /// Levels of nested JSON that are read. The price of a variant is about six levels deep.
 const MAX_DEPTH: usize = 32;
+
+/// Properties that may be true or false. Other ones have such values by mistake.
+const FLAGS: [&str; 2] = ["availability", "valueAddedTaxIncluded"];
+
+/// Bytes of the value of a property in JSON-LD that is too long to be read as a whole.
+const MAX_PROPERTY: usize = 4 * 1024;
+
+/// Properties of products that say nothing of them, and are often long.
+const UNREAD: [&str; 5] = ["review", "reviews", "comment", "isRelatedTo", "isSimilarTo"];
+
+/// Whether a member of a long object is read, by its name and value.
+pub(crate) fn is_read(name: &str, value: &str) -> bool {
+    let has_node = || memmem::find(value.as_bytes(), b"\"@type\"").is_some();
+    !UNREAD.contains(&name) && (value.len() <= MAX_PROPERTY || has_node())
+}
 
 /// Adds the nodes of a block. Adds nothing if its JSON is beyond repair.
 pub(crate) fn add_block(block: &str, graph: &mut Graph) {
@@ -35,6 +51,9 @@ fn add_value(
         }
         (JsonValue::Number(text), Some((node, property))) => {
             graph.add_value(node, property, Value::Machine(text.to_owned()))
+        }
+        (JsonValue::Boolean(value), Some((node, property))) if FLAGS.contains(&property) => {
+            graph.add_value(node, property, Value::Machine(value.to_string()))
         }
         (JsonValue::Boolean(_) | JsonValue::Null, _) | (_, None) => {}
     }

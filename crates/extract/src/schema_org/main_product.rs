@@ -45,6 +45,38 @@ const PRODUCTS_WITH_OFFERS: [&str; 9] = [
     "WebApplication",
 ];
 
+/// Types of other things that are sold if they have offers, or the ends of such types.
+const SOLD_WITH_OFFERS: [&str; 28] = [
+    "Accommodation",
+    "Apartment",
+    "Attraction",
+    "Boat",
+    "Course",
+    "CourseInstance",
+    "CreativeWork",
+    "Episode",
+    "Event",
+    "Festival",
+    "Game",
+    "Hotel",
+    "HotelRoom",
+    "House",
+    "Menu",
+    "MenuItem",
+    "Painting",
+    "Photograph",
+    "RealEstateListing",
+    "Residence",
+    "Room",
+    "Sculpture",
+    "Service",
+    "Suite",
+    "Ticket",
+    "TouristTrip",
+    "Trip",
+    "VisualArtwork",
+];
+
 /// Properties that lead from the page or its product to other products.
 const RELATIONS: [&str; 8] = [
     "isRelatedTo",
@@ -63,13 +95,12 @@ const LISTS: [&str; 3] = ["ItemList", "OfferCatalog", "CollectionPage"];
 /// Products of a page that are compared.
 const MAX_PRODUCTS: usize = 50;
 
-/// Returns the product that the page is about.
+/// Returns the product that the page is about, or else the only other thing that it sells.
 pub(crate) fn find(graph: &Graph, page: &PageIdentity<'_>) -> Option<usize> {
-    let candidates: Vec<usize> = graph
-        .nodes()
-        .filter(|&node| is_product(graph, node) && !is_secondary(graph, node))
-        .take(MAX_PRODUCTS)
-        .collect();
+    let candidates: Vec<usize> = candidates(graph).collect();
+    if candidates.is_empty() {
+        return find_other(graph, page);
+    }
     let mut preferred = pointed_to(graph, page, &candidates);
     if preferred.is_empty() {
         let is_tile =
@@ -81,13 +112,40 @@ pub(crate) fn find(graph: &Graph, page: &PageIdentity<'_>) -> Option<usize> {
             .collect();
     }
     let mut budget = VisitBudget::default();
-    let has_price =
-        |&&node: &&usize| offers::lowest_within(graph, node, &mut budget).amount.is_some();
+    let has_price = |&&node: &&usize| {
+        offers::best_within(graph, node, page.address, &mut budget).amount.is_some()
+    };
     let priced = if preferred.len() > 1 { preferred.iter().find(has_price) } else { None };
     let chosen = *priced.or(preferred.first())?;
     let group =
         candidates.iter().find(|&&group| graph.variants(group).any(|variant| variant == chosen));
     Some(*group.unwrap_or(&chosen))
+}
+
+/// Returns the thing other than a product that the page sells: the only one that it points to, or
+/// the only one. Calendars and catalogues have several.
+fn find_other(graph: &Graph, page: &PageIdentity<'_>) -> Option<usize> {
+    let is_sold = |&node: &usize| {
+        let is_any = |kind: &String| SOLD_WITH_OFFERS.iter().any(|sold| kind.ends_with(sold));
+        graph.has(node, "offers")
+            && graph.types(node).iter().any(is_any)
+            && !graph.is_a(node, &LISTS)
+            && !is_secondary(graph, node)
+    };
+    let things: Vec<usize> = graph.nodes().filter(is_sold).take(MAX_PRODUCTS).collect();
+    let pointed_to = pointed_to(graph, page, &things);
+    match (&things[..], &pointed_to[..]) {
+        ([only], _) | (_, [only]) => Some(*only),
+        _ => None,
+    }
+}
+
+/// Returns the products that are not a part of another one, related to one, or in a list.
+pub(super) fn candidates(graph: &Graph) -> impl Iterator<Item = usize> {
+    graph
+        .nodes()
+        .filter(|&node| is_product(graph, node) && !is_secondary(graph, node))
+        .take(MAX_PRODUCTS)
 }
 
 /// Returns the candidates that the page points to.
@@ -223,6 +281,19 @@ mod tests {
                 Some("a"),
             ),
             (r#"{"@type":"Book","sku":"a","offers":{"price":1}}"#, Some("a")),
+            (r#"{"@type":"Event","sku":"a","offers":{"price":1}}"#, Some("a")),
+            (r#"{"@type":"MusicEvent","sku":"a","offers":[{"price":1}]}"#, Some("a")),
+            (r#"{"@type":"Course","sku":"a","offers":{"price":1}}"#, Some("a")),
+            (r#"{"@type":"TouristTrip","sku":"a","offers":{"price":1}}"#, Some("a")),
+            (
+                r#"[{"@type":"Event","sku":"b","offers":{"price":1}},{"@type":"Product","sku":"a"}]"#,
+                Some("a"),
+            ),
+            (
+                r#"[{"@type":"Event","sku":"b","url":"/b","offers":{"price":1}},
+                    {"@type":"Event","sku":"a","url":"/tea","offers":{"price":1}}]"#,
+                Some("a"),
+            ),
             (
                 r#"{"@type":"Product","isRelatedTo":{"@type":"Product","sku":"b",
                     "name":"Green Tea","offers":{"price":1}},"sku":"a"}"#,
@@ -251,6 +322,10 @@ mod tests {
             r#"[{"@type":"Product","name":"Chai","url":"/chai"},
                 {"@type":"Product","name":"Mate","url":"/mate"}]"#,
             r#"{"@type":"Article","name":"Green Tea","offers":{"price":1}}"#,
+            r#"{"@type":"Event","name":"Green Tea"}"#,
+            r#"[{"@type":"Event","name":"a","offers":{"price":1}},
+                {"@type":"Event","name":"b","offers":{"price":2}}]"#,
+            r#"{"@type":"Organization","name":"Green Tea","offers":{"price":1}}"#,
         ] {
             assert_eq!(chosen(block), None, "{block}");
         }

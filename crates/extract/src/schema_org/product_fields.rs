@@ -22,7 +22,7 @@ const SKUS: [&str; 11] = [
 
 /// Reads a product. Without a SKU of its own it has that of its best offer or variant.
 pub(crate) fn read(graph: &Graph, product: usize, base: &Url) -> Finding {
-    let offer = offers::lowest(graph, product);
+    let offer = offers::best(graph, product, base);
     let texts = RawTexts {
         name: graph.text(product, &["name"]),
         category: graph.text(product, &["category"]),

@@ -33,6 +33,49 @@ use crate::{
     price::{self, Amount, currency, number},
 };
 
+/// All keys of a product and of the objects that may hold one.
+const KEYS: [&str; 34] = [
+    "amount",
+    "availability",
+    "available",
+    "brand",
+    "category",
+    "compare_at_price_varies",
+    "currency",
+    "currencyCode",
+    "currency_code",
+    "currency_minor_unit",
+    "data",
+    "ean",
+    "gtin",
+    "image",
+    "imageUrl",
+    "image_url",
+    "inStock",
+    "in_stock",
+    "isbn",
+    "item",
+    "name",
+    "price",
+    "priceCurrency",
+    "price_varies",
+    "prices",
+    "product",
+    "product_type",
+    "sku",
+    "src",
+    "title",
+    "url",
+    "value",
+    "variants",
+    "vendor",
+];
+
+/// Whether the value of a key is read.
+pub(super) fn is_read(key: &str) -> bool {
+    KEYS.contains(&key)
+}
+
 /// A price, if there is a valid one, and the number of prices that it is the lowest of.
 struct LowestPrice {
     amount: Option<Amount>,
@@ -151,8 +194,9 @@ fn currency(object: &JsonObject<'_>) -> Option<&'static str> {
 }
 
 fn stock_status(object: &JsonObject<'_>) -> Option<&'static str> {
-    let is_in_stock =
-        ["in_stock", "inStock", "available"].iter().find_map(|key| object.get_boolean(key))?;
+    let is_in_stock = ["availability", "in_stock", "inStock", "available"]
+        .iter()
+        .find_map(|key| object.get_boolean(key))?;
     Some(if is_in_stock { "InStock" } else { "OutOfStock" })
 }
 

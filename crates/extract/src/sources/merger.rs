@@ -63,6 +63,13 @@ impl Merger {
         self.breadcrumb = breadcrumb;
     }
 
+    /// Whether no source has a price, and none of higher precedence decides on it. A source that
+    /// says that the product is not sold is believed.
+    pub(super) fn lacks_price(&self) -> bool {
+        !self.rule.as_ref().is_some_and(|rule| rule.names(FieldName::Price))
+            && self.findings.iter().all(|(_, finding)| finding.price.is_none())
+    }
+
     /// Returns the first name of the product.
     pub(super) fn name(&self) -> Option<&str> {
         self.findings.iter().find_map(|(_, finding)| finding.name.as_deref())

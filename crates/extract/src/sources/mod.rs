@@ -16,3 +16,5 @@ pub(crate) mod merger;
 mod open_graph;
 pub(crate) mod page;
 mod rule;
+mod rule_match;
+mod script_json;

@@ -7,8 +7,24 @@ use crate::{
     price::{self, currency},
 };
 
-/// Tags of prices, in order of preference: a sale price first.
-const PRICES: [&str; 3] = ["product:sale_price", "product:price", "og:price"];
+/// Tags of prices, in order of preference: a sale price first. Each may have the parts `:amount`
+/// and `:currency`, or have both in its own content.
+const PRICES: [&str; 5] =
+    ["product:sale_price", "product:price", "og:price", "og:product:price", "product:amount"];
+
+/// Tags of what is said next to a link on Twitter: labels and values.
+const TWITTER: [(&str, &str); 4] = [
+    ("twitter:label1", "twitter:data1"),
+    ("twitter:label2", "twitter:data2"),
+    ("twitter:label3", "twitter:data3"),
+    ("twitter:label4", "twitter:data4"),
+];
+
+/// Labels of a price, in lower case.
+const PRICE_LABELS: [&str; 20] = [
+    "price", "preis", "prix", "precio", "preço", "prezzo", "prijs", "cena", "cijena", "ár", "preț",
+    "цена", "ціна", "fiyat", "pris", "hinta", "価格", "价格", "價格", "가격",
+];
 
 /// Tags for the SKU, in order of preference.
 const SKUS: [&str; 7] = [
@@ -38,7 +54,20 @@ impl<'a> OpenGraph<'a> {
         let kind = self.first(&["og:type"]).unwrap_or_default().to_ascii_lowercase();
         // "product.group" is a list of products.
         matches!(kind.as_str(), "product" | "og:product" | "product.item")
-            || PRICES.iter().any(|price| self.first(&[&format!("{price}:amount")]).is_some())
+            || PRICES.iter().any(|price| self.price_text(price).is_some())
+            || self.twitter_price().is_some_and(|text| price::parse_machine(text, None).is_some())
+    }
+
+    fn price_text(&self, name: &str) -> Option<&'a str> {
+        self.first(&[&format!("{name}:amount"), name])
+    }
+
+    /// Returns the price that Twitter shows next to a link.
+    fn twitter_price(&self) -> Option<&'a str> {
+        TWITTER.iter().find_map(|(label, data)| {
+            let label = self.first(&[label])?.trim().trim_end_matches(':').to_lowercase();
+            self.first(&[data]).filter(|_| PRICE_LABELS.contains(&label.as_str()))
+        })
     }
 
     pub(super) fn title(&self) -> Option<&'a str> {
@@ -58,7 +87,12 @@ impl<'a> OpenGraph<'a> {
         };
         let amount = PRICES.iter().find_map(|price| {
             let currency = self.first(&[&format!("{price}:currency")]).and_then(currency::parse);
-            price::parse_machine(self.first(&[&format!("{price}:amount")])?, currency)
+            let text = self.price_text(price)?;
+            Some(price::localize(price::parse_machine(text, currency)?, text, base))
+        });
+        let amount = amount.or_else(|| {
+            let text = self.twitter_price()?;
+            Some(price::localize(price::parse_machine(text, None)?, text, base))
         });
         let other_currency =
             || self.first(&["product:price:currency", "og:price:currency", "og:currency"]);
@@ -114,6 +148,10 @@ mod tests {
             ("product:price:amount", "on request", true),
             ("product:price:amount", " ", false),
             ("product:price:currency", "EUR", false),
+            ("og:price", "5", true),
+            ("product:price", "5 EUR", true),
+            ("og:product:price:amount", "5", true),
+            ("twitter:data1", "5 EUR", false),
         ] {
             let meta = tags(&[(name, content)]);
             assert_eq!(OpenGraph::new(&meta).is_product(), expected, "{name} {content}");
@@ -136,6 +174,25 @@ mod tests {
                     ("product:price:currency", "EUR"),
                 ],
                 (Some(7), Some("EUR")),
+            ),
+            (vec![("og:price", "9 €")], (Some(9), Some("EUR"))),
+            (
+                vec![("product:price", "9"), ("product:price:currency", "EUR")],
+                (Some(9), Some("EUR")),
+            ),
+            (vec![("twitter:label1", "Price"), ("twitter:data1", "€9.00")], (Some(9), Some("EUR"))),
+            (
+                vec![
+                    ("twitter:label1", "Availability"),
+                    ("twitter:data1", "5 left"),
+                    ("twitter:label2", "Preis:"),
+                    ("twitter:data2", "9,00\u{a0}€"),
+                ],
+                (Some(9), Some("EUR")),
+            ),
+            (
+                vec![("twitter:label1", "Reading time"), ("twitter:data1", "9 minutes")],
+                (None, None),
             ),
             (vec![("product:price:amount", "free of choice")], (None, None)),
             (vec![("product:price:currency", "EUR")], (None, None)),

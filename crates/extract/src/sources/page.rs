@@ -5,20 +5,28 @@ use std::borrow::Cow;
 use memchr::memmem;
 use url::Url;
 
-use super::{html, merger::Merger, open_graph::OpenGraph, rule::RuleFinding};
+use super::{html, merger::Merger, open_graph::OpenGraph, rule_match, script_json};
 use crate::{
     finding, json,
     markup::{self, Markup},
     product::{Field, Method},
     rules::Rule,
-    schema_org::{
-        breadcrumbs, graph::Graph, json_ld, main_product, page_identity::PageIdentity,
-        product_fields,
-    },
+    schema_org::{breadcrumbs, fragments, graph::Graph, json_ld, page_identity::PageIdentity},
 };
 
 /// Every source of a page contains one of these; `product` and `Product` are the usual ones.
-const PRODUCT_WORDS: [&str; 3] = ["roduct", "og:price", "offers"];
+const PRODUCT_WORDS: [&str; 10] = [
+    "roduct",
+    "__NEXT",
+    "STATE__",
+    "__NUXT",
+    "__next_f",
+    "og:price",
+    "offers",
+    "Offer",
+    "itemprop",
+    "twitter:data",
+];
 
 /// Reads a page and adds what its sources find.
 pub(crate) fn read(html: &str, address: &Url, rule: Option<&Rule>, merger: &mut Merger) {
@@ -43,12 +51,61 @@ pub(crate) fn read(html: &str, address: &Url, rule: Option<&Rule>, merger: &mut 
         return;
     }
     if let Some(rule) = rule {
-        let fields: Vec<_> = locators.iter().map(|(field, _)| *field).collect();
-        let matches = fields.iter().copied().zip(markup.matches.drain(..));
-        let found: Vec<_> = matches.filter_map(|(field, found)| Some((field, found?))).collect();
-        merger.set_rule(RuleFinding::new(rule, fields, &found, &base(&markup, address)));
+        let base = &*base(&markup, address);
+        rule_match::add(rule, markup.matches.drain(..), base, merger);
     }
     add_sources(&markup, address, merger);
+    if merger.lacks_price() {
+        add_scripts(html, &markup, address, merger);
+    }
+}
+
+/// Adds the product in the scripts of a page that has no price elsewhere.
+fn add_scripts(html: &str, markup: &Markup<'_>, address: &Url, merger: &mut Merger) {
+    let base = &*base(markup, address);
+    let open_graph = OpenGraph::new(&markup.meta);
+    let title = markup.title.as_deref();
+    let page = page_identity(markup, &open_graph, address, base);
+    let mut graph = Graph::default();
+    script_json::add_json_ld(&markup.scripts, &mut graph);
+    if let Some(finding) = fragments::read(&graph, &page, base) {
+        merger.add_if_same(Method::JsonLd, finding);
+    }
+    if merger.lacks_price() {
+        let names = [merger.name(), open_graph.title(), title];
+        let names: Vec<&str> = names
+            .into_iter()
+            .flatten()
+            .flat_map(|name| [name, open_graph.without_site_name(name), first_part(name)])
+            .collect();
+        if let Some(finding) = script_json::read_state(html, &markup.scripts, &names, base) {
+            merger.add_if_same(Method::Json, finding);
+        }
+    }
+}
+
+/// Returns a title up to the first separator, after which many sites put their name.
+fn first_part(title: &str) -> &str {
+    [" | ", " - ", " – ", " — ", " · "]
+        .iter()
+        .filter_map(|separator| title.split_once(separator))
+        .map(|(first, _)| first)
+        .min_by_key(|first| first.len())
+        .unwrap_or(title)
+}
+
+fn page_identity<'a>(
+    markup: &Markup<'_>,
+    open_graph: &OpenGraph<'_>,
+    address: &'a Url,
+    base: &Url,
+) -> PageIdentity<'a> {
+    let titles = open_graph.title().into_iter().chain(markup.title.as_deref());
+    PageIdentity {
+        address,
+        canonical: markup.canonical.as_deref().and_then(|link| finding::absolute_url(link, base)),
+        titles: titles.map(str::to_lowercase).collect(),
+    }
 }
 
 fn contains_any(text: &str, words: &[&str]) -> bool {
@@ -66,11 +123,7 @@ fn add_sources(markup: &Markup<'_>, address: &Url, merger: &mut Merger) {
     let base = &*base(markup, address);
     let open_graph = OpenGraph::new(&markup.meta);
     let title = markup.title.as_deref();
-    let page = PageIdentity {
-        address,
-        canonical: markup.canonical.as_deref().and_then(|link| finding::absolute_url(link, base)),
-        titles: open_graph.title().into_iter().chain(title).map(str::to_lowercase).collect(),
-    };
+    let page = page_identity(markup, &open_graph, address, base);
 
     let mut room = json::MAX_BYTES;
     let (product_blocks, other_blocks): (Vec<_>, Vec<_>) = markup
@@ -84,8 +137,8 @@ fn add_sources(markup: &Markup<'_>, address: &Url, merger: &mut Merger) {
         (Method::Rdfa, &markup.rdfa),
     ];
     for (method, graph) in graphs {
-        if let Some(product) = main_product::find(graph, &page) {
-            merger.add_if_same(method, product_fields::read(graph, product, base));
+        if let Some(finding) = fragments::read(graph, &page, base) {
+            merger.add_if_same(method, finding);
         }
     }
     if open_graph.is_product() {
@@ -105,13 +158,15 @@ fn add_sources(markup: &Markup<'_>, address: &Url, merger: &mut Merger) {
     merger.add_detail(Method::Html, html::read(title, page.canonical, base));
 }
 
-/// Reads the blocks that there is room for.
+/// Reads the blocks that there is room for, and of a longer one the parts that matter.
 fn json_ld_graph<'a>(blocks: impl IntoIterator<Item = &'a &'a str>, room: &mut usize) -> Graph {
     let mut graph = Graph::default();
     for block in blocks {
         if let Some(left) = room.checked_sub(block.len()) {
             *room = left;
             json_ld::add_block(block, &mut graph);
+        } else if let Some(nodes) = json::prune(block, &json_ld::is_read, room) {
+            json_ld::add_json(nodes, &mut graph);
         }
     }
     graph

@@ -3,9 +3,12 @@
 use url::Url;
 
 use crate::{
+    availability,
     finding::{Finding, RawTexts},
     price::{self, Amount, currency},
+    product::MAX_AVAILABILITY,
     rules::{FieldName, Rule, RuleMatch},
+    text,
 };
 
 /// A finding that is the only source of the fields that the rule names.
@@ -28,27 +31,29 @@ impl RuleFinding {
         base: &Url,
     ) -> Self {
         let all = |field: FieldName| found.iter().filter(move |(f, _)| *f == field).map(|(_, m)| m);
-        let text = |field: FieldName| {
+        let first = |field: FieldName| {
             all(field).map(|found| found.text.as_str()).find(|text| !text.trim().is_empty())
         };
-        let currency = text(FieldName::Currency).and_then(currency::parse).or(rule.currency);
+        let currency = first(FieldName::Currency).and_then(currency::parse).or(rule.currency);
         let amount: Option<Amount> =
             all(FieldName::Price).find_map(|RuleMatch { text, is_machine_readable }| {
-                match is_machine_readable {
+                let amount = match is_machine_readable {
                     true => price::parse_machine(text, currency),
                     false => price::parse_human(text, currency),
-                }
+                };
+                Some(price::localize(amount?, text, base))
             });
         let texts = RawTexts {
-            name: text(FieldName::Name),
-            category: text(FieldName::Category).or(rule.category.as_deref()),
-            sku: text(FieldName::Sku),
-            brand: text(FieldName::Brand),
-            availability: text(FieldName::Availability),
-            image: text(FieldName::Image),
-            url: text(FieldName::Url),
+            name: first(FieldName::Name),
+            category: first(FieldName::Category).or(rule.category.as_deref()),
+            sku: first(FieldName::Sku),
+            brand: first(FieldName::Brand),
+            availability: None,
+            image: first(FieldName::Image),
+            url: first(FieldName::Url),
         };
         let finding = Finding {
+            availability: first(FieldName::Availability).and_then(availability),
             price: amount.map(|amount| amount.value),
             currency: amount.map_or(currency, |amount| amount.currency),
             variants: u32::from(amount.is_some()),
@@ -69,4 +74,11 @@ impl RuleFinding {
     pub(super) fn names(&self, field: FieldName) -> bool {
         self.named.contains(&field)
     }
+}
+
+/// Returns the name of schema.org for an availability, or else its text, since the rule says that
+/// it is one.
+fn availability(text: &str) -> Option<String> {
+    let name = availability::normalize(text).map(str::to_owned);
+    name.or_else(|| text::clean_line(text, MAX_AVAILABILITY))
 }

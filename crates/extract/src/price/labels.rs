@@ -1,0 +1,188 @@
+//! Words next to an amount that it is not what customers pay now: a former price, a saved amount,
+//! a charge, an instalment.
+//!
+//! A word says something about the amount after it (`UVP 29,99 €`, `save $10`) or before it
+//! (`12,50 €/Monat`, `$10 off`). Where both are possible, the amounts decide: a former price is
+//! the higher one of two, everything else the lower one. `19,99 € UVP 29,99 €` and
+//! `29,99 € UVP, 19,99 €` are both 19.99.
+
+use std::ops::Range;
+
+use rust_decimal::Decimal;
+
+use super::{
+    currency,
+    label_phrases::{self as phrases, Meaning, Phrase, Side},
+    words::{last_word, list_contains},
+};
+
+/// Bytes between a word and the amount after it.
+const MAX_DISTANCE: usize = 40;
+
+/// A number in a text that may be a price.
+pub(super) struct Labelled {
+    pub(super) range: Range<usize>,
+    pub(super) value: Option<Decimal>,
+    /// Whether it is the upper end of a range, whose lower end is before it.
+    pub(super) ends_range: bool,
+    pub(super) meaning: Option<Meaning>,
+}
+
+/// Sets what the words of a text say about its amounts.
+pub(super) fn assign(text: &str, amounts: &mut [Labelled]) {
+    for at in 0..=amounts.len() {
+        let start = at.checked_sub(1).map_or(0, |left| amounts[left].range.end);
+        let end = amounts.get(at).map_or(text.len(), |right| right.range.start);
+        let gap = text.get(start..end).unwrap_or_default();
+        if amounts.get(at).is_some_and(|right| right.ends_range) {
+            amounts[at].meaning = amounts[at - 1].meaning;
+        } else if gap.contains(|c: char| c.is_alphabetic() || c == '+') {
+            let opening = at.checked_sub(1).map(|left| {
+                let start = left.checked_sub(1).map_or(0, |before| amounts[before].range.end);
+                is_opened(text.get(start..amounts[left].range.start).unwrap_or_default())
+            });
+            assign_gap(gap, amounts, at, opening);
+        }
+    }
+    assign_pairs(text, amounts);
+}
+
+/// Reads the words before the amount `at`, which are also those after the one before it.
+fn assign_gap(gap: &str, amounts: &mut [Labelled], at: usize, left_is_opened: Option<bool>) {
+    let has_right = at < amounts.len();
+    let right = if has_right { before_amount(gap) } else { None };
+    let left = left_is_opened.and_then(|_| after_amount(gap));
+    let (Some(left_meaning), Some(right_meaning)) = (left, right) else {
+        if let (Some(meaning), Some(last)) = (left, at.checked_sub(1)) {
+            amounts[last].meaning.get_or_insert(meaning);
+        }
+        if let Some(meaning) = right {
+            amounts[at].meaning = Some(meaning);
+        }
+        return;
+    };
+    let is_shared = left_meaning == right_meaning && !has_delimiter(gap);
+    let is_left_higher = amounts[at - 1].value > amounts[at].value;
+    let is_higher = matches!(left_meaning, Meaning::Former | Meaning::Regular);
+    if !is_shared || left_is_opened == Some(true) || is_left_higher == is_higher {
+        amounts[at - 1].meaning.get_or_insert(left_meaning);
+    }
+    if !is_shared || left_is_opened != Some(true) && is_left_higher != is_higher {
+        amounts[at].meaning = Some(right_meaning);
+    }
+}
+
+/// Returns what the words before an amount say about it.
+fn before_amount(gap: &str) -> Option<Meaning> {
+    let gap = before_symbol(gap);
+    let start = gap.rfind(phrases::DELIMITERS).map_or(0, |at| at + 1);
+    let lower = gap.get(start..).unwrap_or_default().to_lowercase();
+    let mut words = lower.as_str();
+    // "UVP 29,99, now" says nothing about the next amount.
+    words = phrases::end_of_sale(words).map_or(words, |end| &words[end..]);
+    if is_multiplied(words) {
+        return Some(Meaning::Instalment);
+    }
+    let is_free = list_contains_any(phrases::FREE, words)
+        && !list_contains(phrases::THRESHOLDS, last_word(words));
+    let is_about_amount = |phrase: &Phrase| {
+        let after = &words[phrase.end..];
+        phrase.side != Side::After
+            && after.len() <= MAX_DISTANCE
+            && !after.contains(|c: char| c.is_ascii_digit())
+            && !(phrase.meaning == Meaning::Charge
+                && (is_free || is_included(&words[..phrase.start])))
+    };
+    let said = phrases::find_all(words).filter(is_about_amount);
+    said.min_by_key(|phrase| phrase.precedence).map(|phrase| phrase.meaning)
+}
+
+/// Returns what the words directly after an amount say about it.
+fn after_amount(gap: &str) -> Option<Meaning> {
+    let gap = gap.trim_start_matches([' ', '.', ',', '-', '*']);
+    let gap = currency::at_start(gap).map_or(gap, |symbol| &gap[symbol.len..]);
+    if let Some(rest) = gap.trim_start().strip_prefix(['x', '×']) {
+        let count = rest.trim_start().split(|c: char| !c.is_ascii_digit()).next();
+        if count.is_some_and(|count| matches!(count.len(), 1 | 2) && count != "1") {
+            return Some(Meaning::Instalment);
+        }
+    }
+    let is_enclosed = gap.contains(')');
+    let gap = gap.trim_start_matches(|c: char| {
+        matches!(c, ' ' | '*' | '-' | '/' | ')' | '.') || c == '(' && is_enclosed
+    });
+    let lower = gap.to_lowercase();
+    let mut words = lower.as_str();
+    while let Some((word, rest)) = words.split_once(' ')
+        && list_contains(phrases::LINKS, Some(word.trim_end_matches('.')))
+    {
+        words = rest.trim_start();
+    }
+    let said = [lower.as_str(), words].into_iter().flat_map(phrases::find_all);
+    said.filter(|phrase| phrase.start == 0 && phrase.side != Side::Before)
+        .min_by_key(|phrase| phrase.precedence)
+        .map(|phrase| phrase.meaning)
+}
+
+/// Marks the first amount of "van 29,99 voor 19,99" and "de R$ 199 por R$ 149".
+fn assign_pairs(text: &str, amounts: &mut [Labelled]) {
+    let word = |range: Range<usize>| {
+        let words = before_symbol(text.get(range).unwrap_or_default());
+        last_word(words.trim_end_matches([' ', ':'])).map(str::to_lowercase)
+    };
+    for at in 1..amounts.len() {
+        let start = at.checked_sub(2).map_or(0, |before| amounts[before].range.end);
+        let second = word(amounts[at - 1].range.end..amounts[at].range.start);
+        let first = word(start..amounts[at - 1].range.start);
+        let is_pair = phrases::PAIRS
+            .iter()
+            .any(|&(from, to)| first.as_deref() == Some(from) && second.as_deref() == Some(to));
+        if is_pair {
+            amounts[at - 1].meaning = Some(Meaning::Former);
+        }
+    }
+}
+
+/// Whether a word such as "plus" is next to an amount, so that what it is for is said after it.
+fn is_opened(gap: &str) -> bool {
+    let gap = before_symbol(gap).trim_end();
+    gap.ends_with('+') || list_contains(phrases::OPENERS, last_word(gap.trim_end_matches('.')))
+}
+
+/// Whether an amount is paid several times: "10x", "12x de".
+fn is_multiplied(words: &str) -> bool {
+    let words = words.trim_end();
+    let words = [" de", " of", " à", " a", " di", " da"]
+        .iter()
+        .find_map(|link| words.strip_suffix(link))
+        .unwrap_or(words);
+    let count = words.trim_end().strip_suffix(['x', '×']).map(str::trim_end).unwrap_or_default();
+    let digits = count.len() - count.trim_end_matches(|c: char| c.is_ascii_digit()).len();
+    matches!(digits, 1 | 2) && !(digits == 1 && count.ends_with('1'))
+}
+
+/// Whether a charge is part of the amount after it: "incl. shipping".
+fn is_included(before: &str) -> bool {
+    let word = before.split_whitespace().next_back();
+    word.is_some_and(|word| list_contains(phrases::INCLUDED, Some(word.trim_end_matches('.'))))
+}
+
+fn has_delimiter(gap: &str) -> bool {
+    gap.contains(phrases::DELIMITERS)
+}
+
+/// Returns the words between two amounts, without their currencies.
+pub(super) fn between(text: &str) -> &str {
+    let text = text.trim_start();
+    let text = currency::at_start(text).map_or(text, |symbol| &text[symbol.len..]);
+    before_symbol(text).trim()
+}
+
+fn before_symbol(text: &str) -> &str {
+    let text = text.trim_end();
+    currency::at_end(text).map_or(text, |symbol| &text[..text.len() - symbol.len])
+}
+
+fn list_contains_any(list: &str, words: &str) -> bool {
+    words.split(|c: char| !c.is_alphabetic()).any(|word| list_contains(list, Some(word)))
+}
