@@ -25,7 +25,8 @@ pub use rules::{Rules, RulesError};
 /// 10 MiB.
 ///
 /// At the peak there are the nodes of four sources (`schema_org/graph.rs`, 4 MiB each) and a tree
-/// of JSON (`json/lenient.rs`, 50 times 256 KiB). The memory of the HTML parser
+/// of JSON (`json/lenient.rs`, 50 times 256 KiB). Instead of one of the sources there may be the
+/// decoded strings of scripts (`sources/script_json.rs`, three times 2 MiB). The memory of the HTML parser
 /// (`markup/parser.rs`, 8 MiB) and a copy of the longest attribute are freed before there is a
 /// tree.
 pub const MAX_MEMORY: usize = 32 * 1024 * 1024;

@@ -92,6 +92,14 @@ fn pages() -> Vec<String> {
             ),
             block(&format!(r#"{{"@type":"Product","a":[{}]}}"#, fill("{a:1},", json))),
         ),
+        format!(
+            "<title>Product</title><script>self.__next_f.push([1,\"{}\"])</script>",
+            fill(r#"{\"@context\":1,\"@type\":\"Product\",\"price\":[{},{},{}]},"#, PAGE_BYTES)
+        ),
+        format!(
+            "<title>Product</title><script>window.__STATE__={{\"a\":[{}0]}}</script>",
+            fill(r#"{"name":"Product","price":[{},{},{}]},"#, PAGE_BYTES)
+        ),
         format!("{{\"name\":\"product\",\"price\":[{}]}}", fill("{},", json)),
         format!("{{\"name\":\"product\",\"price\":[{}]}}", fill("{},", PAGE_BYTES)),
     ]

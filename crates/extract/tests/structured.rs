@@ -217,6 +217,11 @@ fn a_price_in_two_elements_is_one_number() {
         ("<span>od 202 Kč měsíčně</span> <strong>6 290 Kč</strong>", "6290 CZK"),
         ("<span>ab 12,50 €/Monat</span> <strong>299,00 €</strong>", "299 EUR"),
         ("<span>UVP 29,99 €</span><b>19,99 €</b>", "19.99 EUR"),
+        ("<span>Qty 1</span><span>15 €</span>", "15 EUR"),
+        ("<b>19</b><i>99 €</i>", "19.99 EUR"),
+        ("Was: <del>$30</del> $20", "20 USD"),
+        ("UVP: <s>29,99 €</s> <b>19,99 €</b>", "19.99 EUR"),
+        ("Old price <strike>30</strike> 20 €", "20 EUR"),
     ] {
         let html = format!("<h1>Oak Desk</h1><p><span class=price>{price}</span>");
         let found = extract_at("https://shop.example/p/1", &html, rules);

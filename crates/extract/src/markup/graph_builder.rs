@@ -161,7 +161,8 @@ impl GraphBuilder {
         let collecting =
             self.open.iter_mut().filter(|open| open.collects() && open.excluded_depth == 0);
         for open in collecting {
-            let room = (MAX_TEXT - open.text.len()).min(MAX_PAGE_TEXT - self.text_bytes);
+            let room =
+                MAX_TEXT.saturating_sub(open.text.len()).min(MAX_PAGE_TEXT - self.text_bytes);
             let kept = &text[..text.floor_char_boundary(room)];
             open.text.push_str(kept);
             self.text_bytes += kept.len();
@@ -173,6 +174,14 @@ impl GraphBuilder {
         let prices = self.open.iter_mut().filter(|open| open.is_price && open.collects());
         for open in prices.filter(|open| open.text.len() < MAX_TEXT) {
             open.text.push_str(split_text::BOUNDARY);
+        }
+    }
+
+    /// Marks the place of an element that is not part of the prices that are open.
+    pub(super) fn add_omission(&mut self) {
+        let prices = self.open.iter_mut().filter(|open| open.is_price && open.collects());
+        for open in prices.filter(|open| open.text.len() < MAX_TEXT) {
+            open.text.push_str(split_text::omission(&open.text));
         }
     }
 

@@ -72,6 +72,15 @@ impl ParserState {
     /// Starts an element whose text is not part of the prices that are open, or not part of the
     /// other texts. Those that start within it are not affected.
     pub(super) fn start_exclusion(&mut self, of_prices: bool) {
+        if of_prices {
+            let prices = self.matches.iter_mut().filter(|builder| builder.is_price);
+            for builder in prices {
+                let omission = split_text::omission(&builder.text);
+                builder.add_text(omission);
+            }
+            self.microdata.add_omission();
+            self.rdfa.add_omission();
+        }
         self.excluded_depths(of_prices).for_each(|depth| *depth += 1);
     }
 
@@ -136,7 +145,7 @@ impl MatchBuilder {
 
     pub(super) fn add_text(&mut self, text: &str) {
         if self.is_open && self.excluded_depth == 0 {
-            let room = self.max_text - self.text.len();
+            let room = self.max_text.saturating_sub(self.text.len());
             self.text.push_str(&text[..text.floor_char_boundary(room)]);
         }
     }

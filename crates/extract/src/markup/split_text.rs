@@ -6,6 +6,12 @@ pub(crate) const SUPERSCRIPT: &str = "\u{1}";
 /// Stands where an element starts or ends within a line.
 pub(crate) const BOUNDARY: &str = "\u{2}";
 
+/// Returns what stands for an element that is left out of a text: nothing, unless there are words
+/// before it. The "was" before a price that is struck through is not about the next price.
+pub(crate) fn omission(text: &str) -> &'static str {
+    if text.contains(char::is_alphabetic) { " … " } else { "" }
+}
+
 /// Replaces the marks of collected text. In a price, two digits that are superscript or in an
 /// element of their own are decimals: `19<sup>99</sup>` and `<b>19</b><i>99</i>` are 19.99.
 /// Elsewhere, superscript is set off by spaces.
@@ -24,7 +30,12 @@ pub(crate) fn resolve(text: &str, is_price: bool) -> String {
         let after = &marked[1..];
         let last_part = if is_superscript { &*resolved } else { &resolved[last..] };
         let follows_digits = ends_with_digits(last_part);
-        if is_price && starts_with_decimals(after, is_superscript) && follows_digits {
+        let is_decimals = is_price && follows_digits && starts_with_decimals(after, is_superscript);
+        if is_decimals && !is_superscript && !(is_number(last_part) && ends_after_two(after)) {
+            // "Qty 1" and "15 €", or "19" and "99 €".
+            resolved.push(' ');
+            rest = after;
+        } else if is_decimals {
             resolved.truncate(resolved.trim_end().len());
             let number = resolved.rsplit(|c: char| !c.is_ascii_digit() && c != '.').next();
             resolved.push(if number.unwrap_or_default().contains('.') { ',' } else { '.' });
@@ -40,6 +51,16 @@ pub(crate) fn resolve(text: &str, is_price: bool) -> String {
     }
     resolved.push_str(rest);
     resolved
+}
+
+/// Whether a part has no words.
+fn is_number(part: &str) -> bool {
+    !part.contains(char::is_alphabetic)
+}
+
+/// Whether an element ends after two characters.
+fn ends_after_two(part: &str) -> bool {
+    part.len() == 2 || part[2..].starts_with(['\u{1}', '\u{2}'])
 }
 
 fn ends_with_digits(part: &str) -> bool {
@@ -98,6 +119,8 @@ mod tests {
             ("|-20| |19|", "-20 19", "-20 19"),
             ("|1||234||56|", "1234.56", "123456"),
             ("|4|99|€", "4.99€", "499€"),
+            ("|Qty 1|15 €|", "Qty 1 15 €", "Qty 115 €"),
+            ("|19|99 €|", "19 99 €", "1999 €"),
         ] {
             let text = text.replace('|', BOUNDARY);
             assert_eq!(

@@ -12,6 +12,8 @@ pub(super) enum Meaning {
     Regular,
     /// A price without tax or for members, which counts if there is no other.
     Partial,
+    /// A price that is said to be with tax, next to which another is without.
+    Gross,
     /// What is saved.
     Saving,
     /// What is paid in addition, such as shipping or a deposit.
@@ -135,6 +137,10 @@ pub(super) const INCLUDED: &str = "inkl inkl. incl incl. including includes incl
 /// Words before an additional amount.
 pub(super) const OPENERS: &str = "plus zzgl inkl incl excl exkl hors más mais oltre dont dazu";
 
+/// Words between a number of pieces and their price.
+pub(super) const PIECES: &str = "\
+    stk stück st pcs pc pieces units pièces uds unidades pezzi stuks szt ks шт db for für pour";
+
 /// Words before a former price and the price after it.
 pub(super) const PAIRS: [(&str, &str); 3] = [("de", "por"), ("van", "voor"), ("von", "auf")];
 
@@ -147,17 +153,20 @@ const ALL: &[Group] = &[
     Group { meaning: Meaning::Saving, side: Side::Before, phrases: SAVING_BEFORE },
     Group { meaning: Meaning::Saving, side: Side::After, phrases: SAVING_AFTER },
     Group { meaning: Meaning::Charge, side: Side::Either, phrases: CHARGE },
+    Group { meaning: Meaning::Charge, side: Side::After, phrases: CHARGE_AFTER },
     Group { meaning: Meaning::Partial, side: Side::Either, phrases: PARTIAL },
     Group { meaning: Meaning::Regular, side: Side::Before, phrases: REGULAR },
+    Group { meaning: Meaning::Gross, side: Side::After, phrases: GROSS_AFTER },
+    Group { meaning: Meaning::Gross, side: Side::Either, phrases: GROSS },
 ];
 
 const INSTALMENT_BEFORE: &str = "\
-    payments of|payment of|payments from|instalment*|installment*|monthly|finance from|\
+    payments of|payment of|payments from|instalment*|installment*|monthly|p.m|finance from|\
     financing from|pay in 4|pay in 3|raten|rate ab|monatsrate|monatlich*|ratenzahlung|mtl|\
     mensualité*|fois|cuota*|mensualidad*|meses de|meses sin|meses sem|parcela*|vezes|prestações|\
     prestação|rate da|rate mensili|rata mensile|termijn*|raty|rata|rat po|rat od|splátk*|splátek|\
     splátok|részlet*|rate de|rate lunare|рассрочк*|платеж*|платёж*|частями|taksit*|aylık|delbetal*|\
-    avbetal*|afdrag|leasing*|leasen|mieten|lease|rent from|miete|月々|月額|分割|回払い|月供|分期|\
+    avbetal*|afdrag|leasing*|leasen|mieten|lease|rent from|miete|月々|月額|月付|分割|回払い|月供|分期|\
     每期|每月|월|개월|할부";
 
 const INSTALMENT_AFTER: &str = "\
@@ -168,9 +177,9 @@ const INSTALMENT_AFTER: &str = "\
     raten|taksit";
 
 const FORMER_BEFORE: &str = "\
-    was|before|previously|originally|original price|former price|old price|list price|\
+    was|before|previously|originally|original price|orig|retail|former price|old price|list price|\
     typical price|compare at|compare-at price|comp. value|instead of|reduced from|marked down from|\
-    lowest price|last 30 days|vorher|bisher|bislang|früher|ehemals|alter preis|statt|anstatt|\
+    lowest price|last 30 days|vorher|bisher|bislang|früher*|ehemals|alter preis|statt|anstatt|\
     listenpreis|ursprünglich*|letzten 30 tage|letzten 30 tagen|30-tage*|niedrigster preis|\
     au lieu de|avant|ancien prix|prix barré|prix conseillé|derniers jours|derniers 30 jours|\
     30 derniers jours|antes|precio anterior|precio original|en lugar de|últimos 30 días|\
@@ -212,12 +221,21 @@ const CHARGE: &str = "\
     bebat|warranty|versicherung|insurance|montage|installation|gebühr*|engangsgebyr|depósito|\
     cauzione|caparra";
 
+const CHARGE_AFTER: &str = "down|einmalig*|due at signing|setup|activation";
+
 const PARTIAL: &str = "\
     netto*|net|excl. vat|excl vat|ex vat|ex. vat|exc vat|exc. vat|excluding vat|excl. tax|ex tax|\
     ex gst|excl. gst|plus vat|+ vat|zzgl. mwst|zzgl. ust|exkl. mwst|ohne mwst|exkl. moms|exkl moms|\
     ekskl. moms|eks. mva|excl. btw|ex. btw|hors taxe*|ht|bez dph|iva escl*|iva esclusa|sin iva|\
-    sem iva|bez vat|без ндс|税抜|税別|member price|member*|with card|clubcard*|mitgliederpreis|\
+    sem iva|bez vat|без ндс|税抜|税別|本体価格|本体|member price|member*|with card|\
+    with clubcard|with membership|for members|clubcard*|mitgliederpreis|\
     prix adhérent";
+
+const GROSS_AFTER: &str = "\
+    inc vat|inc. vat|incl vat|incl. vat|including vat|inc gst|inc. gst|incl. gst|inkl. mwst|\
+    inkl mwst|incl. btw|inkl. moms|ttc|s dph|iva incl*|с ндс|tax included|tax incl*";
+
+const GROSS: &str = "brutto|税込";
 
 const REGULAR: &str = "\
     regular price|regular|reg. price|reg.|reg|normal price|normalpreis|normaler preis|\

@@ -35,13 +35,23 @@ pub(super) fn assign(text: &str, amounts: &mut [Labelled]) {
         let end = amounts.get(at).map_or(text.len(), |right| right.range.start);
         let gap = text.get(start..end).unwrap_or_default();
         if amounts.get(at).is_some_and(|right| right.ends_range) {
-            amounts[at].meaning = amounts[at - 1].meaning;
+            // "Reduced from $45 to $30" has a word between a former price and the price.
+            let inherited = amounts[at - 1].meaning;
+            let is_reduced =
+                inherited == Some(Meaning::Former) && between(gap).contains(char::is_alphabetic);
+            amounts[at].meaning = inherited.filter(|_| !is_reduced);
         } else if gap.contains(|c: char| c.is_alphabetic() || c == '+') {
             let opening = at.checked_sub(1).map(|left| {
                 let start = left.checked_sub(1).map_or(0, |before| amounts[before].range.end);
                 is_opened(text.get(start..amounts[left].range.start).unwrap_or_default())
             });
             assign_gap(gap, amounts, at, opening);
+        }
+    }
+    // What is said after a range is about both of its ends.
+    for at in 1..amounts.len() {
+        if amounts[at].ends_range && amounts[at - 1].meaning.is_none() {
+            amounts[at - 1].meaning = amounts[at].meaning;
         }
     }
     assign_pairs(text, amounts);
@@ -63,7 +73,7 @@ fn assign_gap(gap: &str, amounts: &mut [Labelled], at: usize, left_is_opened: Op
     };
     let is_shared = left_meaning == right_meaning && !has_delimiter(gap);
     let is_left_higher = amounts[at - 1].value > amounts[at].value;
-    let is_higher = matches!(left_meaning, Meaning::Former | Meaning::Regular);
+    let is_higher = matches!(left_meaning, Meaning::Former | Meaning::Regular | Meaning::Gross);
     if !is_shared || left_is_opened == Some(true) || is_left_higher == is_higher {
         amounts[at - 1].meaning.get_or_insert(left_meaning);
     }
@@ -83,6 +93,9 @@ fn before_amount(gap: &str) -> Option<Meaning> {
     if is_multiplied(words) {
         return Some(Meaning::Instalment);
     }
+    if is_of_many(words) {
+        return Some(Meaning::Partial);
+    }
     let is_free = list_contains_any(phrases::FREE, words)
         && !list_contains(phrases::THRESHOLDS, last_word(words));
     let is_about_amount = |phrase: &Phrase| {
@@ -90,6 +103,7 @@ fn before_amount(gap: &str) -> Option<Meaning> {
         phrase.side != Side::After
             && after.len() <= MAX_DISTANCE
             && !after.contains(|c: char| c.is_ascii_digit())
+            && !words[..phrase.start].ends_with("non-")
             && !(phrase.meaning == Meaning::Charge
                 && (is_free || is_included(&words[..phrase.start])))
     };
@@ -159,6 +173,17 @@ fn is_multiplied(words: &str) -> bool {
     let count = words.trim_end().strip_suffix(['x', '×']).map(str::trim_end).unwrap_or_default();
     let digits = count.len() - count.trim_end_matches(|c: char| c.is_ascii_digit()).len();
     matches!(digits, 1 | 2) && !(digits == 1 && count.ends_with('1'))
+}
+
+/// Whether an amount is for several pieces: "ab 10 Stück", "from 10 pcs", and "2 for".
+fn is_of_many(words: &str) -> bool {
+    let mut tokens = words.split_whitespace().rev();
+    let last = tokens.next().map(|word| word.trim_matches(['.', ':']));
+    let count = tokens.next().unwrap_or_default();
+    let is_count = matches!(count.len(), 1..=3)
+        && count != "1"
+        && count.bytes().all(|byte| byte.is_ascii_digit());
+    is_count && list_contains(phrases::PIECES, last)
 }
 
 /// Whether a charge is part of the amount after it: "incl. shipping".

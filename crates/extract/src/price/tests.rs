@@ -421,6 +421,9 @@ fn prices_in_parts_are_joined() {
         ("$ 19 99 /each", "19.99 USD"),
         ("1.5万円", "15000 JPY"),
         ("1万2000円", "12000 JPY"),
+        ("1만 2,900원", "12900 KRW"),
+        ("£1.25m", "1250000 GBP"),
+        ("€5 / 10 m", "5 EUR"),
         ("¥3万", "30000 JPY"),
         ("₹1.5 lakh", "150000 INR"),
         ("$25k", "25000 USD"),
@@ -498,6 +501,11 @@ fn a_former_price_is_not_the_price() {
         ("Regular price $40.00", "40.00 USD"),
         ("Normaler Preis €30,00 EUR", "30.00 EUR"),
         ("Was $30", ""),
+        ("Reduced from £45.00 to £30.00", "30.00 GBP"),
+        ("Früherer Preis 49,90 CHF Aktueller Preis 39,90 CHF", "39.90 CHF"),
+        ("Orig. $45.00 Now $30.00", "30.00 USD"),
+        ("Retail: $45.00 Our price: $30.00", "30.00 USD"),
+        ("UVP … 19,99 €", "19.99 EUR"),
     ] {
         check(&mut wrong, text, expected);
     }
@@ -537,6 +545,16 @@ fn a_saving_or_a_charge_is_not_the_price() {
         ("10,00 € HT 12,00 € TTC", "12.00 EUR"),
         ("1,000円(税抜) 1,100円(税込)", "1100 JPY"),
         ("10,00 € netto", "10.00 EUR"),
+        ("1,290円(税込1,419円)", "1419 JPY"),
+        ("本体価格1,290円 税込1,419円", "1419 JPY"),
+        ("£100.00 (£120.00 inc VAT)", "120.00 GBP"),
+        ("100 Kč bez DPH 121 Kč s DPH", "121 CZK"),
+        ("£2.00 with Clubcard £2.58", "2.58 GBP"),
+        ("Members $15 Non-members $20", "20 USD"),
+        ("ab 3 Stück 9,99 € 12,99 €", "12.99 EUR"),
+        ("12,99 € ab 10 Stück 9,99 €", "12.99 EUR"),
+        ("10 Stück 25 €", "25 EUR"),
+        ("$16.00 each or 2 for $30", "16.00 USD"),
     ] {
         check(&mut wrong, text, expected);
     }
@@ -571,7 +589,13 @@ fn an_instalment_is_not_the_price() {
         ("rata 20 zł, 400 zł", "400 PLN"),
         ("от 500 ₽ в месяц 12 000 ₽", "12000 RUB"),
         ("99 kr/mån 2 990 kr", "2990"),
+        ("12,50 – 15 €/Monat", ""),
+        ("12 - 15 € inkl. MwSt., 99 € inkl. MwSt.", "12 EUR"),
         ("Leasing 199 €", ""),
+        ("月付299元起", ""),
+        ("$0 down, $20/mo", ""),
+        ("18 meses sin intereses de $499.00", ""),
+        ("1.200 TL veya 12 taksit 100 TL", "1200 TRY"),
         ("12,50 €/Monat", ""),
     ] {
         check(&mut wrong, text, expected);

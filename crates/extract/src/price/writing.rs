@@ -61,6 +61,7 @@ const MAGNITUDES: &[(&str, u32)] = &[
     ("亿", 8),
     ("억", 8),
     ("k", 3),
+    ("m", 6),
     ("тыс", 3),
     ("rb", 3),
     ("ribu", 3),
@@ -131,18 +132,28 @@ fn join_magnitude(text: &str, run: &Range<usize>, next: Option<&Range<usize>>) -
     let after = &text[run.end..];
     let (length, power) =
         MAGNITUDES.iter().find_map(|(word, power)| Some((word_length(after, word)?, *power)))?;
+    // "£1.25m" is a price, and "5 m" a length.
+    let has_currency_before = currency::at_end(text[..run.start].trim_end()).is_some();
+    let word = after[..length].trim_end_matches('.');
+    if word.trim().eq_ignore_ascii_case("m") && !(has_currency_before && word.len() == 1) {
+        return None;
+    }
     let scale = Decimal::from(10_u64.pow(power));
     let mut value =
         number::parse_human(&text[run.clone()], MinorUnit::Usual)?.checked_mul(scale)?;
     let mut end = run.end + length;
     let mut numbers = 1;
-    if let Some(next) = next.filter(|next| next.start == end) {
+    let continues =
+        |next: &&Range<usize>| text.get(end..next.start).is_some_and(|gap| gap.trim().is_empty());
+    if let Some(next) =
+        next.filter(continues).filter(|_| after.starts_with(|c: char| c >= '\u{2e80}'))
+    {
         let rest = number::parse_human(&text[next.clone()], MinorUnit::Usual)?;
         value = value.checked_add(rest).filter(|_| rest < scale)?;
         end = next.end;
         numbers = 2;
     }
-    let is_price = currency::at_end(text[..run.start].trim_end()).is_some()
+    let is_price = has_currency_before
         || currency::at_start(text[end..].trim_start_matches([' ', '.'])).is_some();
     is_price.then(|| Rewrite {
         range: run.start..end,

@@ -26,7 +26,7 @@ use crate::{
 const MAX_SCRIPTS: usize = 40;
 
 /// Bytes of all scripts of a page that are searched.
-const MAX_SEARCHED: usize = 4 * 1024 * 1024;
+const MAX_SEARCHED: usize = 2 * 1024 * 1024;
 
 /// Values in one script, and strings with JSON in them, that are tried.
 const MAX_VALUES: usize = 20;
@@ -43,16 +43,13 @@ const MAX_OBJECTS: usize = 20;
 /// Returns the scripts that may describe a product.
 fn relevant<'a>(scripts: &[&'a str]) -> Vec<&'a str> {
     let mut room = MAX_SEARCHED;
-    scripts
-        .iter()
-        .filter(|script| memmem::find(script.as_bytes(), b"rice").is_some())
-        .take_while(|script| {
-            room = room.saturating_sub(script.len());
-            room > 0
-        })
-        .take(MAX_SCRIPTS)
-        .copied()
-        .collect()
+    let has_price = |script: &&&str| memmem::find(script.as_bytes(), b"rice").is_some();
+    let fits = |script: &&&str| {
+        let left = room.checked_sub(script.len());
+        room = left.unwrap_or(room);
+        left.is_some()
+    };
+    scripts.iter().filter(has_price).filter(fits).take(MAX_SCRIPTS).copied().collect()
 }
 
 /// Adds the JSON-LD in scripts to a graph.
