@@ -9,7 +9,7 @@ use reqwest::dns::Resolve;
 use reqwest::{Client, ClientBuilder, redirect, retry};
 
 use super::config::{Config, Visitor};
-use super::connection::NoteNewConnections;
+use super::connection::ConnectionCount;
 use super::decoder;
 use super::guard::Guard;
 use super::header_limit::{MAX_FIELDS, MAX_HEADER_BYTES};
@@ -22,21 +22,13 @@ const HTTP2_WINDOW: u32 = 128 * 1024;
 /// The largest window of HTTP/2.
 const HTTP2_MAX_WINDOW: u32 = (1 << 31) - 1;
 
-/// The client for `concurrency` fetches at once.
-pub(crate) fn build(
-    config: &Config,
-    concurrency: usize,
-    guard: Guard,
-    resolver: Arc<dyn Resolve>,
-) -> reqwest::Result<Client> {
-    builder(config, concurrency, guard, resolver)?.build()
-}
-
+/// A client for `concurrency` fetches at once, which counts its connections.
 pub(super) fn builder(
     config: &Config,
     concurrency: usize,
     guard: Guard,
     resolver: Arc<dyn Resolve>,
+    count: ConnectionCount,
 ) -> reqwest::Result<ClientBuilder> {
     let proxy_host = config.proxy.as_ref().map(|proxy| proxy.host().to_owned());
     // A body that waits for memory occupies its window. This leaves room for all other streams of
@@ -57,7 +49,7 @@ pub(super) fn builder(
         .http1_allow_obsolete_multiline_headers_in_responses(true)
         .http1_allow_spaces_after_header_name_in_responses(true)
         .http1_ignore_invalid_headers_in_responses(true)
-        .connector_layer(NoteNewConnections)
+        .connector_layer(count)
         // The fetcher follows redirects itself: it checks, limits and records them.
         .redirect(redirect::Policy::none())
         .referer(false)

@@ -1,10 +1,12 @@
-//! Whether a request is sent on a new connection or on a reused one.
+//! Connections: how many a client has made, and whether a request is sent on a new one.
 //!
 //! A reused connection may have been closed by the server at the moment of the request, which says
 //! nothing about the request. The client does not report which one it uses.
 
 use std::cell::Cell;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 
 use tower::{Layer, Service};
@@ -14,26 +16,36 @@ tokio::task_local! {
     static IS_NEW: Cell<bool>;
 }
 
-/// Notes, for the request that waits for it, that a connection was made.
+/// How many connections a client has made. As a layer of its connector, it counts them, and notes
+/// a new one for the request that waits for it.
 ///
 /// A request that starts a connection and then gets a reused one leaves the new connection to
 /// another task, which notes nothing.
-#[derive(Clone, Copy)]
-pub(super) struct NoteNewConnections;
+#[derive(Clone, Default)]
+pub(super) struct ConnectionCount(Arc<AtomicUsize>);
 
-impl<S> Layer<S> for NoteNewConnections {
-    type Service = Noting<S>;
-
-    fn layer(&self, connector: S) -> Noting<S> {
-        Noting(connector)
+impl ConnectionCount {
+    pub(super) fn get(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
     }
 }
 
-/// A connector that notes that it has made a connection.
-#[derive(Clone)]
-pub(super) struct Noting<S>(S);
+impl<S> Layer<S> for ConnectionCount {
+    type Service = Counted<S>;
 
-impl<S, R> Service<R> for Noting<S>
+    fn layer(&self, connector: S) -> Counted<S> {
+        Counted { connector, count: self.clone() }
+    }
+}
+
+/// A connector that counts its connections.
+#[derive(Clone)]
+pub(super) struct Counted<S> {
+    connector: S,
+    count: ConnectionCount,
+}
+
+impl<S, R> Service<R> for Counted<S>
 where
     S: Service<R>,
     S::Future: Send + 'static,
@@ -43,15 +55,16 @@ where
     type Future = Pin<Box<dyn Future<Output = Result<S::Response, S::Error>> + Send>>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        self.0.poll_ready(cx)
+        self.connector.poll_ready(cx)
     }
 
     fn call(&mut self, destination: R) -> Self::Future {
-        let connecting = self.0.call(destination);
+        let (connecting, count) = (self.connector.call(destination), self.count.clone());
         Box::pin(async move {
-            let connected = connecting.await;
+            let connection = connecting.await?;
+            count.0.fetch_add(1, Ordering::Relaxed);
             _ = IS_NEW.try_with(|is_new| is_new.set(true));
-            connected
+            Ok(connection)
         })
     }
 }

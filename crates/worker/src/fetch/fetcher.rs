@@ -7,17 +7,18 @@ use std::time::Duration;
 use fetchline_queue::{Address, FetchRequest};
 use fetchline_store::Outcome;
 use http::{Method, StatusCode};
+use reqwest::Response;
 use reqwest::dns::Resolve;
-use reqwest::{Client, Response};
 
 use super::answer::Answer;
 use super::body::{self, BodyReader};
 use super::client;
+use super::clients::{self, Build, Clients};
 use super::config::{Config, Cookies};
 use super::connection;
 use super::cookies::{CookieJar, RunJars};
 use super::deadline::Deadline;
-use super::failure::Failure;
+use super::failure::{Failure, Fault};
 use super::guard::Guard;
 use super::header_limit;
 use super::hop::{self, Hop};
@@ -40,7 +41,7 @@ const REFUSING: u32 = 3;
 /// Fetches pages. A worker has one.
 #[derive(Clone)]
 pub(crate) struct Fetcher {
-    client: Client,
+    clients: Clients,
     guard: Guard,
     /// `None` where robots.txt is ignored.
     robots: Option<Robots>,
@@ -66,8 +67,15 @@ impl Fetcher {
     ) -> reqwest::Result<Self> {
         let guard = Guard::new(&config.allowed_networks);
         let &Config { timeout, read_timeout, max_body, memory_budget, .. } = config;
+        let build: Build = Box::new({
+            let (config, guard) = (config.clone(), guard.clone());
+            move |count| {
+                let (guard, resolver) = (guard.clone(), resolver.clone());
+                client::builder(&config, concurrency, guard, resolver, count)?.build()
+            }
+        });
         Ok(Self {
-            client: client::build(config, concurrency, guard.clone(), resolver)?,
+            clients: Clients::new(clients::max_connections(concurrency), build)?,
             guard,
             robots,
             timeout,
@@ -188,7 +196,7 @@ impl Fetcher {
     ) -> Result<Response, Failure> {
         let mut repeats = 0;
         loop {
-            let sending = connection::send(hop.send(&self.client, jar));
+            let sending = connection::send(hop.send(&self.clients.current(), jar));
             let (error, is_reused) = match self.within_read_timeout(sending).await? {
                 (Ok(response), _) => return Ok(response),
                 (Err(error), is_reused) => (error, is_reused),
@@ -200,7 +208,11 @@ impl Fetcher {
             let may_repeat = unprocessed::is_certain(&error)
                 || is_reused && hop.is_safe() && unprocessed::is_closed_early(&error);
             if !may_repeat || is_call_for_calm || repeats == MAX_REPEATS {
-                return Err(error.into());
+                let failure = Failure::from(error);
+                if failure.fault == Fault::NoSockets {
+                    self.clients.out_of_sockets();
+                }
+                return Err(failure);
             }
             if let Some(doublings) = repeats.checked_sub(1) {
                 let pause = FIRST_PAUSE * (1 << doublings);

@@ -3,6 +3,7 @@
 pub(crate) mod answer;
 mod body;
 mod client;
+mod clients;
 mod config;
 mod connection;
 mod cookies;

@@ -8,11 +8,11 @@ use std::collections::HashMap;
 use http::{HeaderName, HeaderValue};
 use http2::{Counts, Frames};
 use origin::{Asked, Origin, Reply};
+use reqwest::ClientBuilder;
 use reqwest::dns::{Name, Resolving};
 use tokio::task::JoinSet;
 
 use super::super::config::Visitor;
-use super::super::failure::Fault;
 use super::*;
 
 /// The hosts of these tests are addresses.
@@ -37,12 +37,23 @@ fn fetcher() -> Fetcher {
     fetcher_with(&config())
 }
 
+/// A fetcher with other clients.
+fn fetcher_of(
+    max_connections: usize,
+    finish: impl Fn(ClientBuilder) -> ClientBuilder + Send + Sync + 'static,
+) -> Fetcher {
+    let fetcher = fetcher();
+    let guard = fetcher.guard.clone();
+    let build: Build = Box::new(move |count| {
+        let resolver = Arc::new(NoResolver);
+        finish(client::builder(&config(), 100, guard.clone(), resolver, count)?).build()
+    });
+    Fetcher { clients: Clients::new(max_connections, build).unwrap(), ..fetcher }
+}
+
 /// A fetcher that talks HTTP/2 without TLS.
 fn http2_fetcher() -> Fetcher {
-    let fetcher = fetcher();
-    let resolver = Arc::new(NoResolver);
-    let client = client::builder(&config(), 100, fetcher.guard.clone(), resolver).unwrap();
-    Fetcher { client: client.http2_prior_knowledge().build().unwrap(), ..fetcher }
+    fetcher_of(1_000, ClientBuilder::http2_prior_knowledge)
 }
 
 fn request(method: Method, url: &str) -> FetchRequest {
@@ -353,12 +364,14 @@ async fn a_response_may_have_many_fields() {
 
 /// Heads that are odd, with the outcome. The body is `page` and ends with the connection, unless
 /// the head says otherwise. RFC 9112 has the rules.
-const ODD_HEADS: [(&str, Outcome); 22] = [
+const ODD_HEADS: [(&str, Outcome); 24] = [
     // 2.2: line ends, and empty lines at the start.
     ("HTTP/1.1 200 OK\nContent-Length: 4\n\npage", Outcome::Ok),
     ("\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\npage", Outcome::Ok),
     ("HTTP/1.1 200 OK\r\nX: a\rb\r\nContent-Length: 4\r\n\r\npage", Outcome::Protocol),
     ("HTTP/1.1 200 OK\r\n Content-Length: 9\r\nContent-Length: 4\r\n\r\npage", Outcome::Ok),
+    // 2.3: versions.
+    ("HTTP/1.2 200 OK\r\nContent-Length: 4\r\n\r\npage", Outcome::Protocol),
     // 4: reasons.
     ("HTTP/1.1 200\r\nContent-Length: 4\r\n\r\npage", Outcome::Ok),
     ("HTTP/1.1 200 \r\nContent-Length: 4\r\n\r\npage", Outcome::Ok),
@@ -374,6 +387,10 @@ const ODD_HEADS: [(&str, Outcome); 22] = [
     ("HTTP/1.1 200 OK\r\nContent-Length: 4\r\nContent-Length: 4\r\n\r\npage", Outcome::Ok),
     ("HTTP/1.1 200 OK\r\nContent-Length: 4, 4\r\n\r\npage", Outcome::Ok),
     ("HTTP/1.1 200 OK\r\nContent-Length: 4\r\nContent-Length: 3\r\n\r\npage", Outcome::Protocol),
+    (
+        "HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\npage\r\n0\r\n\r\n",
+        Outcome::Protocol,
+    ),
     (
         "HTTP/1.1 200 OK\r\nContent-Length: 9\r\nTransfer-Encoding: chunked\r\n\r\n\
          4;x=y\r\npage\r\n0\r\nX: trailer\r\n\r\n",
@@ -448,4 +465,31 @@ async fn a_response_without_a_body_may_have_a_length() {
         let answer = fetch_in(&http2_fetcher(), &request(method, &origin.url("/")), "run").await;
         assert_eq!(page(&answer), (outcome, ""), "HTTP/2 {status}: {:?}", answer.error);
     }
+}
+
+#[tokio::test]
+async fn idle_connections_are_bounded_over_all_hosts() {
+    const MOST: usize = 20;
+    let origin = Origin::start("0.0.0.0", |_| Reply::of(200, &[], "page")).await;
+    let fetcher = fetcher_of(MOST, |client| client);
+    let url = |host: usize| {
+        format!("http://127.0.{}.{}:{}/", host / 250, host % 250 + 1, origin.address.port())
+    };
+    for host in 0..400 {
+        // One host is asked all the time.
+        for host in [0, host] {
+            assert_eq!(fetch(&fetcher, &url(host)).await.outcome, Outcome::Ok);
+        }
+    }
+    // Sooner than an idle connection would end by itself.
+    let few = async {
+        while origin.open() > 2 * MOST {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let few = tokio::time::timeout(Duration::from_secs(8), few).await;
+    assert!(few.is_ok(), "{} connections are open", origin.open());
+    let connections = origin.accepted();
+    // Once per host, and the busy one once per generation.
+    assert!((400..=400 + 2 * 400 / MOST).contains(&connections), "{connections}");
 }

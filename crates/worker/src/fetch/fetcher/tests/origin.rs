@@ -1,6 +1,7 @@
 //! An HTTP/1 server that answers with bytes.
 
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -57,6 +58,8 @@ impl Reply {
 pub(super) struct Origin {
     pub(super) address: SocketAddr,
     asked: Arc<Mutex<Vec<String>>>,
+    /// Connections that were accepted and that have ended.
+    connections: Arc<(AtomicUsize, AtomicUsize)>,
 }
 
 impl Origin {
@@ -68,19 +71,33 @@ impl Origin {
         let address = listener.local_addr().unwrap();
         let (asked, reply) = (Arc::<Mutex<Vec<String>>>::default(), Arc::new(reply));
         let log = asked.clone();
+        let connections = Arc::<(AtomicUsize, AtomicUsize)>::default();
+        let counts = connections.clone();
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                let (log, reply) = (log.clone(), reply.clone());
+                let (log, reply, counts) = (log.clone(), reply.clone(), counts.clone());
+                counts.0.fetch_add(1, Ordering::SeqCst);
                 tokio::spawn(async move {
                     let _: Option<()> = serve(stream, address.port(), &log, &*reply).await;
+                    counts.1.fetch_add(1, Ordering::SeqCst);
                 });
             }
         });
-        Self { address, asked }
+        Self { address, asked, connections }
     }
 
     pub(super) fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)
+    }
+
+    /// How many connections were accepted so far.
+    pub(super) fn accepted(&self) -> usize {
+        self.connections.0.load(Ordering::SeqCst)
+    }
+
+    /// How many connections are open.
+    pub(super) fn open(&self) -> usize {
+        self.accepted() - self.connections.1.load(Ordering::SeqCst)
     }
 
     /// The requests so far.
