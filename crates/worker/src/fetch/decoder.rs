@@ -475,11 +475,11 @@ mod tests {
         let zlib = |data: &[u8]| read_whole(ZlibEncoder::new(data, Compression::fast()));
         for (codings, data) in [
             ("gzip, br", brotli(&gzip(text), 18)),
-            ("br, gzip", gzip(&brotli(&text, 18))),
+            ("br, gzip", gzip(&brotli(text, 18))),
             ("gzip, gzip", gzip(&gzip(text))),
-            ("zstd,gzip", gzip(&zstd(&text, 17))),
+            ("zstd,gzip", gzip(&zstd(text, 17))),
             ("deflate, zstd", zstd(&zlib(text), 17)),
-            ("br, br", brotli(&brotli(&text, 18), 18)),
+            ("br, br", brotli(&brotli(text, 18), 18)),
             ("identity, gzip, identity, br", brotli(&gzip(text), 18)),
             // Named twice, applied once.
             ("gzip, x-gzip", gzip(text)),

@@ -75,10 +75,9 @@ impl<'a> Hop<'a> {
         if begins("content-") && !self.with_body {
             return false;
         }
-        let is_secret = !(begins("accept") || begins("content-") || begins("sec-"))
-            && !NOT_SECRET.contains(name)
-            || self.request.secret_headers.contains(name);
-        self.at_site || !is_secret
+        let is_known = begins("accept") || begins("content-") || begins("sec-");
+        let is_open = is_known || NOT_SECRET.contains(name);
+        self.at_site || is_open && !self.request.secret_headers.contains(name)
     }
 
     /// Follows a redirect as browsers do (WHATWG Fetch, "HTTP-redirect fetch").

@@ -12,7 +12,9 @@ const MAX_JARS: u64 = 4_096;
 /// A jar per run and host, in memory. The cookies that a redirect's host sets stay in the jar of
 /// the task's own host, so a jar is one visitor of one site.
 #[derive(Clone)]
-pub(crate) struct RunJars(Cache<(Box<str>, Box<str>), Arc<Mutex<Jar>>>);
+pub(crate) struct RunJars(Cache<RunAndHost, Arc<Mutex<Jar>>>);
+
+type RunAndHost = (Box<str>, Box<str>);
 
 impl RunJars {
     pub(crate) fn new() -> Self {
