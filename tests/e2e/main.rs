@@ -15,6 +15,7 @@ mod drains;
 mod fetching;
 mod guard;
 mod hosts;
+mod http;
 mod items;
 mod limits;
 mod logs;

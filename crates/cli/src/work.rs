@@ -2,16 +2,18 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
 use fetchline_queue::Role;
 use fetchline_worker::{
-    ConsumeConfig, Error, ExecuteConfig, FetchConfig, ObserveConfig, Proxy, RobotsPolicy,
-    ScheduleConfig, StoreBody, Worker, WorkerConfig, WriteConfig,
+    ConsumeConfig, Cookies, Error, ExecuteConfig, FetchConfig, ObserveConfig, Proxy, RobotsPolicy,
+    ScheduleConfig, StoreBody, Visitor, Worker, WorkerConfig, WriteConfig,
 };
 use ipnet::IpNet;
+use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
@@ -92,6 +94,20 @@ pub(crate) struct Args {
     #[arg(long, value_name = "TEXT", env = "FETCHLINE_USER_AGENT")]
     #[arg(default_value_t = FetchConfig::default().user_agent)]
     user_agent: String,
+
+    /// The header Accept-Language, such as `de-DE,de;q=0.9` (default: none)
+    #[arg(long, value_name = "TEXT", env = "FETCHLINE_ACCEPT_LANGUAGE")]
+    accept_language: Option<HeaderValue>,
+
+    /// A header of every request, to all sites, such as `DNT: 1`. A task's header of the same name
+    /// replaces it. Can be repeated, or be a list with line breaks
+    #[arg(long, value_name = "NAME: VALUE", env = "FETCHLINE_HEADER", hide_env_values = true)]
+    #[arg(value_delimiter = '\n')]
+    header: Vec<String>,
+
+    /// How long cookies live
+    #[arg(long, value_name = "SPAN", env = "FETCHLINE_COOKIES", default_value = "fetch")]
+    cookies: Cookies,
 
     /// A network that may be fetched from although it is not public. Can be repeated, or be a list
     /// with commas. An IPv4 network does not allow IPv4-embedded IPv6 addresses such as
@@ -268,6 +284,25 @@ fn otlp_endpoint(flag: Option<String>) -> std::result::Result<Option<Url>, Failu
     }
 }
 
+/// Parses headers written like `Name: value`. An error does not repeat a value, which may be a
+/// secret.
+fn headers(lines: &[String]) -> std::result::Result<HeaderMap, Failure> {
+    let mut headers = HeaderMap::new();
+    for line in lines.iter().filter(|line| !line.trim().is_empty()) {
+        let parsed = line.split_once(':').and_then(|(name, value)| {
+            let mut value = HeaderValue::from_str(value.trim()).ok()?;
+            value.set_sensitive(true);
+            Some((HeaderName::from_str(name.trim()).ok()?, value))
+        });
+        let Some((name, value)) = parsed else {
+            let text = "--header: a header is not written like `Name: value`, in ASCII";
+            return Err(Failure::usage(anyhow::anyhow!(text)));
+        };
+        headers.append(name, value);
+    }
+    Ok(headers)
+}
+
 impl Args {
     fn into_config(self, pod: String) -> std::result::Result<WorkerConfig, Failure> {
         // clap does not parse the proxy, since it would repeat a wrong URL with its password.
@@ -289,6 +324,11 @@ impl Args {
                 robots: self.robots,
                 allowed_networks: self.allow_network,
                 proxy,
+                visitor: Visitor {
+                    cookies: self.cookies,
+                    accept_language: self.accept_language,
+                    headers: headers(&self.header)?,
+                },
             },
             execute: ExecuteConfig {
                 retry_delays: self.retry_delays,
@@ -330,6 +370,24 @@ mod tests {
     fn the_defaults_of_the_flags_are_those_of_the_library() {
         let library = WorkerConfig::new("pod-1");
         assert_eq!(format!("{:?}", config(&["--listen", "off"])), format!("{library:?}"));
+    }
+
+    #[test]
+    fn a_header_is_a_name_and_a_value() {
+        let fetch = config(&["--header", "DNT: 1", "--header", "X-Shop:a: b "]).fetch;
+        assert_eq!(
+            (&fetch.visitor.headers["dnt"], &fetch.visitor.headers["x-shop"]),
+            (&HeaderValue::from_static("1"), &HeaderValue::from_static("a: b"))
+        );
+        for wrong in ["hunter2", ": hunter2", "a b: hunter2", "x: hunter2\u{e9}\r"] {
+            let Err(Failure::Usage(error)) = headers(&[wrong.to_owned()]) else {
+                panic!("{wrong}")
+            };
+            assert!(!error.to_string().contains("hunter2"), "{error}");
+        }
+        let mut problems = config(&["--header", "Host: a.example"]).problems();
+        let problem = args::with_flags(&problems.remove(0).to_string());
+        assert_eq!(problem, "--header has host, which the worker sets itself");
     }
 
     #[test]

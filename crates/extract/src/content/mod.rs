@@ -1,10 +1,16 @@
 //! From the bytes of a body to its content: JSON, text or binary.
 //!
-//! `charset` decodes text; `storable_json` checks whether every supported database takes a text as
-//! JSON.
+//! `media_type` reads the content type, `charset` decodes text by what the content type or the
+//! document (`declaration`) declares, and `storable_json` checks whether every supported database
+//! takes a text as JSON.
 
 mod charset;
+mod declaration;
+mod media_type;
 mod storable_json;
+
+use charset::Format;
+use media_type::MediaType;
 
 /// A body, classified by its content type and its bytes.
 #[derive(Clone, Debug, PartialEq)]
@@ -19,54 +25,84 @@ pub enum Content {
 
 /// Reads a body.
 ///
-/// A body that is declared as JSON but is invalid is text. A body without a content type is text if
-/// it is UTF-8 without control characters.
+/// A body that is declared as JSON but is invalid is text. A body without a content type is what
+/// its first bytes look like, as in browsers.
 pub fn read(content_type: Option<&str>, body: Vec<u8>) -> Content {
-    let essence = content_type.map(essence).unwrap_or_default();
-    if is_json(&essence) {
-        let text = charset::decode(content_type, false, body);
-        return match storable_json::is_storable(&text) {
-            true => Content::Json(text),
-            false => Content::Text(text),
-        };
+    let MediaType { essence, charset } = MediaType::parse(content_type.unwrap_or_default());
+    let format = match essence.as_str() {
+        "" | "unknown/unknown" | "application/unknown" => sniff(&body),
+        essence => format_of(essence),
+    };
+    let Some(format) = format else { return Content::Binary(body) };
+    let text = charset::decode(charset.as_deref(), format, body);
+    match format {
+        Format::Json if storable_json::is_storable(&text) => Content::Json(text),
+        _ => Content::Text(text),
     }
-    if is_text(&essence) || (essence.is_empty() && looks_like_text(&body)) {
-        return Content::Text(charset::decode(content_type, is_html(&essence), body));
-    }
-    Content::Binary(body)
 }
 
-/// Returns type and subtype in lower case, without parameters.
-fn essence(content_type: &str) -> String {
-    content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
-}
-
-fn is_json(essence: &str) -> bool {
-    matches!(essence, "application/json" | "text/json") || essence.ends_with("+json")
-}
-
-fn is_html(essence: &str) -> bool {
-    matches!(essence, "text/html" | "application/xhtml+xml")
-}
-
-fn is_text(essence: &str) -> bool {
-    const TEXT_APPLICATIONS: [&str; 6] = [
-        "application/xml",
+/// The format of a media type; `None` if it is not text.
+fn format_of(essence: &str) -> Option<Format> {
+    const TEXT_APPLICATIONS: [&str; 5] = [
         "application/javascript",
         "application/ecmascript",
         "application/x-ndjson",
         "application/yaml",
         "application/x-www-form-urlencoded",
     ];
-    essence.starts_with("text/")
-        || essence.ends_with("+xml")
-        || TEXT_APPLICATIONS.contains(&essence)
+    match essence {
+        "text/html" => Some(Format::Html),
+        "application/xhtml+xml" => Some(Format::Xhtml),
+        "text/xml" | "application/xml" => Some(Format::Xml),
+        "application/json" | "text/json" => Some(Format::Json),
+        _ if essence.ends_with("+json") => Some(Format::Json),
+        _ if essence.ends_with("+xml") => Some(Format::Xml),
+        _ if essence.starts_with("text/") || TEXT_APPLICATIONS.contains(&essence) => {
+            Some(Format::Plain)
+        }
+        _ => None,
+    }
 }
 
-fn looks_like_text(body: &[u8]) -> bool {
-    std::str::from_utf8(body).is_ok_and(|text| {
-        !text.chars().any(|c| c.is_control() && !matches!(c, '\n' | '\r' | '\t' | '\u{c}'))
-    })
+/// The format that the first bytes of a body suggest (WHATWG MIME Sniffing, "identifying a resource
+/// with an unknown MIME type"); `None` if they are not text.
+fn sniff(body: &[u8]) -> Option<Format> {
+    const SNIFFED: usize = 1445;
+    /// Beginnings of HTML, each of which a space or `>` has to follow.
+    const HTML: [&[u8]; 16] = [
+        b"<!DOCTYPE HTML",
+        b"<HTML",
+        b"<HEAD",
+        b"<SCRIPT",
+        b"<IFRAME",
+        b"<H1",
+        b"<DIV",
+        b"<FONT",
+        b"<TABLE",
+        b"<A",
+        b"<STYLE",
+        b"<TITLE",
+        b"<B",
+        b"<BODY",
+        b"<BR",
+        b"<P",
+    ];
+    let start = &body[..body.len().min(SNIFFED)];
+    let text = start.trim_ascii_start();
+    let is_html = |tag: &[u8]| {
+        text.split_at_checked(tag.len()).is_some_and(|(own, after)| {
+            own.eq_ignore_ascii_case(tag) && matches!(after.first(), Some(b' ' | b'>'))
+        })
+    };
+    if text.starts_with(b"<!--") || HTML.iter().any(|tag| is_html(tag)) {
+        return Some(Format::Html);
+    }
+    if text.starts_with(b"<?xml") {
+        return Some(Format::Xml);
+    }
+    let is_marked = encoding_rs::Encoding::for_bom(start).is_some();
+    let is_binary = |byte: &u8| matches!(byte, 0..=8 | 0x0b | 0x0e..=0x1a | 0x1c..=0x1f);
+    (is_marked || !start.iter().any(is_binary)).then_some(Format::Plain)
 }
 
 #[cfg(test)]
@@ -119,6 +155,27 @@ mod tests {
                 b"<META http-equiv='Content-Type' content='text/html; charset=iso-8859-2'>\xb1",
                 "<META http-equiv='Content-Type' content='text/html; charset=iso-8859-2'>ą",
             ),
+            // Only `charset` is the charset, in the header as on the page.
+            ("text/html; profile=\"charset=gbk\"", "für".as_bytes(), "für"),
+            ("text/html; accept-charset=koi8-r", "чай".as_bytes(), "чай"),
+            (
+                "text/html",
+                "<!-- <meta charset=koi8-r> --><meta name=a content='charset=gbk'>чай".as_bytes(),
+                "<!-- <meta charset=koi8-r> --><meta name=a content='charset=gbk'>чай",
+            ),
+            (
+                "text/html",
+                b"<script>'<meta charset=gbk>'</script><meta charset=koi8-r>\xde",
+                "<script>'<meta charset=gbk>'</script><meta charset=koi8-r>ч",
+            ),
+            // An XML declaration.
+            (
+                "application/xml",
+                b"<?xml version='1.0' encoding='koi8-r'?>\xde",
+                "<?xml version='1.0' encoding='koi8-r'?>ч",
+            ),
+            ("text/html", b"<?xml encoding='koi8-r'?>\xde", "<?xml encoding='koi8-r'?>ч"),
+            ("application/rss+xml", b"<\0?\0x\0>\0G\x04", "<?x>ч"),
             // No declaration: UTF-8 if it is valid, else windows-1252.
             ("text/plain", "für".as_bytes(), "für"),
             ("text/plain", b"f\xfcr", "für"),
@@ -138,5 +195,42 @@ mod tests {
         assert_eq!(read(Some("image/png"), vec![0x89, b'P']), Content::Binary(vec![0x89, b'P']));
         assert_eq!(read(None, vec![0, 1, 2]), Content::Binary(vec![0, 1, 2]));
         assert_eq!(read(None, b"plain\n".to_vec()), Content::Text("plain\n".into()));
+    }
+
+    #[test]
+    fn json_is_utf_8_whatever_its_label() {
+        for (body, expected) in [
+            ("[\"чай\"]".as_bytes(), "[\"чай\"]"),
+            (b"[\"\xfe\"]", "[\"Ч\"]"),
+            (b"[\"tea\"]", "[\"tea\"]"),
+        ] {
+            let content = read(Some("application/json; charset=koi8-r"), body.to_vec());
+            assert_eq!(content, Content::Json(expected.into()));
+        }
+    }
+
+    #[test]
+    fn a_body_without_a_type_is_what_it_looks_like() {
+        let html = "<!-- <meta charset=gbk> -->\n<html><meta charset=koi8-r>\u{ff}";
+        for (body, expected) in [
+            (
+                &b"\n<!doctype HTML><meta charset=koi8-r>\xde"[..],
+                "\n<!doctype HTML><meta charset=koi8-r>ч",
+            ),
+            (b"<html><meta charset=koi8-r>\xde", "<html><meta charset=koi8-r>ч"),
+            (html.as_bytes(), &html.replace('\u{ff}', "ц©")),
+            (
+                b"<?xml version='1.0' encoding='koi8-r'?>\xde",
+                "<?xml version='1.0' encoding='koi8-r'?>ч",
+            ),
+            (b"\xff\xfef\0", "f"),
+            (b"<htmlx><meta charset=koi8-r>\xde", "<htmlx><meta charset=koi8-r>\u{de}"),
+            (b"f\xfcr", "für"),
+        ] {
+            for content_type in [None, Some(""), Some("*/*"), Some("application/unknown")] {
+                assert_eq!(read(content_type, body.to_vec()), Content::Text(expected.into()));
+            }
+        }
+        assert_eq!(read(None, b"PK\x03\x04".to_vec()), Content::Binary(b"PK\x03\x04".to_vec()));
     }
 }

@@ -72,6 +72,22 @@ impl Address {
         Self::of(self.url.join(location).map_err(AddressError::Syntax)?)
     }
 
+    /// Resolves the field `Location` of a redirect as browsers do: bytes that are not ASCII are
+    /// percent-encoded, whatever their charset.
+    pub fn follow(&self, location: &[u8]) -> Result<Self, AddressError> {
+        use fmt::Write;
+        let mut text = String::with_capacity(location.len());
+        for &byte in location {
+            if byte.is_ascii() {
+                text.push(byte.into());
+            } else {
+                // Writing to a string does not fail.
+                _ = write!(text, "%{byte:02X}");
+            }
+        }
+        self.join(&text)
+    }
+
     fn of(mut url: Url) -> Result<Self, AddressError> {
         if !matches!(url.scheme(), "http" | "https") {
             return Err(AddressError::Scheme(url.scheme().to_owned()));
@@ -130,6 +146,13 @@ impl Address {
     /// end of a name makes another host here, as in browsers, so secrets are not sent on.
     pub fn same_origin(&self, other: &Self) -> bool {
         self.url.scheme() == other.url.scheme() && self.authority() == other.authority()
+    }
+
+    /// Whether a redirect to `next` stays at the site: its origin is the same, or the host is and
+    /// only the encryption is new.
+    pub fn is_site_of(&self, next: &Self) -> bool {
+        let is_upgraded = self.url.scheme() == "http" && next.url.scheme() == "https";
+        self.same_origin(next) || is_upgraded && self.url.host() == next.url.host()
     }
 
     /// Whether it contains a user or a password.
@@ -286,6 +309,55 @@ mod tests {
                 "{location}: {}",
                 next.as_str()
             );
+        }
+    }
+
+    #[test]
+    fn a_location_is_resolved_as_browsers_do() {
+        let page = Address::parse("https://shop.example/a/b?q#f").unwrap();
+        for (location, expected) in [
+            (&b"/caf\xc3\xa9?\xc3\xa9"[..], "https://shop.example/caf%C3%A9?%C3%A9"),
+            (b"/caf\xe9?\xe9", "https://shop.example/caf%E9?%E9"),
+            (b"https://B\xc3\xbccher.example/", "https://xn--bcher-kva.example/"),
+            (b" /a b\t/c ", "https://shop.example/a%20b/c"),
+            (b"\\c\\d", "https://shop.example/c/d"),
+            (b"\\\\other.example\\d", "https://other.example/d"),
+            (b"//other.example", "https://other.example/"),
+            (b"https:c", "https://shop.example/a/c"),
+            (b"https:///other.example/", "https://other.example/"),
+            (b"HTTPS://Shop.Example:443/../c", "https://shop.example/c"),
+            (b"?x", "https://shop.example/a/b?x"),
+            (b"#top", "https://shop.example/a/b?q"),
+            (b"", "https://shop.example/a/b?q"),
+            (b"%zz%", "https://shop.example/a/%zz%"),
+            (b"%2e%2E/c", "https://shop.example/c"),
+            (b"c|d\"<e>", "https://shop.example/a/c|d%22%3Ce%3E"),
+        ] {
+            let text = String::from_utf8_lossy(location);
+            assert_eq!(page.follow(location).unwrap().as_str(), expected, "{text}");
+        }
+        for location in
+            [&b"mailto:a@b.example"[..], b"https://", b"https://a b/", b"//\xff.example/"]
+        {
+            assert!(page.follow(location).is_err(), "{}", String::from_utf8_lossy(location));
+        }
+    }
+
+    #[test]
+    fn encryption_does_not_make_another_site() {
+        let site =
+            |from, to| Address::parse(from).unwrap().is_site_of(&Address::parse(to).unwrap());
+        for (from, to, expected) in [
+            ("http://a.example/", "https://a.example/x", true),
+            ("http://a.example:8080/", "https://a.example:8443/", true),
+            ("http://a.example/", "http://a.example/x", true),
+            ("https://a.example/", "http://a.example/", false),
+            ("http://a.example/", "http://a.example:81/", false),
+            ("https://a.example/", "https://a.example:444/", false),
+            ("http://a.example/", "https://www.a.example/", false),
+            ("http://a.example/", "https://a.example./", false),
+        ] {
+            assert_eq!(site(from, to), expected, "{from} {to}");
         }
     }
 

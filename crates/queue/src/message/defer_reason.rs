@@ -11,10 +11,13 @@ pub enum DeferReason {
     Memory,
     /// The message names a later time.
     Delay,
+    /// The worker was short of sockets.
+    Sockets,
 }
 
 impl DeferReason {
-    const ALL: [Self; 4] = [Self::Slot, Self::Pause, Self::Memory, Self::Delay];
+    const ALL: [Self; 5] =
+        [Self::Slot, Self::Pause, Self::Memory, Self::Delay, Self::Sockets];
 
     /// The reason as one word.
     pub fn as_str(self) -> &'static str {
@@ -23,6 +26,7 @@ impl DeferReason {
             Self::Pause => "pause",
             Self::Memory => "memory",
             Self::Delay => "delay",
+            Self::Sockets => "sockets",
         }
     }
 

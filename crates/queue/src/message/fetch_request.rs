@@ -4,13 +4,15 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
-use http::{HeaderMap, HeaderValue, Method};
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use serde_json::value::to_raw_value;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::address::{Address, AddressError};
-use super::json::{JsonMessage, parse_header, parse_method, parse_time, string_body};
+use super::json::{
+    JsonMessage, parse_header, parse_header_name, parse_method, parse_time, string_body,
+};
 use super::not_a_task::{MAX_MESSAGE_BYTES, NotATask};
 
 /// The memory of an entry in a map of headers, besides its texts, in bytes.
@@ -25,7 +27,8 @@ pub struct FetchRequest {
     pub given: Option<Box<str>>,
     /// GET unless the message names another method.
     pub method: Method,
-    /// The headers of the request. They are sent only to the origin of `address`.
+    /// The headers of the request. Those that may hold secrets are sent only to the site of
+    /// `address`.
     pub headers: HeaderMap,
     /// The body of the request. If the message holds it as it is sent, this is a slice of the
     /// message's memory.
@@ -34,6 +37,11 @@ pub struct FetchRequest {
     pub category: Option<String>,
     /// The fetch does not begin before this time.
     pub not_before: Option<OffsetDateTime>,
+    /// Headers that are sent only to the site of `address`, although others of their name may be
+    /// sent anywhere.
+    pub secret_headers: Vec<HeaderName>,
+    /// Whether the body is sent only to the site of `address`.
+    pub secret_body: bool,
 }
 
 impl FetchRequest {
@@ -47,6 +55,8 @@ impl FetchRequest {
             body: None,
             category: None,
             not_before: None,
+            secret_headers: Vec::new(),
+            secret_body: false,
         }
     }
 
@@ -107,6 +117,9 @@ impl FetchRequest {
             }),
         };
         request.not_before = json.not_before.as_ref().and_then(parse_time).transpose()?;
+        let secret = json.secret_headers.iter().map(|name| parse_header_name(name));
+        request.secret_headers = secret.collect::<Result<_, _>>()?;
+        request.secret_body = json.secret_body;
         request.category = json.category.filter(|category| !category.trim().is_empty());
         Ok(request)
     }
@@ -118,7 +131,9 @@ impl FetchRequest {
             && self.headers.is_empty()
             && self.body.is_none()
             && self.category.is_none()
-            && self.not_before.is_none();
+            && self.not_before.is_none()
+            && self.secret_headers.is_empty()
+            && !self.secret_body;
         if is_plain {
             return (self.url().as_bytes().to_vec(), "text/plain");
         }
@@ -137,6 +152,8 @@ impl FetchRequest {
             // A time of this range always has this form.
             not_before: self.not_before.and_then(|time| Some(time.format(&Rfc3339).ok()?.into())),
             run: None,
+            secret_headers: self.secret_headers.iter().map(ToString::to_string).collect(),
+            secret_body: self.secret_body,
         };
         (serde_json::to_vec(&json).unwrap_or_default(), "application/json")
     }
@@ -157,7 +174,8 @@ impl FetchRequest {
             self.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 6).sum();
         let body = self.body.as_ref().map_or(0, Bytes::len);
         let category = self.category.as_ref().map_or(0, String::len);
-        if headers + body + category + self.url().len() < MAX_MESSAGE_BYTES / 8 {
+        let secret: usize = self.secret_headers.iter().map(|name| name.as_str().len() + 3).sum();
+        if secret + headers + body + category + self.url().len() < MAX_MESSAGE_BYTES / 8 {
             return None;
         }
         Some(self.message().0.len()).filter(|&bytes| bytes > MAX_MESSAGE_BYTES)
@@ -176,7 +194,8 @@ impl FetchRequest {
             .map(|(name, value)| HEADER_BYTES + name.as_str().len() + value.len());
         let memory = message.as_ptr_range();
         let body = self.body.as_ref().filter(|body| !memory.contains(&body.as_ptr()));
-        texts + headers.sum::<usize>() + body.map_or(0, Bytes::len)
+        let secret = self.secret_headers.iter().map(|name| HEADER_BYTES + name.as_str().len());
+        texts + headers.chain(secret).sum::<usize>() + body.map_or(0, Bytes::len)
     }
 
     /// The URL as it stands in messages.
@@ -249,6 +268,7 @@ mod tests {
             "HTTPS://a.example#x",
             r#"{"url":"https://a.example/","method":"PUT","headers":{"x-a":"1"},"body":"text",
                 "category":"tea","not_before":"2026-03-01T11:30:00.5+01:30"}"#,
+            r#"{"url":"https://a.example/","secret_headers":["accept"],"secret_body":true}"#,
         ] {
             let request = read(data).unwrap();
             let (again, _) = FetchRequest::read(&request.message().0.into()).unwrap();

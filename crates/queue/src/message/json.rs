@@ -36,6 +36,10 @@ pub(super) struct JsonMessage<'a> {
     pub(super) not_before: Option<serde_json::Value>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) run: Option<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) secret_headers: Vec<String>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) secret_body: bool,
 }
 
 impl<'a> JsonMessage<'a> {
@@ -102,20 +106,24 @@ fn from_seconds(seconds: i64) -> Option<OffsetDateTime> {
     OffsetDateTime::from_unix_timestamp(seconds).ok()
 }
 
+/// Parses the name of a header.
+pub(super) fn parse_header_name(name: &str) -> Result<HeaderName, NotATask> {
+    if name.len() > MAX_HEADER_NAME_BYTES {
+        let start: String = name.chars().take(20).collect();
+        return Err(NotATask::Header(format!("{start}…"), "its name is too long"));
+    }
+    HeaderName::try_from(name)
+        .map_err(|_| NotATask::Header(name.to_owned(), "its name is not allowed in HTTP"))
+}
+
 /// Parses a header. The error never repeats the value, which may be a secret.
 pub(super) fn parse_header(
-    mut name: String,
+    name: String,
     value: &serde_json::Value,
 ) -> Result<(HeaderName, HeaderValue), NotATask> {
-    if name.len() > MAX_HEADER_NAME_BYTES {
-        name = name.chars().take(20).collect();
-        return Err(NotATask::Header(format!("{name}…"), "its name is too long"));
-    }
+    let parsed = parse_header_name(&name)?;
     let Some(value) = value.as_str() else {
         return Err(NotATask::Header(name, "its value is not a string"));
-    };
-    let Ok(parsed) = HeaderName::try_from(&name) else {
-        return Err(NotATask::Header(name, "its name is not allowed in HTTP"));
     };
     if RESERVED_HEADERS.contains(&parsed) {
         return Err(NotATask::Header(name, "the worker sets it"));

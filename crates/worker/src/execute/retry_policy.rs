@@ -6,13 +6,14 @@ use fetchline_queue::{DeferReason, FetchRequest, Task, Tier};
 use fetchline_store::{Outcome, StoredFetch};
 
 use crate::fetch::answer::Answer;
+use crate::fetch::failure::Fault;
 
 /// Statuses of transient failures. All others are final.
 const TRANSIENT: [u16; 7] = [408, 425, 429, 500, 502, 503, 504];
 /// Statuses of a site that has not acted on the request.
 const NOT_ACTED_ON: [u16; 2] = [429, 503];
-/// How often in a row a task is deferred for a lack of memory. Without a limit it could be deferred
-/// for ever.
+/// How often in a row a task is deferred for a lack of memory or of sockets. Without a limit it
+/// could be deferred for ever.
 const MAX_MEMORY_DEFERRALS: u32 = 10;
 
 /// Decides what becomes of an answer.
@@ -33,8 +34,9 @@ pub(crate) enum Decision {
     Retry(Tier),
     /// It is recorded, and the message becomes a dead letter.
     GiveUp,
-    /// It is not recorded. The attempt does not count, since the worker may be why it failed.
-    Defer,
+    /// It is not recorded, and waits in this tier. The attempt does not count, since the worker may
+    /// be why it failed.
+    Defer(Tier, DeferReason),
 }
 
 impl RetryPolicy {
@@ -45,14 +47,27 @@ impl RetryPolicy {
         if !may_repeat(&task.request, answer) {
             return Decision::GiveUp;
         }
-        if answer.delayed_by_memory && task.deferred_for(DeferReason::Memory) < MAX_MEMORY_DEFERRALS
-        {
-            return Decision::Defer;
+        if let Some(deferral) = self.deferral(task, answer) {
+            return deferral;
         }
         if task.attempt >= self.max_attempts {
             return Decision::GiveUp;
         }
         self.tier(task.attempt, answer.retry_after).map_or(Decision::GiveUp, Decision::Retry)
+    }
+
+    /// The deferral of a task that failed for want of something that the worker should have had.
+    fn deferral(&self, task: &Task, answer: &Answer) -> Option<Decision> {
+        let shortest = self.delays.iter().min()?.delay();
+        let (reason, most, wait) = if answer.fault == Fault::NoSockets {
+            (DeferReason::Sockets, MAX_MEMORY_DEFERRALS, shortest)
+        } else if answer.delayed_by_memory {
+            (DeferReason::Memory, MAX_MEMORY_DEFERRALS, shortest)
+        } else {
+            return None;
+        };
+        let tier = self.nearest(wait).filter(|_| task.deferred_for(reason) < most)?;
+        Some(Decision::Defer(tier, reason))
     }
 
     /// The tier whose delay is nearest to `wait`, for a task without a slot.
@@ -99,6 +114,9 @@ fn may_repeat(request: &FetchRequest, answer: &Answer) -> bool {
     // A site that redirects has acted on the request.
     if answer.redirected_to.is_some() {
         return false;
+    }
+    if answer.fault != Fault::Site {
+        return true;
     }
     match answer.outcome {
         Outcome::Dns | Outcome::Connect | Outcome::Tls => true,

@@ -3,15 +3,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::ACCEPT_ENCODING;
+use http::header::{ACCEPT_ENCODING, ACCEPT_LANGUAGE};
 use http::{HeaderMap, HeaderValue};
 use reqwest::dns::Resolve;
-use reqwest::{Client, redirect, retry};
+use reqwest::{Client, ClientBuilder, redirect, retry};
 
-use super::config::Config;
+use super::config::{Config, Visitor};
+use super::connection::ConnectionCount;
 use super::decoder;
 use super::guard::Guard;
-use super::header_limit::MAX_HEADER_BYTES;
+use super::header_limit::{MAX_FIELDS, MAX_HEADER_BYTES};
 use super::resolver::GuardedResolver;
 
 /// How long idle connections are kept. Some servers close them after 5 s; the client notices that.
@@ -21,13 +22,14 @@ const HTTP2_WINDOW: u32 = 128 * 1024;
 /// The largest window of HTTP/2.
 const HTTP2_MAX_WINDOW: u32 = (1 << 31) - 1;
 
-/// The client for `concurrency` fetches at once.
-pub(crate) fn build(
+/// A client for `concurrency` fetches at once, which counts its connections.
+pub(super) fn builder(
     config: &Config,
     concurrency: usize,
     guard: Guard,
     resolver: Arc<dyn Resolve>,
-) -> reqwest::Result<Client> {
+    count: ConnectionCount,
+) -> reqwest::Result<ClientBuilder> {
     let proxy_host = config.proxy.as_ref().map(|proxy| proxy.host().to_owned());
     // A body that waits for memory occupies its window. This leaves room for all other streams of
     // its connection.
@@ -38,22 +40,33 @@ pub(crate) fn build(
         .pool_idle_timeout(IDLE)
         .pool_max_idle_per_host(concurrency)
         .dns_resolver(GuardedResolver::new(resolver, guard, proxy_host))
-        .default_headers(HeaderMap::from_iter([(
-            ACCEPT_ENCODING,
-            HeaderValue::from_static(decoder::ACCEPTED),
-        )]))
+        .default_headers(default_headers(&config.visitor))
         .http2_initial_stream_window_size(HTTP2_WINDOW)
         .http2_initial_connection_window_size(windows.min(HTTP2_MAX_WINDOW))
         .http2_max_header_list_size(MAX_HEADER_BYTES as u32)
+        .http1_max_headers(MAX_FIELDS)
+        // As browsers and curl; see docs/http.md.
+        .http1_allow_obsolete_multiline_headers_in_responses(true)
+        .http1_allow_spaces_after_header_name_in_responses(true)
+        .http1_ignore_invalid_headers_in_responses(true)
+        .connector_layer(count)
         // The fetcher follows redirects itself: it checks, limits and records them.
         .redirect(redirect::Policy::none())
         .referer(false)
-        // Attempts are counted, so one attempt sends a request once.
+        // The fetcher sends requests again that were not processed.
         .retry(retry::never())
         // Ignores the proxies of the environment.
         .no_proxy();
     if let Some(proxy) = &config.proxy {
         client = client.proxy(proxy.for_client()?);
     }
-    client.build()
+    Ok(client)
+}
+
+/// The headers of every request.
+fn default_headers(visitor: &Visitor) -> HeaderMap {
+    let mut headers = visitor.headers.clone();
+    headers.entry(ACCEPT_ENCODING).or_insert(HeaderValue::from_static(decoder::ACCEPTED));
+    headers.extend(visitor.accept_language.clone().map(|value| (ACCEPT_LANGUAGE, value)));
+    headers
 }

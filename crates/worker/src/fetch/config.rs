@@ -2,6 +2,11 @@
 
 use std::time::Duration;
 
+use http::header::{
+    ACCEPT_LANGUAGE, CONNECTION, CONTENT_LENGTH, COOKIE, HOST, TRANSFER_ENCODING, UPGRADE,
+    USER_AGENT,
+};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use ipnet::IpNet;
 
 use super::body;
@@ -31,7 +36,44 @@ pub struct Config {
     pub allowed_networks: Vec<IpNet>,
     /// The proxy for every fetch. Proxies of the environment are ignored.
     pub proxy: Option<Proxy>,
+    /// How the worker looks to sites, besides its `user_agent`.
+    pub visitor: Visitor,
 }
+
+/// How the worker looks to sites.
+#[derive(Clone, Debug, Default)]
+pub struct Visitor {
+    /// How long cookies live.
+    pub cookies: Cookies,
+    /// The header `Accept-Language`; `None` to send none.
+    pub accept_language: Option<HeaderValue>,
+    /// Further headers of every request, to all sites. A task's header of the same name replaces
+    /// one.
+    pub headers: HeaderMap,
+}
+
+/// How long cookies live.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "clap", derive(clap::ValueEnum))]
+pub enum Cookies {
+    /// As long as a fetch with its redirects
+    #[default]
+    Fetch,
+    /// As long as the worker: the tasks of a run at a host share their cookies
+    Run,
+}
+
+/// Headers that are not for `headers`: others are responsible for them.
+const RESERVED_HEADERS: [HeaderName; 8] = [
+    HOST,
+    CONNECTION,
+    CONTENT_LENGTH,
+    TRANSFER_ENCODING,
+    UPGRADE,
+    COOKIE,
+    USER_AGENT,
+    ACCEPT_LANGUAGE,
+];
 
 /// Whether the worker obeys robots.txt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,6 +97,7 @@ impl Default for Config {
             robots: RobotsPolicy::Ignore,
             allowed_networks: Vec::new(),
             proxy: None,
+            visitor: Visitor::default(),
         }
     }
 }
@@ -68,6 +111,11 @@ impl Config {
         {
             let is_within = !part.is_zero() && part <= self.timeout;
             problems.require(is_within, setting, "has to be above 0 and at most `timeout`");
+        }
+        for name in RESERVED_HEADERS.iter().filter(|name| self.visitor.headers.contains_key(*name))
+        {
+            let problem = format!("has {name}, which the worker sets itself");
+            problems.require(false, "header", problem);
         }
         let least = body::least_memory(self.max_body);
         problems.require(

@@ -28,10 +28,29 @@ const BROTLI_HELD: usize = 16 * 1024;
 /// How many bytes brotli decodes at once. It needs initialised memory.
 const BROTLI_STEP: usize = 16 * 1024;
 
-/// Decodes a body with one content coding.
+/// The bytes between two codings.
+const BETWEEN: usize = 16 * 1024;
+
+/// Decodes a body with one content coding, or with two.
 pub(crate) struct Decoder {
+    stage: Stage,
+    /// The coding that was applied last, and is removed first.
+    outer: Option<Box<Outer>>,
+}
+
+/// The decoder of one coding.
+struct Stage {
     name: &'static str,
     kind: Kind,
+}
+
+/// The first of two decoders, with what the second one has yet to read.
+struct Outer {
+    stage: Stage,
+    bytes: Vec<u8>,
+    read: usize,
+    /// The data has begun, so that it has an end.
+    has_begun: bool,
 }
 
 enum Kind {
@@ -43,9 +62,12 @@ enum Kind {
 /// The body cannot be decoded.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum DecodeError {
-    /// There is more than one coding.
-    #[error("the body has several content codings ({0}), but only a single one is supported")]
+    /// There are more than two codings.
+    #[error("the body has the content codings {0}, and at most two are supported")]
     Multiple(String),
+    /// The decoders of two codings together need too much memory.
+    #[error("the two content codings of the body need more memory than one may")]
+    TooLarge,
     /// The data is not in the declared coding.
     #[error("the body is not valid {0}: {1}")]
     Invalid(&'static str, String),
@@ -58,25 +80,30 @@ impl Decoder {
     /// The decoder for a response with these headers. `None` where there is no coding, or an
     /// unknown one: the body is then kept as it is.
     pub(crate) fn of(headers: &HeaderMap) -> Result<Option<Self>, DecodeError> {
-        let mut codings = headers
+        let codings = headers
             .get_all(CONTENT_ENCODING)
             .iter()
             .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
             .map(|coding| String::from_utf8_lossy(coding.trim_ascii()).to_ascii_lowercase())
             .filter(|coding| !coding.is_empty() && coding != "identity");
-        let Some(coding) = codings.next() else { return Ok(None) };
-        let others: Vec<String> = codings.collect();
-        if !others.is_empty() {
-            return Err(DecodeError::Multiple(format!("{coding}, {}", others.join(", "))));
+        let codings: Vec<String> = codings.collect();
+        // An unknown coding hides the ones before it.
+        let known = codings.iter().rev().map_while(|coding| Stage::of(coding));
+        let mut known: Vec<Stage> = known.take(3).collect();
+        if known.len() > 2 {
+            return Err(DecodeError::Multiple(codings.join(", ")));
         }
-        let (name, kind) = match coding.as_str() {
-            "gzip" | "x-gzip" => ("gzip", Kind::Inflate(Inflate::gzip())),
-            "deflate" => ("deflate", Kind::Inflate(Inflate::deflate())),
-            "zstd" => ("zstd", Kind::Zstd(Zstd::new())),
-            "br" => ("brotli", Kind::Brotli(Box::new(Brotli::new()))),
-            _ => return Ok(None),
-        };
-        Ok(Some(Self { name, kind }))
+        let Some(mut stage) = known.pop() else { return Ok(None) };
+        let outer = known.pop();
+        if let (Some(outer), Kind::Inflate(inflate)) = (&outer, &mut stage.kind) {
+            // Some servers name the coding twice that they applied once.
+            inflate.is_optional = outer.name == stage.name;
+        }
+        let outer = outer.map(|stage| {
+            let bytes = Vec::with_capacity(BETWEEN);
+            Box::new(Outer { stage, bytes, read: 0, has_begun: false })
+        });
+        Ok(Some(Self { stage, outer }))
     }
 
     /// Decodes into the free capacity of `output`, and removes from `input` what was decoded. All
@@ -86,6 +113,69 @@ impl Decoder {
         input: &mut &[u8],
         output: &mut Vec<u8>,
     ) -> Result<(), DecodeError> {
+        let Some(outer) = &mut self.outer else { return self.stage.step(input, output) };
+        loop {
+            let mut between = &outer.bytes[outer.read..];
+            // Also without input: it may hold output for which there was no room.
+            self.stage.step(&mut between, output)?;
+            outer.read = outer.bytes.len() - between.len();
+            if output.len() == output.capacity() {
+                return Ok(());
+            }
+            if outer.read < outer.bytes.len() {
+                continue;
+            }
+            let was_full = outer.bytes.len() == outer.bytes.capacity();
+            outer.bytes.clear();
+            outer.read = 0;
+            if input.is_empty() && !was_full {
+                return Ok(());
+            }
+            outer.stage.step(input, &mut outer.bytes)?;
+            outer.has_begun |= !outer.bytes.is_empty();
+            if self.stage.held() + outer.held() > MAX_HELD {
+                return Err(DecodeError::TooLarge);
+            }
+        }
+    }
+
+    /// Checks, after the last input, that the data is complete.
+    pub(crate) fn finish(self) -> Result<(), DecodeError> {
+        match self.outer {
+            None => self.stage.finish(),
+            Some(outer) => {
+                outer.stage.finish()?;
+                if outer.has_begun { self.stage.finish() } else { Ok(()) }
+            }
+        }
+    }
+
+    /// The memory that it holds now, or will hold after the next step, in bytes.
+    pub(crate) fn held(&self) -> usize {
+        self.stage.held() + self.outer.as_ref().map_or(0, |outer| outer.held())
+    }
+}
+
+impl Outer {
+    fn held(&self) -> usize {
+        self.stage.held() + BETWEEN
+    }
+}
+
+impl Stage {
+    /// The decoder of a coding; `None` for one that is unknown.
+    fn of(coding: &str) -> Option<Self> {
+        let (name, kind) = match coding {
+            "gzip" | "x-gzip" => ("gzip", Kind::Inflate(Inflate::gzip())),
+            "deflate" => ("deflate", Kind::Inflate(Inflate::deflate())),
+            "zstd" => ("zstd", Kind::Zstd(Zstd::new())),
+            "br" => ("brotli", Kind::Brotli(Box::new(Brotli::new()))),
+            _ => return None,
+        };
+        Some(Self { name, kind })
+    }
+
+    fn step(&mut self, input: &mut &[u8], output: &mut Vec<u8>) -> Result<(), DecodeError> {
         let before = (input.len(), output.len());
         let is_full = output.len() == output.capacity();
         let result = match &mut self.kind {
@@ -98,8 +188,7 @@ impl Decoder {
         result.map_err(|problem| DecodeError::Invalid(self.name, problem))
     }
 
-    /// Checks, after the last input, that the data is complete.
-    pub(crate) fn finish(self) -> Result<(), DecodeError> {
+    fn finish(self) -> Result<(), DecodeError> {
         let is_complete = match &self.kind {
             Kind::Inflate(inflate) => inflate.is_complete(),
             Kind::Zstd(zstd) => zstd.between_frames,
@@ -108,8 +197,7 @@ impl Decoder {
         if is_complete { Ok(()) } else { Err(DecodeError::Truncated(self.name)) }
     }
 
-    /// The memory that it holds now, or will hold after the next step, in bytes.
-    pub(crate) fn held(&self) -> usize {
+    fn held(&self) -> usize {
         match &self.kind {
             Kind::Inflate(_) => INFLATE_HELD,
             // zstd allocates a window when a frame declares it, and writes to it later.
@@ -128,11 +216,22 @@ struct Inflate {
     ended: bool,
     /// What follows the end is not part of the body.
     ignores_rest: bool,
+    /// The data may not be in this coding at all.
+    is_optional: bool,
+    /// The data is not in this coding.
+    is_plain: bool,
 }
 
 impl Inflate {
     fn gzip() -> Self {
-        Self { gzip: true, inflate: None, ended: false, ignores_rest: false }
+        Self {
+            gzip: true,
+            inflate: None,
+            ended: false,
+            ignores_rest: false,
+            is_optional: false,
+            is_plain: false,
+        }
     }
 
     fn deflate() -> Self {
@@ -140,6 +239,17 @@ impl Inflate {
     }
 
     fn step(&mut self, input: &mut &[u8], output: &mut Vec<u8>) -> Result<(), String> {
+        let has_begun = self.inflate.is_some() || self.ended;
+        self.is_plain |= self.is_optional
+            && !has_begun
+            && input.first().is_some_and(|byte| self.gzip && *byte != GZIP_ID1);
+        if self.is_plain {
+            let (now, later) = input.split_at(input.len().min(output.capacity() - output.len()));
+            output.extend_from_slice(now);
+            *input = later;
+            self.ended = true;
+            return Ok(());
+        }
         let inflate = match (&mut self.inflate, input.first()) {
             (Some(inflate), _) => inflate,
             (None, None) => return Ok(()),
@@ -360,6 +470,43 @@ mod tests {
     }
 
     #[test]
+    fn two_codings_are_removed_in_turn() {
+        let text = &text()[..20_000];
+        let zlib = |data: &[u8]| read_whole(ZlibEncoder::new(data, Compression::fast()));
+        for (codings, data) in [
+            ("gzip, br", brotli(&gzip(text), 18)),
+            ("br, gzip", gzip(&brotli(text, 18))),
+            ("gzip, gzip", gzip(&gzip(text))),
+            ("zstd,gzip", gzip(&zstd(text, 17))),
+            ("deflate, zstd", zstd(&zlib(text), 17)),
+            ("br, br", brotli(&brotli(text, 18), 18)),
+            ("identity, gzip, identity, br", brotli(&gzip(text), 18)),
+            // Named twice, applied once.
+            ("gzip, x-gzip", gzip(text)),
+        ] {
+            for (piece, free) in [(1, 1), (7, 100), (1000, 65_536), (1 << 20, 1 << 20)] {
+                let decoded = decode(codings, &data, piece, free);
+                assert!(
+                    decoded.as_ref().is_ok_and(|decoded| decoded == text),
+                    "{codings} {piece} {free}: {:?}",
+                    decoded.err()
+                );
+            }
+            assert!(decode(codings, &data[..data.len() - 1], 1000, 1000).is_err(), "{codings}");
+        }
+        // An unknown coding hides those before it.
+        assert!(Decoder::of(&headers(&["gzip, x-nothing"])).unwrap().is_none());
+        assert_eq!(decode("x-nothing, gzip", &gzip(b"one"), 1, 64).unwrap(), b"one");
+    }
+
+    #[test]
+    fn two_large_windows_are_too_much() {
+        let text = text();
+        let data = zstd(&brotli(&text, 24), 23);
+        assert!(decode("br, zstd", &data, 1000, 1000).unwrap_err().contains("memory"));
+    }
+
+    #[test]
     fn several_members_or_frames_make_one_body() {
         let both = |pack: &dyn Fn(&[u8]) -> Vec<u8>| [pack(b"one "), pack(b"two")].concat();
         for piece in [1, 1000] {
@@ -443,7 +590,7 @@ mod tests {
     }
 
     #[test]
-    fn unknown_codings_are_kept_as_they_are_and_several_codings_are_refused() {
+    fn unknown_codings_are_kept_as_they_are_and_more_than_two_codings_are_refused() {
         for codings in [&[][..], &["identity"], &[""], &["aws-chunked"], &["identity", "lzw"]] {
             assert!(
                 Decoder::of(&headers(codings)).is_ok_and(|decoder| decoder.is_none()),
@@ -451,9 +598,9 @@ mod tests {
             );
         }
         assert!(Decoder::of(&headers(&["identity, GZIP"])).is_ok_and(|decoder| decoder.is_some()));
-        for codings in [&["gzip, br"][..], &["gzip", "gzip"], &["lzw, zstd"]] {
+        for codings in [&["gzip, br, gzip"][..], &["br"; 3], &["zstd"; 1_000]] {
             let error = Decoder::of(&headers(codings)).err().unwrap().to_string();
-            assert!(error.contains("several"), "{error}");
+            assert!(error.contains("at most two"), "{error}");
         }
     }
 }

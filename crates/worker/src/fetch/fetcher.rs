@@ -6,32 +6,42 @@ use std::time::Duration;
 
 use fetchline_queue::{Address, FetchRequest};
 use fetchline_store::Outcome;
-use http::StatusCode;
-use http::header::CONTENT_TYPE;
+use http::{Method, StatusCode};
+use reqwest::Response;
 use reqwest::dns::Resolve;
-use reqwest::{Client, Response};
 
 use super::answer::Answer;
 use super::body::{self, BodyReader};
 use super::client;
-use super::config::Config;
+use super::clients::{self, Build, Clients};
+use super::config::{Config, Cookies};
+use super::connection;
+use super::cookies::{CookieJar, RunJars};
 use super::deadline::Deadline;
-use super::failure::Failure;
+use super::failure::{Failure, Fault};
 use super::guard::Guard;
 use super::header_limit;
 use super::hop::{self, Hop};
 use super::progress::{End, Progress};
 use super::robots::{self, Robots, RobotsResponse};
+use super::trail::Trail;
+use super::unprocessed;
 use crate::memory_budget::{Budget, Reservation};
 use crate::schedule::{Denied, Place};
 
-/// How many redirects are followed.
-const MAX_REDIRECTS: usize = 10;
+/// How often a request is sent again that the server has not processed: at once, and then after
+/// pauses. Some servers answer only a few requests per connection, so of many at a time a few have
+/// to move to the next connection again and again.
+const MAX_REPEATS: u32 = 8;
+/// The first pause; each is twice as long as the one before.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+/// After so many repeats, the site counts as one that refuses requests.
+const REFUSING: u32 = 3;
 
 /// Fetches pages. A worker has one.
 #[derive(Clone)]
 pub(crate) struct Fetcher {
-    client: Client,
+    clients: Clients,
     guard: Guard,
     /// `None` where robots.txt is ignored.
     robots: Option<Robots>,
@@ -42,6 +52,8 @@ pub(crate) struct Fetcher {
     hold: Duration,
     max_body: usize,
     budget: Budget,
+    /// `None` where each fetch has a jar of its own.
+    run_jars: Option<RunJars>,
 }
 
 impl Fetcher {
@@ -55,8 +67,15 @@ impl Fetcher {
     ) -> reqwest::Result<Self> {
         let guard = Guard::new(&config.allowed_networks);
         let &Config { timeout, read_timeout, max_body, memory_budget, .. } = config;
+        let build: Build = Box::new({
+            let (config, guard) = (config.clone(), guard.clone());
+            move |count| {
+                let (guard, resolver) = (guard.clone(), resolver.clone());
+                client::builder(&config, concurrency, guard, resolver, count)?.build()
+            }
+        });
         Ok(Self {
-            client: client::build(config, concurrency, guard.clone(), resolver)?,
+            clients: Clients::new(clients::max_connections(concurrency), build)?,
             guard,
             robots,
             timeout,
@@ -64,6 +83,7 @@ impl Fetcher {
             hold,
             max_body,
             budget: body::budget(memory_budget, max_body),
+            run_jars: (config.visitor.cookies == Cookies::Run).then(RunJars::new),
         })
     }
 
@@ -77,16 +97,24 @@ impl Fetcher {
     pub(crate) async fn fetch(
         &self,
         request: &FetchRequest,
+        run: &str,
         place: &mut Place,
     ) -> Result<Answer, Denied> {
-        let mut progress = Progress::default();
+        let jar = match &self.run_jars {
+            Some(jars) => Box::pin(jars.of(run, request.address.host())).await,
+            None => CookieJar::default(),
+        };
+        let mut progress = Progress::with_jar(jar);
         let deadline = Deadline::new(self.timeout, self.hold);
         let ended =
             deadline.limit(pin!(self.follow(request, &mut progress, place, &deadline))).await;
         let (outcome, error) = match ended {
             Some(Ok(status)) if status.is_success() => (Outcome::Ok, None),
             Some(Ok(status)) => (Outcome::HttpError, Some(describe_status(status))),
-            Some(Err(End::Failed(Failure { outcome, text }))) => (outcome, Some(text)),
+            Some(Err(End::Failed(Failure { outcome, text, fault }))) => {
+                progress.fault = fault;
+                (outcome, Some(text))
+            }
             // The site has acted on the request, so it cannot start anew, and it did not reach the
             // page that it was redirected to.
             Some(Err(End::Denied(_)))
@@ -115,9 +143,12 @@ impl Fetcher {
         let robots = self.robots.as_ref();
         let response = self.request(request, progress, place, deadline, robots).await?;
         let status = response.status();
-        progress.content_type = hop::text_of(response.headers(), CONTENT_TYPE);
+        progress.content_type = hop::content_type(response.headers());
+        // What their `Content-Length` says is the length for another method or status.
+        let is_bodiless = request.method == Method::HEAD || matches!(status.as_u16(), 204 | 304);
+        let length = response.content_length().filter(|_| !is_bodiless);
         // Boxed, so that a fetch that waits for its response stays small.
-        progress.body = Some(Box::pin(self.read(response, deadline)).await?);
+        progress.body = Some(Box::pin(self.read(response, length, deadline)).await?);
         Ok(status)
     }
 
@@ -131,7 +162,9 @@ impl Fetcher {
         robots: Option<&Robots>,
     ) -> Result<Response, End> {
         let mut hop = Hop::first(request);
-        for _ in 0..=MAX_REDIRECTS {
+        let mut trail = Trail::default();
+        loop {
+            trail.step(&hop, progress.jar.changes())?;
             self.guard.check_host(&hop.address)?;
             if progress.redirected_to.is_some() {
                 Box::pin(progress.wait(deadline, place.advance(&hop.address))).await?;
@@ -139,19 +172,55 @@ impl Fetcher {
             if let Some(robots) = robots {
                 Box::pin(self.obey(robots, &hop.address, progress, place, deadline)).await?;
             }
-            let mut response = self.within_read_timeout(hop.send(&self.client)).await?;
+            let mut response = self.send(&hop, &progress.jar, place).await?;
             let status = response.status();
             progress.status = Some(status);
             header_limit::check(response.headers())?;
             progress.retry_after = hop::retry_after(response.headers());
             place.answered(status.as_u16(), progress.retry_after);
+            progress.jar.store(response.headers(), hop.address.as_url());
             let Some(location) = hop::location(&response) else { return Ok(response) };
             hop::drain(&mut response).await;
             hop.redirect(status, &location)?;
             progress.redirected_to = Some(hop.address.clone().into_owned());
         }
-        let text = format!("more than {MAX_REDIRECTS} redirects");
-        Err(Failure { outcome: Outcome::Redirect, text }.into())
+    }
+
+    /// Sends a request, again if the server has not processed it. That costs no attempt of the
+    /// task.
+    async fn send(
+        &self,
+        hop: &Hop<'_>,
+        jar: &CookieJar,
+        place: &mut Place,
+    ) -> Result<Response, Failure> {
+        let mut repeats = 0;
+        loop {
+            let sending = connection::send(hop.send(&self.clients.current(), jar));
+            let (error, is_reused) = match self.within_read_timeout(sending).await? {
+                (Ok(response), _) => return Ok(response),
+                (Err(error), is_reused) => (error, is_reused),
+            };
+            let is_call_for_calm = unprocessed::is_call_for_calm(&error);
+            if is_call_for_calm || repeats == REFUSING {
+                place.refused();
+            }
+            let may_repeat = unprocessed::is_certain(&error)
+                || is_reused && hop.is_safe() && unprocessed::is_closed_early(&error);
+            if !may_repeat || is_call_for_calm || repeats == MAX_REPEATS {
+                let failure = Failure::from(error);
+                if failure.fault == Fault::NoSockets {
+                    self.clients.out_of_sockets();
+                }
+                return Err(failure);
+            }
+            if let Some(doublings) = repeats.checked_sub(1) {
+                let pause = FIRST_PAUSE * (1 << doublings);
+                // Boxed: cold path.
+                Box::pin(tokio::time::sleep(pause.mul_f64(rand::random_range(0.5..1.0)))).await;
+            }
+            repeats += 1;
+        }
     }
 
     /// Fails where robots.txt forbids the address. A request for robots.txt takes a slot of its
@@ -227,7 +296,7 @@ impl Fetcher {
         let mut body =
             BodyReader::new(response.headers(), None, robots::MAX_BYTES, reservation, deadline)
                 .await?;
-        while let Some(chunk) = self.within_read_timeout(response.chunk()).await? {
+        while let Some(chunk) = self.within_read_timeout(response.chunk()).await?? {
             match body.push(&chunk).await {
                 // The rest does not count.
                 Err(body::Error::TooLarge(_)) => break,
@@ -241,19 +310,21 @@ impl Fetcher {
     async fn read(
         &self,
         mut response: Response,
+        length: Option<u64>,
         deadline: &Deadline,
     ) -> Result<(Vec<u8>, Reservation), Failure> {
-        let (length, reservation) = (response.content_length(), self.budget.reservation());
+        let reservation = self.budget.reservation();
         let mut body =
             BodyReader::new(response.headers(), length, self.max_body, reservation, deadline)
                 .await?;
         let failure: Failure = loop {
             match self.within_read_timeout(response.chunk()).await {
-                Ok(Some(chunk)) => match body.push(&chunk).await {
+                Ok(Ok(Some(chunk))) => match body.push(&chunk).await {
                     Ok(()) => {}
                     Err(error) => break error.into(),
                 },
-                Ok(None) => return Ok(body.finish().await?),
+                Ok(Ok(None)) => return Ok(body.finish().await?),
+                Ok(Err(error)) => break error.into(),
                 Err(failure) => break failure,
             }
         };
@@ -266,18 +337,12 @@ impl Fetcher {
 
     /// Bounds the silence of a site. The client library has such a timeout too, but it also counts
     /// the time in which nobody reads.
-    async fn within_read_timeout<T>(
-        &self,
-        read: impl Future<Output = reqwest::Result<T>>,
-    ) -> Result<T, Failure> {
-        let Some(limit) = self.read_timeout else { return Ok(read.await?) };
-        match tokio::time::timeout(limit, read).await {
-            Ok(read) => Ok(read?),
-            Err(_) => Err(Failure {
-                outcome: Outcome::Timeout,
-                text: format!("nothing received for {} s (--read-timeout)", limit.as_secs_f64()),
-            }),
-        }
+    async fn within_read_timeout<T>(&self, read: impl Future<Output = T>) -> Result<T, Failure> {
+        let Some(limit) = self.read_timeout else { return Ok(read.await) };
+        tokio::time::timeout(limit, read).await.map_err(|_| {
+            let text = format!("nothing received for {} s (--read-timeout)", limit.as_secs_f64());
+            Failure::new(Outcome::Timeout, text)
+        })
     }
 }
 
@@ -290,3 +355,6 @@ fn describe_status(status: StatusCode) -> String {
         None => status.as_u16().to_string(),
     }
 }
+
+#[cfg(test)]
+mod tests;

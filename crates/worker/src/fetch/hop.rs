@@ -3,10 +3,17 @@
 use std::borrow::Cow;
 use std::time::{Duration, SystemTime};
 
-use fetchline_queue::{Address, AddressError, FetchRequest};
-use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, LOCATION, RETRY_AFTER};
-use http::{HeaderMap, HeaderName, Method, StatusCode};
+use fetchline_queue::{Address, FetchRequest};
+use fetchline_store::Outcome;
+use http::header::{
+    CACHE_CONTROL, CONTENT_TYPE, COOKIE, DNT, LOCATION, PRAGMA, RANGE, RETRY_AFTER,
+    UPGRADE_INSECURE_REQUESTS, USER_AGENT,
+};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use reqwest::{Client, Response};
+
+use super::cookies::CookieJar;
+use super::failure::Failure;
 
 /// How many bytes of a redirect's body are read so that its connection can be reused. A longer body
 /// costs the connection.
@@ -14,48 +21,69 @@ const MAX_DRAINED: usize = 64 * 1024;
 /// How long that may take.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
 
+/// Headers that say what the client is and takes, besides those that begin with `accept`, `sec-`
+/// and, with a body, `content-`. They hold no secrets, unless the task says so.
+const NOT_SECRET: [HeaderName; 6] =
+    [CACHE_CONTROL, DNT, PRAGMA, RANGE, UPGRADE_INSECURE_REQUESTS, USER_AGENT];
+
 /// The next request of a fetch.
 pub(crate) struct Hop<'a> {
     request: &'a FetchRequest,
     pub(crate) address: Cow<'a, Address>,
     method: Method,
     with_body: bool,
-    with_headers: bool,
+    /// The fetch has not left the site of the task's URL.
+    at_site: bool,
 }
 
 impl<'a> Hop<'a> {
     pub(crate) fn first(request: &'a FetchRequest) -> Self {
         let (address, method) = (Cow::Borrowed(&request.address), request.method.clone());
-        Self { request, address, method, with_body: true, with_headers: true }
+        Self { request, address, method, with_body: true, at_site: true }
     }
 
-    pub(crate) async fn send(&self, client: &Client) -> reqwest::Result<Response> {
-        let mut request = client.request(self.method.clone(), self.address.as_url().clone());
-        if self.with_headers && !self.request.headers.is_empty() {
-            let mut headers = self.request.headers.clone();
-            if !self.with_body {
-                // They describe a body that is no longer sent.
-                headers.remove(CONTENT_TYPE);
-                headers.remove(CONTENT_ENCODING);
-                headers.remove(CONTENT_LENGTH);
+    pub(crate) fn send(
+        &self,
+        client: &Client,
+        jar: &CookieJar,
+    ) -> impl Future<Output = reqwest::Result<Response>> + use<> {
+        let url = self.address.as_url();
+        let mut request = client.request(self.method.clone(), url.clone());
+        let own_cookies = self.request.headers.get(COOKIE).filter(|_| self.carries(&COOKIE));
+        let cookies = jar.field(own_cookies, url);
+        if cookies.is_some() || !self.request.headers.is_empty() {
+            let mut headers = HeaderMap::new();
+            for (name, value) in &self.request.headers {
+                if *name != COOKIE && self.carries(name) {
+                    headers.append(name, value.clone());
+                }
             }
+            headers.extend(cookies.map(|cookies| (COOKIE, cookies)));
             request = request.headers(headers);
         }
         if let (true, Some(body)) = (self.with_body, &self.request.body) {
             request = request.body(body.clone());
         }
-        request.send().await
+        request.send()
     }
 
-    /// Follows a redirect (RFC 9110, 15.4). The task's headers are sent to the origin of its URL
-    /// and to no other.
-    pub(crate) fn redirect(
-        &mut self,
-        status: StatusCode,
-        location: &str,
-    ) -> Result<(), AddressError> {
-        let next = self.address.join(location)?;
-        self.with_headers &= next.same_origin(&self.address);
+    /// Whether a header of the task goes along with this request. To other sites go only headers
+    /// that hold no secrets.
+    fn carries(&self, name: &HeaderName) -> bool {
+        let begins = |start| name.as_str().starts_with(start);
+        // They describe the body.
+        if begins("content-") && !self.with_body {
+            return false;
+        }
+        let is_known = begins("accept") || begins("content-") || begins("sec-");
+        let is_open = is_known || NOT_SECRET.contains(name);
+        self.at_site || is_open && !self.request.secret_headers.contains(name)
+    }
+
+    /// Follows a redirect as browsers do (WHATWG Fetch, "HTTP-redirect fetch").
+    pub(crate) fn redirect(&mut self, status: StatusCode, location: &[u8]) -> Result<(), Failure> {
+        let next = self.address.follow(location)?;
+        self.at_site &= self.address.is_site_of(&next);
         self.address = Cow::Owned(next);
         let becomes_get = match status {
             StatusCode::SEE_OTHER => self.method != Method::HEAD,
@@ -66,14 +94,37 @@ impl<'a> Hop<'a> {
             self.method = Method::GET;
             self.with_body = false;
         }
+        if self.with_body && self.request.secret_body && !self.at_site {
+            let text = "the redirect would take the secret body of the task to another site";
+            return Err(Failure::new(Outcome::Redirect, text));
+        }
         Ok(())
+    }
+
+    /// What tells this request from others of the fetch, besides the cookies of the site: method,
+    /// address, and whether it carries the secrets of the task.
+    pub(super) fn identity(&self) -> (&Method, &Cow<'a, Address>, bool) {
+        (&self.method, &self.address, self.at_site)
+    }
+
+    /// Whether the request may be sent again although the server may have acted on it.
+    pub(super) fn is_safe(&self) -> bool {
+        matches!(self.method, Method::GET | Method::HEAD | Method::OPTIONS)
     }
 }
 
-/// The target of a redirect; `None` for any other response.
-pub(crate) fn location(response: &Response) -> Option<String> {
+/// The target of a redirect, the first one that is not empty; `None` for any other response.
+pub(crate) fn location(response: &Response) -> Option<Vec<u8>> {
     let is_redirect = matches!(response.status().as_u16(), 301 | 302 | 303 | 307 | 308);
-    is_redirect.then(|| text_of(response.headers(), LOCATION)).flatten()
+    let mut locations = response.headers().get_all(LOCATION).iter().map(HeaderValue::as_bytes);
+    is_redirect.then(|| locations.find(|value| !value.is_empty())).flatten().map(<[u8]>::to_vec)
+}
+
+/// The content type: all values of the field, separated by commas.
+pub(crate) fn content_type(headers: &HeaderMap) -> Option<String> {
+    let values: Vec<_> =
+        headers.get_all(CONTENT_TYPE).iter().map(|value| value.as_bytes()).collect();
+    (!values.is_empty()).then(|| String::from_utf8_lossy(&values.join(&b", "[..])).into_owned())
 }
 
 /// The text of a header. Bytes that are not UTF-8 are replaced.

@@ -3,10 +3,13 @@
 pub(crate) mod answer;
 mod body;
 mod client;
+mod clients;
 mod config;
+mod connection;
+mod cookies;
 mod deadline;
 mod decoder;
-mod failure;
+pub(crate) mod failure;
 pub(crate) mod fetcher;
 mod guard;
 mod header_limit;
@@ -15,6 +18,8 @@ mod progress;
 mod proxy;
 pub(crate) mod resolver;
 pub(crate) mod robots;
+mod trail;
+mod unprocessed;
 
-pub use config::{Config, RobotsPolicy};
+pub use config::{Config, Cookies, RobotsPolicy, Visitor};
 pub use proxy::{Proxy, ProxyError};

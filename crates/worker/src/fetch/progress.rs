@@ -7,8 +7,9 @@ use fetchline_store::Outcome;
 use http::StatusCode;
 
 use super::answer::Answer;
+use super::cookies::CookieJar;
 use super::deadline::{Deadline, PausedTooLong};
-use super::failure::Failure;
+use super::failure::{Failure, Fault};
 use crate::memory_budget::Reservation;
 use crate::schedule::Denied;
 
@@ -23,11 +24,18 @@ pub(super) struct Progress {
     pub(super) content_type: Option<String>,
     pub(super) body: Option<(Vec<u8>, Reservation)>,
     pub(super) retry_after: Option<Duration>,
+    pub(super) jar: CookieJar,
+    pub(super) fault: Fault,
     /// How long the fetch waited for places and slots.
     waited_for_places: Duration,
 }
 
 impl Progress {
+    /// The beginning of a fetch with this jar.
+    pub(super) fn with_jar(jar: CookieJar) -> Self {
+        Self { jar, ..Self::default() }
+    }
+
     /// Waits for a place or a slot, which pauses the deadline.
     pub(super) async fn wait<T>(
         &mut self,
@@ -60,6 +68,7 @@ impl Progress {
             retry_after: self.retry_after,
             reservation: reservation.unwrap_or_default(),
             delayed_by_memory,
+            fault: self.fault,
         }
     }
 }

@@ -183,10 +183,18 @@ impl Place {
         let Some(guard) = &mut self.guard else { return };
         guard.answered = !matches!(status, 429 | 503);
         if !guard.answered {
-            self.scheduler.send(Event::Throttled {
-                host: guard.host,
-                answer: ThrottlingAnswer { status, retry_after },
-            });
+            self.throttled(ThrottlingAnswer { status: Some(status), retry_after });
+        }
+    }
+
+    /// Records that the host refuses requests without an answer.
+    pub(crate) fn refused(&self) {
+        self.throttled(ThrottlingAnswer { status: None, retry_after: None });
+    }
+
+    fn throttled(&self, answer: ThrottlingAnswer) {
+        if let Some(guard) = &self.guard {
+            self.scheduler.send(Event::Throttled { host: guard.host, answer });
         }
     }
 }

@@ -1,5 +1,5 @@
-//! Hosts that answer 429 (too many requests) or 503 (unavailable): what they ask for binds all
-//! workers.
+//! Hosts that answer 429 (too many requests) or 503 (unavailable), or refuse requests of HTTP/2: what
+//! they ask for binds all workers.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,9 +21,20 @@ const SLOW_INTERVAL: Duration = Duration::from_secs(10);
 /// A throttling answer.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ThrottlingAnswer {
-    pub(crate) status: u16,
+    /// `None`: the host refused the request without an answer.
+    pub(crate) status: Option<u16>,
     /// The wait that the host asks for.
     pub(crate) retry_after: Option<Duration>,
+}
+
+impl ThrottlingAnswer {
+    /// What the host did.
+    fn what(self) -> String {
+        match self.status {
+            Some(status) => format!("answered {status}"),
+            None => "refused requests (HTTP/2)".to_owned(),
+        }
+    }
 }
 
 /// A limit that the database has to know, so that all workers obey it.
@@ -59,16 +70,15 @@ impl Throttling {
         sent_per_second: f64,
         now: Instant,
     ) -> Option<LimitUpdate> {
-        let ThrottlingAnswer { status, retry_after } = answer;
         self.in_a_row += 1;
-        if let Some(asked) = retry_after.filter(|asked| !asked.is_zero()) {
+        if let Some(asked) = answer.retry_after.filter(|asked| !asked.is_zero()) {
             let wait = asked.min(LONGEST_COOL_DOWN);
             // The requests that were in flight at the first such answer are throttled as well.
             let known = limit.cools_until.map(|until| until - now);
             if known.is_some_and(|known| wait <= known + SAME_COOL_DOWN) {
                 return None;
             }
-            let why = format!("answered {status} and asked for {} s", asked.as_secs());
+            let why = format!("{} and asked for {} s", answer.what(), asked.as_secs());
             return Some(LimitUpdate::CoolDown { host, wait, why });
         }
         let was_just_slowed = self.slowed_at.is_some_and(|then| now - then < SLOW_INTERVAL);
@@ -77,7 +87,7 @@ impl Throttling {
         }
         self.slowed_at = Some(now);
         let allowed = limit.interval.map(|interval| interval.as_secs_f64().recip());
-        let why = format!("slowed: answered {status} {} times in a row", self.in_a_row);
+        let why = format!("slowed: {} {} times in a row", answer.what(), self.in_a_row);
         let (rate, is_of_fleet) = (allowed.unwrap_or(sent_per_second), allowed.is_some());
         Some(LimitUpdate::Slow { host, rate, is_of_fleet, why })
     }
@@ -97,7 +107,7 @@ mod tests {
         now: Instant,
     ) -> Option<LimitUpdate> {
         let retry_after = retry_after.map(Duration::from_secs);
-        let answer = ThrottlingAnswer { status: 429, retry_after };
+        let answer = ThrottlingAnswer { status: Some(429), retry_after };
         throttling.record("a.example".into(), answer, limit, 0.5, now)
     }
 
