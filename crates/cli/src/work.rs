@@ -109,6 +109,11 @@ pub(crate) struct Args {
     #[arg(long, value_name = "WHICH", env = "FETCHLINE_ROBOTS", default_value = "ignore")]
     robots: RobotsPolicy,
 
+    /// The name by which robots.txt addresses this crawler, its product token: letters, `-` and `_`.
+    /// Default: the one that --user-agent names
+    #[arg(long, value_name = "NAME", env = "FETCHLINE_ROBOTS_TOKEN")]
+    robots_token: Option<String>,
+
     /// MySQL connections, at most. Where there are several, one is kept for commits
     #[arg(long, value_name = "N", env = "FETCHLINE_POOL", default_value_t = 4)]
     #[arg(value_parser = clap::value_parser!(u32).range(1..))]
@@ -284,6 +289,7 @@ impl Args {
                 memory_budget: self.memory_budget,
                 user_agent: self.user_agent,
                 robots: self.robots,
+                robots_token: self.robots_token,
                 allowed_networks: self.allow_network,
                 proxy,
             },
@@ -344,6 +350,25 @@ mod tests {
     }
 
     #[test]
+    fn a_crawler_that_obeys_robots_txt_has_a_name() {
+        let problems = |flags: &[&str]| config(&[&["--robots", "obey"], flags].concat()).problems();
+        assert_eq!(problems(&[]), Vec::new());
+        let named = "Mozilla/5.0 (compatible; PriceBot/2.1; +https://bot.example/about)";
+        assert_eq!(problems(&["--user-agent", named]), Vec::new());
+        for nameless in ["Mozilla/5.0 (X11; Linux x86_64)", "123", "", "(+https://bot.example)"] {
+            let found = problems(&["--user-agent", nameless]);
+            let Failure::Usage(error) = usage(Error::Config(found)) else { panic!("{nameless}") };
+            let text = error.to_string();
+            assert!(text.starts_with("--user-agent names no crawler"), "{nameless}: {text}");
+            assert!(text.ends_with("or set --robots-token"), "{text}");
+            let token = ["--user-agent", nameless, "--robots-token", "PriceBot"];
+            assert_eq!(problems(&token), Vec::new(), "{nameless}");
+            let ignored = config(&["--robots", "ignore", "--user-agent", nameless]).problems();
+            assert_eq!(ignored, Vec::new(), "{nameless}");
+        }
+    }
+
+    #[test]
     fn every_setting_that_a_problem_may_name_is_a_flag() {
         use clap::CommandFactory;
         let mut broken = WorkerConfig::new("pod-1");
@@ -354,10 +379,11 @@ mod tests {
             WriteConfig { batch_rows: 0, batch_bytes: 0, batch_age: Duration::from_secs(61) };
         broken.fetch.timeout = Duration::ZERO;
         broken.fetch.memory_budget = 0;
+        broken.fetch.robots_token = Some("bot/1".to_owned());
         broken.execute.retry_delays = Vec::new();
         broken.execute.max_attempts = 0;
         let problems = broken.problems();
-        assert_eq!(problems.len(), 13, "{problems:?}");
+        assert_eq!(problems.len(), 14, "{problems:?}");
         let help = Command::command().render_long_help().to_string();
         for problem in problems {
             let text = args::with_flags(&problem.to_string());

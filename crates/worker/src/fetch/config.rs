@@ -6,6 +6,7 @@ use ipnet::IpNet;
 
 use super::body;
 use super::proxy::Proxy;
+use super::robots::product_token;
 use crate::problem::Problems;
 
 /// The settings of fetches.
@@ -27,6 +28,8 @@ pub struct Config {
     pub user_agent: String,
     /// Whether the worker obeys robots.txt.
     pub robots: RobotsPolicy,
+    /// The product token whose rules in robots.txt apply; `None` for that of `user_agent`.
+    pub robots_token: Option<String>,
     /// Networks that the worker may fetch from although they are not public.
     pub allowed_networks: Vec<IpNet>,
     /// The proxy for every fetch. Proxies of the environment are ignored.
@@ -53,6 +56,7 @@ impl Default for Config {
             memory_budget: 256 << 20,
             user_agent: concat!("fetchline/", env!("CARGO_PKG_VERSION")).to_owned(),
             robots: RobotsPolicy::Ignore,
+            robots_token: None,
             allowed_networks: Vec::new(),
             proxy: None,
         }
@@ -60,6 +64,11 @@ impl Default for Config {
 }
 
 impl Config {
+    /// The product token whose rules in robots.txt apply.
+    pub(crate) fn product_token(&self) -> Option<&str> {
+        self.robots_token.as_deref().or_else(|| product_token::find(&self.user_agent))
+    }
+
     pub(crate) fn check(&self, problems: &mut Problems) {
         problems.require(!self.timeout.is_zero(), "timeout", "is 0: every fetch would fail");
         let read_timeout = self.read_timeout.unwrap_or(self.timeout);
@@ -69,6 +78,17 @@ impl Config {
             let is_within = !part.is_zero() && part <= self.timeout;
             problems.require(is_within, setting, "has to be above 0 and at most `timeout`");
         }
+        problems.require(
+            self.robots_token.as_deref().is_none_or(product_token::is_valid),
+            "robots_token",
+            "has to be letters, hyphens and underscores: RFC 9309 allows no others",
+        );
+        problems.require(
+            self.robots == RobotsPolicy::Ignore || self.product_token().is_some(),
+            "user_agent",
+            "names no crawler by which rules of robots.txt could address it, only browsers or \
+             nothing: begin it with a name, such as example-bot/1.0, or set `robots_token`",
+        );
         let least = body::least_memory(self.max_body);
         problems.require(
             self.memory_budget >= least,

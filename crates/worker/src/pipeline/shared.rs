@@ -5,6 +5,7 @@ use std::sync::Arc;
 use fetchline_queue::{Broker, Role};
 use fetchline_store::Store;
 use tokio_util::sync::CancellationToken;
+use tracing::info;
 
 use crate::config::WorkerConfig;
 use crate::control::dependencies::Dependencies;
@@ -82,6 +83,8 @@ impl Shared {
         let robots = match fetch.robots {
             RobotsPolicy::Ignore => None,
             RobotsPolicy::Obey => {
+                let token = fetch.product_token().unwrap_or_default();
+                info!(token, "obeying robots.txt: rules for this product token apply");
                 let shared = robots::Shared {
                     store: self.store.clone(),
                     dependencies: self.dependencies.clone(),
@@ -89,7 +92,7 @@ impl Shared {
                     hold: *hold,
                     stop: self.shutdown.stop.clone(),
                 };
-                Some(Robots::new(shared, &fetch.user_agent))
+                Some(Robots::new(shared, token))
             }
         };
         Fetcher::new(fetch, schedule.concurrency, *hold, Arc::new(resolver), robots)
