@@ -11,6 +11,7 @@ mod control;
 mod crashes;
 mod dead_letters;
 mod directives;
+mod dns;
 mod drains;
 mod fetching;
 mod guard;

@@ -11,6 +11,7 @@ pub mod count;
 pub mod dead_letters;
 pub mod fleet;
 pub mod items;
+pub mod name_server;
 pub mod process;
 pub mod proxy;
 pub mod raw_amqp;

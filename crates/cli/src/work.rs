@@ -63,6 +63,21 @@ pub(crate) struct Args {
     #[arg(value_parser = args::duration)]
     connect_timeout: Duration,
 
+    /// The time that name servers have to answer. It counts towards no other time-out
+    #[arg(long, value_name = "DURATION", env = "FETCHLINE_DNS_TIMEOUT", default_value = "10s")]
+    #[arg(value_parser = args::duration)]
+    dns_timeout: Duration,
+
+    /// Queries to name servers at once, at most
+    #[arg(long, value_name = "N", env = "FETCHLINE_DNS_CONCURRENCY", default_value_t = 64)]
+    dns_concurrency: usize,
+
+    /// A name server, such as `10.0.0.53` or `127.0.0.1:5353`. Repeatable, or with commas. Default:
+    /// those of /etc/resolv.conf
+    #[arg(long, value_name = "ADDRESS", env = "FETCHLINE_DNS_SERVER")]
+    #[arg(value_parser = args::name_server, value_delimiter = ',')]
+    dns_server: Vec<SocketAddr>,
+
     /// The longest silence of a site, before an answer begins and within its body (default: the
     /// same as --timeout)
     #[arg(long, value_name = "DURATION", env = "FETCHLINE_READ_TIMEOUT")]
@@ -284,6 +299,9 @@ impl Args {
             fetch: FetchConfig {
                 timeout: self.timeout,
                 connect_timeout: self.connect_timeout,
+                dns_timeout: self.dns_timeout,
+                dns_concurrency: self.dns_concurrency,
+                dns_servers: self.dns_server,
                 read_timeout: self.read_timeout,
                 max_body: self.max_body,
                 memory_budget: self.memory_budget,
@@ -379,11 +397,13 @@ mod tests {
             WriteConfig { batch_rows: 0, batch_bytes: 0, batch_age: Duration::from_secs(61) };
         broken.fetch.timeout = Duration::ZERO;
         broken.fetch.memory_budget = 0;
+        broken.fetch.dns_timeout = Duration::ZERO;
+        broken.fetch.dns_concurrency = 1;
         broken.fetch.robots_token = Some("bot/1".to_owned());
         broken.execute.retry_delays = Vec::new();
         broken.execute.max_attempts = 0;
         let problems = broken.problems();
-        assert_eq!(problems.len(), 14, "{problems:?}");
+        assert_eq!(problems.len(), 16, "{problems:?}");
         let help = Command::command().render_long_help().to_string();
         for problem in problems {
             let text = args::with_flags(&problem.to_string());

@@ -9,10 +9,12 @@ pub enum DeferReason {
     Pause,
     /// The worker was short of memory.
     Memory,
+    /// No name server answered.
+    Dns,
 }
 
 impl DeferReason {
-    const ALL: [Self; 3] = [Self::Slot, Self::Pause, Self::Memory];
+    const ALL: [Self; 4] = [Self::Slot, Self::Pause, Self::Memory, Self::Dns];
 
     /// The reason as one word.
     pub fn as_str(self) -> &'static str {
@@ -20,6 +22,7 @@ impl DeferReason {
             Self::Slot => "slot",
             Self::Pause => "pause",
             Self::Memory => "memory",
+            Self::Dns => "dns",
         }
     }
 

@@ -165,10 +165,7 @@ impl Executor {
             Decision::Retry(tier) => {
                 self.out.republish.retry(job.original, tier, job.task.attempt + 1, job.claim);
             }
-            Decision::Defer => {
-                let tier = self.policy.nearest(Duration::ZERO);
-                self.defer_or_requeue(job, tier, DeferReason::Memory);
-            }
+            Decision::Defer(tier, reason) => self.defer_or_requeue(job, Some(tier), reason),
         }
     }
 
@@ -249,7 +246,9 @@ impl Executor {
             Decision::Final => "recorded".to_owned(),
             Decision::Retry(tier) => format!("retried after {} s", tier.delay().as_secs()),
             Decision::GiveUp => "given up".to_owned(),
-            Decision::Defer => "deferred: memory was short".to_owned(),
+            Decision::Defer(tier, reason) => {
+                format!("deferred for {} s ({})", tier.delay().as_secs(), reason.as_str())
+            }
         };
         info!(
             run = task.run,

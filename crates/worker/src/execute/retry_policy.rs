@@ -6,6 +6,7 @@ use fetchline_queue::{DeferReason, FetchRequest, Task, Tier};
 use fetchline_store::{Outcome, StoredFetch};
 
 use crate::fetch::answer::Answer;
+use crate::fetch::failure::Fault;
 
 /// Statuses of transient failures. All others are final.
 const TRANSIENT: [u16; 7] = [408, 425, 429, 500, 502, 503, 504];
@@ -14,6 +15,11 @@ const NOT_ACTED_ON: [u16; 2] = [429, 503];
 /// How often in a row a task is deferred for a lack of memory. Without a limit it could be deferred
 /// for ever.
 const MAX_MEMORY_DEFERRALS: u32 = 10;
+
+/// How often in a row a task is deferred because no name server answers. The delays double, up to
+/// the longest retry delay, so by default this takes three quarters of an hour. A host whose own name servers are dead
+/// looks the same.
+const MAX_DNS_DEFERRALS: u32 = 10;
 
 /// Decides what becomes of an answer.
 #[derive(Clone, Debug)]
@@ -33,8 +39,9 @@ pub(crate) enum Decision {
     Retry(Tier),
     /// It is recorded, and the message becomes a dead letter.
     GiveUp,
-    /// It is not recorded. The attempt does not count, since the worker may be why it failed.
-    Defer,
+    /// It is not recorded, and waits in this tier. The attempt does not count, since the worker may
+    /// be why it failed.
+    Defer(Tier, DeferReason),
 }
 
 impl RetryPolicy {
@@ -45,14 +52,29 @@ impl RetryPolicy {
         if !may_repeat(&task.request, answer) {
             return Decision::GiveUp;
         }
-        if answer.delayed_by_memory && task.deferred_for(DeferReason::Memory) < MAX_MEMORY_DEFERRALS
-        {
-            return Decision::Defer;
+        if let Some(deferral) = self.deferral(task, answer) {
+            return deferral;
         }
         if task.attempt >= self.max_attempts {
             return Decision::GiveUp;
         }
         self.tier(task.attempt, answer.retry_after).map_or(Decision::GiveUp, Decision::Retry)
+    }
+
+    /// The deferral of a task that failed for want of something that the worker should have had.
+    fn deferral(&self, task: &Task, answer: &Answer) -> Option<Decision> {
+        let shortest = self.delays.iter().min()?.delay();
+        let (reason, most, wait) = if answer.fault == Fault::NameServers {
+            let before = task.deferred_for(DeferReason::Dns);
+            let wait = shortest.saturating_mul(2_u32.saturating_pow(before));
+            (DeferReason::Dns, MAX_DNS_DEFERRALS, wait)
+        } else if answer.delayed_by_memory {
+            (DeferReason::Memory, MAX_MEMORY_DEFERRALS, shortest)
+        } else {
+            return None;
+        };
+        let tier = self.nearest(wait).filter(|_| task.deferred_for(reason) < most)?;
+        Some(Decision::Defer(tier, reason))
     }
 
     /// The tier whose delay is nearest to `wait`, for a task without a slot.
@@ -193,6 +215,27 @@ mod tests {
         for outcome in [Ok, Redirect, Blocked, TooLarge, Decode] {
             assert_eq!(decide(outcome, Some(200)), Decision::Final, "{outcome}");
         }
+    }
+
+    #[test]
+    fn what_is_ours_costs_no_attempt_for_a_while() {
+        let without_dns = Answer { fault: Fault::NameServers, ..answer(Outcome::Dns, None, None) };
+        let slow = Answer { delayed_by_memory: true, ..answer(Outcome::Timeout, None, None) };
+        for (answer, reason, waits) in [
+            (&without_dns, DeferReason::Dns, [10, 10, 60, 60, 60, 60, 600, 600, 600, 600]),
+            (&slow, DeferReason::Memory, [10; 10]),
+        ] {
+            let mut deferred = task(Method::GET, 4);
+            for (before, wait) in (0..).zip(waits) {
+                deferred.last_deferral = Some((reason, before));
+                assert_eq!(policy().decide(&deferred, answer), Decision::Defer(tier(wait), reason));
+            }
+            deferred.last_deferral = Some((reason, 10));
+            assert_eq!(policy().decide(&deferred, answer), Decision::GiveUp);
+        }
+        // The name servers say that the host does not exist.
+        let absent = answer(Outcome::Dns, None, None);
+        assert_eq!(policy().decide(&task(Method::GET, 1), &absent), Decision::Retry(tier(10)));
     }
 
     #[test]

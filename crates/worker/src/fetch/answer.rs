@@ -5,6 +5,7 @@ use std::time::Duration;
 use fetchline_queue::Address;
 use fetchline_store::Outcome;
 
+use super::failure::Fault;
 use crate::memory_budget::Reservation;
 
 /// The result of a fetch, whether it succeeded or failed.
@@ -26,6 +27,8 @@ pub(crate) struct Answer {
     pub(crate) reservation: Reservation,
     /// There is no body, and the wait for its memory may be why: the site had to wait meanwhile.
     pub(crate) delayed_by_memory: bool,
+    /// Whose fault the failure is.
+    pub(crate) fault: Fault,
 }
 
 impl Answer {
@@ -41,6 +44,7 @@ impl Answer {
             retry_after: None,
             reservation: Reservation::default(),
             delayed_by_memory: false,
+            fault: Fault::Site,
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The settings of fetches.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -9,6 +10,11 @@ use super::proxy::Proxy;
 use super::robots::product_token;
 use crate::problem::Problems;
 
+/// The longest time for name servers: messages are unacked meanwhile.
+const MAX_DNS_TIMEOUT: Duration = Duration::from_secs(60);
+/// The most queries at once: each has a socket.
+const MAX_DNS_CONCURRENCY: usize = 10_000;
+
 /// The settings of fetches.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -16,6 +22,12 @@ pub struct Config {
     pub timeout: Duration,
     /// The time for connecting, TLS included.
     pub connect_timeout: Duration,
+    /// The time that name servers have to answer, besides `timeout` and `connect_timeout`.
+    pub dns_timeout: Duration,
+    /// The most queries to name servers at once.
+    pub dns_concurrency: usize,
+    /// The name servers; those of the system where it is empty.
+    pub dns_servers: Vec<SocketAddr>,
     /// The longest silence of a site, before an answer begins and within its body; `None` for as
     /// long as `timeout`.
     pub read_timeout: Option<Duration>,
@@ -51,6 +63,9 @@ impl Default for Config {
         Self {
             timeout: Duration::from_secs(30),
             connect_timeout: Duration::from_secs(5),
+            dns_timeout: Duration::from_secs(10),
+            dns_concurrency: 64,
+            dns_servers: Vec::new(),
             read_timeout: None,
             max_body: 10 << 20,
             memory_budget: 256 << 20,
@@ -78,6 +93,16 @@ impl Config {
             let is_within = !part.is_zero() && part <= self.timeout;
             problems.require(is_within, setting, "has to be above 0 and at most `timeout`");
         }
+        problems.require(
+            (Duration::from_secs(1)..=MAX_DNS_TIMEOUT).contains(&self.dns_timeout),
+            "dns_timeout",
+            "has to be between 1 s and 60 s",
+        );
+        problems.require(
+            (2..=MAX_DNS_CONCURRENCY).contains(&self.dns_concurrency),
+            "dns_concurrency",
+            "has to be between 2 and 10,000: a look-up asks for IPv4 and IPv6 at once",
+        );
         problems.require(
             self.robots_token.as_deref().is_none_or(product_token::is_valid),
             "robots_token",

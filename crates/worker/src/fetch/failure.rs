@@ -6,51 +6,71 @@ use fetchline_queue::AddressError;
 use fetchline_store::Outcome;
 
 use super::body;
+use super::dns::Resolution;
 use super::guard::Blocked;
 use super::header_limit::HeaderTooLarge;
+use super::resolver::Unknown;
 use super::robots::Forbidden;
 use crate::error_chain::{chain, sources};
 
 /// Why a fetch has no body.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Failure {
     pub(crate) outcome: Outcome,
     pub(crate) text: String,
+    pub(crate) fault: Fault,
+}
+
+/// Whose fault a failure is, where that decides what becomes of the task.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// That of the site.
+    #[default]
+    Site,
+    /// That of the name servers, which say nothing about the host.
+    NameServers,
+}
+
+impl Failure {
+    /// A failure of the site.
+    pub(crate) fn new(outcome: Outcome, text: impl Into<String>) -> Self {
+        Self { outcome, text: text.into(), fault: Fault::Site }
+    }
 }
 
 impl From<reqwest::Error> for Failure {
     fn from(error: reqwest::Error) -> Self {
-        Self { outcome: outcome_of(&error), text: describe(error) }
+        Self::new(outcome_of(&error), describe(error))
     }
 }
 
 impl From<Blocked> for Failure {
     fn from(blocked: Blocked) -> Self {
-        Self { outcome: Outcome::Blocked, text: blocked.to_string() }
+        Self::new(Outcome::Blocked, blocked.to_string())
     }
 }
 
 impl From<Forbidden> for Failure {
     fn from(Forbidden { outcome, text }: Forbidden) -> Self {
-        Self { outcome, text }
+        Self::new(outcome, text)
     }
 }
 
 impl From<AddressError> for Failure {
     fn from(error: AddressError) -> Self {
-        Self { outcome: Outcome::Redirect, text: format!("the redirect leads nowhere: {error}") }
+        Self::new(Outcome::Redirect, format!("the redirect leads nowhere: {error}"))
     }
 }
 
 impl From<body::Error> for Failure {
     fn from(error: body::Error) -> Self {
-        Self { outcome: error.outcome(), text: error.to_string() }
+        Self::new(error.outcome(), error.to_string())
     }
 }
 
 impl From<HeaderTooLarge> for Failure {
     fn from(error: HeaderTooLarge) -> Self {
-        Self { outcome: Outcome::TooLarge, text: error.to_string() }
+        Self::new(Outcome::TooLarge, error.to_string())
     }
 }
 
@@ -78,6 +98,25 @@ pub(crate) fn describe(error: reqwest::Error) -> String {
         return HeaderTooLarge.to_string();
     }
     blocked(&error).map(Blocked::to_string).unwrap_or_else(|| chain(&error.without_url()))
+}
+
+/// The host that the client has to know before it can connect.
+pub(crate) fn unknown_host(error: &reqwest::Error) -> Option<Unknown> {
+    sources(error).find_map(|source| source.downcast_ref::<Unknown>()).cloned()
+}
+
+impl Unknown {
+    /// Looks the host up, so that the client knows it.
+    pub(crate) async fn look_up(self) -> Result<(), Failure> {
+        let outcome = Outcome::Dns;
+        match self.names.look_up(&self.host).await {
+            Resolution::Addresses(_) => Ok(()),
+            Resolution::Absent(text) => Err(Failure::new(outcome, &*text)),
+            Resolution::Unanswered(text) => {
+                Err(Failure { outcome, text: text.to_string(), fault: Fault::NameServers })
+            }
+        }
+    }
 }
 
 /// The error of the guard, which the client passes on as one of its resolver.

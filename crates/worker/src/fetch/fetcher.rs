@@ -16,7 +16,7 @@ use super::body::{self, BodyReader};
 use super::client;
 use super::config::Config;
 use super::deadline::Deadline;
-use super::failure::Failure;
+use super::failure::{self, Failure, Fault};
 use super::guard::Guard;
 use super::header_limit;
 use super::hop::{self, Hop};
@@ -27,6 +27,9 @@ use crate::schedule::{Denied, Place};
 
 /// How many redirects are followed.
 const MAX_REDIRECTS: usize = 10;
+
+/// How often the name of one hop is looked up. Once is enough, unless the cache is overfull.
+const MAX_LOOKUPS: usize = 3;
 
 /// Fetches pages. A worker has one.
 #[derive(Clone)]
@@ -86,7 +89,10 @@ impl Fetcher {
         let (outcome, error) = match ended {
             Some(Ok(status)) if status.is_success() => (Outcome::Ok, None),
             Some(Ok(status)) => (Outcome::HttpError, Some(describe_status(status))),
-            Some(Err(End::Failed(Failure { outcome, text }))) => (outcome, Some(text)),
+            Some(Err(End::Failed(Failure { outcome, text, fault }))) => {
+                progress.fault = fault;
+                (outcome, Some(text))
+            }
             // The site has acted on the request, so it cannot start anew, and it did not reach the
             // page that it was redirected to.
             Some(Err(End::Denied(_)))
@@ -139,7 +145,7 @@ impl Fetcher {
             if let Some(robots) = robots {
                 Box::pin(self.obey(robots, &hop.address, progress, place, deadline)).await?;
             }
-            let mut response = self.within_read_timeout(hop.send(&self.client)).await?;
+            let mut response = self.send(&hop, progress, deadline).await?;
             let status = response.status();
             progress.status = Some(status);
             header_limit::check(response.headers())?;
@@ -151,7 +157,35 @@ impl Fetcher {
             progress.redirected_to = Some(hop.address.clone().into_owned());
         }
         let text = format!("more than {MAX_REDIRECTS} redirects");
-        Err(Failure { outcome: Outcome::Redirect, text }.into())
+        Err(Failure::new(Outcome::Redirect, text).into())
+    }
+
+    /// Sends the request of a hop. Where the client does not know the addresses of its host, looks
+    /// them up, which takes none of the fetch's time.
+    async fn send(
+        &self,
+        hop: &Hop<'_>,
+        progress: &mut Progress,
+        deadline: &Deadline,
+    ) -> Result<Response, End> {
+        for _ in 0..MAX_LOOKUPS {
+            let sending = async {
+                match hop.send(&self.client).await {
+                    Ok(response) => Ok(Ok(response)),
+                    Err(error) => failure::unknown_host(&error).map(Err).ok_or(error),
+                }
+            };
+            match self.within_read_timeout(sending).await? {
+                Ok(response) => return Ok(response),
+                Err(unknown) => {
+                    // Boxed: cold path.
+                    let looking_up = Box::pin(async { Ok(unknown.look_up().await) });
+                    progress.wait(deadline, looking_up).await??;
+                }
+            }
+        }
+        let text = format!("the name was looked up {MAX_LOOKUPS} times and forgotten again");
+        Err(Failure { outcome: Outcome::Dns, text, fault: Fault::NameServers }.into())
     }
 
     /// Fails where robots.txt forbids the address. A request for robots.txt takes a slot of its
@@ -174,7 +208,8 @@ impl Fetcher {
             // the one might never get its own.
             place.release();
             let request = self.request_robots(robots_txt, place);
-            progress.wait(deadline, robots.verdict(address, request)).await??;
+            let verdict = async { Ok(robots.verdict(address, request).await) };
+            progress.wait(deadline, verdict).await???;
             // A crawl delay may have changed the limit of the host.
             progress.wait(deadline, place.advance(address)).await
         })
@@ -201,10 +236,20 @@ impl Fetcher {
                 Some(Ok((status, body))) => {
                     Ok(RobotsResponse { body, ..without_body(Some(status)) })
                 }
-                Some(Err(End::Denied(denied))) => Err(denied),
+                Some(Err(End::Denied(denied))) => Err(End::Denied(denied)),
+                // The site's host has no address, or no name server answers: there is no site.
+                Some(Err(End::Failed(failure)))
+                    if failure.outcome == Outcome::Dns
+                        && (progress.status.is_none() || failure.fault == Fault::NameServers) =>
+                {
+                    Err(End::Failed(failure))
+                }
                 // A redirect that leads nowhere or to a blocked address: there are no rules.
                 Some(Err(End::Failed(failure)))
-                    if matches!(failure.outcome, Outcome::Redirect | Outcome::Blocked) =>
+                    if matches!(
+                        failure.outcome,
+                        Outcome::Redirect | Outcome::Blocked | Outcome::Dns
+                    ) =>
                 {
                     Ok(without_body(progress.status.or(Some(StatusCode::NOT_FOUND))))
                 }
@@ -273,16 +318,16 @@ impl Fetcher {
         let Some(limit) = self.read_timeout else { return Ok(read.await?) };
         match tokio::time::timeout(limit, read).await {
             Ok(read) => Ok(read?),
-            Err(_) => Err(Failure {
-                outcome: Outcome::Timeout,
-                text: format!("nothing came within {} s (--read-timeout)", limit.as_secs_f64()),
-            }),
+            Err(_) => Err(Failure::new(
+                Outcome::Timeout,
+                format!("nothing came within {} s (--read-timeout)", limit.as_secs_f64()),
+            )),
         }
     }
 }
 
 /// A request for a robots.txt that is under way.
-type RobotsRequest<'a> = Pin<Box<dyn Future<Output = Result<RobotsResponse, Denied>> + Send + 'a>>;
+type RobotsRequest<'a> = Pin<Box<dyn Future<Output = Result<RobotsResponse, End>> + Send + 'a>>;
 
 fn describe_status(status: StatusCode) -> String {
     match status.canonical_reason() {

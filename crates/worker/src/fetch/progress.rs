@@ -8,7 +8,7 @@ use http::StatusCode;
 
 use super::answer::Answer;
 use super::deadline::{Deadline, PausedTooLong};
-use super::failure::Failure;
+use super::failure::{Failure, Fault};
 use crate::memory_budget::Reservation;
 use crate::schedule::Denied;
 
@@ -23,12 +23,13 @@ pub(super) struct Progress {
     pub(super) content_type: Option<String>,
     pub(super) body: Option<(Vec<u8>, Reservation)>,
     pub(super) retry_after: Option<Duration>,
-    /// How long the fetch waited for places and slots.
+    pub(super) fault: Fault,
+    /// How long the fetch waited for places, slots and name servers.
     waited_for_places: Duration,
 }
 
 impl Progress {
-    /// Waits for a place or a slot, which pauses the deadline.
+    /// Waits for a place, a slot or a name server, which pauses the deadline.
     pub(super) async fn wait<T>(
         &mut self,
         deadline: &Deadline,
@@ -60,11 +61,13 @@ impl Progress {
             retry_after: self.retry_after,
             reservation: reservation.unwrap_or_default(),
             delayed_by_memory,
+            fault: self.fault,
         }
     }
 }
 
 /// Why a fetch ends before its body has been read.
+#[derive(Clone)]
 pub(super) enum End {
     Failed(Failure),
     Denied(Denied),
@@ -73,5 +76,11 @@ pub(super) enum End {
 impl<F: Into<Failure>> From<F> for End {
     fn from(failure: F) -> Self {
         Self::Failed(failure.into())
+    }
+}
+
+impl From<Denied> for End {
+    fn from(denied: Denied) -> Self {
+        Self::Denied(denied)
     }
 }

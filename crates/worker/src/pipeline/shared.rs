@@ -13,6 +13,7 @@ use crate::control::poller::Poller;
 use crate::control::snapshot::Snapshots;
 use crate::error::Error;
 use crate::fetch::RobotsPolicy;
+use crate::fetch::dns::KnownNames;
 use crate::fetch::fetcher::Fetcher;
 use crate::fetch::resolver::Resolver;
 use crate::fetch::robots::{self, Robots};
@@ -79,7 +80,8 @@ impl Shared {
 
     pub(super) fn fetcher(&self, scheduler: &SchedulerHandle) -> Result<Fetcher, Error> {
         let WorkerConfig { fetch, schedule, hold, .. } = &self.config;
-        let resolver = Resolver::from_system().map_err(|error| Error::Resolver(error.into()))?;
+        let names = KnownNames::new(fetch, self.metrics.dns());
+        let resolver = Resolver::new(names.map_err(|error| Error::Resolver(error.into()))?);
         let robots = match fetch.robots {
             RobotsPolicy::Ignore => None,
             RobotsPolicy::Obey => {
