@@ -35,4 +35,5 @@ mod runs;
 mod scheduling;
 mod secrets;
 mod sharing;
+mod tls;
 mod traces;

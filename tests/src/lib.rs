@@ -19,6 +19,7 @@ pub mod readiness;
 pub mod rows;
 pub mod services;
 pub mod shop;
+pub mod tls_site;
 pub mod trial;
 pub mod wait;
 pub mod world;

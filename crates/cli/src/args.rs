@@ -10,6 +10,7 @@ use clap::{Args, ValueEnum};
 use fetchline_extract::Rules;
 use fetchline_queue::{Broker, BrokerConfig, Role};
 use fetchline_store::{Store, StoreConfig};
+use fetchline_worker::Authorities;
 use ipnet::IpNet;
 
 use crate::exit::Failure;
@@ -185,6 +186,14 @@ pub(crate) fn rules(file: Option<&Path>) -> Result<Rules, Failure> {
     let name = file.display().to_string();
     let text = std::fs::read_to_string(file).with_context(|| format!("cannot read --rules {name}"));
     Rules::parse(&name, &text.map_err(Failure::usage)?).map_err(Failure::usage)
+}
+
+/// Reads certificate authorities; none without a file.
+pub(crate) fn authorities(file: Option<&Path>) -> Result<Authorities, Failure> {
+    let Some(file) = file else { return Ok(Authorities::default()) };
+    let read =
+        Authorities::read(file).with_context(|| format!("cannot use --ca {}", file.display()));
+    read.map_err(Failure::usage)
 }
 
 /// Parses the address of a name server. Its port is 53 unless it names another one.

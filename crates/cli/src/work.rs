@@ -103,6 +103,11 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE", env = "FETCHLINE_RULES")]
     rules: Option<PathBuf>,
 
+    /// A PEM file with certificate authorities that are trusted for sites, besides those of the
+    /// system
+    #[arg(long, value_name = "FILE", env = "FETCHLINE_CA")]
+    ca: Option<PathBuf>,
+
     /// The header User-Agent
     #[arg(long, value_name = "TEXT", env = "FETCHLINE_USER_AGENT")]
     #[arg(default_value_t = FetchConfig::default().user_agent)]
@@ -305,6 +310,7 @@ impl Args {
                 read_timeout: self.read_timeout,
                 max_body: self.max_body,
                 memory_budget: self.memory_budget,
+                authorities: args::authorities(self.ca.as_deref())?,
                 user_agent: self.user_agent,
                 robots: self.robots,
                 robots_token: self.robots_token,

@@ -25,7 +25,9 @@ pub use config::WorkerConfig;
 pub use consume::Config as ConsumeConfig;
 pub use error::Error;
 pub use execute::{Config as ExecuteConfig, StoreBody};
-pub use fetch::{Config as FetchConfig, Proxy, ProxyError, RobotsPolicy};
+pub use fetch::{
+    Authorities, AuthoritiesError, Config as FetchConfig, Proxy, ProxyError, RobotsPolicy,
+};
 pub use observe::Config as ObserveConfig;
 pub use observe::summary::Summary;
 pub use problem::Problem;

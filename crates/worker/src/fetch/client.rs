@@ -13,6 +13,7 @@ use super::decoder;
 use super::guard::Guard;
 use super::header_limit::MAX_HEADER_BYTES;
 use super::resolver::GuardedResolver;
+use super::tls;
 
 /// How long idle connections are kept. Some servers close them after 5 s; the client notices that.
 const IDLE: Duration = Duration::from_secs(15);
@@ -27,7 +28,7 @@ pub(crate) fn build(
     concurrency: usize,
     guard: Guard,
     resolver: Arc<dyn Resolve>,
-) -> reqwest::Result<Client> {
+) -> Result<Client, ClientError> {
     let proxy_host = config.proxy.as_ref().map(|proxy| proxy.host().to_owned());
     // A body that waits for memory occupies its window. This leaves room for all other streams of
     // its connection.
@@ -45,6 +46,7 @@ pub(crate) fn build(
         .http2_initial_stream_window_size(HTTP2_WINDOW)
         .http2_initial_connection_window_size(windows.min(HTTP2_MAX_WINDOW))
         .http2_max_header_list_size(MAX_HEADER_BYTES as u32)
+        .tls_backend_preconfigured(tls::client_config(&config.authorities)?)
         // The fetcher follows redirects itself: it checks, limits and records them.
         .redirect(redirect::Policy::none())
         .referer(false)
@@ -55,5 +57,14 @@ pub(crate) fn build(
     if let Some(proxy) = &config.proxy {
         client = client.proxy(proxy.for_client()?);
     }
-    client.build()
+    Ok(client.build()?)
+}
+
+/// Why there is no client.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ClientError {
+    #[error(transparent)]
+    Http(#[from] reqwest::Error),
+    #[error("the certificate authorities cannot be used")]
+    Tls(#[from] rustls::Error),
 }

@@ -8,6 +8,7 @@ use ipnet::IpNet;
 use super::body;
 use super::proxy::Proxy;
 use super::robots::product_token;
+use super::tls::Authorities;
 use crate::problem::Problems;
 
 /// The longest time for name servers: messages are unacked meanwhile.
@@ -36,6 +37,8 @@ pub struct Config {
     /// The memory for bodies that are read or wait for their commit, and for held messages, in
     /// bytes.
     pub memory_budget: usize,
+    /// Certificate authorities that are trusted besides those of the system.
+    pub authorities: Authorities,
     /// The header `User-Agent`.
     pub user_agent: String,
     /// Whether the worker obeys robots.txt.
@@ -69,6 +72,7 @@ impl Default for Config {
             read_timeout: None,
             max_body: 10 << 20,
             memory_budget: 256 << 20,
+            authorities: Authorities::default(),
             user_agent: concat!("fetchline/", env!("CARGO_PKG_VERSION")).to_owned(),
             robots: RobotsPolicy::Ignore,
             robots_token: None,

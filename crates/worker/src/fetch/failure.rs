@@ -11,6 +11,7 @@ use super::guard::Blocked;
 use super::header_limit::HeaderTooLarge;
 use super::resolver::Unknown;
 use super::robots::Forbidden;
+use super::tls;
 use crate::error_chain::{chain, sources};
 
 /// Why a fetch has no body.
@@ -81,7 +82,7 @@ fn outcome_of(error: &reqwest::Error) -> Outcome {
     } else if error.is_dns() {
         Outcome::Dns
     } else if error.is_connect() {
-        if sources(error).any(is_tls) { Outcome::Tls } else { Outcome::Connect }
+        if tls_error(error).is_some() { Outcome::Tls } else { Outcome::Connect }
     } else if error.is_timeout() {
         Outcome::Timeout
     } else if is_header_too_large(error) {
@@ -96,6 +97,9 @@ fn outcome_of(error: &reqwest::Error) -> Outcome {
 pub(crate) fn describe(error: reqwest::Error) -> String {
     if is_header_too_large(&error) {
         return HeaderTooLarge.to_string();
+    }
+    if let Some(error) = tls_error(&error).filter(|_| error.is_connect()) {
+        return tls::describe(error);
     }
     blocked(&error).map(Blocked::to_string).unwrap_or_else(|| chain(&error.without_url()))
 }
@@ -130,8 +134,11 @@ fn is_header_too_large(error: &reqwest::Error) -> bool {
         .any(hyper::Error::is_parse_too_large)
 }
 
-/// TLS errors are nested in IO errors, which do not name them as their source.
-fn is_tls(error: &(dyn Error + 'static)) -> bool {
-    let inner = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
-    error.is::<rustls::Error>() || inner.is_some_and(|inner| is_tls(inner))
+/// The error of TLS among the causes. IO errors, which contain it, do not name it as their source.
+fn tls_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> {
+    fn within<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> {
+        let inner = || error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        error.downcast_ref().or_else(|| within(inner()?))
+    }
+    sources(error).find_map(within)
 }

@@ -13,7 +13,7 @@ use reqwest::{Client, Response};
 
 use super::answer::Answer;
 use super::body::{self, BodyReader};
-use super::client;
+use super::client::{self, ClientError};
 use super::config::Config;
 use super::deadline::Deadline;
 use super::failure::{self, Failure, Fault};
@@ -55,7 +55,7 @@ impl Fetcher {
         hold: Duration,
         resolver: Arc<dyn Resolve>,
         robots: Option<Robots>,
-    ) -> reqwest::Result<Self> {
+    ) -> Result<Self, ClientError> {
         let guard = Guard::new(&config.allowed_networks);
         let &Config { timeout, read_timeout, max_body, memory_budget, .. } = config;
         Ok(Self {

@@ -16,6 +16,8 @@ mod progress;
 mod proxy;
 pub(crate) mod resolver;
 pub(crate) mod robots;
+mod tls;
 
 pub use config::{Config, RobotsPolicy};
 pub use proxy::{Proxy, ProxyError};
+pub use tls::{Authorities, AuthoritiesError};

@@ -98,7 +98,7 @@ impl Shared {
             }
         };
         Fetcher::new(fetch, schedule.concurrency, *hold, Arc::new(resolver), robots)
-            .map_err(|error| Error::Client(error.without_url().into()))
+            .map_err(|error| Error::Client(error.into()))
     }
 
     pub(super) fn poller(&self) -> Poller {
