@@ -110,16 +110,15 @@ pub(crate) fn unknown_host(error: &reqwest::Error) -> Option<Unknown> {
 }
 
 impl Unknown {
-    /// Looks the host up, so that the client knows it.
-    pub(crate) async fn look_up(self) -> Result<(), Failure> {
-        let outcome = Outcome::Dns;
-        match self.names.look_up(&self.host).await {
-            Resolution::Addresses(_) => Ok(()),
-            Resolution::Absent(text) => Err(Failure::new(outcome, &*text)),
-            Resolution::Unanswered(text) => {
-                Err(Failure { outcome, text: text.to_string(), fault: Fault::NameServers })
-            }
-        }
+    /// Looks the host up, so that the client knows it. The site is at fault if name servers say
+    /// that it has no address; the host may also be that of our proxy.
+    pub(crate) async fn look_up(self, site: Option<&str>) -> Result<(), Failure> {
+        let (text, fault) = match self.names.look_up(&self.host).await {
+            Resolution::Addresses(_) => return Ok(()),
+            Resolution::Absent(text) if site == Some(&self.host) => (text, Fault::Site),
+            Resolution::Absent(text) | Resolution::Unanswered(text) => (text, Fault::NameServers),
+        };
+        Err(Failure { outcome: Outcome::Dns, text: text.to_string(), fault })
     }
 }
 

@@ -179,7 +179,8 @@ impl Fetcher {
                 Ok(response) => return Ok(response),
                 Err(unknown) => {
                     // Boxed: cold path.
-                    let looking_up = Box::pin(async { Ok(unknown.look_up().await) });
+                    let site = hop.address.as_url().host_str();
+                    let looking_up = Box::pin(async { Ok(unknown.look_up(site).await) });
                     progress.wait(deadline, looking_up).await??;
                 }
             }

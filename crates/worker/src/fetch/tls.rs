@@ -109,9 +109,9 @@ fn describe_certificate(error: &CertificateError) -> String {
         CertificateError::UnknownIssuer => "the issuer of the site's certificate is unknown: the \
              site has signed it itself, or its authority is not one of the system's (--ca adds one)"
             .to_owned(),
-        // What is left has no case of its own: an authority's certificate, used by a site.
+        // The verifier has no case of its own for this.
         error if error.to_string().contains("CaUsedAsEndEntity") => {
-            "the site has signed its certificate itself (--ca does not help; issue one for the host)"
+            "the site has signed its certificate itself, as an authority: it needs one for its host"
                 .to_owned()
         }
         error => format!("the site's certificate is not valid: {error}"),

@@ -121,7 +121,7 @@ fn what_is_wrong_with_a_certificate_is_said() {
         ),
         (with(Some(&other), "shop.example", sound), "issuer of the site's certificate is unknown"),
         (with(None, "shop.example", sound), "the site has signed it itself"),
-        (with(None, "shop.example", is_ca), "issuer of the site's certificate is unknown"),
+        (with(None, "shop.example", is_ca), "the site has signed its certificate itself"),
     ] {
         let error = connect(&client, &server, "shop.example").unwrap_err();
         let text = describe(&error);
