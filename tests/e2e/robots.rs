@@ -90,6 +90,114 @@ async fn a_site_without_an_available_robots_txt_is_not_fetched_but_retried() -> 
 }
 
 #[tokio::test]
+async fn an_overloaded_site_is_not_fetched() -> anyhow::Result<()> {
+    for status in [429, 500, 599] {
+        let world = World::new().await?;
+        world.shop.set_robots(status, "");
+        world.produce("overloaded", &[world.shop.url("/p/1")]).await?;
+        world.work_until_empty(&[&OBEY[..2], &["--max-attempts", "1"]].concat()).await?;
+        let row = format!(
+            "SELECT COUNT(*) FROM fetches WHERE outcome = 'connect' \
+             AND error LIKE '%robots.txt answered {status}%'"
+        );
+        assert_eq!((world.count(&row).await?, world.shop.visits().of("/p/1")), (1, 0), "{status}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_older_copy_applies_while_robots_txt_is_unavailable() -> anyhow::Result<()> {
+    let world = World::new().await?;
+    world.shop.set_robots(200, "User-agent: *\nDisallow: /big/");
+    world.produce("first", &[world.shop.url("/p/1"), world.shop.url("/big/1")]).await?;
+    world.work_until_empty(&OBEY).await?;
+    // A day later.
+    sqlx::query("UPDATE robots SET fetched_at = fetched_at - INTERVAL 1 DAY")
+        .execute(&world.database)
+        .await?;
+    world.shop.set_robots(503, "");
+    world.produce("second", &[world.shop.url("/p/2"), world.shop.url("/big/2")]).await?;
+    let summary = world.work_until_empty(&OBEY).await?;
+    assert_eq!((&summary["ok"], &summary["outcomes"]["robots"]), (&1.into(), &1.into()));
+    assert_eq!((world.shop.visits().of("/big/2"), world.shop.visits().of("/robots.txt")), (0, 2));
+    // Another worker does not request it again at once.
+    world.produce("third", &[world.shop.url("/p/3"), world.shop.url("/big/3")]).await?;
+    let summary = world.work_until_empty(&OBEY).await?;
+    assert_eq!((&summary["ok"], &summary["outcomes"]["robots"]), (&1.into(), &1.into()));
+    assert_eq!(world.shop.visits().of("/robots.txt"), 2);
+    Ok(())
+}
+
+#[tokio::test]
+async fn robots_txt_is_read_up_to_500_kib_to_the_byte() -> anyhow::Result<()> {
+    let world = World::new().await?;
+    let last = "\nDisallow: /p/1";
+    let mut file = "User-agent: *\n".to_owned();
+    file.push_str(&"#".repeat(500 * 1024 - file.len() - last.len()));
+    file.push_str(last);
+    file.push_str("/and/more\nDisallow: /p/2\n");
+    file.push_str(&"# and much more\n".repeat(10_000));
+    world.shop.set_robots(200, &file);
+    world.produce("large", &world.pages(3)).await?;
+    world.work_until_empty(&OBEY).await?;
+    assert_eq!(world.count("SELECT LENGTH(body) FROM robots").await?, 500 * 1024);
+    let forbidden = "SELECT COUNT(*) FROM fetches WHERE outcome = 'robots' AND url LIKE '%/p/1'";
+    assert_eq!(world.count(forbidden).await?, 1);
+    assert_eq!(world.count("SELECT COUNT(*) FROM fetches WHERE outcome = 'ok'").await?, 2);
+    Ok(())
+}
+
+#[tokio::test]
+async fn rules_are_found_for_a_crawler_that_looks_like_a_browser() -> anyhow::Result<()> {
+    let world = World::new().await?;
+    world.shop.set_robots(200, "User-agent: PriceBot/2.0\nDisallow: /p/\n");
+    let agent = "Mozilla/5.0 (compatible; PriceBot/2.1; +https://bot.example/about)";
+    world.produce("browser", &world.pages(1)).await?;
+    let summary = world.work_until_empty(&[&OBEY[..], &["--user-agent", agent]].concat()).await?;
+    assert_eq!(summary["outcomes"]["robots"], 1);
+    let browser = ["work", "--robots", "obey", "--user-agent", "Mozilla/5.0 (X11; Linux x86_64)"];
+    let refused = world.run(&browser, "").await?;
+    assert_eq!(refused.code, Some(2));
+    assert!(refused.stderr.contains("--user-agent names no crawler"), "{refused:?}");
+    let named = ["--user-agent", "Mozilla/5.0", "--robots-token", "pricebot"];
+    world.produce("named", &world.pages(1)).await?;
+    let summary = world.work_until_empty(&[&OBEY[..], &named].concat()).await?;
+    assert_eq!(summary["outcomes"]["robots"], 1);
+    Ok(())
+}
+
+#[tokio::test]
+async fn escapes_in_rules_and_urls_mean_the_same() -> anyhow::Result<()> {
+    let world = World::new().await?;
+    world.shop.set_robots(
+        200,
+        "User-agent: *\nCrawl-delay: 0.01\nUser-agent: badbot\n\
+         Disallow: /path/file-with-a-%2A.html\nDisallow: /path/foo-%24\n\
+         Disallow: /s?baz=http%3A%2F%2Ffoo.bar\nDisallow: /p/caf\u{e9}\n",
+    );
+    let (forbidden, allowed) = (
+        [
+            "/path/file-with-a-*.html",
+            "/path/file-with-a-%2A.html",
+            "/path/foo-$",
+            "/path/foo-%24x",
+            "/s?baz=http://foo.bar",
+            "/s?baz=http%3a%2f%2ffoo.bar",
+            "/p/caf%c3%a9",
+            "/p/caf\u{e9}/menu",
+        ],
+        ["/path/file-with-a-b.html", "/path/foo-x", "/s?baz=https://foo.bar", "/p/1"],
+    );
+    let urls: Vec<String> =
+        forbidden.iter().chain(&allowed).map(|path| world.shop.url(path)).collect();
+    world.produce("escaped", &urls).await?;
+    let summary = world.work_until_empty(&OBEY).await?;
+    assert_eq!(summary["outcomes"]["robots"], forbidden.len());
+    assert_eq!(world.rows().await?, (forbidden.len() + allowed.len()) as i64);
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_crawl_delay_holds_for_all_workers_together() -> anyhow::Result<()> {
     let world = World::new().await?;
     world.shop.set_robots(200, "User-agent: *\nCrawl-delay: 0.5");

@@ -1,6 +1,6 @@
 //! Flags that several commands share, and the syntax of their values.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -10,6 +10,7 @@ use clap::{Args, ValueEnum};
 use fetchline_extract::Rules;
 use fetchline_queue::{Broker, BrokerConfig, Role};
 use fetchline_store::{Store, StoreConfig};
+use fetchline_worker::Authorities;
 use ipnet::IpNet;
 
 use crate::exit::Failure;
@@ -209,6 +210,21 @@ pub(crate) fn rules(file: Option<&Path>) -> Result<Rules, Failure> {
     Rules::parse(&name, &text.map_err(Failure::usage)?).map_err(Failure::usage)
 }
 
+/// Reads certificate authorities; none without a file.
+pub(crate) fn authorities(file: Option<&Path>) -> Result<Authorities, Failure> {
+    let Some(file) = file else { return Ok(Authorities::default()) };
+    let read =
+        Authorities::read(file).with_context(|| format!("cannot use --ca {}", file.display()));
+    read.map_err(Failure::usage)
+}
+
+/// Parses the address of a name server. Its port is 53 unless it names another one.
+pub(crate) fn name_server(text: &str) -> Result<SocketAddr, String> {
+    let text = text.trim();
+    let address = text.parse().or_else(|_| text.parse().map(|ip| SocketAddr::new(ip, 53)));
+    address.map_err(|_| "write it like 10.0.0.53, 127.0.0.1:5353 or [fd00::53]:53".to_owned())
+}
+
 /// Parses `10.0.0.0/8`. A network with host bits is an error: it may mean the network or the
 /// address, and the network is far larger.
 pub(crate) fn network(text: &str) -> Result<IpNet, String> {
@@ -233,6 +249,21 @@ pub(crate) fn network(text: &str) -> Result<IpNet, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_port_of_a_name_server_is_53_unless_another_one_is_named() {
+        for (text, expected) in [
+            ("10.0.0.53", "10.0.0.53:53"),
+            (" 127.0.0.1:5353", "127.0.0.1:5353"),
+            ("fd00::53", "[fd00::53]:53"),
+            ("[fd00::53]:5353", "[fd00::53]:5353"),
+        ] {
+            assert_eq!(name_server(text).unwrap().to_string(), expected);
+        }
+        for wrong in ["", "dns.example", "10.0.0", "10.0.0.53:x"] {
+            assert!(name_server(wrong).is_err(), "{wrong}");
+        }
+    }
 
     #[test]
     fn values_have_the_syntax_that_the_help_shows() {

@@ -65,6 +65,21 @@ pub(crate) struct Args {
     #[arg(value_parser = args::duration)]
     connect_timeout: Duration,
 
+    /// How long name servers may take to answer. It counts towards no other timeout
+    #[arg(long, value_name = "DURATION", env = "FETCHLINE_DNS_TIMEOUT", default_value = "10s")]
+    #[arg(value_parser = args::duration)]
+    dns_timeout: Duration,
+
+    /// The most queries to name servers under way at the same time
+    #[arg(long, value_name = "N", env = "FETCHLINE_DNS_CONCURRENCY", default_value_t = 64)]
+    dns_concurrency: usize,
+
+    /// A name server, such as `10.0.0.53` or `127.0.0.1:5353`. Can be repeated, or be a list
+    /// with commas. Default: those of /etc/resolv.conf
+    #[arg(long, value_name = "ADDRESS", env = "FETCHLINE_DNS_SERVER")]
+    #[arg(value_parser = args::name_server, value_delimiter = ',')]
+    dns_server: Vec<SocketAddr>,
+
     /// How long a site may send nothing, before its response begins or within the body (default:
     /// the same as --timeout)
     #[arg(long, value_name = "DURATION", env = "FETCHLINE_READ_TIMEOUT")]
@@ -89,6 +104,11 @@ pub(crate) struct Args {
     /// A TOML file with extraction rules by host, for pages without machine-readable products
     #[arg(long, value_name = "FILE", env = "FETCHLINE_RULES")]
     rules: Option<PathBuf>,
+
+    /// A PEM file with certificate authorities that are trusted for sites, besides those of the
+    /// system
+    #[arg(long, value_name = "FILE", env = "FETCHLINE_CA")]
+    ca: Option<PathBuf>,
 
     /// The header User-Agent
     #[arg(long, value_name = "TEXT", env = "FETCHLINE_USER_AGENT")]
@@ -125,6 +145,11 @@ pub(crate) struct Args {
     /// Whether to obey robots.txt
     #[arg(long, value_name = "WHICH", env = "FETCHLINE_ROBOTS", default_value = "ignore")]
     robots: RobotsPolicy,
+
+    /// The name by which robots.txt addresses this crawler, its product token: letters, `-` and `_`.
+    /// Default: the one that --user-agent names
+    #[arg(long, value_name = "NAME", env = "FETCHLINE_ROBOTS_TOKEN")]
+    robots_token: Option<String>,
 
     /// The most MySQL connections to use. If there are at least two, one is reserved for commits
     #[arg(long, value_name = "N", env = "FETCHLINE_POOL", default_value_t = 4)]
@@ -317,11 +342,16 @@ impl Args {
             fetch: FetchConfig {
                 timeout: self.timeout,
                 connect_timeout: self.connect_timeout,
+                dns_timeout: self.dns_timeout,
+                dns_concurrency: self.dns_concurrency,
+                dns_servers: self.dns_server,
                 read_timeout: self.read_timeout,
                 max_body: self.max_body,
                 memory_budget: self.memory_budget,
+                authorities: args::authorities(self.ca.as_deref())?,
                 user_agent: self.user_agent,
                 robots: self.robots,
+                robots_token: self.robots_token,
                 allowed_networks: self.allow_network,
                 proxy,
                 visitor: Visitor {
@@ -405,6 +435,25 @@ mod tests {
     }
 
     #[test]
+    fn a_crawler_that_obeys_robots_txt_has_a_name() {
+        let problems = |flags: &[&str]| config(&[&["--robots", "obey"], flags].concat()).problems();
+        assert_eq!(problems(&[]), Vec::new());
+        let named = "Mozilla/5.0 (compatible; PriceBot/2.1; +https://bot.example/about)";
+        assert_eq!(problems(&["--user-agent", named]), Vec::new());
+        for nameless in ["Mozilla/5.0 (X11; Linux x86_64)", "123", "", "(+https://bot.example)"] {
+            let found = problems(&["--user-agent", nameless]);
+            let Failure::Usage(error) = usage(Error::Config(found)) else { panic!("{nameless}") };
+            let text = error.to_string();
+            assert!(text.starts_with("--user-agent names no crawler"), "{nameless}: {text}");
+            assert!(text.ends_with("or set --robots-token"), "{text}");
+            let token = ["--user-agent", nameless, "--robots-token", "PriceBot"];
+            assert_eq!(problems(&token), Vec::new(), "{nameless}");
+            let ignored = config(&["--robots", "ignore", "--user-agent", nameless]).problems();
+            assert_eq!(ignored, Vec::new(), "{nameless}");
+        }
+    }
+
+    #[test]
     fn every_setting_that_a_problem_may_name_is_a_flag() {
         use clap::CommandFactory;
         let mut broken = WorkerConfig::new("pod-1");
@@ -415,10 +464,13 @@ mod tests {
             WriteConfig { batch_rows: 0, batch_bytes: 0, batch_age: Duration::from_secs(61) };
         broken.fetch.timeout = Duration::ZERO;
         broken.fetch.memory_budget = 0;
+        broken.fetch.dns_timeout = Duration::ZERO;
+        broken.fetch.dns_concurrency = 1;
+        broken.fetch.robots_token = Some("bot/1".to_owned());
         broken.execute.retry_delays = Vec::new();
         broken.execute.max_attempts = 0;
         let problems = broken.problems();
-        assert_eq!(problems.len(), 13, "{problems:?}");
+        assert_eq!(problems.len(), 16, "{problems:?}");
         let help = Command::command().render_long_help().to_string();
         for problem in problems {
             let text = args::with_flags(&problem.to_string());

@@ -74,4 +74,14 @@ impl Store {
         let save = sqlx::query(SAVE).bind(status).bind(body).bind(origin);
         self.execute("writing a robots.txt", "cannot write a robots.txt", save).await.map(drop)
     }
+
+    /// Keeps the stored file as one of this age, and ends the lease: the site gives no newer one.
+    pub async fn renew_robots(&self, origin: &str, age: Duration) -> Result<(), Error> {
+        const RENEW: &str = "UPDATE robots \
+                             SET fetched_at = UTC_TIMESTAMP(6) - INTERVAL ? MICROSECOND, \
+                             lease_until = NULL WHERE origin = ?";
+        let age = u64::try_from(age.as_micros()).unwrap_or(u64::MAX);
+        let renew = sqlx::query(RENEW).bind(age).bind(origin);
+        self.execute("renewing a robots.txt", "cannot renew a robots.txt", renew).await.map(drop)
+    }
 }

@@ -17,7 +17,10 @@ pub enum Error {
     #[error("the Tokio runtime has to be multi-threaded")]
     Runtime,
     /// The system's resolver configuration cannot be read.
-    #[error("the system's resolver configuration (/etc/resolv.conf) cannot be used")]
+    #[error(
+        "the system's resolver configuration (/etc/resolv.conf) cannot be used; --dns-server \
+             names a server instead"
+    )]
     Resolver(#[source] BoxError),
     /// The HTTP client cannot be set up.
     #[error("the HTTP client cannot be set up")]

@@ -25,7 +25,10 @@ pub use config::WorkerConfig;
 pub use consume::Config as ConsumeConfig;
 pub use error::Error;
 pub use execute::{Config as ExecuteConfig, StoreBody};
-pub use fetch::{Config as FetchConfig, Cookies, Proxy, ProxyError, RobotsPolicy, Visitor};
+pub use fetch::{
+    Authorities, AuthoritiesError, Config as FetchConfig, Cookies, Proxy, ProxyError, RobotsPolicy,
+    Visitor,
+};
 pub use observe::Config as ObserveConfig;
 pub use observe::summary::Summary;
 pub use problem::Problem;

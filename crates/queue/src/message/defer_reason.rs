@@ -13,11 +13,13 @@ pub enum DeferReason {
     Delay,
     /// The worker was short of sockets.
     Sockets,
+    /// No name server answered.
+    Dns,
 }
 
 impl DeferReason {
-    const ALL: [Self; 5] =
-        [Self::Slot, Self::Pause, Self::Memory, Self::Delay, Self::Sockets];
+    const ALL: [Self; 6] =
+        [Self::Slot, Self::Pause, Self::Memory, Self::Delay, Self::Sockets, Self::Dns];
 
     /// The reason as one word.
     pub fn as_str(self) -> &'static str {
@@ -27,6 +29,7 @@ impl DeferReason {
             Self::Memory => "memory",
             Self::Delay => "delay",
             Self::Sockets => "sockets",
+            Self::Dns => "dns",
         }
     }
 

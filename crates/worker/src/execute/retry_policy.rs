@@ -16,6 +16,11 @@ const NOT_ACTED_ON: [u16; 2] = [429, 503];
 /// could be deferred for ever.
 const MAX_MEMORY_DEFERRALS: u32 = 10;
 
+/// How often in a row a task is deferred because no name server answers. The delays double, up to
+/// the longest retry delay, so by default this takes three quarters of an hour. A host whose own
+/// name servers are dead looks the same.
+const MAX_DNS_DEFERRALS: u32 = 10;
+
 /// Decides what becomes of an answer.
 #[derive(Clone, Debug)]
 pub(crate) struct RetryPolicy {
@@ -61,6 +66,10 @@ impl RetryPolicy {
         let shortest = self.delays.iter().min()?.delay();
         let (reason, most, wait) = if answer.fault == Fault::NoSockets {
             (DeferReason::Sockets, MAX_MEMORY_DEFERRALS, shortest)
+        } else if answer.fault == Fault::NameServers {
+            let before = task.deferred_for(DeferReason::Dns);
+            let wait = shortest.saturating_mul(2_u32.saturating_pow(before));
+            (DeferReason::Dns, MAX_DNS_DEFERRALS, wait)
         } else if answer.delayed_by_memory {
             (DeferReason::Memory, MAX_MEMORY_DEFERRALS, shortest)
         } else {
@@ -211,6 +220,27 @@ mod tests {
         for outcome in [Ok, Redirect, Blocked, TooLarge, Decode] {
             assert_eq!(decide(outcome, Some(200)), Decision::Final, "{outcome}");
         }
+    }
+
+    #[test]
+    fn what_is_ours_costs_no_attempt_for_a_while() {
+        let without_dns = Answer { fault: Fault::NameServers, ..answer(Outcome::Dns, None, None) };
+        let slow = Answer { delayed_by_memory: true, ..answer(Outcome::Timeout, None, None) };
+        for (answer, reason, waits) in [
+            (&without_dns, DeferReason::Dns, [10, 10, 60, 60, 60, 60, 600, 600, 600, 600]),
+            (&slow, DeferReason::Memory, [10; 10]),
+        ] {
+            let mut deferred = task(Method::GET, 4);
+            for (before, wait) in (0..).zip(waits) {
+                deferred.last_deferral = Some((reason, before));
+                assert_eq!(policy().decide(&deferred, answer), Decision::Defer(tier(wait), reason));
+            }
+            deferred.last_deferral = Some((reason, 10));
+            assert_eq!(policy().decide(&deferred, answer), Decision::GiveUp);
+        }
+        // The name servers say that the host does not exist.
+        let absent = answer(Outcome::Dns, None, None);
+        assert_eq!(policy().decide(&task(Method::GET, 1), &absent), Decision::Retry(tier(10)));
     }
 
     #[test]

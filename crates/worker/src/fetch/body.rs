@@ -114,11 +114,14 @@ impl<'a> BodyReader<'a> {
         if self.decoder.is_some() {
             return self.decode(chunk).await;
         }
-        if self.bytes.len() + chunk.len() > self.max_body {
+        // Up to the limit, also of a body that is too large.
+        let room = self.max_body - self.bytes.len();
+        let kept = &chunk[..chunk.len().min(room)];
+        self.reserve(kept.len()).await?;
+        self.bytes.extend_from_slice(kept);
+        if chunk.len() > room {
             return Err(Error::TooLarge(self.max_body));
         }
-        self.reserve(chunk.len()).await?;
-        self.bytes.extend_from_slice(chunk);
         // Charged before the next read, since the next chunk may be larger.
         self.charge(self.bytes.capacity()).await
     }
@@ -177,8 +180,9 @@ impl<'a> BodyReader<'a> {
         Ok(())
     }
 
-    /// The bytes that were read so far.
-    pub(crate) fn into_partial(self) -> Vec<u8> {
+    /// The bytes that were read so far, up to the limit.
+    pub(crate) fn into_partial(mut self) -> Vec<u8> {
+        self.bytes.truncate(self.max_body);
         self.bytes
     }
 
@@ -248,6 +252,29 @@ mod tests {
             );
         }
         reader.finish().await
+    }
+
+    #[tokio::test]
+    async fn the_beginning_of_a_body_is_kept_to_the_byte() {
+        let body: Vec<u8> = (0..=u8::MAX).cycle().take(MAX_BODY + 50_000).collect();
+        let deadline = deadline();
+        for (headers, sent) in [(HeaderMap::new(), body.clone()), (coded("gzip"), gzip(&body))] {
+            for size in [1_000, 4_096, 300_000, usize::MAX] {
+                let reservation = budget().reservation();
+                let mut reader = BodyReader::new(&headers, None, MAX_BODY, reservation, &deadline)
+                    .await
+                    .unwrap();
+                let mut ended = Ok(());
+                for chunk in sent.chunks(size.min(sent.len())) {
+                    ended = reader.push(chunk).await;
+                    if ended.is_err() {
+                        break;
+                    }
+                }
+                assert!(matches!(ended, Err(Error::TooLarge(MAX_BODY))), "{size}: {ended:?}");
+                assert!(reader.into_partial() == body[..MAX_BODY], "{size}");
+            }
+        }
     }
 
     #[tokio::test]

@@ -7,6 +7,7 @@ use http::header::{ACCEPT_ENCODING, ACCEPT_LANGUAGE};
 use http::{HeaderMap, HeaderValue};
 use reqwest::dns::Resolve;
 use reqwest::{Client, ClientBuilder, redirect, retry};
+use rustls::ClientConfig;
 
 use super::config::{Config, Visitor};
 use super::connection::ConnectionCount;
@@ -28,6 +29,7 @@ pub(super) fn builder(
     concurrency: usize,
     guard: Guard,
     resolver: Arc<dyn Resolve>,
+    tls: ClientConfig,
     count: ConnectionCount,
 ) -> reqwest::Result<ClientBuilder> {
     let proxy_host = config.proxy.as_ref().map(|proxy| proxy.host().to_owned());
@@ -44,6 +46,7 @@ pub(super) fn builder(
         .http2_initial_stream_window_size(HTTP2_WINDOW)
         .http2_initial_connection_window_size(windows.min(HTTP2_MAX_WINDOW))
         .http2_max_header_list_size(MAX_HEADER_BYTES as u32)
+        .tls_backend_preconfigured(tls)
         .http1_max_headers(MAX_FIELDS)
         // As browsers and curl; see docs/http.md.
         .http1_allow_obsolete_multiline_headers_in_responses(true)
@@ -69,4 +72,13 @@ fn default_headers(visitor: &Visitor) -> HeaderMap {
     headers.entry(ACCEPT_ENCODING).or_insert(HeaderValue::from_static(decoder::ACCEPTED));
     headers.extend(visitor.accept_language.clone().map(|value| (ACCEPT_LANGUAGE, value)));
     headers
+}
+
+/// Why there is no client.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ClientError {
+    #[error(transparent)]
+    Http(#[from] reqwest::Error),
+    #[error("the certificate authorities cannot be used")]
+    Tls(#[from] rustls::Error),
 }

@@ -1,5 +1,6 @@
 //! The settings of fetches.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use http::header::{
@@ -11,7 +12,14 @@ use ipnet::IpNet;
 
 use super::body;
 use super::proxy::Proxy;
+use super::robots::product_token;
+use super::tls::Authorities;
 use crate::problem::Problems;
+
+/// The longest time for name servers: messages are unacked meanwhile.
+const MAX_DNS_TIMEOUT: Duration = Duration::from_secs(60);
+/// The most queries at once: each has a socket.
+const MAX_DNS_CONCURRENCY: usize = 10_000;
 
 /// The settings of fetches.
 #[derive(Clone, Debug)]
@@ -20,6 +28,12 @@ pub struct Config {
     pub timeout: Duration,
     /// The time for connecting, TLS included.
     pub connect_timeout: Duration,
+    /// The time that name servers have to answer, besides `timeout` and `connect_timeout`.
+    pub dns_timeout: Duration,
+    /// The most queries to name servers at once.
+    pub dns_concurrency: usize,
+    /// The name servers; those of the system where it is empty.
+    pub dns_servers: Vec<SocketAddr>,
     /// The longest silence of a site, before an answer begins and within its body; `None` for as
     /// long as `timeout`.
     pub read_timeout: Option<Duration>,
@@ -28,10 +42,14 @@ pub struct Config {
     /// The memory for bodies that are read or wait for their commit, and for held messages, in
     /// bytes.
     pub memory_budget: usize,
+    /// Certificate authorities that are trusted besides those of the system.
+    pub authorities: Authorities,
     /// The header `User-Agent`.
     pub user_agent: String,
     /// Whether the worker obeys robots.txt.
     pub robots: RobotsPolicy,
+    /// The product token whose rules in robots.txt apply; `None` for that of `user_agent`.
+    pub robots_token: Option<String>,
     /// Networks that the worker may fetch from although they are not public.
     pub allowed_networks: Vec<IpNet>,
     /// The proxy for every fetch. Proxies of the environment are ignored.
@@ -90,11 +108,16 @@ impl Default for Config {
         Self {
             timeout: Duration::from_secs(30),
             connect_timeout: Duration::from_secs(5),
+            dns_timeout: Duration::from_secs(10),
+            dns_concurrency: 64,
+            dns_servers: Vec::new(),
             read_timeout: None,
             max_body: 10 << 20,
             memory_budget: 256 << 20,
+            authorities: Authorities::default(),
             user_agent: concat!("fetchline/", env!("CARGO_PKG_VERSION")).to_owned(),
             robots: RobotsPolicy::Ignore,
+            robots_token: None,
             allowed_networks: Vec::new(),
             proxy: None,
             visitor: Visitor::default(),
@@ -103,6 +126,11 @@ impl Default for Config {
 }
 
 impl Config {
+    /// The product token whose rules in robots.txt apply.
+    pub(crate) fn product_token(&self) -> Option<&str> {
+        self.robots_token.as_deref().or_else(|| product_token::find(&self.user_agent))
+    }
+
     pub(crate) fn check(&self, problems: &mut Problems) {
         problems.require(!self.timeout.is_zero(), "timeout", "is 0: every fetch would fail");
         let read_timeout = self.read_timeout.unwrap_or(self.timeout);
@@ -117,6 +145,27 @@ impl Config {
             let problem = format!("has {name}, which the worker sets itself");
             problems.require(false, "header", problem);
         }
+        problems.require(
+            (Duration::from_secs(1)..=MAX_DNS_TIMEOUT).contains(&self.dns_timeout),
+            "dns_timeout",
+            "has to be between 1 s and 60 s",
+        );
+        problems.require(
+            (2..=MAX_DNS_CONCURRENCY).contains(&self.dns_concurrency),
+            "dns_concurrency",
+            "has to be between 2 and 10,000: a look-up asks for IPv4 and IPv6 at once",
+        );
+        problems.require(
+            self.robots_token.as_deref().is_none_or(product_token::is_valid),
+            "robots_token",
+            "has to be letters, hyphens and underscores: RFC 9309 allows no others",
+        );
+        problems.require(
+            self.robots == RobotsPolicy::Ignore || self.product_token().is_some(),
+            "user_agent",
+            "names no crawler by which rules of robots.txt could address it, only browsers or \
+             nothing: begin it with a name, such as example-bot/1.0, or set `robots_token`",
+        );
         let least = body::least_memory(self.max_body);
         problems.require(
             self.memory_budget >= least,

@@ -4,17 +4,19 @@ use std::error::Error;
 
 use fetchline_queue::AddressError;
 use fetchline_store::Outcome;
-use hickory_resolver::net::NetError;
 
 use super::body;
+use super::dns::Resolution;
 use super::guard::Blocked;
 use super::header_limit::HeaderTooLarge;
+use super::resolver::Unknown;
 use super::robots::Forbidden;
+use super::tls;
 use super::unprocessed;
 use crate::error_chain::{chain, sources};
 
 /// Why a fetch has no body.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Failure {
     pub(crate) outcome: Outcome,
     pub(crate) text: String,
@@ -31,6 +33,8 @@ pub(crate) enum Fault {
     Unprocessed,
     /// That of the worker: it may not open any more sockets.
     NoSockets,
+    /// That of the name servers, which say nothing about the host.
+    NameServers,
 }
 
 impl Failure {
@@ -90,7 +94,7 @@ fn outcome_of(error: &reqwest::Error) -> Outcome {
     } else if error.is_dns() {
         Outcome::Dns
     } else if error.is_connect() {
-        if sources(error).any(is_tls) { Outcome::Tls } else { Outcome::Connect }
+        if tls_error(error).is_some() { Outcome::Tls } else { Outcome::Connect }
     } else if error.is_timeout() {
         Outcome::Timeout
     } else if is_header_too_large(error) {
@@ -106,7 +110,28 @@ pub(crate) fn describe(error: reqwest::Error) -> String {
     if is_header_too_large(&error) {
         return HeaderTooLarge.to_string();
     }
+    if let Some(error) = tls_error(&error).filter(|_| error.is_connect()) {
+        return tls::describe(error);
+    }
     blocked(&error).map(Blocked::to_string).unwrap_or_else(|| chain(&error.without_url()))
+}
+
+/// The host that the client has to know before it can connect.
+pub(crate) fn unknown_host(error: &reqwest::Error) -> Option<Unknown> {
+    sources(error).find_map(|source| source.downcast_ref::<Unknown>()).cloned()
+}
+
+impl Unknown {
+    /// Looks the host up, so that the client knows it. The site is at fault if name servers say
+    /// that it has no address; the host may also be that of our proxy.
+    pub(crate) async fn look_up(self, site: Option<&str>) -> Result<(), Failure> {
+        let (text, fault) = match self.names.look_up(&self.host).await {
+            Resolution::Addresses(_) => return Ok(()),
+            Resolution::Absent(text) if site == Some(&self.host) => (text, Fault::Site),
+            Resolution::Absent(text) | Resolution::Unanswered(text) => (text, Fault::NameServers),
+        };
+        Err(Failure { outcome: Outcome::Dns, text: text.to_string(), fault })
+    }
 }
 
 /// The error of the guard, which the client passes on as one of its resolver.
@@ -124,21 +149,15 @@ fn is_header_too_large(error: &reqwest::Error) -> bool {
 fn is_no_sockets(error: &reqwest::Error) -> bool {
     const OURS: [i32; 4] = [libc::EMFILE, libc::ENFILE, libc::ENOBUFS, libc::EADDRNOTAVAIL];
     sources(error)
-        .filter_map(io_error)
-        .filter_map(std::io::Error::raw_os_error)
+        .filter_map(|source| source.downcast_ref::<std::io::Error>()?.raw_os_error())
         .any(|number| OURS.contains(&number))
 }
 
-/// The IO error that an error is. The resolver's error does not name its IO error as its source.
-fn io_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a std::io::Error> {
-    match error.downcast_ref() {
-        Some(NetError::Io(io)) => Some(io),
-        _ => error.downcast_ref(),
+/// The error of TLS among the causes. IO errors, which contain it, do not name it as their source.
+fn tls_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> {
+    fn within<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> {
+        let inner = || error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        error.downcast_ref().or_else(|| within(inner()?))
     }
-}
-
-/// TLS errors are nested in IO errors, which do not name them as their source.
-fn is_tls(error: &(dyn Error + 'static)) -> bool {
-    let inner = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
-    error.is::<rustls::Error>() || inner.is_some_and(|inner| is_tls(inner))
+    sources(error).find_map(within)
 }

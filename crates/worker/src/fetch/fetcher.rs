@@ -12,18 +12,20 @@ use reqwest::dns::Resolve;
 
 use super::answer::Answer;
 use super::body::{self, BodyReader};
-use super::client;
+use super::client::{self, ClientError};
 use super::clients::{self, Build, Clients};
 use super::config::{Config, Cookies};
 use super::connection;
 use super::cookies::{CookieJar, RunJars};
 use super::deadline::Deadline;
-use super::failure::{Failure, Fault};
+use super::failure::{self, Failure, Fault};
 use super::guard::Guard;
 use super::header_limit;
 use super::hop::{self, Hop};
 use super::progress::{End, Progress};
+use super::resolver::Unknown;
 use super::robots::{self, Robots, RobotsResponse};
+use super::tls;
 use super::trail::Trail;
 use super::unprocessed;
 use crate::memory_budget::{Budget, Reservation};
@@ -37,6 +39,9 @@ const MAX_REPEATS: u32 = 8;
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 /// After so many repeats, the site counts as one that refuses requests.
 const REFUSING: u32 = 3;
+
+/// How often the name of one hop is looked up. Once is enough, unless the cache is overfull.
+const MAX_LOOKUPS: usize = 3;
 
 /// Fetches pages. A worker has one.
 #[derive(Clone)]
@@ -64,14 +69,16 @@ impl Fetcher {
         hold: Duration,
         resolver: Arc<dyn Resolve>,
         robots: Option<Robots>,
-    ) -> reqwest::Result<Self> {
+    ) -> Result<Self, ClientError> {
         let guard = Guard::new(&config.allowed_networks);
         let &Config { timeout, read_timeout, max_body, memory_budget, .. } = config;
+        // All clients share one cache of TLS sessions.
+        let tls = tls::client_config(&config.authorities)?;
         let build: Build = Box::new({
             let (config, guard) = (config.clone(), guard.clone());
             move |count| {
-                let (guard, resolver) = (guard.clone(), resolver.clone());
-                client::builder(&config, concurrency, guard, resolver, count)?.build()
+                let (guard, resolver, tls) = (guard.clone(), resolver.clone(), tls.clone());
+                client::builder(&config, concurrency, guard, resolver, tls, count)?.build()
             }
         });
         Ok(Self {
@@ -172,7 +179,7 @@ impl Fetcher {
             if let Some(robots) = robots {
                 Box::pin(self.obey(robots, &hop.address, progress, place, deadline)).await?;
             }
-            let mut response = self.send(&hop, &progress.jar, place).await?;
+            let mut response = self.send(&hop, progress, place, deadline).await?;
             let status = response.status();
             progress.status = Some(status);
             header_limit::check(response.headers())?;
@@ -186,21 +193,48 @@ impl Fetcher {
         }
     }
 
-    /// Sends a request, again if the server has not processed it. That costs no attempt of the
-    /// task.
+    /// Sends the request of a hop. If the client does not know the addresses of its host, looks them
+    /// up, which takes none of the fetch's time.
     async fn send(
+        &self,
+        hop: &Hop<'_>,
+        progress: &mut Progress,
+        place: &mut Place,
+        deadline: &Deadline,
+    ) -> Result<Response, End> {
+        for _ in 0..MAX_LOOKUPS {
+            match self.send_to_known(hop, &progress.jar, place).await? {
+                Ok(response) => return Ok(response),
+                Err(unknown) => {
+                    // Boxed: cold path.
+                    let site = hop.address.as_url().host_str();
+                    let looking_up = Box::pin(async { Ok(unknown.look_up(site).await) });
+                    progress.wait(deadline, looking_up).await??;
+                }
+            }
+        }
+        let text = format!("the name was looked up {MAX_LOOKUPS} times and forgotten again");
+        Err(Failure { outcome: Outcome::Dns, text, fault: Fault::NameServers }.into())
+    }
+
+    /// Sends a request, again if the server has not processed it. That costs no attempt of the
+    /// task. `Err` in `Ok` if the client does not know the addresses of the host.
+    async fn send_to_known(
         &self,
         hop: &Hop<'_>,
         jar: &CookieJar,
         place: &mut Place,
-    ) -> Result<Response, Failure> {
+    ) -> Result<Result<Response, Unknown>, Failure> {
         let mut repeats = 0;
         loop {
             let sending = connection::send(hop.send(&self.clients.current(), jar));
             let (error, is_reused) = match self.within_read_timeout(sending).await? {
-                (Ok(response), _) => return Ok(response),
+                (Ok(response), _) => return Ok(Ok(response)),
                 (Err(error), is_reused) => (error, is_reused),
             };
+            if let Some(unknown) = failure::unknown_host(&error) {
+                return Ok(Err(unknown));
+            }
             let is_call_for_calm = unprocessed::is_call_for_calm(&error);
             if is_call_for_calm || repeats == REFUSING {
                 place.refused();
@@ -243,7 +277,8 @@ impl Fetcher {
             // the one might never get its own.
             place.release();
             let request = self.request_robots(robots_txt, place);
-            progress.wait(deadline, robots.verdict(address, request)).await??;
+            let verdict = async { Ok(robots.verdict(address, request).await) };
+            progress.wait(deadline, verdict).await???;
             // A crawl delay may have changed the limit of the host.
             progress.wait(deadline, place.advance(address)).await
         })
@@ -270,10 +305,20 @@ impl Fetcher {
                 Some(Ok((status, body))) => {
                     Ok(RobotsResponse { body, ..without_body(Some(status)) })
                 }
-                Some(Err(End::Denied(denied))) => Err(denied),
+                Some(Err(End::Denied(denied))) => Err(End::Denied(denied)),
+                // The site's host has no address, or no name server answers: there is no site.
+                Some(Err(End::Failed(failure)))
+                    if failure.outcome == Outcome::Dns
+                        && (progress.status.is_none() || failure.fault == Fault::NameServers) =>
+                {
+                    Err(End::Failed(failure))
+                }
                 // A redirect that cannot be followed, or to a blocked address: there are no rules.
                 Some(Err(End::Failed(failure)))
-                    if matches!(failure.outcome, Outcome::Redirect | Outcome::Blocked) =>
+                    if matches!(
+                        failure.outcome,
+                        Outcome::Redirect | Outcome::Blocked | Outcome::Dns
+                    ) =>
                 {
                     Ok(without_body(progress.status.or(Some(StatusCode::NOT_FOUND))))
                 }
@@ -347,7 +392,7 @@ impl Fetcher {
 }
 
 /// A request for a robots.txt that is under way.
-type RobotsRequest<'a> = Pin<Box<dyn Future<Output = Result<RobotsResponse, Denied>> + Send + 'a>>;
+type RobotsRequest<'a> = Pin<Box<dyn Future<Output = Result<RobotsResponse, End>> + Send + 'a>>;
 
 fn describe_status(status: StatusCode) -> String {
     match status.canonical_reason() {

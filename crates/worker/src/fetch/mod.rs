@@ -9,6 +9,7 @@ mod connection;
 mod cookies;
 mod deadline;
 mod decoder;
+pub(crate) mod dns;
 pub(crate) mod failure;
 pub(crate) mod fetcher;
 mod guard;
@@ -20,6 +21,8 @@ pub(crate) mod resolver;
 pub(crate) mod robots;
 mod trail;
 mod unprocessed;
+mod tls;
 
 pub use config::{Config, Cookies, RobotsPolicy, Visitor};
 pub use proxy::{Proxy, ProxyError};
+pub use tls::{Authorities, AuthoritiesError};

@@ -26,7 +26,7 @@ pub(super) struct Progress {
     pub(super) retry_after: Option<Duration>,
     pub(super) jar: CookieJar,
     pub(super) fault: Fault,
-    /// How long the fetch waited for places and slots.
+    /// How long the fetch waited for places, slots and name servers.
     waited_for_places: Duration,
 }
 
@@ -36,7 +36,7 @@ impl Progress {
         Self { jar, ..Self::default() }
     }
 
-    /// Waits for a place or a slot, which pauses the deadline.
+    /// Waits for a place, a slot or a name server, which pauses the deadline.
     pub(super) async fn wait<T>(
         &mut self,
         deadline: &Deadline,
@@ -74,6 +74,7 @@ impl Progress {
 }
 
 /// Why a fetch ends before its body has been read.
+#[derive(Clone)]
 pub(super) enum End {
     Failed(Failure),
     Denied(Denied),
@@ -82,5 +83,11 @@ pub(super) enum End {
 impl<F: Into<Failure>> From<F> for End {
     fn from(failure: F) -> Self {
         Self::Failed(failure.into())
+    }
+}
+
+impl From<Denied> for End {
+    fn from(denied: Denied) -> Self {
+        Self::Denied(denied)
     }
 }

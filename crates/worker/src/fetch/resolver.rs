@@ -1,47 +1,47 @@
-//! Resolves host names, with a cache, and lets the guard filter the addresses.
+//! Gives the client the addresses of hosts, as far as the guard allows them.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
-use hickory_resolver::TokioResolver;
-use hickory_resolver::config::LookupIpStrategy;
-use hickory_resolver::net::NetError;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
+use super::dns::KnownNames;
 use super::guard::{Blocked, Guard};
 
-/// How long a record is cached at most, whatever its time to live.
-const MAX_TTL: Duration = Duration::from_secs(300);
-/// How long the absence of a name is cached at most.
-const MAX_NEGATIVE_TTL: Duration = Duration::from_secs(30);
-/// How many answers are cached.
-const CACHE_ENTRIES: u64 = 10_000;
-
-/// Asks the system's name servers and hosts file. All fetches share its cache.
+/// Gives the addresses of known hosts. For others it fails with [`Unknown`], through which the fetch
+/// looks the host up and then tries again: the client would count that as time for connecting.
 #[derive(Clone)]
-pub(crate) struct Resolver(TokioResolver);
+pub(crate) struct Resolver(KnownNames);
+
+/// The addresses of a host are not known yet.
+#[derive(Clone, thiserror::Error)]
+#[error("{host} has not been looked up")]
+pub(crate) struct Unknown {
+    pub(crate) host: String,
+    pub(crate) names: KnownNames,
+}
+
+impl std::fmt::Debug for Unknown {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        std::fmt::Display::fmt(self, f)
+    }
+}
 
 impl Resolver {
-    /// Reads the system's configuration.
-    pub(crate) fn from_system() -> Result<Self, NetError> {
-        let mut builder = TokioResolver::builder_tokio()?;
-        let options = builder.options_mut();
-        options.cache_size = CACHE_ENTRIES;
-        options.positive_max_ttl = Some(MAX_TTL);
-        options.negative_max_ttl = Some(MAX_NEGATIVE_TTL);
-        options.ip_strategy = LookupIpStrategy::Ipv4AndIpv6;
-        Ok(Self(builder.build()?))
+    pub(crate) fn new(names: KnownNames) -> Self {
+        Self(names)
     }
 }
 
 impl Resolve for Resolver {
     fn resolve(&self, name: Name) -> Resolving {
-        let resolver = self.0.clone();
+        let (names, host) = (self.0.clone(), name.as_str().to_owned());
         Box::pin(async move {
-            let found = resolver.lookup_ip(name.as_str()).await?;
+            let Some(found) = names.known_addresses(&host).await else {
+                return Err(Unknown { host, names }.into());
+            };
             // The client sets the port.
-            let addresses: Vec<_> = found.iter().map(|ip| SocketAddr::new(ip, 0)).collect();
+            let addresses: Vec<_> = found.iter().map(|ip| SocketAddr::new(*ip, 0)).collect();
             Ok(Box::new(addresses.into_iter()) as Addrs)
         })
     }

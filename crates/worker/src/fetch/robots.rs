@@ -1,5 +1,9 @@
 //! robots.txt (RFC 9309). One worker requests a site's file for all workers, once a day.
 
+mod pattern;
+pub(super) mod product_token;
+mod rules;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -10,12 +14,14 @@ use moka::future::Cache;
 use reqwest::StatusCode;
 use tokio_util::sync::CancellationToken;
 
+use self::rules::Rules;
 use crate::control::dependencies::Dependencies;
 use crate::schedule::{Denied, SchedulerHandle};
 
 /// How much of a robots.txt is read: the least that the standard requires.
-pub(crate) const MAX_BYTES: usize = robotxt::BYTE_LIMIT;
-/// How long a file is valid. The standard asks not to use a copy for longer.
+pub(crate) const MAX_BYTES: usize = 500 * 1024;
+/// How long a file is valid. The standard asks not to use a copy for longer, unless there is no
+/// other.
 const VALID_FOR: Duration = Duration::from_secs(24 * 3600);
 /// How long a failure is valid. Until then nothing is fetched from the site.
 const UNAVAILABLE_FOR: Duration = Duration::from_secs(60);
@@ -23,7 +29,7 @@ const UNAVAILABLE_FOR: Duration = Duration::from_secs(60);
 const POLL_EVERY: Duration = Duration::from_millis(250);
 /// The longest crawl delay that is obeyed. A longer one may be a mistake.
 const MAX_CRAWL_DELAY: Duration = Duration::from_secs(3600);
-/// The size of the files whose rules are cached.
+/// The memory of the rules that are cached.
 const MAX_CACHED_BYTES: u64 = 32 << 20;
 /// The memory of a cache entry besides its rules, roughly.
 const ENTRY_BYTES: u32 = 512;
@@ -44,7 +50,7 @@ pub(crate) struct Shared {
 pub(crate) struct Robots {
     shared: Shared,
     /// The product token, which selects a group of rules.
-    agent: Arc<str>,
+    token: Arc<str>,
     cache: Cache<String, Arc<Entry>>,
 }
 
@@ -52,12 +58,10 @@ pub(crate) struct Robots {
 struct Entry {
     access: Access,
     valid_for: Duration,
-    /// The size of the file.
-    bytes: u32,
 }
 
 enum Access {
-    Rules(robotxt::Robots),
+    Rules(Rules),
     /// The file is unavailable, with this status. Nothing may be fetched for now.
     Unavailable(Option<u16>),
 }
@@ -78,17 +82,14 @@ pub(crate) struct Forbidden {
 }
 
 impl Robots {
-    /// For a worker with this `User-Agent`. Its product token is the letters, `-` and `_` that it
-    /// begins with.
-    pub(crate) fn new(shared: Shared, user_agent: &str) -> Self {
-        let is_token = |c: char| c.is_ascii_alphabetic() || matches!(c, '-' | '_');
-        let end = user_agent.find(|c| !is_token(c)).unwrap_or(user_agent.len());
+    /// For a worker with this product token.
+    pub(crate) fn new(shared: Shared, token: &str) -> Self {
         let cache = Cache::builder()
             .max_capacity(MAX_CACHED_BYTES)
-            .weigher(|_, entry: &Arc<Entry>| entry.bytes.saturating_add(ENTRY_BYTES))
+            .weigher(|_, entry: &Arc<Entry>| entry.bytes())
             .expire_after(ExpireInvalid)
             .build();
-        Self { shared, agent: user_agent[..end].into(), cache }
+        Self { shared, token: token.into(), cache }
     }
 
     /// Whether an address may be fetched; `None` where the rules of its site are not cached.
@@ -98,29 +99,30 @@ impl Robots {
         Some(self.verdict_by(&entry, address, &origin))
     }
 
-    /// Whether an address may be fetched. Runs `request` where nobody has the rules of its site.
-    pub(crate) async fn verdict(
+    /// Whether an address may be fetched. Runs `request` where nobody has the rules of its site. Its
+    /// error says nothing about robots.txt, and is passed on.
+    pub(crate) async fn verdict<E: From<Denied> + Clone + Send + Sync + 'static>(
         &self,
         address: &Address,
-        request: impl Future<Output = Result<RobotsResponse, Denied>>,
-    ) -> Result<Result<(), Forbidden>, Denied> {
+        request: impl Future<Output = Result<RobotsResponse, E>>,
+    ) -> Result<Result<(), Forbidden>, E> {
         let origin = origin(address);
         // Concurrent calls for one origin share one lookup.
         let entry = self
             .cache
             .try_get_with_by_ref(&origin, self.look_up(&origin, address.host(), request))
             .await;
-        let entry = entry.map_err(|denied| *denied)?;
+        let entry = entry.map_err(|error: Arc<E>| E::clone(&error))?;
         Ok(self.verdict_by(&entry, address, &origin))
     }
 
     fn verdict_by(&self, entry: &Entry, address: &Address, origin: &str) -> Result<(), Forbidden> {
-        let path = &address.as_url()[url::Position::BeforePath..];
+        let path = &address.as_url()[url::Position::BeforePath..url::Position::AfterQuery];
         let (outcome, text) = match &entry.access {
-            Access::Rules(rules) if rules.is_allowed(path) => return Ok(()),
+            Access::Rules(rules) if rules.allow(path) => return Ok(()),
             Access::Rules(_) => (
                 Outcome::Robots,
-                format!("{origin}/robots.txt forbids it to `{}` (--robots obey)", self.agent),
+                format!("{origin}/robots.txt forbids it to `{}` (--robots obey)", self.token),
             ),
             // Like a site that cannot be connected to, the task is retried later.
             Access::Unavailable(Some(status)) => (
@@ -137,30 +139,32 @@ impl Robots {
 
     /// Takes the file from the database. Where there is none, requests it under a lease, or waits
     /// for the worker that has the lease.
-    async fn look_up(
+    async fn look_up<E: From<Denied>>(
         &self,
         origin: &str,
         host: &str,
-        request: impl Future<Output = Result<RobotsResponse, Denied>>,
-    ) -> Result<Arc<Entry>, Denied> {
+        request: impl Future<Output = Result<RobotsResponse, E>>,
+    ) -> Result<Arc<Entry>, E> {
         let (store, shared) = (&self.shared.store, &self.shared);
         let mut is_leased = false;
+        let mut older = None;
         let entry = loop {
             // Also right after taking the lease: another worker may have stored the file and ended
             // its lease since the last check.
             let file = shared.through_outages(|| store.robots(origin)).await?;
-            if let Some(entry) = file.and_then(|file| self.parse(&file)) {
+            if let Some(entry) = file.as_ref().and_then(|file| self.parse(file)) {
                 if is_leased {
                     shared.through_outages(|| store.end_robots_lease(origin)).await?;
                 }
                 break entry;
             }
+            older = file.or(older);
             if is_leased {
                 match request.await {
-                    Ok(response) => break self.save(origin, host, response).await?,
-                    Err(denied) => {
+                    Ok(response) => break self.save(origin, host, response, older).await?,
+                    Err(error) => {
                         shared.through_outages(|| store.end_robots_lease(origin)).await?;
-                        return Err(denied);
+                        return Err(error);
                     }
                 }
             }
@@ -175,17 +179,28 @@ impl Robots {
         Ok(Arc::new(entry))
     }
 
-    /// Stores the crawl delay and the file of a response, which ends the lease.
+    /// Stores the crawl delay and the file of a response, which ends the lease. Where the file is
+    /// unavailable and there is an older copy, that one is used.
     async fn save(
         &self,
         origin: &str,
         host: &str,
         response: RobotsResponse,
+        older: Option<RobotsFile>,
     ) -> Result<Entry, Denied> {
         let (store, shared) = (&self.shared.store, &self.shared);
         let RobotsResponse { status, body } = response;
         let file = RobotsFile { status, body, age: Duration::ZERO };
-        let entry = self.parse(&file).unwrap_or(Entry::unavailable(status, UNAVAILABLE_FOR));
+        let access = self.access(&file);
+        if let Access::Unavailable(_) = access {
+            let older = older.map(|older| self.access(&older));
+            if let Some(access @ Access::Rules(_)) = older {
+                let age = VALID_FOR - UNAVAILABLE_FOR;
+                shared.through_outages(|| store.renew_robots(origin, age)).await?;
+                return Ok(Entry { access, valid_for: UNAVAILABLE_FOR });
+            }
+        }
+        let entry = Entry { valid_for: access.valid_for(), access };
         // Before the file: a worker that reads the file takes the crawl delay from the host's row.
         if matches!(entry.access, Access::Rules(_)) {
             let delay = entry.crawl_delay();
@@ -197,26 +212,45 @@ impl Robots {
 
     /// The rules of a file; `None` where it is too old.
     fn parse(&self, file: &RobotsFile) -> Option<Entry> {
-        let agent = robotxt::Agent::Exact(&self.agent);
-        let (access, valid_for) = match file.status.map(StatusCode::from_u16) {
+        let access = self.access(file);
+        let valid_for = access.valid_for().checked_sub(file.age).filter(|left| !left.is_zero())?;
+        Some(Entry { access, valid_for })
+    }
+
+    /// What a file means, whatever its age.
+    fn access(&self, file: &RobotsFile) -> Access {
+        match file.status.map(StatusCode::from_u16) {
             Some(Ok(status)) if status.is_success() => {
-                (Access::Rules(robotxt::Robots::parse(&file.body, agent)), VALID_FOR)
+                Access::Rules(Rules::parse(&file.body, &self.token))
             }
-            // There is no file, or a redirect cannot be followed: everything is allowed.
+            // The site has too much to do, like one that answers 503.
+            Some(Ok(StatusCode::TOO_MANY_REQUESTS)) => Access::Unavailable(file.status),
+            // There is no file, or a redirect leads nowhere: everything is allowed.
             Some(Ok(status)) if status.is_client_error() || status.is_redirection() => {
-                (Access::Rules(robotxt::Robots::allow_all()), VALID_FOR)
+                Access::Rules(Rules::none())
             }
-            _ => (Access::Unavailable(file.status), UNAVAILABLE_FOR),
-        };
-        let valid_for = valid_for.checked_sub(file.age).filter(|left| !left.is_zero())?;
-        let bytes = u32::try_from(file.body.len()).unwrap_or(u32::MAX);
-        Some(Entry { access, valid_for, bytes })
+            _ => Access::Unavailable(file.status),
+        }
+    }
+}
+
+impl Access {
+    fn valid_for(&self) -> Duration {
+        match self {
+            Self::Rules(_) => VALID_FOR,
+            Self::Unavailable(_) => UNAVAILABLE_FOR,
+        }
     }
 }
 
 impl Entry {
-    fn unavailable(status: Option<u16>, valid_for: Duration) -> Self {
-        Self { access: Access::Unavailable(status), valid_for, bytes: 0 }
+    /// The memory of the entry.
+    fn bytes(&self) -> u32 {
+        let rules = match &self.access {
+            Access::Rules(rules) => rules.bytes(),
+            Access::Unavailable(_) => 0,
+        };
+        u32::try_from(rules).unwrap_or(u32::MAX).saturating_add(ENTRY_BYTES)
     }
 
     fn crawl_delay(&self) -> Option<Duration> {
@@ -265,6 +299,16 @@ impl Expiry<String, Arc<Entry>> for ExpireInvalid {
     fn expire_after_create(&self, _: &String, entry: &Arc<Entry>, _: Instant) -> Option<Duration> {
         Some(entry.valid_for)
     }
+
+    fn expire_after_update(
+        &self,
+        _: &String,
+        entry: &Arc<Entry>,
+        _: Instant,
+        _: Option<Duration>,
+    ) -> Option<Duration> {
+        Some(entry.valid_for)
+    }
 }
 
 #[cfg(test)]
@@ -278,7 +322,7 @@ mod tests {
         RobotsFile { status, body: body.as_bytes().to_vec(), age }
     }
 
-    fn robots(user_agent: &str) -> Robots {
+    fn robots(token: &str) -> Robots {
         let config = StoreConfig {
             url: "mysql://root@127.0.0.1:9/x".to_owned(),
             pool: 1,
@@ -291,19 +335,19 @@ mod tests {
             hold: Duration::from_secs(600),
             stop: CancellationToken::new(),
         };
-        Robots::new(shared, user_agent)
+        Robots::new(shared, token)
     }
 
     fn allows(robots: &Robots, file: &RobotsFile, path: &str) -> Option<bool> {
         match robots.parse(file)?.access {
-            Access::Rules(rules) => Some(rules.is_allowed(path)),
+            Access::Rules(rules) => Some(rules.allow(path)),
             Access::Unavailable(_) => Some(false),
         }
     }
 
     #[tokio::test]
     async fn a_response_is_interpreted_as_the_standard_says() {
-        let robots = robots("fetchline/1.0");
+        let robots = robots("fetchline");
         let fresh = Duration::ZERO;
         let rules = "User-agent: *\nDisallow: /private\n\n\
                      User-agent: Fetchline\nDisallow: /ours\nCrawl-delay: 2";
@@ -316,7 +360,7 @@ mod tests {
                 "{none}"
             );
         }
-        for unavailable in [Some(500), Some(503), None] {
+        for unavailable in [Some(429), Some(500), Some(503), Some(599), None] {
             assert_eq!(
                 allows(&robots, &file(unavailable, "", fresh), "/"),
                 Some(false),
@@ -329,7 +373,7 @@ mod tests {
     async fn a_crawl_delay_of_zero_is_none() {
         let delay = |seconds: &str| {
             let body = format!("User-agent: *\nCrawl-delay: {seconds}");
-            robots("fetchline/1.0")
+            robots("fetchline")
                 .parse(&file(Some(200), &body, Duration::ZERO))
                 .and_then(|entry| entry.crawl_delay())
         };
@@ -338,20 +382,11 @@ mod tests {
 
     #[tokio::test]
     async fn a_file_is_valid_for_a_day_and_a_failure_for_a_minute() {
-        let robots = robots("fetchline/1.0");
+        let robots = robots("fetchline");
         let hours = |hours: u64| Duration::from_secs(hours * 3600);
         assert!(robots.parse(&file(Some(200), "", hours(23))).is_some());
         assert!(robots.parse(&file(Some(200), "", hours(24))).is_none());
         assert!(robots.parse(&file(Some(503), "", Duration::from_secs(59))).is_some());
         assert!(robots.parse(&file(Some(503), "", Duration::from_secs(60))).is_none());
-    }
-
-    #[tokio::test]
-    async fn the_product_token_selects_the_rules() {
-        for (user_agent, token) in
-            [("fetchline/1.0", "fetchline"), ("my-bot (+https://a.example)", "my-bot"), ("x", "x")]
-        {
-            assert_eq!(&*robots(user_agent).agent, token);
-        }
     }
 }

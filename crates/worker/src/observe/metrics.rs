@@ -19,6 +19,7 @@ use metrics_exporter_prometheus::{
 use tokio_util::sync::CancellationToken;
 
 use super::summary::Summary;
+use crate::fetch::dns;
 
 /// Upper bounds of buckets in seconds, from a page in the same data centre to the longest useful
 /// timeout.
@@ -218,6 +219,29 @@ impl Metrics {
             timing: Mutex::new(Timing::new()),
             handle,
             registry,
+        }
+    }
+
+    /// The counters of look-ups.
+    pub(crate) fn dns(&self) -> dns::Counters {
+        let lookup = |result: &'static str| {
+            let help = "Look-ups of host names that the cache did not answer, by their result.";
+            self.registry.counter("fetchline_dns_lookups_total", help, &label("result", result))
+        };
+        let counter = |name, help| self.registry.counter(name, help, &[]);
+        let cached = "Look-ups of host names that the cache answered.";
+        let queries = "Queries sent to name servers, repeated ones included.";
+        let repeated = "Queries that were sent because no answer to an earlier one had come.";
+        let timeouts = "Questions that no name server answered within --dns-timeout.";
+        dns::Counters {
+            found: lookup("found"),
+            absent: lookup("absent"),
+            unanswered: lookup("unanswered"),
+            stale: lookup("stale"),
+            cached: counter("fetchline_dns_cache_hits_total", cached),
+            queries: counter("fetchline_dns_queries_total", queries),
+            repeated: counter("fetchline_dns_repeated_queries_total", repeated),
+            timeouts: counter("fetchline_dns_timeouts_total", timeouts),
         }
     }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use fetchline_queue::{Broker, Role};
 use fetchline_store::Store;
 use tokio_util::sync::CancellationToken;
+use tracing::info;
 
 use crate::config::WorkerConfig;
 use crate::control::dependencies::Dependencies;
@@ -12,6 +13,7 @@ use crate::control::poller::Poller;
 use crate::control::snapshot::Snapshots;
 use crate::error::Error;
 use crate::fetch::RobotsPolicy;
+use crate::fetch::dns::KnownNames;
 use crate::fetch::fetcher::Fetcher;
 use crate::fetch::resolver::Resolver;
 use crate::fetch::robots::{self, Robots};
@@ -78,10 +80,13 @@ impl Shared {
 
     pub(super) fn fetcher(&self, scheduler: &SchedulerHandle) -> Result<Fetcher, Error> {
         let WorkerConfig { fetch, schedule, hold, .. } = &self.config;
-        let resolver = Resolver::from_system().map_err(|error| Error::Resolver(error.into()))?;
+        let names = KnownNames::new(fetch, self.metrics.dns());
+        let resolver = Resolver::new(names.map_err(|error| Error::Resolver(error.into()))?);
         let robots = match fetch.robots {
             RobotsPolicy::Ignore => None,
             RobotsPolicy::Obey => {
+                let token = fetch.product_token().unwrap_or_default();
+                info!(token, "obeying robots.txt: rules for this product token apply");
                 let shared = robots::Shared {
                     store: self.store.clone(),
                     dependencies: self.dependencies.clone(),
@@ -89,11 +94,11 @@ impl Shared {
                     hold: *hold,
                     stop: self.shutdown.stop.clone(),
                 };
-                Some(Robots::new(shared, &fetch.user_agent))
+                Some(Robots::new(shared, token))
             }
         };
         Fetcher::new(fetch, schedule.concurrency, *hold, Arc::new(resolver), robots)
-            .map_err(|error| Error::Client(error.without_url().into()))
+            .map_err(|error| Error::Client(error.into()))
     }
 
     pub(super) fn poller(&self) -> Poller {

@@ -1,0 +1,252 @@
+//! All that is known about a host: by the hosts file, else by the name servers.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::pin::pin;
+use std::time::Duration;
+
+use hickory_resolver::Hosts;
+use hickory_resolver::net::NetError;
+use hickory_resolver::proto::op::Query;
+use hickory_resolver::proto::rr::{Name, RecordType};
+use hickory_resolver::system_conf::read_system_conf;
+use tokio::time::timeout;
+
+use super::Counters;
+use super::name_servers::{NameServers, Unanswered, has_route};
+use super::reply::Reply;
+use crate::fetch::config::Config;
+
+/// How long the address of one kind waits for that of the other, once it is known: the resolution
+/// delay of RFC 8305, section 3.
+const RESOLUTION_DELAY: Duration = Duration::from_millis(50);
+/// How long an IPv6 address waits for an IPv4 address, which reaches more sites: one repetition of
+/// the question included.
+const IPV4_DELAY: Duration = Duration::from_millis(1_500);
+/// For how long an IPv6 address is valid that came without the answer about IPv4.
+const HALF_KNOWN_TTL: Duration = Duration::from_secs(5);
+/// For how long entries of the hosts file are cached.
+const HOSTS_TTL: Duration = Duration::from_secs(300);
+/// A public address: where packets can be sent to it, there is a route for IPv6.
+const PUBLIC_IPV6: IpAddr = IpAddr::V6(Ipv6Addr::new(0x2001, 0x4860, 0x4860, 0, 0, 0, 0, 0x8888));
+
+/// Looks hosts up.
+pub(super) struct HostLookup {
+    hosts: Hosts,
+    /// The suffixes that are tried for short names.
+    search: Vec<Name>,
+    /// A name with as many dots is tried as it is before it is tried with suffixes.
+    ndots: usize,
+    servers: NameServers,
+    /// Where an IPv6 address may be useful.
+    ipv6_targets: Vec<IpAddr>,
+}
+
+impl HostLookup {
+    /// Reads the system's configuration, unless the settings name the servers.
+    pub(super) fn new(config: &Config, counters: Counters) -> Result<Self, NetError> {
+        let (servers, search, ndots) = if config.dns_servers.is_empty() {
+            let (system, options) = read_system_conf()?;
+            let servers = system.name_servers().iter().map(|it| SocketAddr::new(it.ip, 53));
+            (servers.collect(), system.search().to_vec(), options.ndots)
+        } else {
+            (config.dns_servers.clone(), Vec::new(), 1)
+        };
+        let (places, limit) = (config.dns_concurrency, config.dns_timeout);
+        let allowed = config.allowed_networks.iter().map(|network| network.addr());
+        Ok(Self {
+            hosts: Hosts::from_system().unwrap_or_default(),
+            search,
+            ndots,
+            servers: NameServers::new(servers, places, limit, counters),
+            ipv6_targets: [PUBLIC_IPV6]
+                .into_iter()
+                .chain(allowed.filter(IpAddr::is_ipv6))
+                .collect(),
+        })
+    }
+
+    /// Asks for a host. Names are tried in the order of the system's resolver.
+    pub(super) async fn look_up(&self, host: &str) -> Result<Reply, Unanswered> {
+        if let Some(addresses) = self.without_servers(host) {
+            return Ok(Reply::Addresses(addresses, HOSTS_TTL));
+        }
+        let Ok(name) = Name::from_ascii(host) else { return Ok(Reply::NoName(HOSTS_TTL)) };
+        let with_ipv6 = has_route(&self.ipv6_targets);
+        let mut answer = None;
+        for name in self.candidates(name) {
+            match self.addresses(&name, with_ipv6).await {
+                Ok(found @ Reply::Addresses(..)) => return Ok(found),
+                // Only if all names are absent, the host is.
+                failed => answer = Some(more_certain_last(answer, failed)),
+            }
+        }
+        answer.unwrap_or(Ok(Reply::NoName(HOSTS_TTL)))
+    }
+
+    /// The addresses of a host that no name server is asked for. The hosts file is complete: a host
+    /// with an IPv4 address there has no other.
+    fn without_servers(&self, host: &str) -> Option<Vec<IpAddr>> {
+        let name = Name::from_ascii(host).ok()?;
+        let in_file: Vec<IpAddr> = [RecordType::A, RecordType::AAAA]
+            .into_iter()
+            .filter_map(|kind| self.hosts.lookup_static_host(&Query::query(name.clone(), kind)))
+            .flat_map(|found| {
+                found.answers().iter().filter_map(|it| it.data.ip_addr()).collect::<Vec<_>>()
+            })
+            .collect();
+        if !in_file.is_empty() {
+            return Some(in_file);
+        }
+        let bare = host.trim_end_matches('.');
+        let is_local = bare == "localhost" || bare.ends_with(".localhost");
+        // RFC 6761, section 6.3.
+        is_local.then(|| vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()])
+    }
+
+    /// The names that a host may mean.
+    fn candidates(&self, host: Name) -> Vec<Name> {
+        let mut as_it_is = host.clone();
+        as_it_is.set_fqdn(true);
+        if host.is_fqdn() {
+            return vec![as_it_is];
+        }
+        let with_suffix = self.search.iter().filter_map(|suffix| {
+            let mut name = host.clone().append_domain(suffix).ok()?;
+            name.set_fqdn(true);
+            Some(name)
+        });
+        let dots = usize::from(host.num_labels()).saturating_sub(1);
+        let mut names: Vec<Name> = with_suffix.collect();
+        names.insert(if dots >= self.ndots { 0 } else { names.len() }, as_it_is);
+        names
+    }
+
+    /// The addresses of one name. One kind alone is enough, if the other one is late.
+    async fn addresses(&self, name: &Name, with_ipv6: bool) -> Result<Reply, Unanswered> {
+        let _place = self.servers.place(1 + u32::from(with_ipv6)).await?;
+        if !with_ipv6 {
+            return self.servers.ask(name, RecordType::A).await;
+        }
+        let mut ipv4 = pin!(self.servers.ask(name, RecordType::A));
+        let mut ipv6 = pin!(self.servers.ask(name, RecordType::AAAA));
+        tokio::select! {
+            first = &mut ipv4 => match first {
+                Ok(Reply::Addresses(..)) => {
+                    let second = timeout(RESOLUTION_DELAY, ipv6).await;
+                    second.map_or_else(|_| first.clone(), |second| both(first.clone(), second))
+                }
+                // This is true of all kinds of records.
+                Ok(Reply::NoName(_)) => first,
+                first => both(first, ipv6.await),
+            },
+            first = &mut ipv6 => match first {
+                Ok(Reply::Addresses(ref found, _)) => {
+                    let alone = Reply::Addresses(found.clone(), HALF_KNOWN_TTL);
+                    let second = timeout(IPV4_DELAY, ipv4).await;
+                    second.map_or(Ok(alone), |second| both(second, first))
+                }
+                first => both(ipv4.await, first),
+            },
+        }
+    }
+}
+
+/// What two answers say together. Some servers answer that a name does not exist when they are
+/// asked for AAAA, so only the answer to A tells that.
+fn both(
+    ipv4: Result<Reply, Unanswered>,
+    ipv6: Result<Reply, Unanswered>,
+) -> Result<Reply, Unanswered> {
+    match (ipv4, ipv6) {
+        (Ok(Reply::Addresses(mut all, ttl)), Ok(Reply::Addresses(more, other_ttl))) => {
+            all.extend(more);
+            Ok(Reply::Addresses(all, ttl.min(other_ttl)))
+        }
+        (found @ Ok(Reply::Addresses(..)), _) | (_, found @ Ok(Reply::Addresses(..))) => found,
+        (ipv4 @ (Ok(Reply::NoName(_)) | Err(_)), _) => ipv4,
+        (Ok(Reply::NoData(_)), Err(unanswered)) => Err(unanswered),
+        (no_data @ Ok(Reply::NoData(_)), Ok(_)) => no_data,
+    }
+}
+
+/// Of two failed look-ups, the one to report: that something is unknown outweighs that it is absent.
+fn more_certain_last(
+    before: Option<Result<Reply, Unanswered>>,
+    now: Result<Reply, Unanswered>,
+) -> Result<Reply, Unanswered> {
+    match before {
+        Some(Err(unanswered)) => Err(unanswered),
+        _ => now,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::server::{Answer, Kind, TestServer};
+    use super::*;
+
+    fn lookup(hosts: &str, search: &[&str], ndots: usize, server: SocketAddr) -> HostLookup {
+        let mut file = Hosts::default();
+        file.read_hosts_conf(hosts.as_bytes()).unwrap();
+        let search = search.iter().map(|suffix| Name::from_ascii(suffix).unwrap()).collect();
+        let limit = Duration::from_secs(30);
+        HostLookup {
+            hosts: file,
+            search,
+            ndots,
+            servers: NameServers::new(vec![server], 64, limit, Counters::none()),
+            ipv6_targets: vec![Ipv6Addr::LOCALHOST.into()],
+        }
+    }
+
+    fn addresses(reply: Result<Reply, Unanswered>) -> Vec<String> {
+        match reply {
+            Ok(Reply::Addresses(found, _)) => found.iter().map(ToString::to_string).collect(),
+            other => panic!("not found: {other:?}"),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_name_in_the_hosts_file_is_complete_as_it_stands_there() {
+        let server = TestServer::start(|_| Answer::addresses(&["192.0.2.9"])).await;
+        let hosts = "10.0.0.1 inner.example inner # ours\nfd00::6 six.example\n\
+                     10.0.0.2 both.example\nfd00::2 both.example\n";
+        let lookup = lookup(hosts, &["example"], 1, server.address);
+        for (host, expected) in [
+            ("inner.example", vec!["10.0.0.1"]),
+            ("inner", vec!["10.0.0.1"]),
+            ("six.example", vec!["fd00::6"]),
+            ("both.example", vec!["10.0.0.2", "fd00::2"]),
+        ] {
+            assert_eq!(addresses(lookup.look_up(host).await), expected);
+        }
+        assert_eq!(server.asked(), Vec::new());
+    }
+
+    #[tokio::test]
+    async fn short_names_are_tried_with_suffixes() {
+        let server = TestServer::start(|question| match (question.kind, question.name.as_str()) {
+            (Kind::A, "shop.prod.example" | "api.shop") => Answer::addresses(&["192.0.2.1"]),
+            _ => Answer::NoData,
+        })
+        .await;
+        let names = async |ndots, host| {
+            let before = server.asked().len();
+            let lookup = lookup("", &["test.example", "prod.example"], ndots, server.address);
+            let found =
+                lookup.look_up(host).await.is_ok_and(|it| matches!(it, Reply::Addresses(..)));
+            let mut asked: Vec<String> =
+                server.asked().into_iter().skip(before).map(|(name, _)| name).collect();
+            asked.dedup();
+            (found, asked.join(" "))
+        };
+        let expected = |found, asked: &str| (found, asked.to_owned());
+        assert_eq!(names(1, "shop").await, expected(true, "shop.test.example shop.prod.example"));
+        assert_eq!(names(1, "api.shop").await, expected(true, "api.shop"));
+        assert_eq!(
+            names(5, "api.shop").await,
+            expected(true, "api.shop.test.example api.shop.prod.example api.shop")
+        );
+        assert_eq!(names(1, "shop.").await, expected(false, "shop"));
+    }
+}

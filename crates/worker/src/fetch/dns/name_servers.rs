@@ -1,0 +1,163 @@
+//! The name servers, and when to ask which.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::time::Duration;
+
+use hickory_resolver::net::NetError;
+use hickory_resolver::proto::op::{DnsResponse, Query};
+use hickory_resolver::proto::rr::{Name, RecordType};
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+
+use super::reply::{Content, MAX_ALIASES, Reply, is_about_the_name};
+use super::{Counters, name_server};
+
+/// How long an answer may take until the question is repeated; later pauses grow.
+const REPEAT_AFTER: Duration = Duration::from_secs(1);
+/// Up to how much longer a pause is, at random: a server that lost a burst of queries must not get
+/// the same burst again.
+const JITTER: f64 = 0.25;
+/// The longest pause between repetitions.
+const MAX_PAUSE: Duration = Duration::from_secs(8);
+
+/// Why there is no reply. It says nothing about the name.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub(super) enum Unanswered {
+    /// No answer came.
+    #[error("no name server ({0}) answered within {1} s (--dns-timeout)")]
+    Silence(String, f64),
+    /// All servers refused to answer, or could not.
+    #[error("{0}")]
+    Refused(String),
+    /// Too many other questions were first.
+    #[error("other look-ups took all {0} places (--dns-concurrency) for {1} s (--dns-timeout)")]
+    Crowded(usize, f64),
+    /// A loop of aliases.
+    #[error("more than {MAX_ALIASES} aliases lead to no address")]
+    Aliases,
+}
+
+pub(super) struct NameServers {
+    addresses: Vec<SocketAddr>,
+    /// The server that is asked first: the last one that answered where others had not.
+    first: AtomicUsize,
+    /// The queries that may be under way.
+    places: Semaphore,
+    concurrency: usize,
+    timeout: Duration,
+    counters: Counters,
+}
+
+impl NameServers {
+    pub(super) fn new(
+        addresses: Vec<SocketAddr>,
+        concurrency: usize,
+        timeout: Duration,
+        counters: Counters,
+    ) -> Self {
+        let places = Semaphore::new(concurrency);
+        Self { addresses, first: AtomicUsize::new(0), places, concurrency, timeout, counters }
+    }
+
+    /// Waits for room for this many questions.
+    pub(super) async fn place(&self, questions: u32) -> Result<SemaphorePermit<'_>, Unanswered> {
+        let place = timeout(self.timeout, self.places.acquire_many(questions)).await;
+        place
+            .ok()
+            .and_then(Result::ok)
+            .ok_or_else(|| Unanswered::Crowded(self.concurrency, self.timeout.as_secs_f64()))
+    }
+
+    /// Asks for the addresses of a name, and of what it is an alias of.
+    pub(super) async fn ask(&self, name: &Name, kind: RecordType) -> Result<Reply, Unanswered> {
+        let mut name = name.clone();
+        for _ in 0..MAX_ALIASES {
+            let question = Query::query(name.clone(), kind);
+            let response = match timeout(self.timeout, self.any_answer(&question)).await {
+                Ok(response) => response.map_err(Unanswered::Refused)?,
+                Err(_) => {
+                    self.counters.timeouts.increment(1);
+                    return Err(Unanswered::Silence(self.to_string(), self.timeout.as_secs_f64()));
+                }
+            };
+            match Content::of(&response, &name, kind) {
+                Content::Reply(reply) => return Ok(reply),
+                Content::Alias(target) => name = target,
+            }
+        }
+        Err(Unanswered::Aliases)
+    }
+
+    /// Asks one server after the other, and listens to all of them until one answers: a slow answer
+    /// to the first question is as good as a quick one to the second. `Err` where all have been
+    /// asked and none of them can answer.
+    async fn any_answer(&self, question: &Query) -> Result<DnsResponse, String> {
+        let first = self.first.load(Relaxed);
+        let mut asked = JoinSet::new();
+        let mut pause = REPEAT_AFTER;
+        let mut failure = String::new();
+        for nth in 0.. {
+            let index = (first + nth) % self.addresses.len();
+            let (server, limit, question) = (self.addresses[index], self.timeout, question.clone());
+            self.counters.queries.increment(1);
+            asked.spawn(async move { (index, name_server::ask(server, question, limit).await) });
+            let jitter = rand::random_range(1.0..1.0 + JITTER);
+            let mut time_up = std::pin::pin!(sleep(pause.mul_f64(jitter)));
+            loop {
+                tokio::select! {
+                    Some(Ok((index, result))) = asked.join_next() => match result {
+                        Ok(response) if is_about_the_name(&response) => {
+                            if index != first {
+                                self.first.store(index, Relaxed);
+                            }
+                            return Ok(response);
+                        }
+                        result => failure = describe(self.addresses[index], result),
+                    },
+                    () = &mut time_up => {
+                        self.counters.repeated.increment(1);
+                        // The second repetition waits no longer than the first.
+                        if nth > 0 {
+                            pause = (pause * 2).min(MAX_PAUSE);
+                        }
+                        break;
+                    }
+                }
+                let all_asked = nth + 1 >= self.addresses.len();
+                if !all_asked {
+                    break;
+                }
+                if asked.is_empty() {
+                    return Err(failure);
+                }
+            }
+        }
+        Err(failure)
+    }
+}
+
+impl std::fmt::Display for NameServers {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let addresses: Vec<String> = self.addresses.iter().map(SocketAddr::to_string).collect();
+        f.write_str(&addresses.join(", "))
+    }
+}
+
+/// Why a server does not answer.
+fn describe(server: SocketAddr, result: Result<DnsResponse, NetError>) -> String {
+    match result {
+        Ok(response) => format!("the name server {server} answered {}", response.response_code),
+        Err(error) => format!("the name server {server} cannot be asked: {error}"),
+    }
+}
+
+/// Whether packets can be sent to any of these addresses. Sends none.
+pub(super) fn has_route(addresses: &[IpAddr]) -> bool {
+    let is_reachable = |ip: &IpAddr| {
+        let socket = std::net::UdpSocket::bind("[::]:0");
+        socket.and_then(|socket| socket.connect((*ip, 53))).is_ok()
+    };
+    addresses.iter().any(is_reachable)
+}

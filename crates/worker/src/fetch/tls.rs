@@ -1,0 +1,141 @@
+//! TLS: which authorities are trusted, which sessions are resumed, and what its errors mean.
+
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+
+use rustls::client::{ClientSessionMemoryCache, Resumption};
+use rustls::crypto::{CryptoProvider, aws_lc_rs};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::{Error as PemError, PemObject};
+use rustls::{AlertDescription, CertificateError, ClientConfig, Error, PeerIncompatible};
+use rustls_platform_verifier::Verifier;
+
+/// How many hosts' sessions are kept. Each takes about 5 kB with the certificates of its site; the
+/// one that came first goes first.
+const SESSION_HOSTS: usize = 20_000;
+/// How many sessions of TLS 1.3 the library keeps for each host.
+const SESSIONS_PER_HOST: usize = 8;
+
+/// Certificate authorities that are trusted besides those of the system.
+#[derive(Clone, Default)]
+pub struct Authorities(Vec<CertificateDer<'static>>);
+
+/// Why a file contains no authorities.
+#[derive(Debug, thiserror::Error)]
+pub enum AuthoritiesError {
+    /// It cannot be read, or a certificate in it is damaged.
+    #[error("it cannot be read as PEM")]
+    Pem(#[source] PemError),
+    /// It contains no certificate.
+    #[error("it contains no certificate: it has to be a PEM file with `BEGIN CERTIFICATE`")]
+    Empty,
+}
+
+impl Authorities {
+    /// Reads a PEM file with at least one certificate.
+    pub fn read(file: &Path) -> Result<Self, AuthoritiesError> {
+        let certificates = CertificateDer::pem_file_iter(file).and_then(Iterator::collect);
+        let certificates: Vec<_> = certificates.map_err(AuthoritiesError::Pem)?;
+        if certificates.is_empty() { Err(AuthoritiesError::Empty) } else { Ok(Self(certificates)) }
+    }
+}
+
+impl fmt::Debug for Authorities {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} certificates", self.0.len())
+    }
+}
+
+/// The client's side of TLS, as the HTTP client itself would set it up, but with these authorities
+/// and a session cache for many hosts: the library's own has room for 32.
+pub(crate) fn client_config(authorities: &Authorities) -> Result<ClientConfig, Error> {
+    let provider = CryptoProvider::get_default().cloned();
+    let provider = provider.unwrap_or_else(|| Arc::new(aws_lc_rs::default_provider()));
+    let extra = authorities.0.iter().cloned();
+    let verifier = Arc::new(Verifier::new_with_extra_roots(extra, provider.clone())?);
+    let mut config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .dangerous()
+        .with_custom_certificate_verifier(verifier)
+        .with_no_client_auth();
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    let sessions = ClientSessionMemoryCache::new(SESSION_HOSTS * SESSIONS_PER_HOST);
+    config.resumption = Resumption::store(Arc::new(sessions));
+    Ok(config)
+}
+
+/// What an error means for the site and its fetch.
+pub(crate) fn describe(error: &Error) -> String {
+    match error {
+        Error::InvalidCertificate(error) => describe_certificate(error),
+        Error::AlertReceived(AlertDescription::ProtocolVersion)
+        | Error::PeerIncompatible(
+            PeerIncompatible::ServerDoesNotSupportTls12Or13
+            | PeerIncompatible::ServerTlsVersionIsDisabledByOurConfig
+            | PeerIncompatible::SupportedVersionsExtensionRequired,
+        ) => "the site speaks only versions of TLS older than 1.2".to_owned(),
+        Error::AlertReceived(
+            AlertDescription::HandshakeFailure | AlertDescription::InsufficientSecurity,
+        )
+        | Error::PeerIncompatible(
+            PeerIncompatible::NoCipherSuitesInCommon | PeerIncompatible::NoKxGroupsInCommon,
+        ) => format!("the site and this worker have no way of encryption in common: {error}"),
+        Error::AlertReceived(AlertDescription::UnrecognisedName) => {
+            "the site does not know this host name".to_owned()
+        }
+        Error::AlertReceived(AlertDescription::CertificateRequired) => {
+            "the site asks for a certificate of the client".to_owned()
+        }
+        Error::InvalidMessage(_) => format!("the site does not speak TLS at this port: {error}"),
+        error => format!("TLS failed: {error}"),
+    }
+}
+
+fn describe_certificate(error: &CertificateError) -> String {
+    match error {
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+            format!("the site's certificate has expired: {error}")
+        }
+        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+            format!("the site's certificate is not valid yet, or this clock is wrong: {error}")
+        }
+        CertificateError::NotValidForNameContext { expected, presented } => format!(
+            "the site's certificate is for another host: for {}, not for {}",
+            names(presented),
+            expected.to_str()
+        ),
+        CertificateError::NotValidForName => "the site's certificate is for another host".into(),
+        CertificateError::UnknownIssuer => "the issuer of the site's certificate is unknown: the \
+             site has signed it itself, or its authority is not one of the system's (--ca adds one)"
+            .to_owned(),
+        // The verifier has no case of its own for this.
+        error if error.to_string().contains("CaUsedAsEndEntity") => {
+            "the site has signed its certificate itself, as an authority: it needs one for its host"
+                .to_owned()
+        }
+        error => format!("the site's certificate is not valid: {error}"),
+    }
+}
+
+/// The first names of a certificate.
+fn names(presented: &[String]) -> String {
+    const SHOWN: usize = 3;
+    let shown = presented.iter().take(SHOWN).map(|name| certificate_name(name));
+    let mut text = shown.collect::<Vec<_>>().join(", ");
+    if presented.is_empty() {
+        text.push_str("no host");
+    }
+    if presented.len() > SHOWN {
+        text.push_str(", …");
+    }
+    text
+}
+
+/// The name in a text such as `DnsName("shop.example")`.
+fn certificate_name(text: &str) -> &str {
+    text.split('"').nth(1).unwrap_or(text)
+}
+
+#[cfg(test)]
+mod tests;
