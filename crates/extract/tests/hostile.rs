@@ -19,7 +19,11 @@ json.price = ["/a/0/price", "/price"]
 "#;
 
 /// Pieces that pages are made of.
-const PIECES: [&str; 45] = [
+const PIECES: [&str; 49] = [
+    "<div itemscope itemref='a b' itemtype=https://schema.org/Product>",
+    "<p id=a itemprop=offers>",
+    "<script>window.__STATE__={",
+    "<script>self.__next_f.push([1,\"{\\\"@context\\\":",
     "<div itemscope itemtype='https://schema.org/Product'>",
     "<div itemprop=offers itemscope itemtype=schema.org/Offer>",
     "<p itemprop=name>",

@@ -115,6 +115,12 @@ fn parts_of_several_products_are_not_joined() {
         (&bare_offer.repeat(2), "none"),
         ("<b itemprop=price>5 €</b><b itemprop=price>6 €</b>", "none"),
         (
+            "<b itemprop=name>Desk</b><b itemprop=price>5 €</b>\
+             <b itemprop=name>Chair</b><b itemprop=price>5 €</b>",
+            "none",
+        ),
+        ("<b itemprop=price>5 €</b><i itemprop=price>5 €</i>", "Oak Desk | Shop | 5 EUR | - | -"),
+        (
             &format!("{product}<h1 itemprop=name>Oak Desk</h1></div>{}", bare_offer.repeat(2)),
             "Oak Desk | no price | - | -",
         ),

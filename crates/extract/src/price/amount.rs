@@ -2,7 +2,8 @@
 //!
 //! If a text contains several numbers, the price is, in order of preference:
 //!
-//! 1. the first number next to a currency, or the first of which it is said that tax is included;
+//! 1. the first number next to a currency, first of all one that is said to be of a
+//!    sale or with tax;
 //! 2. the first number next to a currency that is a usual price or one without tax;
 //! 3. the first number next to a currency that is for a unit of measure (`39,98 €/kg`);
 //! 4. the first number that stands alone;
@@ -186,9 +187,9 @@ fn label(text: &str, candidates: &mut Vec<Candidate>) {
         let found = labelled.iter().find(|labelled| labelled.range == candidate.range);
         match found.and_then(|labelled| labelled.meaning) {
             None => true,
-            Some(Meaning::Gross) => {
+            Some(Meaning::Preferred) => {
                 candidate.rank = match candidate.rank {
-                    Rank::NextToCurrency => Rank::Gross,
+                    Rank::NextToCurrency => Rank::Preferred,
                     rank => rank,
                 };
                 true
@@ -211,8 +212,8 @@ fn label(text: &str, candidates: &mut Vec<Candidate>) {
 /// How likely a number is the price, the likeliest first.
 #[derive(Clone, Copy, Eq, Ord, PartialEq, PartialOrd)]
 enum Rank {
-    /// Next to a currency, and said to be with tax.
-    Gross,
+    /// Next to a currency, and said to be with tax or of a sale.
+    Preferred,
     NextToCurrency,
     /// Next to a currency, but paid only if there is no other price, or by some customers.
     Conditional,

@@ -10,10 +10,10 @@ pub(super) enum Meaning {
     Former,
     /// The usual price, which is paid if there is no other.
     Regular,
-    /// A price without tax or for members, which counts if there is no other.
+    /// A price without tax, for members, or of a used thing, which counts if there is no other.
     Partial,
-    /// A price that is said to be with tax, next to which another is without.
-    Gross,
+    /// A price that is said to be that of a sale, or to be with tax, before which others do not count.
+    Preferred,
     /// What is saved.
     Saving,
     /// What is paid in addition, such as shipping or a deposit.
@@ -128,23 +128,27 @@ pub(super) const THRESHOLDS: &str =
 
 /// Words between an amount and what it is for.
 pub(super) const LINKS: &str = "\
-    for für de d of pour per pro par frais a al ao au im je por the na za в w kosten";
+    for für de d of pour per pro par frais a al ao au im je por the na za в w kosten in";
 
 /// Words that say that an amount includes something.
 pub(super) const INCLUDED: &str = "inkl inkl. incl incl. including includes included inclusive inclus incluso incluido incluye \
      con com mit avec with w vč včetně enthält contains";
 
 /// Words before an additional amount.
-pub(super) const OPENERS: &str = "plus zzgl inkl incl excl exkl hors más mais oltre dont dazu";
+pub(super) const OPENERS: &str = "plus zzgl inkl incl inc excl exkl hors más mais oltre dont dazu";
 
 /// Words between a number of pieces and their price.
 pub(super) const PIECES: &str = "\
     stk stück st pcs pc pieces units pièces uds unidades pezzi stuks szt ks шт db for für pour";
 
+/// Words for a tax after its amount.
+pub(super) const TAXES: &str = "vat mwst ust tva iva btw moms mva gst tax dph";
+
 /// Words before a former price and the price after it.
 pub(super) const PAIRS: [(&str, &str); 3] = [("de", "por"), ("van", "voor"), ("von", "auf")];
 
 const ALL: &[Group] = &[
+    Group { meaning: Meaning::Preferred, side: Side::Before, phrases: SALE_PRICE },
     Group { meaning: Meaning::Instalment, side: Side::Before, phrases: INSTALMENT_BEFORE },
     Group { meaning: Meaning::Instalment, side: Side::After, phrases: INSTALMENT_AFTER },
     Group { meaning: Meaning::Former, side: Side::Before, phrases: FORMER_BEFORE },
@@ -156,9 +160,17 @@ const ALL: &[Group] = &[
     Group { meaning: Meaning::Charge, side: Side::After, phrases: CHARGE_AFTER },
     Group { meaning: Meaning::Partial, side: Side::Either, phrases: PARTIAL },
     Group { meaning: Meaning::Regular, side: Side::Before, phrases: REGULAR },
-    Group { meaning: Meaning::Gross, side: Side::After, phrases: GROSS_AFTER },
-    Group { meaning: Meaning::Gross, side: Side::Either, phrases: GROSS },
+    Group { meaning: Meaning::Preferred, side: Side::After, phrases: GROSS_AFTER },
+    Group { meaning: Meaning::Preferred, side: Side::Either, phrases: GROSS },
 ];
+
+const SALE_PRICE: &str = "\
+    offer price|our price|sale price|special price|deal price|new price|angebotspreis|sonderpreis|\
+    aktionspreis|aktueller preis|neuer preis|verkaufspreis|prix promo|prix soldé|nouveau prix|\
+    precio oferta|precio de oferta|precio rebajado|precio promocional|prezzo scontato|\
+    preço promocional|aanbiedingsprijs|cena promocyjna|akční cena|akciová cena|akciós ár|\
+    цена со скидкой|цена по акции|indirimli fiyat|yeni fiyat|kampanjpris|tilbudspris|\
+    tarjoushinta|セール価格|特価|할인가|促销价|现价|現價";
 
 const INSTALMENT_BEFORE: &str = "\
     payments of|payment of|payments from|instalment*|installment*|monthly|p.m|finance from|\
@@ -185,11 +197,11 @@ const FORMER_BEFORE: &str = "\
     30 derniers jours|antes|precio anterior|precio original|en lugar de|últimos 30 días|\
     últimos 30 dias|preço anterior|prezzo precedente|prezzo originale|invece di|anziché|prima|era|\
     ultimi 30 giorni|adviesprijs|oude prijs|was|laatste 30 dagen|zamiast|poprzednia cena|\
-    stara cena|cena katalogowa|najniższa cena|z 30 dni|původně|původní cena|místo|namísto|\
+    stara cena|cena katalogowa|najniższa cena|cena przed|przed promocją|przed obniżką|z 30 dni|původně|původní cena|místo|namísto|\
     doporučená cena|posledních 30 dní|pôvodná cena|namiesto|eredeti ár|régi ár|preț vechi|în loc de|\
     prp|вместо|замість|было|старая цена|стара ціна|стара цена|було|eski fiyat*|liste fiyatı|\
     ord. pris|ordinarie pris|tidigare|senaste 30 dagarna|før|førpris|før pris|vejl. pris|\
-    veil. pris|siste 30 dager|norm.|ovh|定価|参考価格|希望小売価格|通常価格から|原价|原價|市场价|市場價|\
+    veil. pris|siste 30 dager|norm.|ovh|定価|参考価格|小売価格|通常価格から|原价|原價|市场价|市場價|\
     专柜价|划线价|정가|소비자가|מחיר קודם|قبل";
 
 const FORMER: &str = "\
@@ -228,7 +240,7 @@ const PARTIAL: &str = "\
     ex gst|excl. gst|plus vat|+ vat|zzgl. mwst|zzgl. ust|exkl. mwst|ohne mwst|exkl. moms|exkl moms|\
     ekskl. moms|eks. mva|excl. btw|ex. btw|hors taxe*|ht|bez dph|iva escl*|iva esclusa|sin iva|\
     sem iva|bez vat|без ндс|税抜|税別|本体価格|本体|member price|member*|with card|\
-    with clubcard|with membership|for members|clubcard*|mitgliederpreis|\
+    used|used from|buy used|gebraucht|refurbished|open box|with clubcard|with membership|for members|clubcard*|mitgliederpreis|\
     prix adhérent";
 
 const GROSS_AFTER: &str = "\
@@ -241,4 +253,4 @@ const REGULAR: &str = "\
     regular price|regular|reg. price|reg.|reg|normal price|normalpreis|normaler preis|\
     prix habituel|prix normal|precio habitual|precio regular|precio normal|prezzo di listino|\
     prezzo normale|preço normal|normale prijs|cena regularna|běžná cena|bežná cena|通常価格|\
-    обычная цена|pvp";
+    обычная цена|pvp|mrp|m.r.p|precio de lista|originalpreis|regulärer preis|정상가";

@@ -13,7 +13,7 @@ use rust_decimal::Decimal;
 use super::{
     currency,
     label_phrases::{self as phrases, Meaning, Phrase, Side},
-    words::{last_word, list_contains},
+    words::{first_word, last_word, list_contains},
 };
 
 /// Bytes between a word and the amount after it.
@@ -61,7 +61,7 @@ pub(super) fn assign(text: &str, amounts: &mut [Labelled]) {
 fn assign_gap(gap: &str, amounts: &mut [Labelled], at: usize, left_is_opened: Option<bool>) {
     let has_right = at < amounts.len();
     let right = if has_right { before_amount(gap) } else { None };
-    let left = left_is_opened.and_then(|_| after_amount(gap));
+    let left = left_is_opened.and_then(|is_opened| after_amount(gap, is_opened));
     let (Some(left_meaning), Some(right_meaning)) = (left, right) else {
         if let (Some(meaning), Some(last)) = (left, at.checked_sub(1)) {
             amounts[last].meaning.get_or_insert(meaning);
@@ -73,7 +73,7 @@ fn assign_gap(gap: &str, amounts: &mut [Labelled], at: usize, left_is_opened: Op
     };
     let is_shared = left_meaning == right_meaning && !has_delimiter(gap);
     let is_left_higher = amounts[at - 1].value > amounts[at].value;
-    let is_higher = matches!(left_meaning, Meaning::Former | Meaning::Regular | Meaning::Gross);
+    let is_higher = matches!(left_meaning, Meaning::Former | Meaning::Regular | Meaning::Preferred);
     if !is_shared || left_is_opened == Some(true) || is_left_higher == is_higher {
         amounts[at - 1].meaning.get_or_insert(left_meaning);
     }
@@ -88,6 +88,15 @@ fn before_amount(gap: &str) -> Option<Meaning> {
     let start = gap.rfind(phrases::DELIMITERS).map_or(0, |at| at + 1);
     let lower = gap.get(start..).unwrap_or_default().to_lowercase();
     let mut words = lower.as_str();
+    let is_sale = |phrase: Phrase| {
+        let after = &lower[phrase.end..];
+        phrase.meaning == Meaning::Preferred
+            && phrase.side == Side::Before
+            && !after.contains(|c: char| c.is_alphanumeric())
+    };
+    if phrases::find_all(&lower).any(is_sale) {
+        return Some(Meaning::Preferred);
+    }
     // "UVP 29,99, now" says nothing about the next amount.
     words = phrases::end_of_sale(words).map_or(words, |end| &words[end..]);
     if is_multiplied(words) {
@@ -111,9 +120,11 @@ fn before_amount(gap: &str) -> Option<Meaning> {
     said.min_by_key(|phrase| phrase.precedence).map(|phrase| phrase.meaning)
 }
 
-/// Returns what the words directly after an amount say about it.
-fn after_amount(gap: &str) -> Option<Meaning> {
-    let gap = gap.trim_start_matches([' ', '.', ',', '-', '*']);
+/// Returns what the words directly after an amount say about it. "incl. 3,19 €" is followed by what
+/// is included, which may be a tax.
+fn after_amount(gap: &str, is_opened: bool) -> Option<Meaning> {
+    let dashes = gap.strip_prefix(['.', ',']).filter(|rest| rest.starts_with('-'));
+    let gap = dashes.unwrap_or(gap).trim_start_matches([' ', '-', '*']);
     let gap = currency::at_start(gap).map_or(gap, |symbol| &gap[symbol.len..]);
     if let Some(rest) = gap.trim_start().strip_prefix(['x', '×']) {
         let count = rest.trim_start().split(|c: char| !c.is_ascii_digit()).next();
@@ -128,9 +139,13 @@ fn after_amount(gap: &str) -> Option<Meaning> {
     let lower = gap.to_lowercase();
     let mut words = lower.as_str();
     while let Some((word, rest)) = words.split_once(' ')
-        && list_contains(phrases::LINKS, Some(word.trim_end_matches('.')))
+        && (list_contains(phrases::LINKS, Some(word.trim_end_matches('.')))
+            || words.len() < lower.len() && word.bytes().all(|byte| byte.is_ascii_digit()))
     {
         words = rest.trim_start();
+    }
+    if is_opened && list_contains(phrases::TAXES, first_word(words)) {
+        return Some(Meaning::Charge);
     }
     let said = [lower.as_str(), words].into_iter().flat_map(phrases::find_all);
     said.filter(|phrase| phrase.start == 0 && phrase.side != Side::Before)

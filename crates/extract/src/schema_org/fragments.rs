@@ -60,17 +60,19 @@ fn parts(graph: &Graph, product: Option<usize>, own: &Finding, lacks_price: bool
         .collect()
 }
 
-/// Reads a part. The price of loose properties counts if all of them are equal.
+/// Reads a part. Loose properties count if their prices are equal, and their names, too: a list has
+/// several.
 fn read_part(graph: &Graph, node: usize, base: &Url) -> Finding {
-    let part = product_fields::read(graph, node, base);
-    let prices = graph.values(node, "price").filter_map(|value| graph.text_of(value));
-    let mut prices: Vec<&str> = prices.map(str::trim).collect();
-    prices.sort_unstable();
-    prices.dedup();
-    if graph.is_a(node, &[LOOSE]) && prices.len() > 1 {
+    let has_several = |property: &str| {
+        let texts = graph.values(node, property).filter_map(|value| graph.text_of(value));
+        let mut texts = texts.map(str::trim);
+        let first = texts.next();
+        texts.any(|text| Some(text) != first)
+    };
+    if graph.is_a(node, &[LOOSE]) && ["price", "name"].into_iter().any(has_several) {
         return Finding::default();
     }
-    part
+    product_fields::read(graph, node, base)
 }
 
 /// Fills the missing fields of a product with those of a part. A name comes with its product, not
