@@ -93,16 +93,8 @@ pub async fn produce(
         postponed: Postponed::resumed(state.postponed.clone()),
         progress: progress.clone(),
     };
-    let mut sender = match config.dry_run {
-        true => None,
-        false => Some(Sender::new(broker, &progress, &observer, stop.clone())),
-    };
-    if let Some(sender) = &mut sender {
-        sender.connect().await.map_err(Error::Broker)?;
-        if let Some(max_queued) = config.max_queued {
-            sender.limit_queue(max_queued).await.map_err(Error::QueueCounts)?;
-        }
-    }
+    let sender = Sender::new(broker, &progress, &observer, stop.clone());
+    let sender = connect(sender, &config).await?;
     // The checkpoint names the part before anything of the part is sent.
     let checkpoint = checkpoint.zip(lock).map(|(path, lock)| {
         Checkpoint::create(lock, state, sitemaps.postponed.clone())
@@ -119,11 +111,9 @@ pub async fn produce(
         observer: &observer,
         stop: &stop,
     };
-    let part_report = |planned| PartReport {
-        run: run.clone(),
-        part: part.clone(),
-        planned,
-        at: OffsetDateTime::now_utc(),
+    let part_report = |planned| {
+        let (run, part) = (run.clone(), part.clone());
+        PartReport { run, part, planned, at: OffsetDateTime::now_utc() }
     };
     let has_begun = producer.publisher.report_part(part_report(None)).await;
     let result = producer.publish_all(sources).await;
@@ -241,6 +231,18 @@ async fn open_sources<'a>(
         opened.push(result.map_err(|error| Error::Source(source.to_string(), error))?);
     }
     Ok(opened)
+}
+
+/// Connects a sender; `None` in a dry run.
+async fn connect<'a>(mut sender: Sender<'a>, config: &Config) -> Result<Option<Sender<'a>>, Error> {
+    if config.dry_run {
+        return Ok(None);
+    }
+    sender.connect().await.map_err(Error::Broker)?;
+    if let Some(max_queued) = config.max_queued {
+        sender.limit_queue(max_queued).await.map_err(Error::QueueCounts)?;
+    }
+    Ok(Some(sender))
 }
 
 /// Turns entries into tasks and publishes them.
