@@ -73,7 +73,8 @@ fn items() -> impl Strategy<Value = Vec<Item>> {
 }
 
 fn write_cell(text: &str, style: &Style) -> String {
-    let needs_quotes = text.contains([style.delimiter, '"', '\n', '\r'])
+    // A bare tab is always taken for a delimiter.
+    let needs_quotes = text.contains([style.delimiter, '"', '\n', '\r', '\t'])
         || text.starts_with(' ')
         || text.ends_with(' ');
     match style.quotes_all || needs_quotes {

@@ -58,7 +58,14 @@ fn trimmed(text: &str) -> &str {
 
 /// Whether a cell is a URL that could be published.
 pub(super) fn is_url(cell: &Cell) -> bool {
-    record::begins_with_scheme(&cell.text) && record::parse_url(&cell.text).is_ok()
+    record::begins_with_scheme(&cell.text)
+        && !cell.text.contains('"')
+        && record::parse_url(&cell.text).is_ok()
+}
+
+/// Whether a cell is a URL or contains one.
+fn has_url(cell: &Cell) -> bool {
+    cell.text.contains("://")
 }
 
 impl Layout {
@@ -106,9 +113,14 @@ impl Layout {
         let Some(first) = rows.iter().position(|row| row.len() == width) else {
             return Found::Nothing;
         };
-        let has_headings = !rows[first].iter().any(is_url);
+        // A title or a note may stand above the table, but no row with a URL.
+        if rows[..first].iter().any(|row| row.iter().any(has_url)) {
+            return Found::Nothing;
+        }
+        let has_headings = !rows[first].iter().any(has_url);
         let skipped = first + usize::from(has_headings);
         let url_columns: Vec<usize> = (0..width)
+            .filter(|&column| !has_headings || !rows[first][column].text.trim().is_empty())
             .filter(|&column| {
                 let cells = rows[skipped..].iter().filter(is_whole).map(|row| &row[column]);
                 let cells: Vec<_> = cells.filter(|cell| !cell.text.trim().is_empty()).collect();
@@ -180,7 +192,11 @@ impl Layout {
                 self.width
             ));
         }
-        Ok(&cells[self.url_column])
+        let url = &cells[self.url_column];
+        match url.text.contains('"') {
+            true => Err("the URL contains a quote, which may be that of another cell".to_owned()),
+            false => Ok(url),
+        }
     }
 
     /// The record of a row.
