@@ -25,7 +25,7 @@ const MAX_ROWS_ABOVE_HEADINGS: usize = 20;
 
 /// The columns of a table.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Layout {
+pub(in super::super) struct Layout {
     /// In lower case; empty if the table has none.
     headings: Vec<String>,
     url_column: usize,
@@ -34,7 +34,7 @@ pub(super) struct Layout {
 
 /// A layout that rows show.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Found {
+pub(in super::super) enum Found {
     /// The second value is the index of the row of headings, if there is one.
     Layout(Layout, Option<usize>),
     /// Several columns may hold the URL, for this reason.
@@ -70,7 +70,7 @@ fn has_url(cell: &Cell) -> bool {
 
 impl Layout {
     /// Finds the layout in the first rows: by a heading, else by what the columns hold.
-    pub(super) fn find(rows: &[&[Cell]], url_field: Option<&str>) -> Found {
+    pub(in super::super) fn find(rows: &[&[Cell]], url_field: Option<&str>) -> Found {
         let wanted = url_field.unwrap_or(URL_HEADING).to_lowercase();
         for (index, row) in rows.iter().take(MAX_ROWS_ABOVE_HEADINGS).enumerate() {
             if let Some(layout) = Self::of_headings(row, &wanted) {
@@ -160,7 +160,7 @@ impl Layout {
         self.url_column
     }
 
-    pub(super) fn width(&self) -> usize {
+    pub(in super::super) fn width(&self) -> usize {
         self.width
     }
 
@@ -200,7 +200,7 @@ impl Layout {
     }
 
     /// The record of a row.
-    pub(super) fn record(&self, cells: &[Cell]) -> Result<Record, String> {
+    pub(in super::super) fn record(&self, cells: &[Cell]) -> Result<Record, String> {
         let url = self.url_cell(cells)?;
         if !self.has_headings() {
             return record::parse_url(trimmed(&url.text));
