@@ -17,6 +17,7 @@ mod guard;
 mod hosts;
 mod items;
 mod limits;
+mod lists;
 mod logs;
 mod malformed;
 mod messages;

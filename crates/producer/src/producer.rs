@@ -84,8 +84,8 @@ pub async fn produce(
         priority: config.priority,
         delay: config.delay,
     };
-    let fetcher = Fetcher::new();
     // Every source is opened before anything is sent: a misspelt name costs nothing.
+    let fetcher = Fetcher::new();
     let sources = open_sources(&config.sources, &fetcher, &progress, &stop).await?;
     let sitemaps = SitemapReader {
         fetcher,
@@ -96,11 +96,11 @@ pub async fn produce(
     let sender = Sender::new(broker, &progress, &observer, stop.clone());
     let sender = connect(sender, &config).await?;
     // The checkpoint names the part before anything of the part is sent.
-    let checkpoint = checkpoint.zip(lock).map(|(path, lock)| {
+    let create = |(path, lock)| {
         Checkpoint::create(lock, state, sitemaps.postponed.clone())
             .map_err(|error| unusable_checkpoint(path, error))
-    });
-    let checkpoint = checkpoint.transpose()?;
+    };
+    let checkpoint = checkpoint.zip(lock).map(create).transpose()?;
     let publisher = Publisher::new(sender, checkpoint, confirmed, config.rate, &progress, &stop);
     let mut producer = Producer {
         config: &config,
