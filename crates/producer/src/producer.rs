@@ -77,13 +77,7 @@ pub async fn produce(
     let checkpoint = config.checkpoint.as_deref().filter(|_| !config.dry_run);
     let (lock, state) = resume_or_start(checkpoint, &config)?;
     let CheckpointState { run, part, confirmed, .. } = state.clone();
-    let defaults = TaskDefaults {
-        run: run.clone(),
-        part: part.clone(),
-        category: config.category.clone(),
-        priority: config.priority,
-        delay: config.delay,
-    };
+    let defaults = task_defaults(&config, &state);
     // Every source is opened before anything is sent: a misspelt name costs nothing.
     let fetcher = Fetcher::new();
     let sources = open_sources(&config.sources, &fetcher, &progress, &stop).await?;
@@ -212,6 +206,16 @@ fn new_run() -> String {
     let format = format_description!("[year][month][day]T[hour][minute][second]Z");
     let now = OffsetDateTime::now_utc().format(format).unwrap_or_default();
     format!("run-{now}-{:04x}", rand::random::<u16>())
+}
+
+fn task_defaults(config: &Config, state: &CheckpointState) -> TaskDefaults {
+    TaskDefaults {
+        run: state.run.clone(),
+        part: state.part.clone(),
+        category: config.category.clone(),
+        priority: config.priority,
+        delay: config.delay,
+    }
 }
 
 /// Opens the sources until `stop` is cancelled.
