@@ -19,6 +19,7 @@ mod hosts;
 mod http;
 mod items;
 mod limits;
+mod lists;
 mod logs;
 mod malformed;
 mod messages;

@@ -21,8 +21,15 @@ async fn a_bad_line_is_reported_and_does_not_affect_good_ones() -> anyhow::Resul
 
     assert_eq!(output.code, Some(3), "{output:?}");
     let summary = output.json()?;
-    for (count, expected) in [("published", 2), ("rejected", 2), ("duplicates", 1), ("not_sent", 0)]
-    {
+    for (count, expected) in [
+        ("published", 2),
+        ("rejected", 2),
+        ("duplicates", 1),
+        ("not_sent", 0),
+        ("blank", 1),
+        ("comments", 1),
+        ("lines", 7),
+    ] {
         assert_eq!(summary[count], expected, "{count}: {summary}");
     }
     assert!(
@@ -224,7 +231,7 @@ async fn lists_are_read_in_every_supported_format() -> anyhow::Result<()> {
     }
     assert_eq!(
         std::fs::read_to_string(&rejects)?,
-        "\u{feff}SKU;Link;Category;Priority\r\nd;nowhere;;\r\n{\"link\":7}\n"
+        "SKU;Link;Category;Priority\nd;nowhere;;\n{\"link\":7}\n"
     );
     let expected = [
         ("/p/1", "Tea", Some(7)),

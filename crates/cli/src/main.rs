@@ -18,6 +18,7 @@ mod produce_display;
 mod rejects;
 mod report;
 mod runs;
+mod sources;
 mod sparkline;
 mod status;
 mod stop;

@@ -6,18 +6,19 @@ use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use fetchline_producer::{
-    Config, Encoding, Event, Format, MAX_PRIORITY, Progress, Source, Summary, produce,
+    Config, Encoding, Event, Format, MAX_PRIORITY, Progress, Summary, produce,
 };
-use fetchline_queue::{Address, Role};
+use fetchline_queue::Role;
 use tokio_util::sync::CancellationToken;
 
 use crate::args::{self, GlobalArgs};
 use crate::exit::{self, Done, Failure, Result};
 use crate::produce_display::ProduceDisplay;
 use crate::rejects::Rejects;
+use crate::sources;
 use crate::stop;
 
-/// Publish URLs from text, CSV, JSON Lines or sitemaps
+/// Publish URLs from text, CSV, JSON Lines, Excel workbooks or sitemaps
 ///
 /// Sources may be compressed by gzip or zstd. Each line is checked, duplicate URLs are dropped, and
 /// the rest is published with publisher confirms.
@@ -26,7 +27,8 @@ use crate::stop;
 /// signal ends it immediately.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Files, or URLs of lists to fetch; `-` or no argument means standard input
+    /// Files, folders, patterns such as 'lists/*.csv', or URLs of lists to fetch; - or no
+    /// argument means standard input
     #[arg(value_name = "FILE|URL")]
     sources: Vec<PathBuf>,
 
@@ -117,7 +119,7 @@ pub(crate) async fn run(global: GlobalArgs, args: Args) -> Result {
     let config = Config {
         run: args.run,
         allow_duplicates: args.allow_duplicates,
-        sources: parse_sources(args.sources)?,
+        sources: sources::parse(args.sources)?,
         format: args.format,
         encoding: args.encoding,
         url_field: args.url_field,
@@ -169,22 +171,6 @@ pub(crate) async fn run(global: GlobalArgs, args: Args) -> Result {
         return Err(anyhow!("interrupted before the end of the input").into());
     }
     Ok(if summary.rejected > 0 { Done::InputRejected } else { Done::Whole })
-}
-
-fn parse_sources(names: Vec<PathBuf>) -> std::result::Result<Vec<Source>, Failure> {
-    if names.is_empty() {
-        return Ok(vec![Source::Stdin]);
-    }
-    let parse = |name: PathBuf| match name.to_str() {
-        Some("-") => Ok(Source::Stdin),
-        Some(url) if url.starts_with("http://") || url.starts_with("https://") => {
-            let address = Address::parse(url)
-                .map_err(|error| anyhow!("the URL of a list is not usable: {error}"));
-            address.map(Source::Url).map_err(Failure::usage)
-        }
-        _ => Ok(Source::File(name)),
-    };
-    names.into_iter().map(parse).collect()
 }
 
 fn print(summary: &Summary, dry_run: bool) {

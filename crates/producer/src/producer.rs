@@ -77,15 +77,9 @@ pub async fn produce(
     let checkpoint = config.checkpoint.as_deref().filter(|_| !config.dry_run);
     let (lock, state) = resume_or_start(checkpoint, &config)?;
     let CheckpointState { run, part, confirmed, .. } = state.clone();
-    let defaults = TaskDefaults {
-        run: run.clone(),
-        part: part.clone(),
-        category: config.category.clone(),
-        priority: config.priority,
-        delay: config.delay,
-    };
-    let fetcher = Fetcher::new();
+    let defaults = task_defaults(&config, &state);
     // Every source is opened before anything is sent: a misspelt name costs nothing.
+    let fetcher = Fetcher::new();
     let sources = open_sources(&config.sources, &fetcher, &progress, &stop).await?;
     let sitemaps = SitemapReader {
         fetcher,
@@ -93,22 +87,14 @@ pub async fn produce(
         postponed: Postponed::resumed(state.postponed.clone()),
         progress: progress.clone(),
     };
-    let mut sender = match config.dry_run {
-        true => None,
-        false => Some(Sender::new(broker, &progress, &observer, stop.clone())),
-    };
-    if let Some(sender) = &mut sender {
-        sender.connect().await.map_err(Error::Broker)?;
-        if let Some(max_queued) = config.max_queued {
-            sender.limit_queue(max_queued).await.map_err(Error::QueueCounts)?;
-        }
-    }
+    let sender = Sender::new(broker, &progress, &observer, stop.clone());
+    let sender = connect(sender, &config).await?;
     // The checkpoint names the part before anything of the part is sent.
-    let checkpoint = checkpoint.zip(lock).map(|(path, lock)| {
+    let create = |(path, lock)| {
         Checkpoint::create(lock, state, sitemaps.postponed.clone())
             .map_err(|error| unusable_checkpoint(path, error))
-    });
-    let checkpoint = checkpoint.transpose()?;
+    };
+    let checkpoint = checkpoint.zip(lock).map(create).transpose()?;
     let publisher = Publisher::new(sender, checkpoint, confirmed, config.rate, &progress, &stop);
     let mut producer = Producer {
         config: &config,
@@ -119,11 +105,9 @@ pub async fn produce(
         observer: &observer,
         stop: &stop,
     };
-    let part_report = |planned| PartReport {
-        run: run.clone(),
-        part: part.clone(),
-        planned,
-        at: OffsetDateTime::now_utc(),
+    let part_report = |planned| {
+        let (run, part) = (run.clone(), part.clone());
+        PartReport { run, part, planned, at: OffsetDateTime::now_utc() }
     };
     let has_begun = producer.publisher.report_part(part_report(None)).await;
     let result = producer.publish_all(sources).await;
@@ -224,6 +208,16 @@ fn new_run() -> String {
     format!("run-{now}-{:04x}", rand::random::<u16>())
 }
 
+fn task_defaults(config: &Config, state: &CheckpointState) -> TaskDefaults {
+    TaskDefaults {
+        run: state.run.clone(),
+        part: state.part.clone(),
+        category: config.category.clone(),
+        priority: config.priority,
+        delay: config.delay,
+    }
+}
+
 /// Opens the sources until `stop` is cancelled.
 async fn open_sources<'a>(
     sources: &'a [Source],
@@ -241,6 +235,18 @@ async fn open_sources<'a>(
         opened.push(result.map_err(|error| Error::Source(source.to_string(), error))?);
     }
     Ok(opened)
+}
+
+/// Connects a sender; `None` in a dry run.
+async fn connect<'a>(mut sender: Sender<'a>, config: &Config) -> Result<Option<Sender<'a>>, Error> {
+    if config.dry_run {
+        return Ok(None);
+    }
+    sender.connect().await.map_err(Error::Broker)?;
+    if let Some(max_queued) = config.max_queued {
+        sender.limit_queue(max_queued).await.map_err(Error::QueueCounts)?;
+    }
+    Ok(Some(sender))
 }
 
 /// Turns entries into tasks and publishes them.

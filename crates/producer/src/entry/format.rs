@@ -15,6 +15,8 @@ pub enum Format {
     Csv,
     /// One JSON object per line, with the fields of a message.
     Jsonl,
+    /// An Excel workbook, of which the first sheet with URLs is read.
+    Xlsx,
     /// A sitemap, or an index of sitemaps, which are fetched.
     Sitemap,
 }

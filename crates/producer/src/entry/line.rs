@@ -60,7 +60,11 @@ impl LineDecoder {
         }
     }
 
-    pub(super) fn decode(&mut self, number: u64, bytes: Vec<u8>, end: LineEnd) -> ListLine {
+    /// The text of a line, without the byte-order mark that it may begin with.
+    pub(super) fn decode(&mut self, number: u64, mut bytes: Vec<u8>, end: LineEnd) -> ListLine {
+        while bytes.starts_with("\u{feff}".as_bytes()) {
+            bytes.drain(.."\u{feff}".len());
+        }
         let bytes = match String::from_utf8(bytes) {
             Ok(text) => return ListLine { number, text, end, bytes: None, guess: None },
             Err(error) => error.into_bytes(),

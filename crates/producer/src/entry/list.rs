@@ -300,3 +300,5 @@ fn parse_json(line: &ListLine, url_field: Option<&str>) -> Content {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod random_lists;

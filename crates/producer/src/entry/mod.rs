@@ -7,6 +7,7 @@ mod plain;
 mod table;
 mod list;
 mod sitemap;
+mod workbook;
 mod reader;
 
 use std::sync::Arc;

@@ -4,6 +4,7 @@ use std::io;
 
 use super::list::{List, ListHints};
 use super::sitemap::{PendingSitemap, SitemapReader, Sitemaps};
+use super::workbook::Workbook;
 use super::{Entry, Format};
 use crate::source::{OpenSource, Source};
 use crate::text::{Charset, Encoding, peek};
@@ -20,6 +21,7 @@ pub(crate) struct ReadOptions {
 pub(crate) enum Entries {
     List(Box<List>),
     Sitemaps(Sitemaps),
+    Workbook(Workbook),
 }
 
 impl Entries {
@@ -32,6 +34,9 @@ impl Entries {
         let OpenSource { source, input, fetched_from } = source;
         let (prefix, text) = peek(input.into_text().await?).await?;
         let ReadOptions { format, encoding, url_field } = options;
+        if format == Format::Xlsx || format == Format::Auto && prefix.starts_with(ZIP_MAGIC) {
+            return Ok(Self::Workbook(Workbook::read(text, url_field).await?));
+        }
         let charset = Charset::recognise(&prefix, encoding).map_err(io::Error::other)?;
         let extension = source.extension();
         if let Some(kind) = unreadable(&prefix) {
@@ -64,6 +69,7 @@ impl Entries {
         match self {
             Self::List(list) => list.next().await,
             Self::Sitemaps(sitemaps) => sitemaps.next().await,
+            Self::Workbook(workbook) => workbook.next().await,
         }
     }
 
@@ -71,6 +77,7 @@ impl Entries {
     pub(crate) fn headings(&self) -> Option<&str> {
         match self {
             Self::List(list) => list.headings(),
+            Self::Workbook(workbook) => workbook.headings(),
             Self::Sitemaps(_) => None,
         }
     }
@@ -79,7 +86,7 @@ impl Entries {
     pub(crate) fn span(&self) -> u64 {
         match self {
             Self::List(list) => list.span(),
-            Self::Sitemaps(_) => 1,
+            Self::Sitemaps(_) | Self::Workbook(_) => 1,
         }
     }
 
@@ -87,15 +94,19 @@ impl Entries {
     pub(crate) fn take_notice(&mut self) -> Option<String> {
         match self {
             Self::List(list) => list.take_notice(),
+            Self::Workbook(workbook) => workbook.take_notice(),
             Self::Sitemaps(sitemaps) => sitemaps.take_notice(),
         }
     }
 }
 
+/// The first bytes of a ZIP archive, which a workbook is.
+const ZIP_MAGIC: &[u8] = b"PK\x03\x04";
+
 /// What a file is that is no list.
 fn unreadable(prefix: &[u8]) -> Option<&'static str> {
     let kinds: [(&[u8], &str); 3] = [
-        (b"PK\x03\x04", "it is a ZIP archive; give the files in it"),
+        (ZIP_MAGIC, "it is a ZIP archive; give the files in it"),
         (b"\xd0\xcf\x11\xe0", "it is an old Excel workbook; save it as .xlsx or as CSV"),
         (b"%PDF-", "it is a PDF document; save its table as CSV"),
     ];

@@ -51,6 +51,20 @@ async fn what_is_recognised_is_said_in_one_line() {
 }
 
 #[tokio::test]
+async fn a_byte_order_mark_is_no_part_of_the_first_line() {
+    for text in [
+        "\u{feff}\"url\"\nhttps://a.example/1",
+        "\u{feff}\"sep=;\"\nx;https://a.example/1",
+        "\u{feff}#1001;https://a.example/1",
+        "\u{feff}\u{feff}https://a.example/1",
+    ] {
+        let read = contents(text.as_bytes()).await;
+        assert_eq!(read.last().map(String::as_str), Some("https://a.example/1"), "{text}");
+        assert!(!read[0].starts_with("invalid"), "{read:?}");
+    }
+}
+
+#[tokio::test]
 async fn every_line_end_ends_a_line() {
     let expected = ["#h", "https://a.example/1", "#b", "https://a.example/2", "#c"];
     for text in [

@@ -168,7 +168,11 @@ impl Crawl {
         if self.is_last_round {
             self.note_failure(format!("the sitemap {name} cannot be read: {cause}"));
         } else {
-            tracing::warn!(sitemap = %name, error = %cause, "cannot be read; it is tried again last");
+            tracing::warn!(
+                sitemap = %name,
+                error = %cause,
+                "a sitemap cannot be read; it is tried again after all others"
+            );
             self.postpone(pending);
         }
     }

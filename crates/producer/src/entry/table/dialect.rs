@@ -34,19 +34,19 @@ pub(super) struct Dialect {
 struct Reading {
     delimiter: Option<char>,
     rows: Vec<Row>,
-    /// Lines whose quotes do not fit this delimiter.
-    torn: usize,
+    /// The numbers of lines whose quotes do not fit this delimiter.
+    torn: Vec<u64>,
     found: Found,
 }
 
 impl Reading {
     fn new(lines: &[ListLine], delimiter: Option<char>, url_field: Option<&str>) -> Self {
         let mut parser = Rows::new(delimiter);
-        let (mut rows, mut torn) = (Vec::new(), 0);
+        let (mut rows, mut torn) = (Vec::new(), Vec::new());
         let mut collect = |parsed| match parsed {
             Parsed::Row(row) if row.is_blank() => {}
             Parsed::Row(row) => rows.push(row),
-            Parsed::Invalid(..) => torn += 1,
+            Parsed::Invalid(line, _) => torn.push(line.number),
         };
         for line in lines {
             parser.push(line.clone());
@@ -63,7 +63,7 @@ impl Reading {
     fn consistency(&self) -> usize {
         let Found::Layout(layout, _) = &self.found else { return 0 };
         let fits = |row: &&Row| layout.url_cell(&row.cells).is_ok();
-        100 * self.rows.iter().filter(fits).count() / (self.rows.len() + self.torn).max(1)
+        100 * self.rows.iter().filter(fits).count() / (self.rows.len() + self.torn.len()).max(1)
     }
 
     /// Whether the list is a table with this delimiter, and not a list of URLs that contain it.
@@ -71,7 +71,11 @@ impl Reading {
         match &self.found {
             Found::Nothing => false,
             Found::Layout(layout, _) if self.delimiter.is_some() && layout.width() < 2 => false,
-            Found::Layout(_, Some(_)) | Found::Ambiguous(_) => true,
+            Found::Layout(_, Some(index)) => {
+                let headings = self.rows[*index].number();
+                !self.torn.iter().any(|number| *number < headings)
+            }
+            Found::Ambiguous(_) => true,
             Found::Layout(layout, None) => {
                 let is_certain = is_declared
                     || self.delimiter == Some('\t')
@@ -99,10 +103,12 @@ impl Reading {
         urls.filter(|cell| is_url(cell)).map(|cell| cell.text.trim()).collect()
     }
 
-    /// Tables with headings first, those with the first headings, then consistent ones.
-    fn rank(&self) -> (Option<Reverse<usize>>, usize) {
-        let Found::Layout(_, headings) = &self.found else { return (None, 0) };
-        (headings.map(Reverse), self.consistency())
+    /// Tabs first, since no URL contains one; then tables with headings, those with the first
+    /// headings, and consistent ones.
+    fn rank(&self) -> (bool, Option<Reverse<usize>>, usize) {
+        let has_tabs = self.delimiter == Some('\t');
+        let Found::Layout(_, headings) = &self.found else { return (has_tabs, None, 0) };
+        (has_tabs, headings.map(Reverse), self.consistency())
     }
 
     /// Whether a table of one column has a row of headings, and not just a line that is no URL.
@@ -153,7 +159,6 @@ pub(super) fn recognise(lines: &[ListLine], hints: Hints<'_>) -> Option<Dialect>
         .collect();
     tables.sort_by_key(|reading| Reverse(reading.rank()));
     if let [first, second, ..] = &tables[..]
-        && first.delimiter != Some('\t')
         && first.rank() == second.rank()
         && first.urls() != second.urls()
     {

@@ -25,7 +25,7 @@ const MAX_ROWS_ABOVE_HEADINGS: usize = 20;
 
 /// The columns of a table.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Layout {
+pub(in super::super) struct Layout {
     /// In lower case; empty if the table has none.
     headings: Vec<String>,
     url_column: usize,
@@ -34,7 +34,7 @@ pub(super) struct Layout {
 
 /// A layout that rows show.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Found {
+pub(in super::super) enum Found {
     /// The second value is the index of the row of headings, if there is one.
     Layout(Layout, Option<usize>),
     /// Several columns may hold the URL, for this reason.
@@ -58,12 +58,19 @@ fn trimmed(text: &str) -> &str {
 
 /// Whether a cell is a URL that could be published.
 pub(super) fn is_url(cell: &Cell) -> bool {
-    record::begins_with_scheme(&cell.text) && record::parse_url(&cell.text).is_ok()
+    record::begins_with_scheme(&cell.text)
+        && !cell.text.contains('"')
+        && record::parse_url(&cell.text).is_ok()
+}
+
+/// Whether a cell is a URL or contains one.
+fn has_url(cell: &Cell) -> bool {
+    cell.text.contains("://")
 }
 
 impl Layout {
     /// Finds the layout in the first rows: by a heading, else by what the columns hold.
-    pub(super) fn find(rows: &[&[Cell]], url_field: Option<&str>) -> Found {
+    pub(in super::super) fn find(rows: &[&[Cell]], url_field: Option<&str>) -> Found {
         let wanted = url_field.unwrap_or(URL_HEADING).to_lowercase();
         for (index, row) in rows.iter().take(MAX_ROWS_ABOVE_HEADINGS).enumerate() {
             if let Some(layout) = Self::of_headings(row, &wanted) {
@@ -106,9 +113,14 @@ impl Layout {
         let Some(first) = rows.iter().position(|row| row.len() == width) else {
             return Found::Nothing;
         };
-        let has_headings = !rows[first].iter().any(is_url);
+        // A title or a note may stand above the table, but no row with a URL.
+        if rows[..first].iter().any(|row| row.iter().any(has_url)) {
+            return Found::Nothing;
+        }
+        let has_headings = !rows[first].iter().any(has_url);
         let skipped = first + usize::from(has_headings);
         let url_columns: Vec<usize> = (0..width)
+            .filter(|&column| !has_headings || !rows[first][column].text.trim().is_empty())
             .filter(|&column| {
                 let cells = rows[skipped..].iter().filter(is_whole).map(|row| &row[column]);
                 let cells: Vec<_> = cells.filter(|cell| !cell.text.trim().is_empty()).collect();
@@ -148,7 +160,7 @@ impl Layout {
         self.url_column
     }
 
-    pub(super) fn width(&self) -> usize {
+    pub(in super::super) fn width(&self) -> usize {
         self.width
     }
 
@@ -180,11 +192,15 @@ impl Layout {
                 self.width
             ));
         }
-        Ok(&cells[self.url_column])
+        let url = &cells[self.url_column];
+        match url.text.contains('"') {
+            true => Err("the URL contains a quote, which may be that of another cell".to_owned()),
+            false => Ok(url),
+        }
     }
 
     /// The record of a row.
-    pub(super) fn record(&self, cells: &[Cell]) -> Result<Record, String> {
+    pub(in super::super) fn record(&self, cells: &[Cell]) -> Result<Record, String> {
         let url = self.url_cell(cells)?;
         if !self.has_headings() {
             return record::parse_url(trimmed(&url.text));

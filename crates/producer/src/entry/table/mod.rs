@@ -6,7 +6,8 @@ mod rows;
 
 pub(super) use self::dialect::Hints;
 use self::dialect::{Dialect, declared_delimiter};
-use self::layout::Layout;
+pub(super) use self::layout::{Found, Layout};
+pub(super) use self::rows::Cell;
 use self::rows::{Parsed, Row, Rows, cells_of};
 use super::line::ListLine;
 use super::plain::PlainText;
@@ -154,7 +155,8 @@ impl Table {
     }
 }
 
-fn describe_layout(layout: &Layout) -> String {
+/// Where the URLs of a table are, for people.
+pub(super) fn describe_layout(layout: &Layout) -> String {
     let number = layout.url_column() + 1;
     let heading = match layout.url_heading() {
         Some(heading) => format!(" \"{heading}\""),

@@ -1,0 +1,220 @@
+//! Workbooks of Excel (`.xlsx`).
+//!
+//! A thread of its own reads the rows and passes entries on through a bounded channel. Only the
+//! file itself and the texts that its sheets share are held in memory, and both are bounded.
+
+use std::io::{self, Cursor, Read};
+
+use calamine::{Data, Reader, SheetVisible, Xlsx};
+use tokio::io::{AsyncReadExt, BufReader};
+use tokio::sync::mpsc;
+use zip::ZipArchive;
+
+use super::table::{Cell, Found, Layout, describe_layout};
+use super::{Content, Entry, Ignored};
+use crate::text::Text;
+
+/// The largest workbook, in bytes.
+const MAX_FILE_BYTES: u64 = 64 * 1024 * 1024;
+/// What may be unpacked into memory: everything but the cells. A small file can unpack to anything.
+const MAX_SHARED_BYTES: u64 = 256 * 1024 * 1024;
+/// Columns of a sheet, by the limits of Excel.
+const MAX_COLUMNS: usize = 16_384;
+/// Rows that are considered to find the column of the URL.
+const SAMPLE_ROWS: usize = 100;
+/// Entries that are read ahead.
+const READ_AHEAD: usize = 256;
+
+/// Reads the entries of a workbook.
+pub(crate) struct Workbook {
+    messages: mpsc::Receiver<io::Result<Message>>,
+    notice: Option<String>,
+    headings: Option<String>,
+}
+
+/// What the thread passes on.
+enum Message {
+    Recognised { notice: String, headings: Option<String> },
+    Entry(Entry),
+}
+
+/// A row of a sheet, and its number from 1.
+type SheetRow = (u64, Vec<Cell>);
+
+impl Workbook {
+    /// Reads the file, and starts reading its rows.
+    pub(super) async fn read(text: BufReader<Text>, url_field: Option<String>) -> io::Result<Self> {
+        let mut file = Vec::new();
+        text.take(MAX_FILE_BYTES + 1).read_to_end(&mut file).await?;
+        if file.len() as u64 > MAX_FILE_BYTES {
+            let reason =
+                format!("the workbook has more than {MAX_FILE_BYTES} bytes; save it as CSV");
+            return Err(io::Error::other(reason));
+        }
+        let (sender, messages) = mpsc::channel(READ_AHEAD);
+        tokio::task::spawn_blocking(move || {
+            if let Err(error) = read_rows(file, url_field.as_deref(), &sender) {
+                // It fails if nobody reads on.
+                _ = sender.blocking_send(Err(error));
+            }
+        });
+        Ok(Self { messages, notice: None, headings: None })
+    }
+
+    /// The next entry; `None` at the end. It is cancel-safe.
+    pub(super) async fn next(&mut self) -> io::Result<Option<Entry>> {
+        loop {
+            match self.messages.recv().await.transpose()? {
+                None => return Ok(None),
+                Some(Message::Entry(entry)) => return Ok(Some(entry)),
+                Some(Message::Recognised { notice, headings }) => {
+                    (self.notice, self.headings) = (Some(notice), headings);
+                }
+            }
+        }
+    }
+
+    /// What was recognised since the last call, for people.
+    pub(super) fn take_notice(&mut self) -> Option<String> {
+        self.notice.take()
+    }
+
+    /// The row of headings as CSV; `None` if there is none.
+    pub(super) fn headings(&self) -> Option<&str> {
+        self.headings.as_deref()
+    }
+}
+
+fn unreadable(error: impl std::fmt::Display) -> io::Error {
+    io::Error::other(format!("it is no workbook that can be read ({error}); save it as CSV"))
+}
+
+fn read_rows(
+    file: Vec<u8>,
+    url_field: Option<&str>,
+    sender: &mpsc::Sender<io::Result<Message>>,
+) -> io::Result<()> {
+    check_shared_bytes(&file)?;
+    let mut workbook = Xlsx::new(Cursor::new(file)).map_err(unreadable)?;
+    let sheets: Vec<String> = workbook
+        .sheets_metadata()
+        .iter()
+        .filter(|sheet| sheet.visible == SheetVisible::Visible)
+        .map(|sheet| sheet.name.clone())
+        .collect();
+    let mut problem = "no sheet has a column of URLs; name it with --url-field".to_owned();
+    for sheet in &sheets {
+        let mut sample = Vec::new();
+        for_each_row(&mut workbook, sheet, |row| {
+            sample.push(row);
+            sample.len() < SAMPLE_ROWS
+        })?;
+        let cells: Vec<&[Cell]> = sample.iter().map(|(_, cells)| cells.as_slice()).collect();
+        match Layout::find(&cells, url_field) {
+            Found::Nothing => {}
+            Found::Ambiguous(reason) => problem = format!("sheet \"{sheet}\": {reason}"),
+            Found::Layout(layout, headings) => {
+                let notice = format!(
+                    "Excel workbook, sheet \"{sheet}\" (1 of {} sheets is read), {}",
+                    sheets.len(),
+                    describe_layout(&layout)
+                );
+                let headings = headings.map(|index| &sample[index]);
+                let headings_row = headings.map_or(0, |(number, _)| *number);
+                let headings = headings.map(|(_, cells)| as_csv(cells));
+                let recognised = Message::Recognised { notice, headings };
+                if sender.blocking_send(Ok(recognised)).is_err() {
+                    return Ok(());
+                }
+                return for_each_row(&mut workbook, sheet, |row| {
+                    let entry = entry(&layout, headings_row, row);
+                    sender.blocking_send(Ok(Message::Entry(entry))).is_ok()
+                });
+            }
+        }
+    }
+    Err(io::Error::other(problem))
+}
+
+/// Unpacks what would be held in memory, to see how large it is.
+fn check_shared_bytes(file: &[u8]) -> io::Result<()> {
+    let mut archive = ZipArchive::new(Cursor::new(file)).map_err(unreadable)?;
+    let mut remaining = MAX_SHARED_BYTES;
+    for index in 0..archive.len() {
+        let part = archive.by_index(index).map_err(unreadable)?;
+        let name = part.name().map_err(unreadable)?;
+        let is_held = name.ends_with(".xml") || name.ends_with(".rels");
+        if !is_held || name.starts_with("xl/worksheets/") {
+            continue;
+        }
+        let unpacked = io::copy(&mut part.take(remaining + 1), &mut io::sink());
+        remaining = remaining.checked_sub(unpacked.map_err(unreadable)?).ok_or_else(|| {
+            io::Error::other("the workbook is too large when it is unpacked; save it as CSV")
+        })?;
+    }
+    Ok(())
+}
+
+/// Calls `each` with the rows that hold cells, until it returns `false`.
+fn for_each_row(
+    workbook: &mut Xlsx<Cursor<Vec<u8>>>,
+    sheet: &str,
+    mut each: impl FnMut(SheetRow) -> bool,
+) -> io::Result<()> {
+    let mut reader = workbook.worksheet_cells_reader(sheet).map_err(unreadable)?;
+    let mut row: SheetRow = (0, Vec::new());
+    while let Some(cell) = reader.next_cell().map_err(unreadable)? {
+        let (number, column) = cell.get_position();
+        let (number, column) = (u64::from(number) + 1, column as usize);
+        if number != row.0 {
+            let last = std::mem::replace(&mut row, (number, Vec::new()));
+            if last.0 > 0 && !each(last) {
+                return Ok(());
+            }
+        }
+        if column >= MAX_COLUMNS {
+            return Err(unreadable("a row has too many columns"));
+        }
+        let text = match Data::from(cell.get_value().clone()) {
+            Data::Empty => continue,
+            value => value.to_string(),
+        };
+        if row.1.len() <= column {
+            row.1.resize(column + 1, Cell::default());
+        }
+        row.1[column] = Cell { text, is_quoted: false };
+    }
+    if row.0 > 0 {
+        each(row);
+    }
+    Ok(())
+}
+
+fn entry(layout: &Layout, headings_row: u64, (line, mut cells): SheetRow) -> Entry {
+    // Empty cells at the end of a row are not stored.
+    if cells.len() < layout.width() {
+        cells.resize(layout.width(), Cell::default());
+    }
+    let content = if cells.iter().all(|cell| cell.text.trim().is_empty()) {
+        Content::Ignored(Ignored::Blank)
+    } else if line == headings_row {
+        Content::Ignored(Ignored::Headings)
+    } else if line < headings_row {
+        Content::Invalid("the row stands above the headings".to_owned())
+    } else {
+        layout.record(&cells).into()
+    };
+    Entry { sitemap: None, line, raw: as_csv(&cells).into_bytes(), content }
+}
+
+/// The row as a line of CSV, so that a rejected one can be corrected and published.
+fn as_csv(cells: &[Cell]) -> String {
+    let quoted = |cell: &Cell| match cell.text.contains([',', '"', '\n', '\r']) {
+        true => format!("\"{}\"", cell.text.replace('"', "\"\"")),
+        false => cell.text.clone(),
+    };
+    cells.iter().map(quoted).collect::<Vec<_>>().join(",")
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,99 @@
+use std::io::Write;
+
+use zip::ZipWriter;
+use zip::write::SimpleFileOptions;
+
+use super::*;
+use crate::entry::describe;
+
+/// A workbook with these sheets, each of which has these rows in XML.
+fn workbook(sheets: &[(&str, &str)]) -> Vec<u8> {
+    let mut archive = ZipWriter::new(Cursor::new(Vec::new()));
+    let mut add = |name: &str, text: &str| {
+        archive.start_file(name, SimpleFileOptions::default()).unwrap();
+        archive.write_all(text.as_bytes()).unwrap();
+    };
+    let main = "http://schemas.openxmlformats.org/spreadsheetml/2006/main";
+    let relations = "http://schemas.openxmlformats.org/officeDocument/2006/relationships";
+    let (mut list, mut targets) = (String::new(), String::new());
+    for (id, (name, rows)) in (1..).zip(sheets) {
+        list += &format!("<sheet name=\"{name}\" sheetId=\"{id}\" r:id=\"rId{id}\"/>");
+        targets += &format!(
+            "<Relationship Id=\"rId{id}\" Type=\"{relations}/worksheet\" \
+             Target=\"worksheets/sheet{id}.xml\"/>"
+        );
+        let sheet =
+            format!("<worksheet xmlns=\"{main}\"><sheetData>{rows}</sheetData></worksheet>");
+        add(&format!("xl/worksheets/sheet{id}.xml"), &sheet);
+    }
+    let book = format!(
+        "<workbook xmlns=\"{main}\" xmlns:r=\"{relations}\"><sheets>{list}</sheets></workbook>"
+    );
+    add("xl/workbook.xml", &book);
+    let package = "http://schemas.openxmlformats.org/package/2006/relationships";
+    let root = format!(
+        "<Relationships xmlns=\"{package}\"><Relationship Id=\"rId1\" \
+         Type=\"{relations}/officeDocument\" Target=\"xl/workbook.xml\"/></Relationships>"
+    );
+    add("_rels/.rels", &root);
+    let targets = format!("<Relationships xmlns=\"{package}\">{targets}</Relationships>");
+    add("xl/_rels/workbook.xml.rels", &targets);
+    archive.finish().unwrap().into_inner()
+}
+
+fn cell(place: &str, text: &str) -> String {
+    format!("<c r=\"{place}\" t=\"inlineStr\"><is><t>{text}</t></is></c>")
+}
+
+fn row(number: u32, cells: &[String]) -> String {
+    format!("<row r=\"{number}\">{}</row>", cells.concat())
+}
+
+async fn read(file: Vec<u8>) -> io::Result<(String, Vec<(u64, String)>)> {
+    let text: Text = Box::new(Cursor::new(file));
+    let mut workbook = Workbook::read(BufReader::new(text), None).await?;
+    let mut entries = Vec::new();
+    let mut notice = String::new();
+    while let Some(entry) = workbook.next().await? {
+        notice.extend(workbook.take_notice());
+        entries.push((entry.line, describe(entry.content)));
+    }
+    Ok((notice, entries))
+}
+
+#[tokio::test]
+async fn the_first_sheet_with_urls_is_read_with_its_types() {
+    let number = "<c r=\"C3\"><v>5</v></c>".to_owned();
+    let rows = [
+        row(1, &[cell("A1", "Name"), cell("B1", "Link"), cell("C1", "Category")]),
+        row(3, &[cell("A3", "Tea"), cell("B3", "https://a.example/1,2"), number]),
+        row(5, &[cell("B5", "https://a.example/&amp;x=1")]),
+        row(6, &[cell("A6", "Jam"), cell("B6", "nowhere")]),
+    ]
+    .concat();
+    let notes = row(1, &[cell("A1", "Notes")]);
+    let (notice, entries) =
+        read(workbook(&[("Notes", &notes), ("Products", &rows)])).await.unwrap();
+    assert_eq!(
+        notice,
+        "Excel workbook, sheet \"Products\" (1 of 2 sheets is read), URL in column 2 \"link\", \
+         3 columns"
+    );
+    let texts: Vec<&str> = entries.iter().map(|(_, content)| content.as_str()).collect();
+    assert_eq!(texts[..3], ["#h", "https://a.example/1,2 5", "https://a.example/&x=1"]);
+    assert!(texts[3].starts_with("invalid: the URL is not usable"), "{texts:?}");
+    let lines: Vec<u64> = entries.iter().map(|(line, _)| *line).collect();
+    assert_eq!(lines, [1, 3, 5, 6]);
+}
+
+#[tokio::test]
+async fn a_workbook_that_cannot_be_read_is_an_error_that_says_what_to_do() {
+    let notes = row(1, &[cell("A1", "Notes")]);
+    for (file, problem) in [
+        (b"PK\x03\x04 and nothing".to_vec(), "save it as CSV"),
+        (workbook(&[("Notes", &notes)]), "--url-field"),
+    ] {
+        let error = read(file).await.unwrap_err().to_string();
+        assert!(error.contains(problem), "{error}");
+    }
+}
