@@ -63,11 +63,9 @@ impl NameServers {
 
     /// Waits for room for this many questions.
     pub(super) async fn place(&self, questions: u32) -> Result<SemaphorePermit<'_>, Unanswered> {
+        let crowded = Unanswered::Crowded(self.concurrency, self.timeout.as_secs_f64());
         let place = timeout(self.timeout, self.places.acquire_many(questions)).await;
-        place
-            .ok()
-            .and_then(Result::ok)
-            .ok_or_else(|| Unanswered::Crowded(self.concurrency, self.timeout.as_secs_f64()))
+        place.ok().and_then(Result::ok).ok_or(crowded)
     }
 
     /// Asks for the addresses of a name, and of what it is an alias of.
