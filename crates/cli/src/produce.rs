@@ -45,7 +45,9 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FORMAT", env = "FETCHLINE_FORMAT", default_value = "auto")]
     format: Format,
 
-    /// The encoding of sources without a byte-order mark, such as windows-1252 [default: recognised]
+    /// The encoding of sources without a byte-order mark [default: recognised]
+    ///
+    /// A label of the Encoding Standard, such as windows-1252, utf-16le or shift_jis.
     #[arg(long, value_name = "LABEL", env = "FETCHLINE_ENCODING")]
     encoding: Option<Encoding>,
 

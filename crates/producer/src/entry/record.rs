@@ -68,8 +68,8 @@ impl Fields {
         }
     }
 
-    /// Collects the URL of a row, and pairs of a heading and a cell. Of two equal headings the first
-    /// one counts. An empty cell counts as missing. Only `headers` and `body` may be JSON objects.
+    /// Collects the URL of a row, and pairs of a heading and a cell. Of two equal headings the
+    /// first one counts. An empty cell counts as missing. Only `headers` and `body` may be JSON objects.
     pub(super) fn from_cells<'a>(
         url: &str,
         cells: impl Iterator<Item = (&'a str, &'a str)>,
@@ -90,8 +90,8 @@ impl Fields {
 
     /// Reads the record. Unknown fields are ignored: a list may hold more than we need.
     ///
-    /// The URL is the field `url_field`, or, if no field has this name, the one at this path: `link`
-    /// in the object `item` for `item.link`.
+    /// The URL is the field `url_field`, or, if no field has this name, the one at this path:
+    /// `link` in the object `item` for `item.link`.
     pub(super) fn into_record(mut self, url_field: &str) -> Result<Record, String> {
         if !self.0.contains_key(url_field)
             && let Some(url) = nested(&self.0, url_field).cloned()
