@@ -115,8 +115,11 @@ pub(crate) async fn run(global: GlobalArgs, args: Args) -> Result {
         checkpoint: args.checkpoint,
         dry_run: args.dry_run,
     };
-    let rejects =
-        args.rejects.as_deref().map(|path| Rejects::open(path, &config.sources)).transpose()?;
+    let rejects = args
+        .rejects
+        .as_deref()
+        .map(|path| Rejects::open(path, &config.sources, config.encoding.is_some()))
+        .transpose()?;
     let rejects = rejects.map(Arc::new);
     let stop = CancellationToken::new();
     let signalled = stop.clone();

@@ -80,6 +80,11 @@ impl LineDecoder {
         ListLine { number, text, end, bytes: Some(bytes), guess: Some(guess) }
     }
 
+    /// Whether a line was not UTF-8.
+    pub(super) fn has_guess(&self) -> bool {
+        self.guess.is_some()
+    }
+
     /// The encoding for people, as far as it is known.
     pub(super) fn describe(&self) -> String {
         display_name(self.guess.unwrap_or(self.charset.encoding))
