@@ -68,7 +68,7 @@ impl Fields {
         }
     }
 
-    /// Collects the URL of a row, and pairs of a heading and a cell. Of two equal headings the
+    /// Collects the URL of a row, and pairs of a heading and a cell. Of equal headings the
     /// first one counts. An empty cell counts as missing. Only `headers` and `body` may be JSON objects.
     pub(super) fn from_cells<'a>(
         url: &str,
