@@ -68,8 +68,8 @@ impl Fields {
         }
     }
 
-    /// Collects the URL of a row, and pairs of a heading and a cell. Of equal headings the
-    /// first one counts. An empty cell counts as missing. Only `headers` and `body` may be JSON objects.
+    /// Collects the URL of a row, and pairs of a heading and a cell. Of equal headings the first
+    /// one counts. An empty cell counts as missing. Only `headers` and `body` may be JSON objects.
     pub(super) fn from_cells<'a>(
         url: &str,
         cells: impl Iterator<Item = (&'a str, &'a str)>,

@@ -37,11 +37,11 @@ const WOOCOMMERCE: &str = "\u{feff}ID,Type,SKU,Name,Categories,Images,\"External
 const GOOGLE_SHEETS: &str = "Product,Page,Price\r\n\
     Tea,https://shop.example/p/1,\"1,99\"\r\n,,\r\nJam,https://shop.example/p/2,\"2,49\"";
 
-const EXCEL: &str = "Artikel;Preis;Adresse;Bemerkung\r\n\
+const EXCEL: &str = "Ware;Preis;Link;Notiz\r\n\
     Grüner Tee;1,99;https://shop.example/p/1;\"süß; mild\"\r\n\
     Kräuter;2,49;https://shop.example/p/2;\r\n";
 
-const EXCEL_UNICODE_TEXT: &str = "Artikel\tAdresse\tcategory\r\n\
+const EXCEL_UNICODE_TEXT: &str = "Ware\tLink\tcategory\r\n\
     \"Tee, \"\"grün\"\"\"\thttps://shop.example/p/1,2\tTee\r\n";
 
 const SCREAMING_FROG: &str = "\u{feff}\"Address\",\"Content Type\",\"Status Code\",\"Canonical\"\n\
