@@ -5,7 +5,8 @@ use serde_json::Value;
 
 /// A dry run over a list: the exit code, the summary, and the tasks by their URLs.
 async fn dry_run(world: &World, arguments: &[&str], input: &str) -> anyhow::Result<DryRun> {
-    let arguments = [&["--log", "json", "produce", "--dry-run", "--json"], arguments].concat();
+    let flags = ["--log", "json", "produce", "--dry-run", "--json"];
+    let arguments = [&flags[..], arguments].concat();
     let output = world.run(&arguments, input).await?;
     let log: Vec<Value> =
         output.stderr.lines().map(serde_json::from_str).collect::<Result<_, _>>()?;

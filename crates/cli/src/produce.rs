@@ -46,7 +46,9 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FORMAT", env = "FETCHLINE_FORMAT", default_value = "auto")]
     format: Format,
 
-    /// The encoding of sources without a byte-order mark, such as windows-1252 [default: recognised]
+    /// The encoding of sources without a byte-order mark [default: recognised]
+    ///
+    /// A label of the Encoding Standard, such as windows-1252, utf-16le or shift_jis.
     #[arg(long, value_name = "LABEL", env = "FETCHLINE_ENCODING")]
     encoding: Option<Encoding>,
 
@@ -132,8 +134,11 @@ pub(crate) async fn run(global: GlobalArgs, args: Args) -> Result {
         checkpoint: args.checkpoint,
         dry_run: args.dry_run,
     };
-    let rejects =
-        args.rejects.as_deref().map(|path| Rejects::open(path, &config.sources)).transpose()?;
+    let rejects = args
+        .rejects
+        .as_deref()
+        .map(|path| Rejects::open(path, &config.sources, config.encoding.is_some()))
+        .transpose()?;
     let rejects = rejects.map(Arc::new);
     let stop = CancellationToken::new();
     let signalled = stop.clone();

@@ -22,11 +22,14 @@ struct RejectFile {
     is_old: bool,
     /// The last row of headings that was written.
     headings: Option<String>,
+    /// Whether the file begins with a byte-order mark. It is UTF-8, even if the flag `--encoding`
+    /// says otherwise when it is published.
+    is_marked: bool,
 }
 
 impl Rejects {
     /// Opens the file. It must not be one of the sources.
-    pub(crate) fn open(path: &Path, sources: &[Source]) -> Result<Self, Failure> {
+    pub(crate) fn open(path: &Path, sources: &[Source], is_marked: bool) -> Result<Self, Failure> {
         let file = File::options().write(true).create(true).truncate(false).open(path);
         let opened = file.and_then(|file| {
             Ok((Handle::from_file(file.try_clone()?)?, file.metadata()?.is_file(), file))
@@ -47,13 +50,16 @@ impl Rejects {
                 "--rejects {path} is one of the sources; name another file"
             )));
         }
-        Ok(Self(Mutex::new(RejectFile { file, is_old, headings: None })))
+        Ok(Self(Mutex::new(RejectFile { file, is_old, headings: None, is_marked })))
     }
 
     /// Writes a rejected line.
     pub(crate) fn push(&self, rejection: &Rejection, headings: Option<&str>) {
         self.write(|rejects| {
             let mut lines = Vec::new();
+            if std::mem::take(&mut rejects.is_marked) {
+                lines.extend_from_slice("\u{feff}".as_bytes());
+            }
             if let Some(headings) = headings
                 && rejects.headings.as_deref() != Some(headings)
             {

@@ -80,6 +80,11 @@ impl LineDecoder {
         ListLine { number, text, end, bytes: Some(bytes), guess: Some(guess) }
     }
 
+    /// Whether a line was not UTF-8.
+    pub(super) fn has_guess(&self) -> bool {
+        self.guess.is_some()
+    }
+
     /// The encoding for people, as far as it is known.
     pub(super) fn describe(&self) -> String {
         display_name(self.guess.unwrap_or(self.charset.encoding))
@@ -108,7 +113,8 @@ mod tests {
             (name.as_str(), texts.join("|").as_str()),
             ("Windows-1252", "Grüner Tee;x|Grün|Café crème")
         );
-        let (name, texts) = guess(&[b"\xd7\xe0\xe9 \xe7\xe5\xeb\xe5\xed\xfb\xe9 \xea\xf0\xf3\xef\xed\xee\xeb\xe8\xf1\xf2\xee\xe2\xee\xe9"]);
+        let (russian, _, _) = encoding_rs::WINDOWS_1251.encode("Чай зеленый крупнолистовой");
+        let (name, texts) = guess(&[&*russian]);
         assert_eq!(
             (name.as_str(), texts[0].as_str()),
             ("Windows-1251", "Чай зеленый крупнолистовой")

@@ -195,11 +195,11 @@ impl List {
     }
 
     fn decode(&mut self, number: u64, bytes: Vec<u8>, end: LineEnd) -> ListLine {
-        let encoding = self.decoder.describe();
+        let had_guess = self.decoder.has_guess();
         let line = self.decoder.decode(number, bytes, end);
-        let guess = self.decoder.describe();
-        if guess != encoding {
-            self.notice = Some(format!("line {number} is not {encoding} but perhaps {guess}"));
+        if self.decoder.has_guess() && !had_guess {
+            let guess = self.decoder.describe();
+            self.notice = Some(format!("line {number} is not UTF-8 but perhaps {guess}"));
         }
         line
     }
@@ -300,5 +300,7 @@ fn parse_json(line: &ListLine, url_field: Option<&str>) -> Content {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod exports;
 #[cfg(test)]
 mod random_lists;

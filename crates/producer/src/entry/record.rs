@@ -87,7 +87,7 @@ impl Fields {
         }
     }
 
-    /// Collects the URL of a row, and pairs of a heading and a cell. Of two equal headings the first
+    /// Collects the URL of a row, and pairs of a heading and a cell. Of equal headings the first
     /// one counts. An empty cell counts as missing. Only `headers` and `body` may be JSON objects.
     pub(super) fn from_cells<'a>(
         url: &str,
@@ -113,8 +113,8 @@ impl Fields {
 
     /// Reads the record. Unknown fields are ignored: a list may hold more than we need.
     ///
-    /// The URL is the field `url_field`, or, if no field has this name, the one at this path: `link`
-    /// in the object `item` for `item.link`.
+    /// The URL is the field `url_field`, or, if no field has this name, the one at this path:
+    /// `link` in the object `item` for `item.link`.
     pub(super) fn into_record(mut self, url_field: &str) -> Result<Record, String> {
         if !self.values.contains_key(url_field)
             && let Some(url) = nested(&self.values, url_field).cloned()

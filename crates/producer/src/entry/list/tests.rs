@@ -155,7 +155,8 @@ async fn a_list_that_is_typed_is_recognised_without_waiting_for_its_end() {
 async fn fields_of_json_lines_may_be_nested() {
     let hints = ListHints { url_field: Some("item.link".to_owned()), ..ListHints::default() };
     let text = "{\"item\":{\"link\":\"https://a.example/1\"},\"category\":\"Tea\"}\n\n\
-                {\"item.link\":\"https://a.example/2\"}\n{\"item\":{\"url\":\"https://a.example/3\"}}";
+                {\"item.link\":\"https://a.example/2\"}\n\
+                {\"item\":{\"url\":\"https://a.example/3\"}}";
     let (entries, _) = read(text.as_bytes(), hints).await;
     let contents: Vec<&str> = entries.iter().map(|(_, content)| content.as_str()).collect();
     assert_eq!(contents[..3], ["https://a.example/1 Tea", "#b", "https://a.example/2"]);

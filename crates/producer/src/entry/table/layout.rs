@@ -7,7 +7,7 @@ use super::rows::Cell;
 const URL_HEADING: &str = "url";
 /// Headings of the URL in exports that hold other URLs as well, such as those of images. The first
 /// one counts. `_` and `-` are read as spaces.
-const KNOWN_HEADINGS: [&str; 11] = [
+const KNOWN_HEADINGS: [&str; 12] = [
     "url",
     "link",
     "loc",
@@ -15,6 +15,7 @@ const KNOWN_HEADINGS: [&str; 11] = [
     "permalink",
     "product url",
     "page url",
+    "external url",
     "landing page",
     "page",
     "href",
