@@ -33,6 +33,10 @@ pub(crate) struct Workbook {
 }
 
 /// What the thread passes on.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly every message is an entry; boxing each would cost more"
+)]
 enum Message {
     Recognised { notice: String, headings: Option<String> },
     Entry(Entry),
