@@ -116,7 +116,7 @@ async fn a_server_is_not_kept_waiting_by_a_slow_publisher() -> anyhow::Result<()
     let sent = is_sent.clone();
     tokio::spawn(async move {
         let (mut stream, _) = listener.accept().await?;
-        stream.read(&mut [0; 4096]).await?;
+        _ = stream.read(&mut [0; 4096]).await?;
         let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", list.len());
         stream.write_all(head.as_bytes()).await?;
         stream.write_all(list.as_bytes()).await?;

@@ -44,9 +44,11 @@ fn fetcher_of(
 ) -> Fetcher {
     let fetcher = fetcher();
     let guard = fetcher.guard.clone();
+    let tls = tls::client_config(&config().authorities).unwrap();
     let build: Build = Box::new(move |count| {
         let resolver = Arc::new(NoResolver);
-        finish(client::builder(&config(), 100, guard.clone(), resolver, count)?).build()
+        finish(client::builder(&config(), 100, guard.clone(), resolver, tls.clone(), count)?)
+            .build()
     });
     Fetcher { clients: Clients::new(max_connections, build).unwrap(), ..fetcher }
 }
