@@ -316,6 +316,7 @@ fn headers(lines: &[String]) -> std::result::Result<HeaderMap, Failure> {
     for line in lines.iter().filter(|line| !line.trim().is_empty()) {
         let parsed = line.split_once(':').and_then(|(name, value)| {
             let mut value = HeaderValue::from_str(value.trim()).ok()?;
+            value.to_str().ok()?;
             value.set_sensitive(true);
             Some((HeaderName::from_str(name.trim()).ok()?, value))
         });

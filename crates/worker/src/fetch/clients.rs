@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use reqwest::Client;
+use reqwest::{Client, ClientBuilder};
 use tokio::time::Instant;
 use tracing::{debug, warn};
 
@@ -36,17 +36,23 @@ struct Inner {
 }
 
 /// Makes a client that counts its connections.
-pub(super) type Build = Box<dyn Fn(ConnectionCount) -> reqwest::Result<Client> + Send + Sync>;
+pub(super) type Build =
+    Box<dyn Fn(ConnectionCount) -> reqwest::Result<ClientBuilder> + Send + Sync>;
 
 struct Generation {
     client: Client,
+    /// Makes a connection for each request.
+    unpooled: Client,
     count: ConnectionCount,
 }
 
 impl Generation {
     fn new(build: &Build) -> reqwest::Result<Self> {
         let count = ConnectionCount::default();
-        Ok(Self { client: build(count.clone())?, count })
+        let client = build(count.clone())?.build()?;
+        // Its connections do not stay, so they do not count.
+        let unpooled = build(ConnectionCount::default())?.pool_max_idle_per_host(0).build()?;
+        Ok(Self { client, unpooled, count })
     }
 }
 
@@ -74,6 +80,11 @@ impl Clients {
             self.renew();
         }
         current.client.clone()
+    }
+
+    /// A client that sends each request on a new connection.
+    pub(super) fn unpooled(&self) -> Client {
+        self.0.current.read().unwrap_or_else(PoisonError::into_inner).unpooled.clone()
     }
 
     /// Replaces the client, in the background: it may have to read certificates.

@@ -78,7 +78,7 @@ impl Fetcher {
             let (config, guard) = (config.clone(), guard.clone());
             move |count| {
                 let (guard, resolver, tls) = (guard.clone(), resolver.clone(), tls.clone());
-                client::builder(&config, concurrency, guard, resolver, tls, count)?.build()
+                client::builder(&config, concurrency, guard, resolver, tls, count)
             }
         });
         Ok(Self {
@@ -225,9 +225,9 @@ impl Fetcher {
         jar: &CookieJar,
         place: &mut Place,
     ) -> Result<Result<Response, Unknown>, Failure> {
-        let mut repeats = 0;
+        let (mut repeats, mut client) = (0, self.clients.current());
         loop {
-            let sending = connection::send(hop.send(&self.clients.current(), jar));
+            let sending = connection::send(hop.send(&client, jar));
             let (error, is_reused) = match self.within_read_timeout(sending).await? {
                 (Ok(response), _) => return Ok(Ok(response)),
                 (Err(error), is_reused) => (error, is_reused),
@@ -239,9 +239,13 @@ impl Fetcher {
             if is_call_for_calm || repeats == REFUSING {
                 place.refused();
             }
-            let may_repeat = unprocessed::is_certain(&error)
-                || is_reused && hop.is_safe() && unprocessed::is_closed_early(&error);
-            if !may_repeat || is_call_for_calm || repeats == MAX_REPEATS {
+            let is_certain = unprocessed::is_certain(&error);
+            if !is_certain && is_reused && hop.is_safe() && unprocessed::is_closed_early(&error) {
+                // Once: that connection is new.
+                client = self.clients.unpooled();
+                continue;
+            }
+            if !is_certain || is_call_for_calm || repeats == MAX_REPEATS {
                 let failure = Failure::from(error);
                 if failure.fault == Fault::NoSockets {
                     self.clients.out_of_sockets();
@@ -254,6 +258,7 @@ impl Fetcher {
                 Box::pin(tokio::time::sleep(pause.mul_f64(rand::random_range(0.5..1.0)))).await;
             }
             repeats += 1;
+            client = self.clients.current();
         }
     }
 

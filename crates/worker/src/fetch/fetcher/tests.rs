@@ -47,8 +47,7 @@ fn fetcher_of(
     let tls = tls::client_config(&config().authorities).unwrap();
     let build: Build = Box::new(move |count| {
         let resolver = Arc::new(NoResolver);
-        finish(client::builder(&config(), 100, guard.clone(), resolver, tls.clone(), count)?)
-            .build()
+        client::builder(&config(), 100, guard.clone(), resolver, tls.clone(), count).map(&finish)
     });
     Fetcher { clients: Clients::new(max_connections, build).unwrap(), ..fetcher }
 }
@@ -342,6 +341,20 @@ async fn a_new_connection_that_closes_early_is_a_failure() {
     let origin = Origin::start("127.0.0.1", |_| Reply::Last(Vec::new())).await;
     let answer = fetch(&fetcher(), &origin.url("/")).await;
     assert_eq!((answer.outcome, origin.asked().len()), (Outcome::Protocol, 1));
+}
+
+#[tokio::test]
+async fn a_page_that_always_ends_its_connection_is_asked_for_twice() {
+    let origin = Origin::start("127.0.0.1", |asked| match asked.path() {
+        "/reset" => Reply::Reset,
+        _ => Reply::of(200, &[], "page"),
+    })
+    .await;
+    let (fetcher, reset) = (fetcher(), origin.url("/reset"));
+    let pages = (0..20).map(|n| request(Method::GET, &origin.url(&format!("/{n}"))));
+    fetch_all(&fetcher, pages.collect(), 20).await;
+    assert_eq!(fetch(&fetcher, &reset).await.outcome, Outcome::Protocol);
+    assert_eq!(origin.asked().iter().filter(|asked| asked.contains("/reset")).count(), 2);
 }
 
 #[tokio::test]
