@@ -7,7 +7,7 @@ use super::sitemap::{PendingSitemap, SitemapReader, Sitemaps};
 use super::workbook::Workbook;
 use super::{Entry, Format};
 use crate::source::{OpenSource, Source};
-use crate::text::{Charset, Encoding, peek};
+use crate::text::{Charset, Encoding, ZIP_MAGIC, peek, why_not_a_list};
 
 /// How the sources are read.
 #[derive(Clone, Debug, Default)]
@@ -34,14 +34,20 @@ impl Entries {
         let OpenSource { source, input, fetched_from } = source;
         let (prefix, text) = peek(input.into_text().await?).await?;
         let ReadOptions { format, encoding, url_field } = options;
-        if format == Format::Xlsx || format == Format::Auto && prefix.starts_with(ZIP_MAGIC) {
+        if let Some(reason) = why_not_a_list(&prefix, encoding) {
+            return Err(io::Error::other(reason));
+        }
+        let is_archive = prefix.starts_with(ZIP_MAGIC);
+        if format == Format::Xlsx || format == Format::Auto && is_archive {
             return Ok(Self::Workbook(Workbook::read(text, url_field).await?));
+        }
+        if is_archive {
+            return Err(io::Error::other(
+                "it is a ZIP archive; unpack it, and give the files in it",
+            ));
         }
         let charset = Charset::recognise(&prefix, encoding).map_err(io::Error::other)?;
         let extension = source.extension();
-        if let Some(kind) = unreadable(&prefix) {
-            return Err(io::Error::other(kind));
-        }
         let is_sitemap = match (format, extension.as_deref()) {
             (Format::Sitemap, _) | (Format::Auto, Some("xml")) => true,
             // No URL and no heading begins with `<`.
@@ -98,19 +104,6 @@ impl Entries {
             Self::Sitemaps(sitemaps) => sitemaps.take_notice(),
         }
     }
-}
-
-/// The first bytes of a ZIP archive, which a workbook is.
-const ZIP_MAGIC: &[u8] = b"PK\x03\x04";
-
-/// What a file is that is no list.
-fn unreadable(prefix: &[u8]) -> Option<&'static str> {
-    let kinds: [(&[u8], &str); 3] = [
-        (ZIP_MAGIC, "it is a ZIP archive; give the files in it"),
-        (b"\xd0\xcf\x11\xe0", "it is an old Excel workbook; save it as .xlsx or as CSV"),
-        (b"%PDF-", "it is a PDF document; save its table as CSV"),
-    ];
-    kinds.into_iter().find(|(magic, _)| prefix.starts_with(magic)).map(|(_, kind)| kind)
 }
 
 #[cfg(test)]

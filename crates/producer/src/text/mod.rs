@@ -2,12 +2,14 @@
 
 mod bounded;
 mod charset;
+mod binary;
 mod input;
 mod lines;
 mod prefix;
 
 use tokio::io::AsyncRead;
 
+pub(crate) use binary::{ZIP_MAGIC, why_not_a_list};
 #[cfg(test)]
 pub(crate) use bounded::MAX_TAG_BYTES;
 pub(crate) use bounded::{BoundedText, TooLong};
