@@ -11,7 +11,7 @@ use tokio::time::{Instant, timeout_at};
 use super::format::{Format, is_comment, trimmed};
 use super::line::{LineDecoder, ListLine};
 use super::plain::PlainText;
-use super::record::Fields;
+use super::record::{Fields, parse_url};
 use super::table::{Hints, SpannedEntry, Table};
 use super::{Content, Entry, Ignored};
 use crate::text::{Charset, Line, LineEnd, Lines, Text};
@@ -34,6 +34,8 @@ pub(super) struct ListHints {
     pub(super) url_field: Option<String>,
     /// Whether the list is read while it is written.
     pub(super) is_live: bool,
+    /// Whether the lines are the elements of a JSON array.
+    pub(super) is_array: bool,
 }
 
 /// Reads the entries of a list. `next` is cancel-safe.
@@ -181,7 +183,8 @@ impl List {
             Kind::Text(_) => format!("text, {encoding}, one URL per line"),
             Kind::JsonLines => {
                 let field = self.hints.url_field.as_deref().unwrap_or(URL_FIELD);
-                format!("JSON Lines, {encoding}, URL in the field \"{field}\"")
+                let name = if self.hints.is_array { "JSON array" } else { "JSON Lines" };
+                format!("{name}, {encoding}, URL in the field \"{field}\"")
             }
             Kind::Table(table) => {
                 let (dialect, columns) = table.describe();
@@ -243,7 +246,7 @@ impl List {
                 return None;
             }
             Kind::Text(plain) => parse_plain(plain, &line),
-            Kind::JsonLines => parse_json(&line, self.hints.url_field.as_deref()),
+            Kind::JsonLines => parse_json(&line, &self.hints),
         };
         Some(Entry { sitemap: None, line: line.number, raw: line.into_raw(), content })
     }
@@ -255,6 +258,9 @@ impl Kind {
         let first = first.clone().find(|text| !text.is_empty() && !is_comment(text));
         let looks_like_json = first.is_some_and(|text| text.starts_with('{'));
         let extension = hints.extension.as_deref();
+        if hints.is_array {
+            return Self::JsonLines;
+        }
         match (hints.format, extension) {
             (Format::Text, _) => return Self::Text(PlainText::certain()),
             (Format::Jsonl, _) | (Format::Auto, Some("jsonl" | "ndjson")) => {
@@ -284,7 +290,7 @@ fn parse_plain(plain: &PlainText, line: &ListLine) -> Content {
     ListLine::check_url(line.guess, text).and_then(|()| plain.parse(text)).into()
 }
 
-fn parse_json(line: &ListLine, url_field: Option<&str>) -> Content {
+fn parse_json(line: &ListLine, hints: &ListHints) -> Content {
     let text = trimmed(&line.text);
     if text.is_empty() {
         return Content::Ignored(Ignored::Blank);
@@ -294,7 +300,13 @@ fn parse_json(line: &ListLine, url_field: Option<&str>) -> Content {
         let reason = "the line is not UTF-8 text; name its encoding with --encoding";
         return Content::Invalid(reason.to_owned());
     }
-    let url_field = url_field.unwrap_or(URL_FIELD);
+    // An array may hold URLs alone.
+    if hints.is_array
+        && let Ok(url) = serde_json::from_str::<String>(text)
+    {
+        return parse_url(&url).into();
+    }
+    let url_field = hints.url_field.as_deref().unwrap_or(URL_FIELD);
     Fields::parse_json(text).and_then(|fields| fields.into_record(url_field)).into()
 }
 

@@ -3,6 +3,7 @@
 mod bounded;
 mod charset;
 mod binary;
+mod elements;
 mod input;
 mod lines;
 mod prefix;
@@ -15,6 +16,7 @@ pub(crate) use bounded::MAX_TAG_BYTES;
 pub(crate) use bounded::{BoundedText, TooLong};
 pub(crate) use charset::{Charset, decode, display_name};
 pub use charset::{Encoding, UnknownEncoding};
+pub(crate) use elements::{ArrayElements, begins_array};
 pub(crate) use input::Input;
 pub(crate) use lines::{Line, LineEnd, Lines};
 pub(crate) use prefix::peek;
