@@ -68,6 +68,8 @@ struct Sample {
     bytes: usize,
     /// When a live list is recognised by the lines so far.
     deadline: Option<Instant>,
+    /// Why nothing follows these lines.
+    failure: Option<io::Error>,
 }
 
 impl Sample {
@@ -123,7 +125,7 @@ impl List {
     /// The next entry; `None` at the end.
     pub(super) async fn next(&mut self) -> io::Result<Option<Entry>> {
         if self.kind.is_none() {
-            self.read_sample().await?;
+            self.read_sample().await;
             self.recognise();
         }
         loop {
@@ -132,7 +134,10 @@ impl List {
             }
             let read = match self.sample.lines.pop_front() {
                 Some(line) => Some(line),
-                None => self.lines.next().await?.map(|line| (self.lines.number(), line)),
+                None => match self.sample.failure.take() {
+                    Some(error) => return Err(error),
+                    None => self.lines.next().await?.map(|line| (self.lines.number(), line)),
+                },
             };
             match read {
                 None => return Ok(self.last_entry()),
@@ -148,21 +153,26 @@ impl List {
         }
     }
 
-    /// Reads the lines that show how the list is written.
-    async fn read_sample(&mut self) -> io::Result<()> {
+    /// Reads the lines that show how the list is written, up to an error.
+    async fn read_sample(&mut self) {
         while !self.sample.is_full() {
-            let line = match self.sample.deadline.filter(|_| self.hints.is_live) {
+            let read = match self.sample.deadline.filter(|_| self.hints.is_live) {
                 Some(deadline) => match timeout_at(deadline, self.lines.next()).await {
-                    Ok(line) => line?,
-                    Err(_) => break,
+                    Ok(read) => read,
+                    Err(_) => return,
                 },
-                None => self.lines.next().await?,
+                None => self.lines.next().await,
             };
-            let Some(line) = line else { break };
+            match read {
+                Ok(Some(line)) => self.sample.push(self.lines.number(), line),
+                Ok(None) => return,
+                Err(error) => {
+                    self.sample.failure = Some(error);
+                    return;
+                }
+            }
             self.sample.deadline.get_or_insert_with(|| Instant::now() + SAMPLE_TIME);
-            self.sample.push(self.lines.number(), line);
         }
-        Ok(())
     }
 
     fn recognise(&mut self) {

@@ -181,6 +181,26 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn what_stands_before_a_break_is_read() {
+        let list = "https://a.example/1\nhttps://a.example/2\nhttps://a.example/3\n".as_bytes();
+        let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::none());
+        std::io::Write::write_all(&mut packed, list).unwrap();
+        let mut packed = packed.finish().unwrap();
+        packed.truncate(packed.len() - 4);
+        let array = br#"["https://a.example/1", "https://a.example/2", "https://a.example/3", "ht"#;
+        for bytes in [packed, array.to_vec()] {
+            let text: Text = Box::new(io::Cursor::new(bytes));
+            let mut entries = read(&Source::Stdin, text).await;
+            for number in 1..=3 {
+                let entry = entries.next().await.unwrap().unwrap();
+                let url = format!("https://a.example/{number}");
+                assert_eq!((entry.line, describe(entry.content)), (number, url));
+            }
+            assert!(entries.next().await.is_err());
+        }
+    }
+
+    #[tokio::test]
     async fn a_sitemap_is_recognised_after_a_blank_line_that_arrives_alone() {
         let (mut writer, reader) = tokio::io::duplex(1);
         tokio::spawn(async move {
