@@ -80,7 +80,7 @@ pub async fn produce(
     let defaults = task_defaults(&config, &state);
     // Every source is opened before anything is sent: a misspelt name costs nothing.
     let fetcher = Fetcher::new();
-    let sources = open_sources(&config.sources, &fetcher, &progress, &stop).await?;
+    let sources = open_sources(&config, &fetcher, &progress, &stop).await?;
     let sitemaps = SitemapReader {
         fetcher,
         modified_since: state.modified_since(),
@@ -220,17 +220,17 @@ fn task_defaults(config: &Config, state: &CheckpointState) -> TaskDefaults {
 
 /// Opens the sources until `stop` is cancelled.
 async fn open_sources<'a>(
-    sources: &'a [Source],
+    config: &'a Config,
     fetcher: &Fetcher,
     progress: &Arc<Progress>,
     stop: &CancellationToken,
 ) -> Result<Vec<OpenSource<'a>>, Error> {
     let mut opened = Vec::new();
-    for source in sources {
+    for source in &config.sources {
         let result = tokio::select! {
             biased;
             () = stop.cancelled() => break,
-            result = source.open(fetcher, progress.clone()) => result,
+            result = source.open(fetcher, config.encoding, progress.clone()) => result,
         };
         opened.push(result.map_err(|error| Error::Source(source.to_string(), error))?);
     }

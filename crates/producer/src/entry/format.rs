@@ -13,7 +13,8 @@ pub enum Format {
     /// Cells that are separated by commas, semicolons, tabs or bars, with or without a row of
     /// headings.
     Csv,
-    /// One JSON object per line, with the fields of a message.
+    /// One JSON object per line, with the fields of a message, or one JSON array of objects or
+    /// URLs.
     Jsonl,
     /// An Excel workbook, of which the first sheet with URLs is read.
     Xlsx,

@@ -11,7 +11,7 @@ use tokio::time::{Instant, timeout_at};
 use super::format::{Format, is_comment, trimmed};
 use super::line::{LineDecoder, ListLine};
 use super::plain::PlainText;
-use super::record::Fields;
+use super::record::{Fields, parse_url};
 use super::table::{Hints, SpannedEntry, Table};
 use super::{Content, Entry, Ignored};
 use crate::text::{Charset, Line, LineEnd, Lines, Text};
@@ -34,6 +34,8 @@ pub(super) struct ListHints {
     pub(super) url_field: Option<String>,
     /// Whether the list is read while it is written.
     pub(super) is_live: bool,
+    /// Whether the lines are the elements of a JSON array.
+    pub(super) is_array: bool,
 }
 
 /// Reads the entries of a list. `next` is cancel-safe.
@@ -66,6 +68,8 @@ struct Sample {
     bytes: usize,
     /// When a live list is recognised by the lines so far.
     deadline: Option<Instant>,
+    /// Why nothing follows these lines.
+    failure: Option<io::Error>,
 }
 
 impl Sample {
@@ -121,7 +125,7 @@ impl List {
     /// The next entry; `None` at the end.
     pub(super) async fn next(&mut self) -> io::Result<Option<Entry>> {
         if self.kind.is_none() {
-            self.read_sample().await?;
+            self.read_sample().await;
             self.recognise();
         }
         loop {
@@ -130,7 +134,10 @@ impl List {
             }
             let read = match self.sample.lines.pop_front() {
                 Some(line) => Some(line),
-                None => self.lines.next().await?.map(|line| (self.lines.number(), line)),
+                None => match self.sample.failure.take() {
+                    Some(error) => return Err(error),
+                    None => self.lines.next().await?.map(|line| (self.lines.number(), line)),
+                },
             };
             match read {
                 None => return Ok(self.last_entry()),
@@ -146,21 +153,26 @@ impl List {
         }
     }
 
-    /// Reads the lines that show how the list is written.
-    async fn read_sample(&mut self) -> io::Result<()> {
+    /// Reads the lines that show how the list is written, up to an error.
+    async fn read_sample(&mut self) {
         while !self.sample.is_full() {
-            let line = match self.sample.deadline.filter(|_| self.hints.is_live) {
+            let read = match self.sample.deadline.filter(|_| self.hints.is_live) {
                 Some(deadline) => match timeout_at(deadline, self.lines.next()).await {
-                    Ok(line) => line?,
-                    Err(_) => break,
+                    Ok(read) => read,
+                    Err(_) => return,
                 },
-                None => self.lines.next().await?,
+                None => self.lines.next().await,
             };
-            let Some(line) = line else { break };
+            match read {
+                Ok(Some(line)) => self.sample.push(self.lines.number(), line),
+                Ok(None) => return,
+                Err(error) => {
+                    self.sample.failure = Some(error);
+                    return;
+                }
+            }
             self.sample.deadline.get_or_insert_with(|| Instant::now() + SAMPLE_TIME);
-            self.sample.push(self.lines.number(), line);
         }
-        Ok(())
     }
 
     fn recognise(&mut self) {
@@ -181,7 +193,8 @@ impl List {
             Kind::Text(_) => format!("text, {encoding}, one URL per line"),
             Kind::JsonLines => {
                 let field = self.hints.url_field.as_deref().unwrap_or(URL_FIELD);
-                format!("JSON Lines, {encoding}, URL in the field \"{field}\"")
+                let name = if self.hints.is_array { "JSON array" } else { "JSON Lines" };
+                format!("{name}, {encoding}, URL in the field \"{field}\"")
             }
             Kind::Table(table) => {
                 let (dialect, columns) = table.describe();
@@ -243,7 +256,7 @@ impl List {
                 return None;
             }
             Kind::Text(plain) => parse_plain(plain, &line),
-            Kind::JsonLines => parse_json(&line, self.hints.url_field.as_deref()),
+            Kind::JsonLines => parse_json(&line, &self.hints),
         };
         Some(Entry { sitemap: None, line: line.number, raw: line.into_raw(), content })
     }
@@ -255,6 +268,9 @@ impl Kind {
         let first = first.clone().find(|text| !text.is_empty() && !is_comment(text));
         let looks_like_json = first.is_some_and(|text| text.starts_with('{'));
         let extension = hints.extension.as_deref();
+        if hints.is_array {
+            return Self::JsonLines;
+        }
         match (hints.format, extension) {
             (Format::Text, _) => return Self::Text(PlainText::certain()),
             (Format::Jsonl, _) | (Format::Auto, Some("jsonl" | "ndjson")) => {
@@ -284,7 +300,7 @@ fn parse_plain(plain: &PlainText, line: &ListLine) -> Content {
     ListLine::check_url(line.guess, text).and_then(|()| plain.parse(text)).into()
 }
 
-fn parse_json(line: &ListLine, url_field: Option<&str>) -> Content {
+fn parse_json(line: &ListLine, hints: &ListHints) -> Content {
     let text = trimmed(&line.text);
     if text.is_empty() {
         return Content::Ignored(Ignored::Blank);
@@ -294,7 +310,13 @@ fn parse_json(line: &ListLine, url_field: Option<&str>) -> Content {
         let reason = "the line is not UTF-8 text; name its encoding with --encoding";
         return Content::Invalid(reason.to_owned());
     }
-    let url_field = url_field.unwrap_or(URL_FIELD);
+    // An array may hold URLs alone.
+    if hints.is_array
+        && let Ok(url) = serde_json::from_str::<String>(text)
+    {
+        return parse_url(&url).into();
+    }
+    let url_field = hints.url_field.as_deref().unwrap_or(URL_FIELD);
     Fields::parse_json(text).and_then(|fields| fields.into_record(url_field)).into()
 }
 

@@ -7,7 +7,11 @@ use super::sitemap::{PendingSitemap, SitemapReader, Sitemaps};
 use super::workbook::Workbook;
 use super::{Entry, Format};
 use crate::source::{OpenSource, Source};
-use crate::text::{Charset, Encoding, peek};
+use crate::text::{
+    ArrayElements, BUFFER_BYTES, Charset, Encoding, Text, ZIP_MAGIC, begins_array, peek,
+    why_not_a_list,
+};
+use tokio::io::BufReader;
 
 /// How the sources are read.
 #[derive(Clone, Debug, Default)]
@@ -34,19 +38,25 @@ impl Entries {
         let OpenSource { source, input, fetched_from } = source;
         let (prefix, text) = peek(input.into_text().await?).await?;
         let ReadOptions { format, encoding, url_field } = options;
-        if format == Format::Xlsx || format == Format::Auto && prefix.starts_with(ZIP_MAGIC) {
+        if let Some(reason) = why_not_a_list(&prefix, encoding) {
+            return Err(io::Error::other(reason));
+        }
+        let is_archive = prefix.starts_with(ZIP_MAGIC);
+        if format == Format::Xlsx || format == Format::Auto && is_archive {
             return Ok(Self::Workbook(Workbook::read(text, url_field).await?));
+        }
+        if is_archive {
+            return Err(io::Error::other(
+                "it is a ZIP archive; unpack it, and give the files in it",
+            ));
         }
         let charset = Charset::recognise(&prefix, encoding).map_err(io::Error::other)?;
         let extension = source.extension();
-        if let Some(kind) = unreadable(&prefix) {
-            return Err(io::Error::other(kind));
-        }
+        let beginning = charset.decode_prefix(&prefix);
         let is_sitemap = match (format, extension.as_deref()) {
             (Format::Sitemap, _) | (Format::Auto, Some("xml")) => true,
             // No URL and no heading begins with `<`.
-            (Format::Auto, _) => charset
-                .decode_prefix(&prefix)
+            (Format::Auto, _) => beginning
                 .trim_start_matches(|c: char| c.is_whitespace() || c == '\u{feff}')
                 .starts_with('<'),
             _ => false,
@@ -55,8 +65,16 @@ impl Entries {
             return Ok(Self::Sitemaps(sitemaps.read(source.to_string(), text, fetched_from)));
         }
         let is_live = *source == Source::Stdin;
-        let hints = ListHints { format, extension, url_field, is_live };
-        Ok(Self::List(Box::new(List::new(charset.decode(text), charset, hints))))
+        let is_array = matches!(format, Format::Auto | Format::Jsonl)
+            && !matches!(extension.as_deref(), Some("jsonl" | "ndjson"))
+            && begins_array(&beginning);
+        let mut text = charset.decode(text);
+        if is_array {
+            let elements: Text = Box::new(ArrayElements::new(text));
+            text = BufReader::with_capacity(BUFFER_BYTES, elements);
+        }
+        let hints = ListHints { format, extension, url_field, is_live, is_array };
+        Ok(Self::List(Box::new(List::new(text, charset, hints))))
     }
 
     /// Starts to read sitemaps that were postponed, for the last time.
@@ -100,19 +118,6 @@ impl Entries {
     }
 }
 
-/// The first bytes of a ZIP archive, which a workbook is.
-const ZIP_MAGIC: &[u8] = b"PK\x03\x04";
-
-/// What a file is that is no list.
-fn unreadable(prefix: &[u8]) -> Option<&'static str> {
-    let kinds: [(&[u8], &str); 3] = [
-        (ZIP_MAGIC, "it is a ZIP archive; give the files in it"),
-        (b"\xd0\xcf\x11\xe0", "it is an old Excel workbook; save it as .xlsx or as CSV"),
-        (b"%PDF-", "it is a PDF document; save its table as CSV"),
-    ];
-    kinds.into_iter().find(|(magic, _)| prefix.starts_with(magic)).map(|(_, kind)| kind)
-}
-
 #[cfg(test)]
 mod tests {
     use tokio::io::AsyncWriteExt;
@@ -120,9 +125,9 @@ mod tests {
     use super::*;
     use std::sync::Arc;
 
-    use crate::entry::Content;
+    use crate::entry::{Content, describe};
     use crate::source::{Fetcher, Source};
-    use crate::text::{Input, Text};
+    use crate::text::Input;
 
     async fn read(source: &Source, text: Text) -> Entries {
         let sitemaps = SitemapReader::new(Fetcher::new(), Arc::default());
@@ -141,6 +146,58 @@ mod tests {
         assert!(is_sitemap("list", "\u{feff}\n <?xml version=\"1.0\"?>").await);
         assert!(!is_sitemap("list", "http://a.example/<x>").await);
         assert!(is_sitemap("list.csv", "<urlset/>").await);
+    }
+
+    #[tokio::test]
+    async fn a_json_array_is_a_list_of_its_elements() {
+        let long =
+            format!(r#"["https://a.example/{}","https://a.example/2"]"#, "x".repeat(2 << 20));
+        for (array, contents) in [
+            (
+                r#"[ "https://a.example/1", {"url": "https://a.example/2?a,b]", "category":
+                "Tea"}, 3, {"link": "x"}, "https://a.example/\u0034" ]"#,
+                &[
+                    "1 https://a.example/1",
+                    "2 https://a.example/2?a,b] Tea",
+                    "3 invalid: the entry is not a JSON object",
+                    "4 invalid: the object has no field `url`",
+                    "5 https://a.example/4",
+                ][..],
+            ),
+            ("\n[\n]\n", &[]),
+            ("[\"\", \"x y\"]", &["1 invalid: the URL", "2 invalid: the URL"]),
+            (&long, &["1 invalid: the line has more than", "2 https://a.example/2"]),
+        ] {
+            let text: Text = Box::new(io::Cursor::new(array.as_bytes().to_vec()));
+            let mut entries = read(&Source::File("list.json".into()), text).await;
+            let mut found = Vec::new();
+            while let Some(entry) = entries.next().await.unwrap() {
+                found.push(format!("{} {}", entry.line, describe(entry.content)));
+            }
+            let is_expected = found.len() == contents.len()
+                && found.iter().zip(contents).all(|(found, start)| found.starts_with(start));
+            assert!(is_expected, "{found:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_stands_before_a_break_is_read() {
+        let list = "https://a.example/1\nhttps://a.example/2\nhttps://a.example/3\n".as_bytes();
+        let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::none());
+        std::io::Write::write_all(&mut packed, list).unwrap();
+        let mut packed = packed.finish().unwrap();
+        packed.truncate(packed.len() - 4);
+        let array = br#"["https://a.example/1", "https://a.example/2", "https://a.example/3", "ht"#;
+        for bytes in [packed, array.to_vec()] {
+            let text: Text = Box::new(io::Cursor::new(bytes));
+            let mut entries = read(&Source::Stdin, text).await;
+            for number in 1..=3 {
+                let entry = entries.next().await.unwrap().unwrap();
+                let url = format!("https://a.example/{number}");
+                assert_eq!((entry.line, describe(entry.content)), (number, url));
+            }
+            assert!(entries.next().await.is_err());
+        }
     }
 
     #[tokio::test]

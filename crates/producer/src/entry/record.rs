@@ -82,8 +82,10 @@ impl Fields {
                 let body = given.and_then(|GivenBody { body }| Some(body?.get().to_owned()));
                 Ok(Self { values, body })
             }
-            Ok(_) => Err("the line is not a JSON object".to_owned()),
-            Err(error) => Err(format!("the line is not valid JSON from column {}", error.column())),
+            Ok(_) => Err("the entry is not a JSON object".to_owned()),
+            Err(error) => {
+                Err(format!("the entry is not valid JSON from column {}", error.column()))
+            }
         }
     }
 

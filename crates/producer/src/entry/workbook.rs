@@ -143,6 +143,9 @@ fn read_rows(
 /// Unpacks what would be held in memory, to see how large it is.
 fn check_shared_bytes(file: &[u8]) -> io::Result<()> {
     let mut archive = ZipArchive::new(Cursor::new(file)).map_err(unreadable)?;
+    if let Some(kind) = other_archive(&archive) {
+        return Err(io::Error::other(kind));
+    }
     let mut remaining = MAX_SHARED_BYTES;
     for index in 0..archive.len() {
         let part = archive.by_index(index).map_err(unreadable)?;
@@ -157,6 +160,23 @@ fn check_shared_bytes(file: &[u8]) -> io::Result<()> {
         })?;
     }
     Ok(())
+}
+
+/// What an archive is; `None` for a workbook.
+fn other_archive(archive: &ZipArchive<Cursor<&[u8]>>) -> Option<&'static str> {
+    let names: Vec<_> = archive.file_names().filter_map(Result::ok).collect();
+    let has = |start| names.iter().any(|name| name.trim_start_matches('/').starts_with(start));
+    let kinds = [
+        ("xl/workbook.bin", "it is a binary Excel workbook; save it as .xlsx or as CSV"),
+        ("word/", "it is a Word document; save its table as CSV, or its text as text"),
+        ("ppt/", "it is a PowerPoint presentation; save its list as CSV or as text"),
+        ("content.xml", "it is an OpenDocument file; save it as .xlsx or as CSV"),
+        ("Index/", "it is a Numbers, Pages or Keynote document; export it as .xlsx or as CSV"),
+        ("META-INF/MANIFEST.MF", "it is a Java archive, not a list"),
+    ];
+    let is_workbook = has("xl/") || has("_rels/.rels");
+    let other = kinds.into_iter().find(|(start, _)| has(start)).map(|(_, kind)| kind);
+    other.or((!is_workbook).then_some("it is a ZIP archive; unpack it, and give the files in it"))
 }
 
 /// Calls `each` with the rows that hold cells, until it returns `false`.
@@ -186,7 +206,8 @@ fn for_each_row(
         if row.1.len() <= column {
             row.1.resize(column + 1, Cell::default());
         }
-        row.1[column] = Cell { text, is_quoted: false };
+        // No quote and no separator of another cell can be in it.
+        row.1[column] = Cell { text, is_quoted: true };
     }
     if row.0 > 0 {
         each(row);

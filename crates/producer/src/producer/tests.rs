@@ -1,3 +1,4 @@
+use std::io::Write;
 use std::time::Duration;
 
 use fetchline_queue::{Address, BrokerConfig, Role};
@@ -52,4 +53,35 @@ async fn stop_ends_the_wait_for_a_silent_server() {
         tokio::time::timeout(Duration::from_secs(10), running).await.unwrap().unwrap().unwrap();
     assert!(!summary.complete);
     drop(connection);
+}
+
+#[tokio::test]
+async fn a_binary_source_fails_before_anything_is_published() {
+    let png = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\nhttps://wrong.example/1\n";
+    let mut compressed = flate2::write::GzEncoder::new(Vec::new(), Default::default());
+    compressed.write_all(png).unwrap();
+    let compressed = compressed.finish().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str, bytes: &[u8]| {
+        std::fs::write(folder.path().join(name), bytes).unwrap();
+        Source::File(folder.path().join(name))
+    };
+    let good = file("good.txt", b"https://a.example/1\nhttps://a.example/2\n");
+    let summary = dry_run(vec![good.clone()], CancellationToken::new()).await.unwrap();
+    assert_eq!((summary.published, summary.lines, summary.complete), (2, 2, true));
+    let served = png.to_vec();
+    let site = TestSite::start(move |_, _| answer("200 OK", &served)).await;
+    for source in [
+        file("list.csv", png),
+        file("list.txt.gz", &compressed),
+        file("list.db", b"SQLite format 3\0\x10\0\nhttps://wrong.example/1\n"),
+        list_at(&site.url("list.txt")),
+    ] {
+        let error = dry_run(vec![good.clone(), source.clone()], CancellationToken::new()).await;
+        let Err(Error::Source(name, cause)) = error else { panic!("{error:?}") };
+        let is_named = ["a PNG image", "a SQLite database"]
+            .iter()
+            .any(|kind| cause.to_string().contains(kind));
+        assert!(name == source.to_string() && is_named, "{name}: {cause}");
+    }
 }

@@ -11,13 +11,14 @@ use std::sync::Arc;
 
 use fetchline_queue::Address;
 use reqwest::Url;
+use tokio::io::AsyncSeekExt;
 
 pub(crate) use fetcher::{FetchError, Fetched, Fetcher, MAX_SITEMAP_BYTES, NamedBy};
 pub(crate) use site::is_same_site;
 pub(crate) use spool::{Limited, TooLarge};
 
 use crate::progress::Progress;
-use crate::text::{Input, Text};
+use crate::text::{Encoding, Input, Text, peek, why_not_a_list};
 
 /// A list of URLs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,23 +62,40 @@ impl Source {
         Path::new(name).extension()?.to_str().map(str::to_owned)
     }
 
-    /// Opens the source, and fetches all of it if it is a URL.
+    /// Opens the source, and fetches all of it if it is a URL. A file that is no list is an error,
+    /// unless its beginning cannot be read twice.
     pub(crate) async fn open(
         &self,
         fetcher: &Fetcher,
+        encoding: Option<Encoding>,
         progress: Arc<Progress>,
     ) -> io::Result<OpenSource<'_>> {
         let (text, fetched_from): (Text, _) = match self {
-            Self::File(path) => (Box::new(tokio::fs::File::open(path).await?), None),
+            Self::File(path) => {
+                let mut file = tokio::fs::File::open(path).await?;
+                if file.metadata().await?.is_file() {
+                    check_beginning(Box::new(file.try_clone().await?), encoding).await?;
+                    file.rewind().await?;
+                }
+                (Box::new(file), None)
+            }
             Self::Stdin => (Box::new(tokio::io::stdin()), None),
             Self::Url(address) => {
                 let fetched = fetcher.get(address, NamedBy::User).await;
                 let mut fetched = fetched.map_err(|error| error.cause)?;
+                check_beginning(fetched.text().await?, encoding).await?;
                 (fetched.text().await?, Some(fetched.url))
             }
         };
         Ok(OpenSource { source: self, input: Input::new(text, progress), fetched_from })
     }
+}
+
+/// Refuses binary files. Whatever else is wrong with the text is found when it is read.
+async fn check_beginning(text: Text, encoding: Option<Encoding>) -> io::Result<()> {
+    let Ok(text) = Input::new(text, Arc::default()).into_text().await else { return Ok(()) };
+    let Ok((prefix, _)) = peek(text).await else { return Ok(()) };
+    why_not_a_list(&prefix, encoding).map_or(Ok(()), |reason| Err(io::Error::other(reason)))
 }
 
 impl fmt::Display for Source {

@@ -2,17 +2,21 @@
 
 mod bounded;
 mod charset;
+mod binary;
+mod elements;
 mod input;
 mod lines;
 mod prefix;
 
 use tokio::io::AsyncRead;
 
+pub(crate) use binary::{ZIP_MAGIC, why_not_a_list};
 #[cfg(test)]
 pub(crate) use bounded::MAX_TAG_BYTES;
 pub(crate) use bounded::{BoundedText, TooLong};
 pub(crate) use charset::{Charset, decode, display_name};
 pub use charset::{Encoding, UnknownEncoding};
+pub(crate) use elements::{ArrayElements, begins_array};
 pub(crate) use input::Input;
 pub(crate) use lines::{Line, LineEnd, Lines};
 pub(crate) use prefix::peek;

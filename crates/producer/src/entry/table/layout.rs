@@ -60,8 +60,20 @@ fn trimmed(text: &str) -> &str {
 /// Whether a cell is a URL that could be published.
 pub(super) fn is_url(cell: &Cell) -> bool {
     record::begins_with_scheme(&cell.text)
-        && !cell.text.contains('"')
+        && !has_foreign_quote(cell)
         && record::parse_url(&cell.text).is_ok()
+}
+
+/// Whether a quote in a cell may be that of another cell. In a quoted cell each quote is doubled
+/// (RFC 4180, 2.7), so it is a part of the text, unless a whole row was quoted once more.
+fn has_foreign_quote(cell: &Cell) -> bool {
+    let is_separator = |c: char| matches!(c, ',' | ';' | '|' | '\t');
+    let separates = |(start, quote): (usize, &str)| {
+        cell.text[..start].ends_with(is_separator)
+            || cell.text[start + quote.len()..].starts_with(is_separator)
+    };
+    let mut quotes = cell.text.match_indices('"');
+    if cell.is_quoted { quotes.any(separates) } else { quotes.next().is_some() }
 }
 
 /// Whether a cell is a URL or contains one.
@@ -118,21 +130,31 @@ impl Layout {
         if rows[..first].iter().any(|row| row.iter().any(has_url)) {
             return Found::Nothing;
         }
-        let has_headings = !rows[first].iter().any(has_url);
-        let skipped = first + usize::from(has_headings);
+        let Some(body) = rows.iter().position(|row| row.iter().any(has_url)) else {
+            return Found::Nothing;
+        };
         let url_columns: Vec<usize> = (0..width)
-            .filter(|&column| !has_headings || !rows[first][column].text.trim().is_empty())
             .filter(|&column| {
-                let cells = rows[skipped..].iter().filter(is_whole).map(|row| &row[column]);
+                let cells = rows[body..].iter().filter(is_whole).map(|row| &row[column]);
                 let cells: Vec<_> = cells.filter(|cell| !cell.text.trim().is_empty()).collect();
                 let urls = cells.iter().filter(|cell| is_url(cell)).count();
                 urls > 0 && 2 * urls >= cells.len()
             })
             .collect();
-        let headings: Vec<String> = match has_headings {
-            true => rows[first].iter().map(heading).collect(),
-            false => Vec::new(),
+        // Headings name a column of URLs. Another row is a title, or an entry without a URL.
+        let names = |row: &[Cell], column: usize| !row[column].text.trim().is_empty();
+        let headings_row = (first..body).find(|&index| {
+            let row = rows[index];
+            row.len() == width && url_columns.iter().any(|&column| names(row, column))
+        });
+        let headings: Vec<String> = match headings_row {
+            Some(index) => rows[index].iter().map(heading).collect(),
+            None => Vec::new(),
         };
+        let url_columns: Vec<usize> = url_columns
+            .into_iter()
+            .filter(|&column| headings_row.is_none_or(|index| names(rows[index], column)))
+            .collect();
         let known = KNOWN_HEADINGS.iter().find_map(|known| {
             let is_known = |column: &&usize| {
                 headings.get(**column).is_some_and(|heading| spaced(heading) == *known)
@@ -142,7 +164,7 @@ impl Layout {
         match (&url_columns[..], known) {
             ([], _) => Found::Nothing,
             (&[url_column], _) | (_, Some(&url_column)) => {
-                Found::Layout(Self { headings, url_column, width }, has_headings.then_some(first))
+                Found::Layout(Self { headings, url_column, width }, headings_row)
             }
             _ => Found::Ambiguous(ambiguous(&url_columns, &headings)),
         }
@@ -194,7 +216,7 @@ impl Layout {
             ));
         }
         let url = &cells[self.url_column];
-        match url.text.contains('"') {
+        match has_foreign_quote(url) {
             true => Err("the URL contains a quote, which may be that of another cell".to_owned()),
             false => Ok(url),
         }
@@ -271,6 +293,22 @@ mod tests {
         assert_eq!(place(&rows[1..], None), Some((0, None)));
         assert_eq!(place(&["x|https://a.example/", "y|", "z|nowhere"], None), Some((1, None)));
         assert_eq!(place(&["name|sku", "Tea|1"], None), None);
+    }
+
+    #[test]
+    fn a_row_without_a_url_is_no_row_of_headings() {
+        let rows = ["Tea|", "Pot|https://a.example/2", "Cup|https://a.example/3"];
+        assert_eq!(place(&rows, None), Some((1, None)));
+        assert_eq!(place(&["||Tea", "||Jam", "https://a.example/|x|Pot"], None), Some((0, None)));
+        // A title that a spreadsheet has made as wide as the table.
+        let rows = ["Report||", "Name|Link|Kind", "Tea|https://a.example/1|x"];
+        assert_eq!(place(&rows, None), Some((1, Some(1))));
+        let rows = ["Name|Link", "Tea|", "Jam|", "Pot|https://a.example/3"];
+        assert_eq!(place(&rows, None), Some((1, Some(0))));
+        let Found::Layout(layout, None) = find(&["Tea|", "Pot|https://a.example/2"], None) else {
+            panic!()
+        };
+        assert!(layout.record(&cells("Tea|")).is_err());
     }
 
     #[test]

@@ -77,6 +77,16 @@ fn a_url_is_never_divided_and_never_has_a_neighbour() {
         ("name,url\n\"Tea\",\"https://a.example/1,2\"", Some("https://a.example/1,2")),
         ("name;url\nTea;https://a.example/1,2", Some("https://a.example/1,2")),
         ("url;name\n\"https://a.example/p/1,2\";Tea", Some("https://a.example/p/1,2")),
+        (
+            "name,url\nTea,\"https://a.example/?q=\"\"tea\"\"\"",
+            Some("https://a.example/?q=%22tea%22"),
+        ),
+        ("url;name\n\"https://a.example/\"\"a\"\"/b;c\";x", Some("https://a.example/%22a%22/b;c")),
+        ("\"url\"\n\"https://a.example/?q=\"\"\"", Some("https://a.example/?q=%22")),
+        ("Tea,\"https://a.example/?q=\"\"t\"\"&x\"", Some("https://a.example/?q=%22t%22&x")),
+        ("name,url\nTea,https://a.example/?q=\"tea\"", None),
+        ("url\n\"https://a.example/1,\"\"Tea, green\"\"\"", None),
+        ("url,name\n\"https://a.example/1\"\";\"\"x\",Tea", None),
         ("url\nhttps://a.example/1,Tea", None),
         (
             "url\nhttps://a.example/1,2\nhttps://a.example/1?a=b,c=d",

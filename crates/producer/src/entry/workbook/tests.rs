@@ -97,3 +97,23 @@ async fn a_workbook_that_cannot_be_read_is_an_error_that_says_what_to_do() {
         assert!(error.contains(problem), "{error}");
     }
 }
+
+#[tokio::test]
+async fn another_archive_is_named() {
+    for (names, kind) in [
+        (["list.txt", "more/list.csv"], "a ZIP archive"),
+        (["[Content_Types].xml", "word/document.xml"], "a Word document"),
+        (["_rels/.rels", "ppt/presentation.xml"], "a PowerPoint presentation"),
+        (["mimetype", "content.xml"], "an OpenDocument file"),
+        (["_rels/.rels", "xl/workbook.bin"], "a binary Excel workbook"),
+        (["Index/Document.iwa", "preview.jpg"], "a Numbers"),
+    ] {
+        let mut archive = ZipWriter::new(Cursor::new(Vec::new()));
+        for name in names {
+            archive.start_file(name, SimpleFileOptions::default()).unwrap();
+            archive.write_all(b"https://a.example/1\n").unwrap();
+        }
+        let error = read(archive.finish().unwrap().into_inner()).await.unwrap_err().to_string();
+        assert!(error.contains(kind) && error.contains("; "), "{error}");
+    }
+}
