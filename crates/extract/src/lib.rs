@@ -2,10 +2,12 @@
 
 mod content;
 mod extraction;
+mod learn;
 mod sources;
 mod markup;
 mod schema_org;
 mod rules;
+mod shown;
 mod finding;
 mod availability;
 mod price;
@@ -14,12 +16,14 @@ mod json;
 mod text;
 
 pub use content::{Content, read};
-pub use extraction::product;
+pub use extraction::{Explanation, SourcePrice, canonical_url, explain, product};
+pub use learn::{Lesson, Sample, learn};
 pub use product::{
-    Extraction, Field, MAX_AVAILABILITY, MAX_BRAND, MAX_CATEGORY, MAX_NAME, MAX_SKU, MAX_URL,
-    Method, Product,
+    Confidence, Extraction, Field, MAX_AVAILABILITY, MAX_BRAND, MAX_CATEGORY, MAX_NAME, MAX_SKU,
+    MAX_URL, Method, Product,
 };
 pub use rules::{Rules, RulesError};
+pub use shown::{ShownPrice, ShownText};
 
 /// Bytes of memory that [`product()`] takes at most in addition to the page, for pages of up to
 /// 10 MiB.

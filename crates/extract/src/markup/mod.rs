@@ -14,3 +14,4 @@ mod superscript;
 mod tags;
 
 pub(crate) use reader::{Markup, read};
+pub(crate) use tags::{Tag, Token, Tokenizer};

@@ -150,7 +150,7 @@ enum Rank {
 }
 
 /// Returns the text as one line, with digits and separators of other scripts as ASCII.
-fn normalize(text: &str) -> Option<String> {
+pub(crate) fn normalize(text: &str) -> Option<String> {
     let ascii = |c: char| match c {
         '\u{ff10}'..='\u{ff19}' => digit(c, '\u{ff10}'),
         '\u{660}'..='\u{669}' => digit(c, '\u{660}'),

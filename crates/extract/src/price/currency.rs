@@ -49,6 +49,7 @@ const SYMBOLS: &[(&str, Option<&str>)] = &[
     ("Kč", Some("CZK")),
     ("Ft", Some("HUF")),
     ("lei", Some("RON")),
+    ("Lei", Some("RON")),
     ("лв.", Some("BGN")),
     ("лв", Some("BGN")),
     ("SFr.", Some("CHF")),

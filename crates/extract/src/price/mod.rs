@@ -9,4 +9,5 @@ mod exclusion;
 pub(crate) mod number;
 mod words;
 
-pub(crate) use amount::{Amount, parse_human, parse_machine};
+pub(crate) use amount::{Amount, normalize, parse_human, parse_machine};
+pub(crate) use exclusion::is_on_request;

@@ -35,10 +35,19 @@ impl<'a> OpenGraph<'a> {
     /// Whether the page is about a product: its type says so, or it has a price. Every page has a
     /// title.
     pub(super) fn is_product(&self) -> bool {
-        let kind = self.first(&["og:type"]).unwrap_or_default().to_ascii_lowercase();
+        let kind = self.kind();
         // "product.group" is a list of products.
         matches!(kind.as_str(), "product" | "og:product" | "product.item")
             || PRICES.iter().any(|price| self.first(&[&format!("{price}:amount")]).is_some())
+    }
+
+    /// Returns the type of the page in lower case, or an empty text.
+    pub(super) fn kind(&self) -> String {
+        self.first(&["og:type"]).unwrap_or_default().trim().to_ascii_lowercase()
+    }
+
+    pub(super) fn site_name(&self) -> Option<&'a str> {
+        self.first(&["og:site_name"])
     }
 
     pub(super) fn title(&self) -> Option<&'a str> {
