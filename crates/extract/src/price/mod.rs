@@ -18,5 +18,6 @@ mod writing;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use amount::{Amount, parse_human, parse_machine};
+pub(crate) use amount::{Amount, normalize, parse_human, parse_machine};
+pub(crate) use exclusion::is_on_request;
 pub(crate) use locality::localize;
