@@ -19,5 +19,6 @@ mod writing;
 mod tests;
 
 pub(crate) use amount::{Amount, normalize, parse_human, parse_machine};
-pub(crate) use exclusion::is_on_request;
+pub(crate) use exclusion::{is_on_request, is_per_measure};
+pub(crate) use label_phrases::{Meaning, Side, find_all as find_label_phrases};
 pub(crate) use locality::localize;

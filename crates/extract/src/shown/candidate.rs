@@ -2,6 +2,8 @@
 
 use std::{collections::HashMap, sync::LazyLock};
 
+use rust_decimal::Decimal;
+
 use super::{
     context::{Context, Contexts},
     evidence::Evidence,
@@ -21,6 +23,18 @@ const MAX_CANDIDATES: usize = 400;
 /// The longest text that is a label of the amount after it.
 const MAX_LABEL: usize = 50;
 
+/// Words beside an amount that are no sentence: `inkl. MwSt. zzgl. Versand`.
+const MAX_WORDS: usize = 5;
+
+/// How much nearer to the title an amount has to be than those that do not oppose it.
+const MIN_LEAD: usize = 2;
+
+/// Texts between two prices of a product that are compared.
+const MAX_PAIR: usize = 8;
+
+/// Texts around the title that say by how much a price is reduced.
+const PERCENT_TEXTS: usize = 60;
+
 /// Elements around a candidate that are searched for a card of a list.
 const MAX_CARD_DISTANCE: usize = 8;
 
@@ -38,10 +52,23 @@ pub(super) struct Candidate {
     pub(super) contexts: Contexts,
     /// How far it is from the title, and what makes it less likely: the least is the likeliest.
     pub(super) distance: usize,
+    /// Whether its line has more words than a label and a note: it is a sentence.
+    pub(super) is_in_sentence: bool,
     /// Whether a heading stands between the title and the amount.
     pub(super) is_below_heading: bool,
     /// The key under which the page has the same number for machines.
     pub(super) key: Option<String>,
+}
+
+impl Candidate {
+    /// Whether another candidate, which is further from the title, may as well be the price: an
+    /// amount that is named as a price in the part of the page that shows the product.
+    pub(super) fn is_opposed_by(&self, other: &Self) -> bool {
+        let is_elsewhere = other.is_below_heading && !self.is_below_heading;
+        let is_lesser = !other.is_price || !other.money.has_currency || is_elsewhere;
+        other.money.value != self.money.value
+            && !(self.is_price && is_lesser && other.distance >= self.distance + MIN_LEAD)
+    }
 }
 
 /// Finds the candidates, the likeliest first.
@@ -66,14 +93,21 @@ pub(super) fn find(
         }
         // A sentence is about prices; a price is a line.
         let is_sentence = !is_price && segment.text.chars().count() > 120;
+        let words = segment.text.split(|c: char| !c.is_alphabetic());
+        let is_in_sentence = words.filter(|word| word.chars().count() > 1).count() > MAX_WORDS;
         for money in money::read(&segment.text, is_price) {
+            let is_price = is_price || money.is_labelled;
             let distance = distance(segment, title, is_price, is_sentence, money.has_currency);
-            let contexts = contexts.union(money.contexts);
+            let mut contexts = contexts.union(money.contexts);
+            if money.is_gross {
+                contexts.remove(Context::Net);
+            }
             let key = evidence.key_of(money.value).map(str::to_owned);
             candidates.push(Candidate {
                 money,
                 element: segment.element,
                 is_price,
+                is_in_sentence,
                 contexts,
                 distance,
                 is_below_heading: heading.is_some_and(|heading| heading <= segment.texts.start),
@@ -85,6 +119,8 @@ pub(super) fn find(
         }
     }
     mark_repeated(tree, surroundings, &mut candidates);
+    mark_reduced(tree, title, &mut candidates);
+    mark_net(&mut candidates);
     candidates.sort_by_key(|candidate| candidate.distance);
     candidates
 }
@@ -157,6 +193,66 @@ fn start_of_other_products(tree: &Tree<'_>, title: &Title) -> Option<usize> {
         let is_other = OTHER_PRODUCTS.are_in(&heading);
         is_other.then_some(at)
     })
+}
+
+/// Marks the higher of two neighbouring prices as the former one, if the page says by how many
+/// percent the lower one is lower.
+fn mark_reduced(tree: &Tree<'_>, title: &Title, candidates: &mut [Candidate]) {
+    let near = tree.texts.iter().skip(title.end).take(PERCENT_TEXTS);
+    let percents: Vec<Decimal> =
+        near.filter(|text| text.text.len() <= MAX_LABEL).filter_map(|t| percent(t.text)).collect();
+    let is_reduced = |high: &Candidate, low: &Candidate| {
+        let saved = (Decimal::ONE - low.money.value / high.money.value) * Decimal::ONE_HUNDRED;
+        percents.iter().any(|percent| (saved - percent).abs() <= Decimal::ONE)
+    };
+    for (high, _) in pairs(candidates, is_reduced) {
+        candidates[high].contexts.insert(Context::Former);
+    }
+}
+
+/// Returns the number before or after the first percent sign of a text.
+fn percent(text: &str) -> Option<Decimal> {
+    let at = text.find(['%', '٪'])?;
+    let before = text[..at].trim_end();
+    let digits = before.bytes().rev().take_while(u8::is_ascii_digit).count();
+    let number: Decimal = before[before.len() - digits..].parse().ok()?;
+    (Decimal::from(3)..=Decimal::from(95)).contains(&number).then_some(number)
+}
+
+/// Marks the lower of two neighbouring prices as that without tax, if the other one is with tax.
+fn mark_net(candidates: &mut [Candidate]) {
+    let is_net = |high: &Candidate, low: &Candidate| {
+        let ratio = high.money.value / low.money.value;
+        high.money.is_gross
+            && !low.money.is_gross
+            && (Decimal::new(102, 2)..=Decimal::new(128, 2)).contains(&ratio)
+    };
+    for (_, low) in pairs(candidates, is_net) {
+        candidates[low].contexts.insert(Context::Net);
+    }
+}
+
+/// Returns the neighbouring prices of the same currency, the higher one of each pair first.
+fn pairs(
+    candidates: &[Candidate],
+    is_pair: impl Fn(&Candidate, &Candidate) -> bool,
+) -> Vec<(usize, usize)> {
+    let mut pairs = Vec::new();
+    for (at, one) in candidates.iter().enumerate() {
+        for (next, other) in candidates.iter().enumerate().skip(at + 1).take(4) {
+            let is_high = one.money.value > other.money.value;
+            let (high, low) = if is_high { (at, next) } else { (next, at) };
+            let is_near = one.distance.abs_diff(other.distance) <= MAX_PAIR
+                && one.money.currency == other.money.currency
+                && one.contexts.is_weak()
+                && other.contexts.is_weak()
+                && candidates[low].money.value > Decimal::ZERO;
+            if is_near && is_pair(&candidates[high], &candidates[low]) {
+                pairs.push((high, low));
+            }
+        }
+    }
+    pairs
 }
 
 /// Marks the amounts in cards and rows of lists: elements of the same kind, each with an amount.

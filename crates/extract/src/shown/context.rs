@@ -91,6 +91,10 @@ impl Contexts {
         self.0 |= context.bit();
     }
 
+    pub(super) fn remove(&mut self, context: Context) {
+        self.0 &= !context.bit();
+    }
+
     pub(super) fn union(self, other: Self) -> Self {
         Self(self.0 | other.0)
     }

@@ -32,6 +32,9 @@ const AFTER: &[Context] = &[
 /// How many of these count before a further amount, whose label the words may be.
 const AFTER_BEFORE_AMOUNT: usize = 3;
 
+/// Bytes before an amount that are searched for a unit of measure.
+const MAX_UNIT_LABEL: usize = 40;
+
 /// An amount of money.
 #[derive(Clone, Debug)]
 pub(super) struct Money {
@@ -44,6 +47,10 @@ pub(super) struct Money {
     pub(super) has_currency: bool,
     /// What the words beside the amount say about it.
     pub(super) contexts: Contexts,
+    /// Whether the words beside it say that it is with tax.
+    pub(super) is_gross: bool,
+    /// Whether the word before it is a word for a price.
+    pub(super) is_labelled: bool,
 }
 
 /// Reads the amounts of a line. A number without a currency is one only if the line has nothing
@@ -116,6 +123,11 @@ fn money(before: &str, number: &str, after: &str, place: Place) -> Option<(Money
     let symbol_before = currency::at_end(ahead).map(|symbol| symbol.len);
     let behind = after.trim_start_matches([' ', ',', '.', '-', '*']);
     let symbol_after = currency::at_start(behind).map(|symbol| symbol.len);
+    // In `Kayak 12 $629` the currency is that of the next number.
+    let is_of_next = |len: &usize| {
+        !place.is_last && symbol_before.is_none() && after.starts_with(' ') && *len == behind.len()
+    };
+    let symbol_after = symbol_after.filter(|len| !is_of_next(len));
     let has_currency = symbol_before.is_some() || symbol_after.is_some() || after.starts_with('¢');
     let left = symbol_before.map_or(before.len(), |len| ahead.len() - len);
     // One character more tells a price from a part of a word, and a minus from a dash.
@@ -147,6 +159,13 @@ fn money(before: &str, number: &str, after: &str, place: Place) -> Option<(Money
     if ADDED.iter().any(|word| label.trim_end().to_lowercase().ends_with(word)) {
         contexts.insert(Context::Deposit);
     }
+    if price::is_per_measure(before, after) || is_unit_label(label) {
+        contexts.insert(Context::Unit);
+    }
+    let is_gross = naming::is_gross(before, rest);
+    if is_gross {
+        contexts.remove(Context::Net);
+    }
     if is_times(label) {
         contexts.insert(Context::Instalment);
     }
@@ -157,9 +176,24 @@ fn money(before: &str, number: &str, after: &str, place: Place) -> Option<(Money
         true => right,
         false => 0,
     };
-    let money =
-        Money { value: amount.value, text, currency: amount.currency, has_currency, contexts };
+    let money = Money {
+        value: amount.value,
+        text,
+        currency: amount.currency,
+        has_currency,
+        contexts,
+        is_gross,
+        is_labelled: naming::is_price_label(label),
+    };
     Some((money, taken))
+}
+
+/// Whether a label says that the amount after it is for a unit of measure: `per 100 ml:`.
+fn is_unit_label(label: &str) -> bool {
+    let label = &label[label.ceil_char_boundary(label.len().saturating_sub(MAX_UNIT_LABEL))..];
+    let label = label.to_lowercase();
+    let starts = label.match_indices([' ', '/']).map(|(at, _)| at).chain([0]);
+    starts.into_iter().any(|at| price::is_per_measure("", &label[at..]))
 }
 
 /// Whether a label ends as that of an instalment: `12x de`, `3 x`.

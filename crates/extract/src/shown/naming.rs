@@ -7,6 +7,7 @@ use super::{
     phrases::Phrases,
     words,
 };
+use crate::price::{self, Meaning, Side};
 
 /// Bytes of a name that are read.
 const MAX_NAME: usize = 300;
@@ -98,7 +99,40 @@ static LABELS: LazyLock<Labels> = LazyLock::new(|| {
 /// Reads a label: what the text before a price, or around it, says.
 pub(super) fn of_label(label: &str) -> Contexts {
     let label = label.to_lowercase();
-    LABELS.phrases.find(&label).map(|found| LABELS.contexts[found.phrase]).collect()
+    let own: Contexts =
+        LABELS.phrases.find(&label).map(|found| LABELS.contexts[found.phrase]).collect();
+    let shared = price::find_label_phrases(&label).filter(|phrase| phrase.side != Side::After);
+    let shared = shared.filter_map(|phrase| context_of(phrase.meaning));
+    // Shipping is a charge, too.
+    own.union(shared.filter(|c| *c != Context::Deposit || own.is_empty()).collect())
+}
+
+/// Returns the context of what a phrase says about a price, unless it is that of another part of
+/// the text.
+fn context_of(meaning: Meaning) -> Option<Context> {
+    match meaning {
+        Meaning::Former => Some(Context::Former),
+        Meaning::Regular => Some(Context::Regular),
+        Meaning::Saving => Some(Context::Saving),
+        Meaning::Charge => Some(Context::Deposit),
+        Meaning::Instalment => Some(Context::Instalment),
+        Meaning::Partial | Meaning::Preferred => None,
+    }
+}
+
+/// Whether a label ends with a word for a price: `Preis:`.
+pub(super) fn is_price_label(label: &str) -> bool {
+    let label = label.trim_end_matches(|c: char| !c.is_alphabetic());
+    let word = label.rsplit(|c: char| !c.is_alphabetic()).next().unwrap_or_default();
+    words::is_price_word(&word.to_lowercase())
+}
+
+/// Whether the text before or after a price says that it is with tax.
+pub(super) fn is_gross(before: &str, after: &str) -> bool {
+    let before = before.to_lowercase();
+    let after = after[..after.floor_char_boundary(MAX_START)].to_lowercase();
+    let says = |text: &str, phrases: &[&str]| phrases.iter().any(|phrase| text.contains(phrase));
+    says(&before, words::GROSS_BEFORE) || words::GROSS_AFTER.iter().any(|w| after.starts_with(w))
 }
 
 /// Reads what the text after a price starts with.

@@ -144,7 +144,8 @@ fn has_buy_button(tree: &Tree<'_>, surroundings: &mut Surroundings<'_, '_>) -> b
     let mut buttons = tree
         .texts
         .iter()
-        .filter(|text| text.text.len() <= MAX_LABEL && is_button(tree, text.element))
+        .filter(|text| text.text.len() <= MAX_LABEL)
+        .filter(|text| is_button(tree, text.element) || is_whole_buy_text(text.text))
         .take(MAX_LABELS);
     buttons
         .any(|text| is_buy_text(&line(text.text)) && !is_other(surroundings.contexts(text.element)))
@@ -156,6 +157,12 @@ fn has_buy_button(tree: &Tree<'_>, surroundings: &mut Surroundings<'_, '_>) -> b
                 || label.len() <= MAX_LABEL && is_buy_text(&line(label));
             is_form && is_buying && !is_other(surroundings.contexts(index))
         })
+}
+
+/// Whether a text is no more than what a button says, in several words.
+fn is_whole_buy_text(text: &str) -> bool {
+    let text = line(text).to_lowercase();
+    BUY.find(&text).any(|found| found.end - found.start == text.len() && text.contains(' '))
 }
 
 fn is_buy_text(text: &str) -> bool {

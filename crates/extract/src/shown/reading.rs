@@ -20,6 +20,9 @@ pub(super) const MAX_COMPARED: usize = 12;
 /// How much further than the nearest candidate a confirmed one may be.
 const MAX_DETOUR: usize = 30;
 
+/// How far from the title an amount may be that is not named as a price.
+const MAX_PLAIN: usize = 23;
+
 /// Currency symbols that several currencies share.
 const SHARED_SYMBOLS: &[&str] = &["$", "＄", "¥", "￥", "£", "Rs", "kr", "Kr"];
 
@@ -136,17 +139,40 @@ impl Reading {
         if let Some((at, _)) = confirmed {
             return (self.points() >= page_kind::ENOUGH - 1).then_some((*at, true));
         }
-        let is_only = candidates.iter().all(|(_, one)| one.money.value == nearest.money.value);
-        let is_named = nearest.is_price && nearest.money.has_currency;
-        let is_beside_title = is_named
-            && nearest.distance <= 8
-            && self.title.as_ref().is_some_and(|title| title.is_heading);
-        let points = self.points() + if is_beside_title { 3 } else { 0 };
+        let at = candidates[0].0;
+        let others = || candidates.iter().map(|(_, one)| *one);
+        self.is_safe(nearest, others).then_some((at, false))
+    }
+
+    /// Whether an amount that no number for machines confirms is the price.
+    fn is_safe<'c, I: Iterator<Item = &'c Candidate>>(
+        &self,
+        nearest: &Candidate,
+        others: impl Fn() -> I,
+    ) -> bool {
+        let is_only = others().all(|one| one.money.value == nearest.money.value);
+        let is_unopposed = others().all(|one| !nearest.is_opposed_by(one));
+        // A source that says that the page is that of a product may say its currency, too.
+        let has_currency = nearest.money.has_currency
+            || self.is_product && self.currency(nearest).is_some() && is_only;
+        let is_named = nearest.is_price && has_currency;
+        let is_below_title = self.title.as_ref().is_some_and(|title| title.is_heading);
+        let is_near = |texts: usize| is_below_title && nearest.distance <= texts;
         // Below another heading, the price may be that of something else.
-        let is_below = nearest.is_below_heading && !self.is_product;
-        let is_safe =
-            is_only && is_named && !is_below && !self.is_on_request && nearest.contexts.is_empty();
-        (is_safe && points >= page_kind::ENOUGH).then(|| (candidates[0].0, false))
+        let is_below_heading = nearest.is_below_heading && !self.is_product;
+        if is_below_heading || self.is_on_request || !nearest.contexts.is_empty() {
+            return false;
+        }
+        let has_no_doubt = self.signs.iter().all(|(_, points)| *points > 0);
+        let bonus = if is_named && is_only && is_near(8) && has_no_doubt { 3 } else { 0 };
+        let is_product_page = self.points() + bonus >= page_kind::ENOUGH;
+        // An amount that is not named as a price has to be the only one, next to the title.
+        let is_plain = is_only
+            && !nearest.is_in_sentence
+            && has_currency
+            && is_near(MAX_PLAIN)
+            && has_no_doubt;
+        is_product_page && (is_named && is_unopposed || is_plain)
     }
 
     /// Returns the currency of a candidate. Where its symbol is that of several, the page decides.

@@ -74,12 +74,12 @@ fn end_of_line(tree: &Tree<'_>, surroundings: &mut Surroundings<'_, '_>, start: 
     let element = tree.texts[start].element;
     let block = tree.elements[element].block;
     let contexts = surroundings.contexts(element);
-    let is_repeated = surroundings.is_for_screen_readers(element);
-    let rest = tree.texts[start + 1..].iter().take(MAX_LINE);
-    let same = rest.take_while(|text| {
+    let is_repeated = surroundings.is_repetition(start);
+    let rest = tree.texts.iter().enumerate().skip(start + 1).take(MAX_LINE);
+    let same = rest.take_while(|(index, text)| {
         tree.elements[text.element].block == block
             && surroundings.contexts(text.element) == contexts
-            && surroundings.is_for_screen_readers(text.element) == is_repeated
+            && surroundings.is_repetition(*index) == is_repeated
     });
     start + 1 + same.count()
 }
@@ -107,7 +107,7 @@ fn end_of_pieces(
         let is_number = text.chars().all(|c| c.is_ascii_digit() || ".,' \u{a0}-–".contains(c));
         if !is_number && currency::parse(text).is_none()
             || surroundings.contexts(tree.texts[index].element) != contexts
-            || surroundings.is_for_screen_readers(tree.texts[index].element)
+            || surroundings.is_repetition(index)
         {
             return None;
         }

@@ -61,7 +61,10 @@ impl<'t, 'a> Surroundings<'t, 'a> {
         let element = &self.tree.elements[index];
         let mut contexts = self.names(index).contexts;
         let style: String = element.style.split_whitespace().collect();
-        if element.is_any(&["del", "s", "strike"]) || style.contains("line-through") {
+        if element.is_any(&["del", "s", "strike"])
+            || element.is_struck
+            || style.contains("line-through")
+        {
             contexts.insert(Context::Former);
         }
         if element.is_any(&["nav", "footer"]) {
@@ -133,6 +136,15 @@ impl<'t, 'a> Surroundings<'t, 'a> {
         let path = self.tree.path(element).take(MAX_PRICE_DISTANCE);
         let path: Vec<usize> = path.take_while(|index| !self.is_around_title(*index)).collect();
         path.into_iter().any(|index| self.names_price(index))
+    }
+
+    /// Whether only screen readers have a text. A separator alone is part of a number, hidden where
+    /// others see whole and decimals in different sizes.
+    pub(super) fn is_repetition(&self, text: usize) -> bool {
+        let text = &self.tree.texts[text];
+        text.text.trim() != ","
+            && text.text.trim() != "."
+            && self.is_for_screen_readers(text.element)
     }
 
     /// Whether only screen readers have a text. It may repeat the price that others see.

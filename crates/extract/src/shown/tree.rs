@@ -67,6 +67,8 @@ pub(super) struct Element<'a> {
     pub(super) href: Option<&'a str>,
     pub(super) style: &'a str,
     pub(super) is_hidden: bool,
+    /// Whether an attribute says that it is struck through: `data-strike="true"`.
+    pub(super) is_struck: bool,
     /// The elements within, after this one.
     pub(super) end: usize,
     /// The texts within.
@@ -184,6 +186,7 @@ impl<'a> Element<'a> {
             href: None,
             style: "",
             is_hidden: false,
+            is_struck: false,
             end: 0,
             texts: 0..0,
         };
@@ -198,6 +201,7 @@ impl<'a> Element<'a> {
                 "href" => element.href = Some(value),
                 "style" => element.style = value,
                 "hidden" => element.is_hidden = true,
+                _ if name.ends_with("strike") && value == "true" => element.is_struck = true,
                 "aria-label" => element.names.label = value,
                 "value" if tag.is("input") => element.names.label = value,
                 _ if element.names.role.is_empty() && ROLES.contains(&name) => {

@@ -22,6 +22,13 @@ pub(super) fn is_price(word: &str) -> bool {
     PRICE_PARTS.iter().any(|part| word.contains(part)) || PRICE_WORDS.contains(&word)
 }
 
+/// Whether a word in lower case, as a label, means a price.
+pub(super) fn is_price_word(word: &str) -> bool {
+    PRICE_PARTS.contains(&word)
+        || ["cena", "hinta", "pris", "ціна", "τιμή", "ár", "ára", "cijena", "giá", "preț"]
+            .contains(&word)
+}
+
 /// Names of what makes a price another one than the one to pay.
 pub(super) const NAMES: &[(Context, &str)] = &[
     (
@@ -62,7 +69,7 @@ pub(super) const NAMES: &[(Context, &str)] = &[
          slider swiper slick splide glide ads advert trending bestseller bestsellers zubehör zubehoer \
          ähnlich aehnlich ähnliche aehnliche empfehlungen empfohlen relacionados relacionadas \
          similaires associes associés correlati gerelateerd podobne polecane souvisejici podobné \
-         benzer ilgili complete outfit lookbook shopthelook productgrid productlist productlisting \
+         benzer ilgili complete outfit lookbook sims shopthelook productgrid productlist productlisting \
          producttile productcard productmini teaser",
     ),
     (
@@ -239,7 +246,8 @@ pub(super) const LABELS: &[(Context, &str)] = &[
     ),
     (
         Context::Member,
-        "member|members|member price|club price|prime|clubcard|mit karte|with card|会員|会员价|\
+        "member|members|member price|mitglieder|mitgliederpreis|ledenprijs|prix adhérent|medlemspris|\
+         precio socio|für mitglieder|club price|prime|clubcard|mit karte|with card|会員|会员价|\
          members only|plus-mitglied|medlem|jäsen",
     ),
     (
@@ -253,6 +261,46 @@ pub(super) const LABELS: &[(Context, &str)] = &[
          surcharge|insurance|engraving",
     ),
     (Context::Regular, "regular price|standard price|normalpreis|normale prijs|prix normal"),
+];
+
+/// What a text before a price with tax ends with.
+pub(super) const GROSS_BEFORE: &[&str] = &["税込", "brutto", "含税"];
+
+/// What a text after a price with tax starts with.
+pub(super) const GROSS_AFTER: &[&str] = &[
+    "inc vat",
+    "inc. vat",
+    "incl vat",
+    "incl. vat",
+    "including vat",
+    "inc gst",
+    "inc. gst",
+    "incl. gst",
+    "inkl. mwst",
+    "inkl mwst",
+    "inkl. 19",
+    "inkl. 20",
+    "inkl. 7",
+    "inkl. ust",
+    "incl. btw",
+    "incl btw",
+    "inkl. moms",
+    "inkl moms",
+    "ttc",
+    "s dph",
+    "vč. dph",
+    "iva incl",
+    "iva inclusa",
+    "iva incluido",
+    "с ндс",
+    "tax incl",
+    "brutto",
+    "税込",
+    "inkl. mva",
+    "sis. alv",
+    "z vat",
+    "áfával",
+    "kdv dahil",
 ];
 
 /// Headings of lists of other products.
