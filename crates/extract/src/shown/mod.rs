@@ -29,4 +29,4 @@ mod words;
 
 pub use explanation::{ShownPrice, ShownText};
 pub(crate) use page::Page;
-pub(crate) use reading::{Reading, read};
+pub(crate) use reading::{Reading, Shown, read};

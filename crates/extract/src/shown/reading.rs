@@ -5,6 +5,7 @@ use url::Url;
 
 use super::{
     candidate::{self, Candidate},
+    context::Context,
     evidence::Evidence,
     page::Page,
     page_kind::{self, Sign},
@@ -115,6 +116,33 @@ impl Reading {
             eligible.find_map(|c| prices.iter().find(|price| **price == c.money.value)).copied()
         };
         shown(|c| c.contexts.is_empty()).or_else(|| shown(|c| c.contexts.is_weak()))
+    }
+
+    /// Returns the price that the page shows, if a price for machines is only shown as a former or a
+    /// net one, or not at all, and if it is the same one with its point in another place.
+    pub(crate) fn correction(&self, price: Decimal) -> Option<Shown> {
+        let shown = self.price()?;
+        let has_point_elsewhere = [Decimal::ONE_THOUSAND, Decimal::new(1, 2)]
+            .iter()
+            .any(|factor| price * factor == shown.price);
+        let mut same = self.candidates.iter().filter(|one| one.money.value == price).peekable();
+        let is_other = match same.peek() {
+            None => has_point_elsewhere,
+            Some(_) => same.all(|one| {
+                one.contexts.contains(Context::Former) && shown.price < price
+                    || one.contexts.contains(Context::Net) && shown.price > price
+                    || one.contexts.contains(Context::Repeated)
+            }),
+        };
+        is_other.then_some(shown)
+    }
+
+    /// Whether the page shows several products and no price of its own.
+    pub(crate) fn is_list(&self) -> bool {
+        let repeated = self.candidates.iter().filter(|c| c.contexts.contains(Context::Repeated));
+        self.price().is_none()
+            && self.candidates.iter().all(|one| !one.contexts.is_empty())
+            && repeated.count() >= 3
     }
 
     fn points(&self) -> i32 {

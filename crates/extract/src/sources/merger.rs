@@ -30,6 +30,9 @@ pub(crate) struct Merger {
     is_shown_confirmed: bool,
 }
 
+/// Offers that few products have, and that lists have.
+const MANY_OFFERS: u32 = 3;
+
 /// What the text of a page could add to its structured sources.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Gap {
@@ -108,7 +111,7 @@ impl Merger {
         }
         let prices = self.different_prices();
         match prices.len() {
-            0 => Some(Gap::NoPrice),
+            _ if prices.iter().all(Decimal::is_zero) => Some(Gap::NoPrice),
             1 => None,
             _ => Some(Gap::Disagreement(prices)),
         }
@@ -146,6 +149,37 @@ impl Merger {
         self.shown_price = price;
     }
 
+    /// Returns the price that the sources agree on, if it is that of one offer.
+    pub(super) fn agreed_price(&self) -> Option<(Decimal, Option<&'static str>)> {
+        let is_ruled = self.rule.as_ref().is_some_and(|rule| rule.names(FieldName::Price));
+        let mut priced = self.findings.iter().filter(|(_, finding)| finding.price.is_some());
+        let (_, first) = priced.next().filter(|_| !is_ruled && self.gap().is_none())?;
+        Some((first.price.filter(|_| first.variants <= 1)?, first.currency))
+    }
+
+    /// Puts the price that the page shows in place of a wrong one.
+    pub(super) fn correct_price(&mut self, finding: Finding) {
+        for (_, other) in &mut self.findings {
+            other.price = None;
+        }
+        self.add_shown(finding, true);
+    }
+
+    /// Whether the product has so many offers and so little else that it may be a list.
+    pub(super) fn may_be_list(&self) -> bool {
+        self.rule.is_none()
+            && self.findings.first().is_some_and(|(_, first)| {
+                first.variants > MANY_OFFERS
+                    && [&first.sku, &first.brand, &first.image].iter().all(|field| field.is_none())
+            })
+    }
+
+    /// Removes a product that turned out to be a list.
+    pub(super) fn remove_product(&mut self) {
+        self.findings.clear();
+        self.is_product = false;
+    }
+
     /// Whether a structured source says that the page is that of a product.
     pub(super) fn is_product(&self) -> bool {
         self.is_product
@@ -175,6 +209,7 @@ impl Merger {
         has_canonical
             && first.is_some_and(has_all_fields)
             && !self.lacks_category()
+            && !self.may_be_list()
             && self.gap().is_none()
     }
 
@@ -211,7 +246,10 @@ impl Merger {
     /// Returns the price of the rule, or else the one that the page shows where the sources
     /// disagree, or else the first one.
     fn price(&self) -> Option<Field<Decimal>> {
-        let first = || self.field(FieldName::Price, |finding| finding.price);
+        // A price of 0 is often one that a shop has left out.
+        let paid =
+            || self.field(FieldName::Price, |finding| finding.price.filter(|p| !p.is_zero()));
+        let first = || paid().or_else(|| self.field(FieldName::Price, |finding| finding.price));
         let shown = self.shown_price.and_then(|shown| {
             let mut findings = self.findings.iter();
             let (method, _) = findings.find(|(_, finding)| finding.price == Some(shown))?;

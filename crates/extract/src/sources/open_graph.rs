@@ -103,6 +103,8 @@ impl<'a> OpenGraph<'a> {
             let text = self.twitter_price()?;
             Some(price::localize(price::parse_machine(text, None)?, text, base))
         });
+        // Templates of shops fill in 0 where a page has no price.
+        let amount = amount.filter(|amount| !amount.value.is_zero());
         let other_currency =
             || self.first(&["product:price:currency", "og:price:currency", "og:currency"]);
         Finding {

@@ -6,7 +6,7 @@ use memchr::memmem;
 use url::Url;
 
 use super::{
-    html,
+    doubt, html,
     merger::{Gap, Merger},
     open_graph::OpenGraph,
     rule_match, script_json,
@@ -18,7 +18,7 @@ use crate::{
     product::{Field, Method},
     rules::Rule,
     schema_org::{breadcrumbs, fragments, graph::Graph, json_ld, page_identity::PageIdentity},
-    shown::{self, Reading},
+    shown::{self, Reading, Shown},
 };
 
 /// Every structured source of a page contains one of these; `product` and `Product` are the usual
@@ -59,7 +59,7 @@ pub(crate) fn read(html: &str, address: &Url, rule: Option<&Rule>, merger: &mut 
         }
         let mut merger = merger.clone();
         add_sources(head, address, &mut merger);
-        complete = merger.is_complete().then_some(merger);
+        complete = (merger.is_complete() && !doubt::is_doubtful(&merger, body)).then_some(merger);
         complete.is_some()
     });
     if let Some(complete) = complete {
@@ -79,6 +79,15 @@ pub(crate) fn read(html: &str, address: &Url, rule: Option<&Rule>, merger: &mut 
         match gap {
             Gap::Disagreement(prices) => merger.set_shown_price(reading.shown_one(&prices)),
             Gap::NoPrice => add_shown(&reading, address, merger),
+        }
+    } else if doubt::is_doubtful(merger, html) {
+        let reading = read_text(html, &markup, address, merger);
+        if merger.may_be_list() && reading.is_list() {
+            merger.remove_product();
+        } else if let Some((price, _)) = merger.agreed_price()
+            && let Some(shown) = reading.correction(price)
+        {
+            merger.correct_price(finding_of(&shown, address));
         }
     }
 }
@@ -160,14 +169,17 @@ fn read_text(html: &str, markup: &Markup<'_>, address: &Url, merger: &Merger) ->
 
 fn add_shown(reading: &Reading, address: &Url, merger: &mut Merger) {
     if let Some(shown) = reading.price() {
-        let texts = RawTexts { name: Some(&shown.name), ..RawTexts::default() };
-        let finding = Finding {
-            price: Some(shown.price),
-            currency: shown.currency,
-            variants: 1,
-            ..Finding::from_texts(texts, address)
-        };
-        merger.add_shown(finding, shown.is_confirmed);
+        merger.add_shown(finding_of(&shown, address), shown.is_confirmed);
+    }
+}
+
+fn finding_of(shown: &Shown, address: &Url) -> Finding {
+    let texts = RawTexts { name: Some(&shown.name), ..RawTexts::default() };
+    Finding {
+        price: Some(shown.price),
+        currency: shown.currency,
+        variants: 1,
+        ..Finding::from_texts(texts, address)
     }
 }
 
