@@ -74,7 +74,8 @@ pub(super) fn read(text: &str, is_price: bool) -> Vec<Money> {
         let number = &text[runs[at].start..runs[last].end];
         let after = &text[runs[last].end..end];
         let is_last = last + 1 == runs.len();
-        let place = Place { is_alone: is_price && at == 0 && is_last, is_last };
+        let rest = &text[runs[last].end..];
+        let place = Place { is_alone: is_price && at == 0 && is_last, is_last, rest };
         // The label of an amount may have a number of its own: `lowest price in 30 days: $5`.
         if let Some((money, taken)) = money(before, number, after, place) {
             found.push(money);
@@ -110,7 +111,9 @@ fn is_range(between: &str) -> bool {
 
 /// Where an amount is in its line.
 #[derive(Clone, Copy)]
-struct Place {
+struct Place<'a> {
+    /// All of the line that follows the amount.
+    rest: &'a str,
     /// Whether it is the only one of a line that is named as a price.
     is_alone: bool,
     is_last: bool,
@@ -118,7 +121,7 @@ struct Place {
 
 /// Reads one amount, or the lower end of a range. Returns also how many bytes after it have its
 /// currency, which is not that of the next amount.
-fn money(before: &str, number: &str, after: &str, place: Place) -> Option<(Money, usize)> {
+fn money(before: &str, number: &str, after: &str, place: Place<'_>) -> Option<(Money, usize)> {
     let ahead = before.trim_end_matches([' ', ':', '=', '-']);
     let symbol_before = currency::at_end(ahead).map(|symbol| symbol.len);
     let behind = after.trim_start_matches([' ', ',', '.', '-', '*']);
@@ -159,7 +162,7 @@ fn money(before: &str, number: &str, after: &str, place: Place) -> Option<(Money
     if ADDED.iter().any(|word| label.trim_end().to_lowercase().ends_with(word)) {
         contexts.insert(Context::Deposit);
     }
-    if price::is_per_measure(before, after) || is_unit_label(label) {
+    if price::is_per_measure(before, place.rest) || is_unit_label(label) {
         contexts.insert(Context::Unit);
     }
     let is_gross = naming::is_gross(before, rest);

@@ -100,19 +100,21 @@ fn end_of_pieces(
     })?;
     let texts = tree.elements[container].texts.clone();
     let contexts = surroundings.contexts(element);
-    let (mut symbols, mut decimals) = (0, 0);
+    let (mut symbols, mut decimals, mut has_number) = (0, 0, false);
     for index in texts.clone() {
         let text = line(tree.texts[index].text);
         let text = text.trim_matches(|c: char| c.is_whitespace() || matches!(c, '*' | ',' | '.'));
         let is_number = text.chars().all(|c| c.is_ascii_digit() || ".,' \u{a0}-–".contains(c));
+        let is_separator = text.is_empty();
         if !is_number && currency::parse(text).is_none()
-            || surroundings.contexts(tree.texts[index].element) != contexts
+            || !is_separator && surroundings.contexts(tree.texts[index].element) != contexts
             || surroundings.is_repetition(index)
         {
             return None;
         }
         symbols += usize::from(!is_number);
-        decimals += usize::from(has_decimals(text) || text.len() == 2 && index > texts.start);
+        decimals += usize::from(has_decimals(text) || text.len() == 2 && has_number);
+        has_number |= is_number && !is_separator;
     }
     (symbols <= 1 && decimals <= 1).then_some(texts.end)
 }

@@ -111,19 +111,19 @@ impl Merger {
         }
         let prices = self.different_prices();
         match prices.len() {
-            _ if prices.iter().all(Decimal::is_zero) => Some(Gap::NoPrice),
+            0 => Some(Gap::NoPrice),
             1 => None,
             _ => Some(Gap::Disagreement(prices)),
         }
     }
 
-    /// Returns the different prices of the sources, in order of precedence. Prices in different
+    /// Returns the different prices of the sources above 0, in order of precedence. Prices in different
     /// currencies do not contradict each other, and neither do those of several variants.
     fn different_prices(&self) -> Vec<Decimal> {
         let mut prices: Vec<Decimal> = Vec::new();
         let mut first: Option<&Finding> = None;
         for (_, finding) in &self.findings {
-            let Some(price) = finding.price else { continue };
+            let Some(price) = finding.price.filter(|price| !price.is_zero()) else { continue };
             let first = *first.get_or_insert(finding);
             let is_comparable = finding.variants <= 1
                 && first.variants <= 1

@@ -37,9 +37,10 @@ const PRODUCT_WORDS: [&str; 10] = [
 ];
 
 /// A page that shows a price contains one of these, as a class, in a script or as a currency.
-const PRICE_WORDS: [&str; 20] = [
+const PRICE_WORDS: [&str; 30] = [
     "rice", "reis", "prix", "precio", "preco", "rezzo", "rijs", "cena", "iyat", "mount", "€",
-    "&euro;", "£", "zł", "Kč", "¥", "円", "₽", "₹", "₺",
+    "&euro;", "£", "zł", "Kč", "¥", "円", "₽", "₹", "₺", "CHF", "R$", "₴", "₫", "₩", "원", "฿",
+    "₪", "₦", "元",
 ];
 
 /// Reads a page and adds what its sources find. Its text is read only where they have no price, or
