@@ -58,7 +58,7 @@ pub(super) fn find(tree: &Tree<'_>, page: &Page<'_>) -> Option<Title> {
     let is_title = |text: &String| text.chars().count() >= 4 && known.points(text) >= 100;
     tree.texts.iter().enumerate().find_map(|(end, text)| {
         let text = Some(text.text).filter(|text| text.len() < 400).map(line)?;
-        is_title(&text).then(|| Title { end, text, is_heading: false, is_one_of_several: false })
+        is_title(&text).then_some(Title { end, text, is_heading: false, is_one_of_several: false })
     })
 }
 

@@ -38,7 +38,7 @@ pub(super) const NAMES: &[(Context, &str)] = &[
          linethrough statt streichpreis streich durchgestrichen antes anterior tachado avant barre \
          barré ancien vecchio oud adviesprijs stara stary staro katalogowa eski retail retailprice \
          fullprice overprice ordinary ordinarie originalprice beforeprice formerprice former \
-         highprice maxprice undiscounted nodiscount marketprice market vorher lowest omnibus \
+         highprice preciolista preciodelista precolista prezzolistino listenpreis approx maxprice undiscounted nodiscount marketprice market vorher lowest omnibus \
          history ppr",
     ),
     (
