@@ -111,6 +111,14 @@ fn unit_and_net_prices_do_not_count_beside_the_price() {
             &format!("<p class=price>50,00 €</p><p class=price>59,50 € inkl. MwSt.</p>{BUY}"),
             "59.5 EUR",
         ),
+        (&format!("<p class=price>2,000円 (税込2,200円)</p>{BUY}"), "2200 JPY"),
+        (
+            &format!(
+                "<p class=price>50,00 € <i>exkl. MwSt.</i></p>\
+                 <p class=price>59,50 € <i>inkl. 19% MwSt.</i></p>{BUY}"
+            ),
+            "59.5 EUR",
+        ),
     ]);
 }
 

@@ -165,7 +165,7 @@ fn money(before: &str, number: &str, after: &str, place: Place<'_>) -> Option<(M
     if price::is_per_measure(before, place.rest) || is_unit_label(label) {
         contexts.insert(Context::Unit);
     }
-    let is_gross = naming::is_gross(before, rest);
+    let is_gross = is_gross(before, after, symbol_after.map_or(0, |_| right), place);
     if is_gross {
         contexts.remove(Context::Net);
     }
@@ -189,6 +189,15 @@ fn money(before: &str, number: &str, after: &str, place: Place<'_>) -> Option<(M
         is_labelled: naming::is_price_label(label),
     };
     Some((money, taken))
+}
+
+/// Whether the words beside an amount say that it is with tax. Its currency takes some bytes after
+/// it.
+fn is_gross(before: &str, after: &str, taken: usize, place: Place<'_>) -> bool {
+    // In `1,200円 (税込 1,320円)` the words are about the second amount.
+    let opens = after.rfind(['(', '（']).is_some_and(|open| !after[open..].contains([')', '）']));
+    let behind = if opens && !place.is_last { "" } else { &place.rest[taken..] };
+    naming::is_gross(before, behind.trim_start_matches(|c: char| !c.is_alphanumeric()))
 }
 
 /// Whether a label says that the amount after it is for a unit of measure: `per 100 ml:`.
