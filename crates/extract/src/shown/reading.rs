@@ -137,6 +137,12 @@ impl Reading {
         is_other.then_some(shown)
     }
 
+    /// Returns the currency in which the page shows a price.
+    pub(crate) fn currency_of(&self, price: Decimal) -> Option<&'static str> {
+        let mut same = self.candidates.iter().filter(|one| one.money.value == price);
+        same.find_map(|one| self.currency(one))
+    }
+
     /// Whether the page shows several products and no price of its own.
     pub(crate) fn is_list(&self) -> bool {
         let repeated = self.candidates.iter().filter(|c| c.contexts.contains(Context::Repeated));

@@ -26,7 +26,7 @@ pub(super) fn is_doubtful(merger: &Merger, html: &str) -> bool {
     // `1.899` may be 1899, and `5995` may be 59.95.
     let is_cut = has_usual_cents && price.scale() == 3;
     let is_minor = has_usual_cents && price.fract().is_zero() && price >= Decimal::ONE_THOUSAND;
-    merger.may_be_list() || is_cut || is_minor || is_beside(html, price)
+    code.is_none() || merger.may_be_list() || is_cut || is_minor || is_beside(html, price)
 }
 
 /// Whether a price stands where former and net prices stand.

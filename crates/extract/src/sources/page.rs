@@ -89,6 +89,9 @@ pub(crate) fn read(html: &str, address: &Url, rule: Option<&Rule>, merger: &mut 
             && let Some(shown) = reading.correction(price)
         {
             merger.correct_price(finding_of(&shown, address));
+        } else if let Some((price, None)) = merger.agreed_price() {
+            let currency = reading.currency_of(price);
+            merger.add_detail(Method::Shown, Finding { currency, ..Finding::default() });
         }
     }
 }
