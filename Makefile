@@ -41,9 +41,10 @@ bench: ## Compare with asyncio, Scrapy, a bare loop; 20 min; docs/benchmarks.md
 bench-full: ## The same with a million URLs; more than an hour
 	tests/bench/run --full
 
-bench-extraction: ## Measure the cost of extraction as a ratio to a fetch
+bench-extraction: ## Measure the cost of extraction as a ratio to a fetch, and its quality
 	cargo build --release --package fetchline-tests --bin shop
 	cargo bench --package fetchline-tests --bench extraction
+	cargo test --package fetchline-extract --test corpus_table -- --nocapture
 
 bench-parts: ## Measure each step: time, allocations, instructions
 	tests/bench/parts

@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
-use fetchline_extract::{Extraction, Field, Product};
+use fetchline_extract::{Explanation, Extraction, Field, Product};
+use rust_decimal::Decimal;
 use serde_json::{Value, json};
 use url::Url;
 
@@ -12,6 +13,9 @@ use crate::args;
 use crate::exit::{self, Done, Failure, Result};
 use crate::money;
 use crate::table::table;
+
+mod explanation;
+mod learn;
 
 /// The time for the whole request.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -21,12 +25,24 @@ const MAX_BODY: usize = 10 << 20;
 /// Show the product that is found in one page, and by which methods
 ///
 /// It stores nothing, and needs neither broker nor database. A URL is fetched within 30 s and up to
-/// 10 MiB, without SSRF protection.
+/// 10 MiB, without SSRF protection. With --learn, a rule is proposed for the host of some pages.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// A file, or the URL of a page
-    #[arg(value_name = "FILE|URL")]
-    page: String,
+    #[arg(value_name = "FILE|URL", required_unless_present = "learn")]
+    page: Option<String>,
+
+    /// Propose a rule from files whose price is known: page.html=19.99
+    ///
+    /// The rule is tried on all of them, and printed as TOML. --url says which host it is for;
+    /// otherwise the pages have to say it by their canonical link.
+    #[arg(long, value_name = "FILE=PRICE", env = "FETCHLINE_LEARN", num_args = 1..)]
+    #[arg(value_parser = sample, conflicts_with_all = ["page", "rules", "explain"])]
+    learn: Vec<(PathBuf, Decimal)>,
+
+    /// Show how the price was found: the price of each source, and the amounts that the page shows
+    #[arg(long, env = "FETCHLINE_EXPLAIN")]
+    explain: bool,
 
     /// The URL that the file was fetched from; its host selects the rule
     #[arg(long, value_name = "URL", env = "FETCHLINE_URL", default_value = "http://page.invalid/")]
@@ -49,15 +65,31 @@ struct Page {
 }
 
 pub(crate) async fn run(args: Args) -> Result {
+    let Some(page) = args.page else {
+        return learn::run(&args.learn, &args.url, args.json);
+    };
     let rules = args::rules(args.rules.as_deref())?;
-    let page = match args.page.starts_with("http://") || args.page.starts_with("https://") {
-        true => fetch(&args.page).await?,
-        false => read(Path::new(&args.page), args.url)?,
+    let page = match page.starts_with("http://") || page.starts_with("https://") {
+        true => fetch(&page).await?,
+        false => read(Path::new(&page), args.url)?,
     };
     let content = fetchline_extract::read(page.content_type.as_deref(), page.body);
     let found = fetchline_extract::product(&content, &page.url, &rules, None);
-    exit::print(if args.json { to_json(&found)?.to_string() } else { format_extraction(&found) });
+    let explanation = args.explain.then(|| fetchline_extract::explain(&content, &page.url, &rules));
+    exit::print(match args.json {
+        true => to_json(&found, explanation.as_ref())?.to_string(),
+        false => {
+            let explanation = explanation.as_ref().map(explanation::format).unwrap_or_default();
+            format!("{}{explanation}", format_extraction(&found))
+        }
+    });
     Ok(Done::Whole)
+}
+
+/// Parses a page and its price: `page.html=19.99`.
+fn sample(text: &str) -> std::result::Result<(PathBuf, Decimal), String> {
+    let (file, price) = text.rsplit_once('=').ok_or("no price (write it like page.html=19.99)")?;
+    Ok((file.into(), money::parse_price(price)?))
 }
 
 fn read(file: &Path, url: Url) -> std::result::Result<Page, Failure> {
@@ -95,9 +127,12 @@ async fn fetch(url: &str) -> anyhow::Result<Page> {
     Ok(Page { url: response.url().clone(), content_type, body })
 }
 
-fn to_json(found: &Extraction) -> anyhow::Result<Value> {
+fn to_json(found: &Extraction, explanation: Option<&Explanation>) -> anyhow::Result<Value> {
     let mut document = found.product().map_or(Ok(json!({})), serde_json::to_value)?;
     document["product"] = found.as_str().into();
+    if let Some(explanation) = explanation {
+        document["explanation"] = serde_json::to_value(explanation)?;
+    }
     Ok(document)
 }
 
@@ -105,7 +140,7 @@ fn format_extraction(found: &Extraction) -> String {
     let mut text = format!("product: {}\n", found.as_str());
     if let Some(product) = found.product() {
         text.push('\n');
-        text.push_str(&table(["field", "value", "method"], fields(product)));
+        text.push_str(&table(["field", "value", "method", "confidence"], fields(product)));
         if product.variants > 1 {
             text.push_str(&format!("\nthe price is the lowest of {} variants\n", product.variants));
         }
@@ -113,16 +148,17 @@ fn format_extraction(found: &Extraction) -> String {
     text.trim_end().to_owned()
 }
 
-fn fields(product: &Product) -> Vec<[String; 3]> {
-    fn field<T: ToString>(name: &str, field: &Option<Field<T>>) -> Option<[String; 3]> {
-        field
-            .as_ref()
-            .map(|field| [name.to_owned(), field.value.to_string(), field.method.to_string()])
+fn fields(product: &Product) -> Vec<[String; 4]> {
+    fn field<T: ToString>(name: &str, field: &Option<Field<T>>) -> Option<[String; 4]> {
+        let field = field.as_ref()?;
+        let value = field.value.to_string();
+        Some([name.to_owned(), value, field.method.to_string(), field.confidence.to_string()])
     }
     let currency = product.currency.map(|currency| currency.value);
     let price = product.price.map(|price| Field {
         value: money::format_price(price.value, currency),
         method: price.method,
+        confidence: price.confidence,
     });
     let fields = [
         field("name", &product.name),

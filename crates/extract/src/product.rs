@@ -1,4 +1,4 @@
-//! A product, and the method that found each of its fields.
+//! A product, the method that found each of its fields, and how sure that is.
 
 use std::fmt;
 
@@ -29,6 +29,8 @@ pub const MAX_URL: usize = 2_048;
 pub enum Extraction {
     /// A product with a price.
     Found(Product),
+    /// A product with a price that other evidence of the page contradicts.
+    Suspect(Product),
     /// A product without a price, or with one such as "on request".
     NoPrice(Product),
     /// The page contains no product.
@@ -39,15 +41,16 @@ impl Extraction {
     /// Returns the product, with or without a price.
     pub fn product(&self) -> Option<&Product> {
         match self {
-            Self::Found(product) | Self::NoPrice(product) => Some(product),
+            Self::Found(product) | Self::Suspect(product) | Self::NoPrice(product) => Some(product),
             Self::None => None,
         }
     }
 
-    /// Returns `found`, `no_price` or `none`.
+    /// Returns `found`, `suspect`, `no_price` or `none`.
     pub fn as_str(&self) -> &'static str {
         match self {
             Self::Found(_) => "found",
+            Self::Suspect(_) => "suspect",
             Self::NoPrice(_) => "no_price",
             Self::None => "none",
         }
@@ -85,13 +88,63 @@ pub struct Product {
     pub variants: u32,
 }
 
-/// A value, and the method that found it.
+/// A value, the method that found it, and how sure that is.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
 pub struct Field<T> {
     /// The value.
     pub value: T,
     /// The method that found it.
     pub method: Method,
+    /// The evidence for it.
+    pub confidence: Confidence,
+}
+
+impl<T> Field<T> {
+    /// A value for which there is no evidence but its own.
+    pub(crate) fn new(value: T, method: Method) -> Self {
+        let confidence = match method {
+            Method::Shown | Method::Html => Confidence::Text,
+            _ => Confidence::Structured,
+        };
+        Self { value, method, confidence }
+    }
+}
+
+/// How sure a field is, the surest first.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub enum Confidence {
+    /// A field for machines, and another source has the same value.
+    Confirmed,
+    /// A field for machines, a rule, or the task.
+    Structured,
+    /// Text for people, and a field for machines has the same value.
+    ConfirmedText,
+    /// Text for people alone.
+    Text,
+}
+
+impl Confidence {
+    /// Returns the name of the confidence, as it is printed and serialised.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Confirmed => "confirmed",
+            Self::Structured => "structured",
+            Self::ConfirmedText => "confirmed_text",
+            Self::Text => "text",
+        }
+    }
+}
+
+impl fmt::Display for Confidence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl Serialize for Confidence {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
 }
 
 /// How a field was found.
@@ -114,6 +167,8 @@ pub enum Method {
     OpenGraph,
     /// The keys of a JSON body.
     Json,
+    /// The text that the page shows: a price near a title.
+    Shown,
     /// The title of the page and its canonical link.
     Html,
 }
@@ -129,6 +184,7 @@ impl Method {
             Self::Rdfa => "rdfa",
             Self::OpenGraph => "opengraph",
             Self::Json => "json",
+            Self::Shown => "shown",
             Self::Html => "html",
         }
     }
@@ -160,6 +216,7 @@ mod tests {
             Method::Rdfa,
             Method::OpenGraph,
             Method::Json,
+            Method::Shown,
             Method::Html,
         ];
         assert!(methods.is_sorted());
@@ -176,10 +233,11 @@ mod tests {
     #[test]
     fn a_price_is_serialised_as_text_with_all_digits() {
         let product = Product {
-            price: Some(Field { value: "12.50".parse().unwrap(), method: Method::Rule }),
+            price: Some(Field::new("12.50".parse().unwrap(), Method::Rule)),
             ..Product::default()
         };
         let json = serde_json::to_string(&product).unwrap();
-        assert!(json.contains(r#""price":{"value":"12.50","method":"rule"}"#), "{json}");
+        let expected = r#""price":{"value":"12.50","method":"rule","confidence":"structured"}"#;
+        assert!(json.contains(expected), "{json}");
     }
 }

@@ -4,7 +4,7 @@
 //!
 //! ```toml
 //! url = "https://shop.example/p/1"
-//! extraction = "found"                # or "no_price", "none"
+//! extraction = "found"                # or "suspect", "no_price", "none"
 //! name = "Sencha by json_ld"          # a value, and the method that finds it
 //! variants = 2                        # by default 1, or 0 without a price
 //! content_type = "text/html"          # by default that of the file's extension, in UTF-8
@@ -82,7 +82,7 @@ fn case(path: &Path) -> Result<Case> {
 fn format_fields(extraction: &Extraction) -> Vec<String> {
     let product = extraction.product().cloned().unwrap_or_default();
     fn line<T: Display>(key: &str, field: &Option<Field<T>>) -> Option<String> {
-        field.as_ref().map(|Field { value, method }| format!("{key} = {value} by {method}"))
+        field.as_ref().map(|Field { value, method, .. }| format!("{key} = {value} by {method}"))
     }
     let variants = (product.variants > 0).then(|| format!("variants = {}", product.variants));
     let fields = [

@@ -7,6 +7,8 @@ use rust_decimal::Decimal;
 pub enum ProductStatus {
     /// A product with a price.
     Found,
+    /// A product with a price that other evidence of the page contradicts.
+    Suspect,
     /// A product without a price.
     NoPrice,
     /// No product.
@@ -18,6 +20,7 @@ impl ProductStatus {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Found => "found",
+            Self::Suspect => "suspect",
             Self::NoPrice => "no_price",
             Self::None => "none",
         }

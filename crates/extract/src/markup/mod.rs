@@ -14,4 +14,4 @@ mod split_text;
 mod tags;
 
 pub(crate) use reader::{Markup, read};
-pub(crate) use tags::{Tag, Tokenizer};
+pub(crate) use tags::{Tag, Token, Tokenizer};

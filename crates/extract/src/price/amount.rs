@@ -225,7 +225,7 @@ enum Rank {
 }
 
 /// Returns the text as one line, with digits and separators of other scripts as ASCII.
-fn normalize(text: &str) -> Option<String> {
+pub(crate) fn normalize(text: &str) -> Option<String> {
     let ascii = |c: char| match c {
         '．' | '٫' => '.',
         '，' | '٬' => ',',

@@ -18,7 +18,8 @@ const ON_REQUEST: &str = "\
 /// Units of measure of unit prices.
 const MEASURES: &str = "\
     kg g mg l dl cl ml m cm mm km m² m³ qm lfm lb lbs oz ounce fl gal kilo kilogramm gramm liter \
-    litre litro litri litr meter metre metro";
+    litre litro litros litri litr liters litres meter metre metro gramo gramos grama gram grams gramme \
+    kilos quilo кг г л мл м λίτρο λίτρα κιλό lit oz. sheet tablet capsule";
 
 /// Other units that make a number a quantity.
 const UNITS: &str = "\
@@ -51,9 +52,12 @@ pub(crate) fn is_per_measure(before: &str, after: &str) -> bool {
     let after = currency::at_start(after)
         .map_or(after, |symbol| &after[symbol.len..])
         .trim_start_matches([' ', '*']);
-    let per = ["/", "pro ", "per ", "je ", "par ", "le ", "por ", "al ", "za "]
-        .iter()
-        .find_map(|per| after.strip_prefix(per));
+    let per = [
+        "/", "pro ", "per ", "je ", "par ", "le ", "por ", "al ", "za ", "за ", "ανά ", "el ",
+        "cada ",
+    ]
+    .iter()
+    .find_map(|per| after.strip_prefix(per));
     per.is_some_and(|rest| {
         let rest =
             rest.trim_start_matches(|c: char| c.is_ascii_digit() || matches!(c, ' ' | '.' | ','));

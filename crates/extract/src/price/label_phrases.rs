@@ -5,7 +5,7 @@ use std::{collections::HashMap, sync::LazyLock};
 
 /// What an amount is, other than the price.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Meaning {
+pub(crate) enum Meaning {
     /// What was paid before, or what the manufacturer recommends.
     Former,
     /// The usual price, which is paid if there is no other.
@@ -24,7 +24,7 @@ pub(super) enum Meaning {
 
 /// On which side of an amount a phrase is.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Side {
+pub(crate) enum Side {
     Before,
     After,
     Either,
@@ -38,11 +38,11 @@ struct Group {
 }
 
 /// A phrase in a text.
-pub(super) struct Phrase {
-    pub(super) start: usize,
-    pub(super) end: usize,
-    pub(super) meaning: Meaning,
-    pub(super) side: Side,
+pub(crate) struct Phrase {
+    pub(crate) start: usize,
+    pub(crate) end: usize,
+    pub(crate) meaning: Meaning,
+    pub(crate) side: Side,
     /// The first one of [`ALL`] counts where a text has several.
     pub(super) precedence: usize,
 }
@@ -62,7 +62,7 @@ static BY_FIRST: LazyLock<HashMap<char, Vec<(&str, usize)>>> = LazyLock::new(|| 
 });
 
 /// Finds the phrases in a text in lower case.
-pub(super) fn find_all(text: &str) -> impl Iterator<Item = Phrase> + '_ {
+pub(crate) fn find_all(text: &str) -> impl Iterator<Item = Phrase> + '_ {
     let starts = word_starts(text).flat_map(move |(start, first)| {
         BY_FIRST.get(&first).into_iter().flatten().map(move |phrase| (start, phrase))
     });

@@ -1,6 +1,6 @@
 //! Chooses the price of a product among its offers and those of its variants.
 
-use std::collections::HashSet;
+use std::{borrow::Cow, collections::HashSet};
 
 use rust_decimal::Decimal;
 use url::Url;
@@ -26,6 +26,9 @@ const MAX_VISITS: usize = 2_000;
 /// Bytes of a value that are searched for a price.
 const MAX_PRICE: usize = 1024;
 
+/// The shortest SKU that selects a variant in the query of a URL. Shorter ones may be quantities.
+const MIN_SKU: usize = 4;
+
 /// Properties by which a node is an offer itself.
 const OWN_PRICES: [&str; 3] = ["price", "lowPrice", "priceSpecification"];
 
@@ -40,6 +43,8 @@ pub(super) struct Offer<'a> {
     /// The number of prices that this one is the lowest of.
     pub(super) count: u32,
     pub(super) standing: Standing,
+    /// Whether the URL of the page selects it, as `?variant=17` does.
+    is_selected: bool,
 }
 
 impl Offer<'_> {
@@ -94,14 +99,17 @@ fn choose(offers: Vec<Offer<'_>>) -> Offer<'_> {
     let is_comparable = |offer: &&Offer<'_>| {
         offer.amount.is_some_and(|amount| amount.currency.is_none_or(|c| Some(c) == currency))
     };
-    let rank = |offer: &&Offer<'_>| (offer.standing, offer.value(), !offer.is_in_stock());
+    let rank = |offer: &&Offer<'_>| {
+        let is_selected = offer.is_selected && offer.amount.is_some();
+        (!is_selected, offer.standing, offer.value(), !offer.is_in_stock())
+    };
     let best = offers.iter().filter(is_comparable).min_by_key(rank);
     let Some(best) = best.or_else(|| offers.iter().min_by_key(rank)) else {
         return Offer::default();
     };
     let alike = || offers.iter().filter(|offer| offer.standing.is_alike(best.standing));
     let count = alike()
-        .filter(|offer| is_comparable(offer) && offer.value() >= best.value())
+        .filter(|offer| is_comparable(offer) && (best.is_selected || offer.value() >= best.value()))
         .fold(0_u32, |sum, offer| sum.saturating_add(offer.count));
     let in_stock = alike().find(|offer| offer.is_in_stock());
     let amount =
@@ -112,6 +120,7 @@ fn choose(offers: Vec<Offer<'_>>) -> Offer<'_> {
         sku: best.sku,
         count,
         standing: best.standing,
+        is_selected: best.is_selected,
     }
 }
 
@@ -184,9 +193,11 @@ impl<'a> Search<'a, '_> {
         }
         let sku = self.graph.text(product, &["sku"]);
         let condition = standing::condition(self.graph, product);
+        let is_selected = self.is_selected(product);
         for offer in &mut self.found[before..] {
             offer.sku = offer.sku.or(sku);
             offer.standing.condition = offer.standing.condition.or(condition);
+            offer.is_selected |= is_selected;
         }
     }
 
@@ -233,7 +244,29 @@ impl<'a> Search<'a, '_> {
         // Shops without a price for a thing that is sold out often say that it costs nothing.
         let amount = amount.filter(|_| !(standing.is_zero && standing.is_unavailable));
         let sku = graph.text(offer, &["sku"]);
-        self.found.push(Offer { amount, availability, sku, count, standing });
+        let is_selected = self.is_selected(offer);
+        self.found.push(Offer { amount, availability, sku, count, standing, is_selected });
+    }
+
+    /// Whether the query of the page's URL has the SKU of an offer or a variant, or all of the query
+    /// of its URL.
+    fn is_selected(&self, node: usize) -> bool {
+        let address = self.address;
+        if address.query().is_none_or(str::is_empty) {
+            return false;
+        }
+        let has =
+            |pair: &(Cow<'_, str>, Cow<'_, str>)| address.query_pairs().any(|own| own == *pair);
+        let url = self.graph.text_or_id(node, "url").and_then(|url| address.join(url).ok());
+        let is_of_url = url.is_some_and(|url| {
+            let mut pairs = url.query_pairs().peekable();
+            pairs.peek().is_some() && url.path() == address.path() && pairs.all(|pair| has(&pair))
+        });
+        let sku = self.graph.text(node, &["sku"]).filter(|sku| sku.len() >= MIN_SKU);
+        is_of_url
+            || sku.is_some_and(|sku| {
+                address.query_pairs().any(|(_, value)| value.eq_ignore_ascii_case(sku.trim()))
+            })
     }
 
     fn has_high_price(&mut self, offer: usize, levels: usize) -> bool {

@@ -1,9 +1,11 @@
 //! Merges what all sources find, field by field.
 
+use rust_decimal::Decimal;
+
 use super::rule::RuleFinding;
 use crate::{
     finding::{self, Finding},
-    product::{Extraction, Field, Method, Product},
+    product::{Confidence, Extraction, Field, Method, Product},
     rules::FieldName,
 };
 
@@ -20,6 +22,24 @@ pub(crate) struct Merger {
     /// The category by breadcrumbs, which counts after those of all findings.
     breadcrumb: Option<Field<String>>,
     is_product: bool,
+    /// Whether the text of the page shows a product.
+    is_shown: bool,
+    /// Which of several prices the page shows, if the sources disagree.
+    shown_price: Option<Decimal>,
+    /// Whether a field for machines confirms a price of [`Method::Shown`].
+    is_shown_confirmed: bool,
+}
+
+/// Offers that few products have, and that lists have.
+const MANY_OFFERS: u32 = 3;
+
+/// What the text of a page could add to its structured sources.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Gap {
+    /// They have no price.
+    NoPrice,
+    /// They have different prices.
+    Disagreement(Vec<Decimal>),
 }
 
 impl Merger {
@@ -84,6 +104,94 @@ impl Merger {
             && self.findings.iter().all(|(_, finding)| finding.category.is_none())
     }
 
+    /// Returns what the text of the page could add. A rule that names the price needs nothing.
+    pub(super) fn gap(&self) -> Option<Gap> {
+        if self.rule.as_ref().is_some_and(|rule| rule.names(FieldName::Price)) {
+            return None;
+        }
+        let prices = self.different_prices();
+        match prices.len() {
+            0 => Some(Gap::NoPrice),
+            1 => None,
+            _ => Some(Gap::Disagreement(prices)),
+        }
+    }
+
+    /// Returns the different prices of the sources above 0, in order of precedence. Prices in different
+    /// currencies do not contradict each other, and neither do those of several variants.
+    fn different_prices(&self) -> Vec<Decimal> {
+        let mut prices: Vec<Decimal> = Vec::new();
+        let mut first: Option<&Finding> = None;
+        for (_, finding) in &self.findings {
+            let Some(price) = finding.price.filter(|price| !price.is_zero()) else { continue };
+            let first = *first.get_or_insert(finding);
+            let is_comparable = finding.variants <= 1
+                && first.variants <= 1
+                && (finding.currency == first.currency
+                    || finding.currency.is_none()
+                    || first.currency.is_none());
+            if prices.is_empty() || is_comparable && !prices.contains(&price) {
+                prices.push(price);
+            }
+        }
+        prices
+    }
+
+    /// Adds the product that the page shows.
+    pub(super) fn add_shown(&mut self, finding: Finding, is_confirmed: bool) {
+        self.is_shown = true;
+        self.is_shown_confirmed = is_confirmed;
+        self.add_detail(Method::Shown, finding);
+    }
+
+    /// Sets which of the different prices the page shows.
+    pub(super) fn set_shown_price(&mut self, price: Option<Decimal>) {
+        self.shown_price = price;
+    }
+
+    /// Returns the price that the sources agree on, if it is that of one offer.
+    pub(super) fn agreed_price(&self) -> Option<(Decimal, Option<&'static str>)> {
+        let is_ruled = self.rule.as_ref().is_some_and(|rule| rule.names(FieldName::Price));
+        let mut priced = self.findings.iter().filter(|(_, finding)| finding.price.is_some());
+        let (_, first) = priced.next().filter(|_| !is_ruled && self.gap().is_none())?;
+        Some((first.price.filter(|_| first.variants <= 1)?, first.currency))
+    }
+
+    /// Puts the price that the page shows in place of a wrong one.
+    pub(super) fn correct_price(&mut self, finding: Finding) {
+        for (_, other) in &mut self.findings {
+            other.price = None;
+        }
+        self.add_shown(finding, true);
+    }
+
+    /// Whether the product has so many offers and so little else that it may be a list.
+    pub(super) fn may_be_list(&self) -> bool {
+        self.rule.is_none()
+            && self.findings.first().is_some_and(|(_, first)| {
+                first.variants > MANY_OFFERS
+                    && [&first.sku, &first.brand, &first.image].iter().all(|field| field.is_none())
+            })
+    }
+
+    /// Removes a product that turned out to be a list.
+    pub(super) fn remove_product(&mut self) {
+        self.findings.clear();
+        self.is_product = false;
+    }
+
+    /// Whether a structured source says that the page is that of a product.
+    pub(super) fn is_product(&self) -> bool {
+        self.is_product
+    }
+
+    /// Returns what each source has for the price, in order of precedence.
+    pub(crate) fn source_prices(&self) -> Vec<(Method, &Finding)> {
+        let rule = self.rule.iter().map(|rule| (Method::Rule, &rule.finding));
+        let findings = self.findings.iter().map(|(method, finding)| (*method, finding));
+        rule.chain(findings).filter(|(_, finding)| finding.price.is_some()).collect()
+    }
+
     /// Whether a further source could change nothing.
     pub(super) fn is_complete(&self) -> bool {
         // The canonical link of the page takes precedence over the other URLs of the product.
@@ -98,12 +206,18 @@ impl Merger {
                 && texts.into_iter().all(Option::is_some)
         };
         let first = self.findings.first().map(|(_, first)| first);
-        has_canonical && first.is_some_and(has_all_fields) && !self.lacks_category()
+        has_canonical
+            && first.is_some_and(has_all_fields)
+            && !self.lacks_category()
+            && !self.may_be_list()
+            && self.gap().is_none()
     }
 
     /// Returns the merged product, if the page contains one.
     pub(crate) fn into_extraction(self) -> Extraction {
-        let price = self.field(FieldName::Price, |finding| finding.price);
+        let price = self.price();
+        let is_suspect =
+            self.shown_price.is_none() && matches!(self.gap(), Some(Gap::Disagreement(_)));
         let product = Product {
             name: self.field(FieldName::Name, |finding| finding.name.clone()),
             price,
@@ -122,28 +236,58 @@ impl Merger {
         let is_identified =
             product.name.is_some() || product.price.is_some() || product.sku.is_some();
         match product.price {
-            _ if !self.is_product || !is_identified => Extraction::None,
+            _ if !(self.is_product || self.is_shown) || !is_identified => Extraction::None,
+            Some(_) if is_suspect => Extraction::Suspect(product),
             Some(_) => Extraction::Found(product),
             None => Extraction::NoPrice(product),
         }
     }
 
-    fn field<T>(&self, field: FieldName, get: impl Fn(&Finding) -> Option<T>) -> Option<Field<T>> {
+    /// Returns the price of the rule, or else the one that the page shows where the sources
+    /// disagree, or else the first one.
+    fn price(&self) -> Option<Field<Decimal>> {
+        // A price of 0 is often one that a shop has left out.
+        let paid =
+            || self.field(FieldName::Price, |finding| finding.price.filter(|p| !p.is_zero()));
+        let first = || paid().or_else(|| self.field(FieldName::Price, |finding| finding.price));
+        let shown = self.shown_price.and_then(|shown| {
+            let mut findings = self.findings.iter();
+            let (method, _) = findings.find(|(_, finding)| finding.price == Some(shown))?;
+            Some(Field { confidence: Confidence::Confirmed, ..Field::new(shown, *method) })
+        });
+        let mut price = shown.or_else(first)?;
+        if price.method == Method::Shown && self.is_shown_confirmed {
+            price.confidence = Confidence::ConfirmedText;
+        }
+        Some(price)
+    }
+
+    fn field<T: PartialEq>(
+        &self,
+        field: FieldName,
+        get: impl Fn(&Finding) -> Option<T>,
+    ) -> Option<Field<T>> {
         match self.rule.as_ref().filter(|rule| rule.names(field)) {
-            Some(rule) => get(&rule.finding).map(|value| Field { value, method: Method::Rule }),
+            Some(rule) => get(&rule.finding).map(|value| Field::new(value, Method::Rule)),
             None => self.first(get),
         }
     }
 
-    fn first<T>(&self, get: impl Fn(&Finding) -> Option<T>) -> Option<Field<T>> {
-        self.findings
-            .iter()
-            .find_map(|(method, finding)| Some(Field { value: get(finding)?, method: *method }))
+    /// Returns the value of the first source that has one. Another source with the same value
+    /// confirms it.
+    fn first<T: PartialEq>(&self, get: impl Fn(&Finding) -> Option<T>) -> Option<Field<T>> {
+        let mut found =
+            self.findings.iter().filter_map(|(method, finding)| Some((*method, get(finding)?)));
+        let (method, value) = found.next()?;
+        let is_confirmed = method < Method::Shown && found.any(|(_, other)| other == value);
+        let field = Field::new(value, method);
+        let confidence = if is_confirmed { Confidence::Confirmed } else { field.confidence };
+        Some(Field { confidence, ..field })
     }
 
     fn category(&self) -> Option<Field<String>> {
         match &self.task_category {
-            Some(category) => Some(Field { value: category.clone(), method: Method::Task }),
+            Some(category) => Some(Field::new(category.clone(), Method::Task)),
             None => self
                 .field(FieldName::Category, |finding| finding.category.clone())
                 .or_else(|| self.breadcrumb.clone()),
@@ -155,7 +299,12 @@ impl Merger {
     fn currency(&self, method_of_price: Method) -> Option<Field<&'static str>> {
         let of = |method: Method| {
             let value = self.finding(method)?.currency?;
-            Some(Field { value, method })
+            let field = Field::new(value, method);
+            let mut others = self.findings.iter().filter(|(other, _)| *other != method);
+            let is_confirmed = method < Method::Shown
+                && others.any(|(_, finding)| finding.currency == Some(value));
+            let confidence = if is_confirmed { Confidence::Confirmed } else { field.confidence };
+            Some(Field { confidence, ..field })
         };
         match &self.rule {
             Some(rule) if rule.names(FieldName::Currency) => of(Method::Rule),
@@ -169,9 +318,10 @@ impl Merger {
         if self.rule.as_ref().is_some_and(|rule| rule.names(FieldName::Url)) {
             return self.field(FieldName::Url, |finding| finding.url.clone());
         }
-        self.findings.iter().rev().find_map(|(method, finding)| {
-            Some(Field { value: finding.url.clone()?, method: *method })
-        })
+        self.findings
+            .iter()
+            .rev()
+            .find_map(|(method, finding)| Some(Field::new(finding.url.clone()?, *method)))
     }
 
     fn finding(&self, method: Method) -> Option<&Finding> {

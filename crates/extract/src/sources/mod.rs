@@ -9,6 +9,7 @@
 //! 2. a file in this folder that reads a finding;
 //! 3. a call in `page` or `json_body` that adds the finding to the merger.
 
+mod doubt;
 mod html;
 pub(crate) mod json_body;
 mod json_keys;

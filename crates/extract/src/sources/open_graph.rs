@@ -51,7 +51,7 @@ impl<'a> OpenGraph<'a> {
     /// Whether the page is about a product: its type says so, or it has a price. Every page has a
     /// title.
     pub(super) fn is_product(&self) -> bool {
-        let kind = self.first(&["og:type"]).unwrap_or_default().to_ascii_lowercase();
+        let kind = self.kind();
         // "product.group" is a list of products.
         matches!(kind.as_str(), "product" | "og:product" | "product.item")
             || PRICES.iter().any(|price| self.price_text(price).is_some())
@@ -68,6 +68,15 @@ impl<'a> OpenGraph<'a> {
             let label = self.first(&[label])?.trim().trim_end_matches(':').to_lowercase();
             self.first(&[data]).filter(|_| PRICE_LABELS.contains(&label.as_str()))
         })
+    }
+
+    /// Returns the type of the page in lower case, or an empty text.
+    pub(super) fn kind(&self) -> String {
+        self.first(&["og:type"]).unwrap_or_default().trim().to_ascii_lowercase()
+    }
+
+    pub(super) fn site_name(&self) -> Option<&'a str> {
+        self.first(&["og:site_name"])
     }
 
     pub(super) fn title(&self) -> Option<&'a str> {
@@ -94,6 +103,8 @@ impl<'a> OpenGraph<'a> {
             let text = self.twitter_price()?;
             Some(price::localize(price::parse_machine(text, None)?, text, base))
         });
+        // Templates of shops fill in 0 where a page has no price.
+        let amount = amount.filter(|amount| !amount.value.is_zero());
         let other_currency =
             || self.first(&["product:price:currency", "og:price:currency", "og:currency"]);
         Finding {

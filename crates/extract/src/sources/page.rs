@@ -5,16 +5,24 @@ use std::borrow::Cow;
 use memchr::memmem;
 use url::Url;
 
-use super::{html, merger::Merger, open_graph::OpenGraph, rule_match, script_json};
+use super::{
+    doubt, html,
+    merger::{Gap, Merger},
+    open_graph::OpenGraph,
+    rule_match, script_json,
+};
 use crate::{
-    finding, json,
+    finding::{self, Finding, RawTexts},
+    json,
     markup::{self, Markup},
     product::{Field, Method},
     rules::Rule,
     schema_org::{breadcrumbs, fragments, graph::Graph, json_ld, page_identity::PageIdentity},
+    shown::{self, Reading, Shown},
 };
 
-/// Every source of a page contains one of these; `product` and `Product` are the usual ones.
+/// Every structured source of a page contains one of these; `product` and `Product` are the usual
+/// ones.
 const PRODUCT_WORDS: [&str; 10] = [
     "roduct",
     "__NEXT",
@@ -28,10 +36,19 @@ const PRODUCT_WORDS: [&str; 10] = [
     "twitter:data",
 ];
 
-/// Reads a page and adds what its sources find.
+/// A page that shows a price contains one of these, as a class, in a script or as a currency.
+const PRICE_WORDS: [&str; 30] = [
+    "rice", "reis", "prix", "precio", "preco", "rezzo", "rijs", "cena", "iyat", "mount", "€",
+    "&euro;", "£", "zł", "Kč", "¥", "円", "₽", "₹", "₺", "CHF", "R$", "₴", "₫", "₩", "원", "฿",
+    "₪", "₦", "元",
+];
+
+/// Reads a page and adds what its sources find. Its text is read only where they have no price, or
+/// different ones.
 pub(crate) fn read(html: &str, address: &Url, rule: Option<&Rule>, merger: &mut Merger) {
     let locators = rule.map(|rule| rule.html.as_slice()).unwrap_or_default();
-    if locators.is_empty() && !contains_any(html, &PRODUCT_WORDS) {
+    let words = [&PRODUCT_WORDS[..], &PRICE_WORDS];
+    if locators.is_empty() && !words.iter().any(|words| contains_any(html, words)) {
         return;
     }
     // In many shops one block of JSON-LD in the head describes the whole product. Then the body,
@@ -43,7 +60,7 @@ pub(crate) fn read(html: &str, address: &Url, rule: Option<&Rule>, merger: &mut 
         }
         let mut merger = merger.clone();
         add_sources(head, address, &mut merger);
-        complete = merger.is_complete().then_some(merger);
+        complete = (merger.is_complete() && !doubt::is_doubtful(&merger, body)).then_some(merger);
         complete.is_some()
     });
     if let Some(complete) = complete {
@@ -57,6 +74,25 @@ pub(crate) fn read(html: &str, address: &Url, rule: Option<&Rule>, merger: &mut 
     add_sources(&markup, address, merger);
     if merger.lacks_price() {
         add_scripts(html, &markup, address, merger);
+    }
+    if let Some(gap) = merger.gap() {
+        let reading = read_text(html, &markup, address, merger);
+        match gap {
+            Gap::Disagreement(prices) => merger.set_shown_price(reading.shown_one(&prices)),
+            Gap::NoPrice => add_shown(&reading, address, merger),
+        }
+    } else if doubt::is_doubtful(merger, html) {
+        let reading = read_text(html, &markup, address, merger);
+        if merger.may_be_list() && reading.is_list() {
+            merger.remove_product();
+        } else if let Some((price, _)) = merger.agreed_price()
+            && let Some(shown) = reading.correction(price)
+        {
+            merger.correct_price(finding_of(&shown, address));
+        } else if let Some((price, None)) = merger.agreed_price() {
+            let currency = reading.currency_of(price);
+            merger.add_detail(Method::Shown, Finding { currency, ..Finding::default() });
+        }
     }
 }
 
@@ -108,6 +144,49 @@ fn page_identity<'a>(
     }
 }
 
+/// Returns the canonical link of a page.
+pub(crate) fn canonical(html: &str, address: &Url) -> Option<Url> {
+    let markup = markup::read(html, &[], |_, _| false);
+    finding::absolute_url(markup.canonical.as_deref()?, &base(&markup, address))
+}
+
+/// Reads the text that a page shows, for an explanation.
+pub(crate) fn explain(html: &str, address: &Url, merger: &Merger) -> Reading {
+    let markup = markup::read(html, &[], |_, _| false);
+    read_text(html, &markup, address, merger)
+}
+
+fn read_text(html: &str, markup: &Markup<'_>, address: &Url, merger: &Merger) -> Reading {
+    let open_graph = OpenGraph::new(&markup.meta);
+    let titles = open_graph.title().into_iter().chain(markup.title.as_deref());
+    shown::read(&shown::Page {
+        html,
+        address,
+        titles: titles.map(|title| open_graph.without_site_name(title).to_owned()).collect(),
+        site: open_graph.site_name(),
+        name: merger.name().filter(|_| merger.is_product()),
+        is_product: merger.is_product(),
+        og_type: open_graph.kind(),
+        json_ld: &markup.json_ld,
+    })
+}
+
+fn add_shown(reading: &Reading, address: &Url, merger: &mut Merger) {
+    if let Some(shown) = reading.price() {
+        merger.add_shown(finding_of(&shown, address), shown.is_confirmed);
+    }
+}
+
+fn finding_of(shown: &Shown, address: &Url) -> Finding {
+    let texts = RawTexts { name: Some(&shown.name), ..RawTexts::default() };
+    Finding {
+        price: Some(shown.price),
+        currency: shown.currency,
+        variants: 1,
+        ..Finding::from_texts(texts, address)
+    }
+}
+
 fn contains_any(text: &str, words: &[&str]) -> bool {
     words.iter().any(|word| memmem::find(text.as_bytes(), word.as_bytes()).is_some())
 }
@@ -151,7 +230,7 @@ fn add_sources(markup: &Markup<'_>, address: &Url, merger: &mut Merger) {
         let other_json_ld = json_ld_graph(blocks, &mut room);
         let mut graphs = graphs.into_iter().chain([(Method::JsonLd, &other_json_ld)]);
         merger.set_breadcrumb(graphs.find_map(|(method, graph)| {
-            Some(Field { value: breadcrumbs::category(graph, merger.name(), &page)?, method })
+            Some(Field::new(breadcrumbs::category(graph, merger.name(), &page)?, method))
         }));
     }
     let title = title.map(|title| open_graph.without_site_name(title));

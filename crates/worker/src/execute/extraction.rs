@@ -78,6 +78,7 @@ impl Extractor {
         let (product, item) = match is_page.then(|| self.extract(task, answer, &content)) {
             None => (None, None),
             Some(Extraction::Found(product)) => (Some(ProductStatus::Found), Some(product)),
+            Some(Extraction::Suspect(product)) => (Some(ProductStatus::Suspect), Some(product)),
             Some(Extraction::NoPrice(product)) => (Some(ProductStatus::NoPrice), Some(product)),
             Some(Extraction::None) => (Some(ProductStatus::None), None),
         };

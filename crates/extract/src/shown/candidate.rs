@@ -1,0 +1,326 @@
+//! Amounts that may be the price, in order of their likelihood.
+
+use std::{collections::HashMap, sync::LazyLock};
+
+use rust_decimal::Decimal;
+
+use super::{
+    context::{Context, Contexts},
+    evidence::Evidence,
+    money::{self, Money},
+    naming,
+    phrases::Phrases,
+    segment::{self, Segment},
+    surroundings::Surroundings,
+    title::Title,
+    tree::{Tree, line},
+    words,
+};
+
+/// Candidates that are read of a page.
+const MAX_CANDIDATES: usize = 400;
+
+/// The longest text that is a label of the amount after it.
+const MAX_LABEL: usize = 50;
+
+/// Words beside an amount that are no sentence: `inkl. MwSt. zzgl. Versand`.
+const MAX_WORDS: usize = 5;
+
+/// How much nearer to the title an amount has to be than those that do not oppose it.
+const MIN_LEAD: usize = 2;
+
+/// Texts between two prices of a product that are compared.
+const MAX_PAIR: usize = 8;
+
+/// Texts around the title that say by how much a price is reduced.
+const PERCENT_TEXTS: usize = 60;
+
+/// Elements around a candidate that are searched for a card of a list.
+const MAX_CARD_DISTANCE: usize = 8;
+
+static OTHER_PRODUCTS: LazyLock<Phrases> =
+    LazyLock::new(|| Phrases::new(words::OTHER_PRODUCTS.split('|').map(str::trim)));
+
+/// An amount in the text of a page.
+#[derive(Clone, Debug)]
+pub(super) struct Candidate {
+    pub(super) money: Money,
+    /// The element that has it.
+    pub(super) element: usize,
+    /// Whether the element is named as a price.
+    pub(super) is_price: bool,
+    pub(super) contexts: Contexts,
+    /// How far it is from the title, and what makes it less likely: the least is the likeliest.
+    pub(super) distance: usize,
+    /// Whether its line has more words than a label and a note: it is a sentence.
+    pub(super) is_in_sentence: bool,
+    /// Whether a heading stands between the title and the amount.
+    pub(super) is_below_heading: bool,
+    /// The key under which the page has the same number for machines.
+    pub(super) key: Option<String>,
+}
+
+impl Candidate {
+    /// Whether another candidate, which is further from the title, may as well be the price: an
+    /// amount that is named as a price in the part of the page that shows the product.
+    pub(super) fn is_opposed_by(&self, other: &Self) -> bool {
+        let is_elsewhere = other.is_below_heading && !self.is_below_heading;
+        let is_lesser = !other.is_price || !other.money.has_currency || is_elsewhere;
+        other.money.value != self.money.value
+            && !(self.is_price && is_lesser && other.distance >= self.distance + MIN_LEAD)
+    }
+}
+
+/// Finds the candidates, the likeliest first.
+pub(super) fn find(
+    tree: &Tree<'_>,
+    title: &Title,
+    evidence: &Evidence,
+    surroundings: &mut Surroundings<'_, '_>,
+) -> Vec<Candidate> {
+    let segments = segment::find(tree, surroundings);
+    let others = start_of_other_products(tree, title);
+    let headings = tree.elements.iter().filter(|element| element.is_any(&["h2", "h3", "h4"]));
+    let mut ends = headings.filter(|heading| heading.texts.start > title.end);
+    let heading = ends.find(|heading| !heading.texts.is_empty()).map(|heading| heading.texts.end);
+    let mut candidates = Vec::new();
+    for segment in &segments {
+        let is_price = surroundings.is_price(segment.element);
+        let mut contexts = surroundings.contexts(segment.element);
+        contexts = contexts.union(context_of_label(tree, segment, surroundings));
+        if others.is_some_and(|others| segment.texts.start > others) {
+            contexts.insert(Context::Related);
+        }
+        // A sentence is about prices; a price is a line.
+        let is_sentence = !is_price && segment.text.chars().count() > 120;
+        let words = segment.text.split(|c: char| !c.is_alphabetic());
+        let is_in_sentence = words.filter(|word| word.chars().count() > 1).count() > MAX_WORDS;
+        for money in money::read(&segment.text, is_price) {
+            let is_price = is_price || money.is_labelled;
+            let distance = distance(segment, title, is_price, is_sentence, money.has_currency);
+            let mut contexts = contexts.union(money.contexts);
+            if money.is_gross {
+                contexts.remove(Context::Net);
+            }
+            let key = evidence.key_of(money.value).map(str::to_owned);
+            candidates.push(Candidate {
+                money,
+                element: segment.element,
+                is_price,
+                is_in_sentence,
+                contexts,
+                distance,
+                is_below_heading: heading.is_some_and(|heading| heading <= segment.texts.start),
+                key,
+            });
+        }
+        if candidates.len() >= MAX_CANDIDATES {
+            break;
+        }
+    }
+    mark_repeated(tree, surroundings, &mut candidates);
+    mark_reduced(tree, title, &mut candidates);
+    mark_net(&mut candidates);
+    candidates.sort_by_key(|candidate| candidate.distance);
+    candidates
+}
+
+fn distance(
+    segment: &Segment,
+    title: &Title,
+    is_price: bool,
+    is_sentence: bool,
+    has_currency: bool,
+) -> usize {
+    let texts = match segment.texts.start.checked_sub(title.end) {
+        Some(after) => after,
+        None => 20 + 2 * (title.end - segment.texts.start),
+    };
+    let mut distance = texts;
+    distance += if is_price { 0 } else { 15 };
+    distance += if has_currency { 0 } else { 10 };
+    distance + if is_sentence { 40 } else { 0 }
+}
+
+/// Reads the short text before a line, if it has no number of its own: `List price:`.
+fn context_of_label(
+    tree: &Tree<'_>,
+    segment: &Segment,
+    surroundings: &mut Surroundings<'_, '_>,
+) -> Contexts {
+    let before = segment.texts.start.checked_sub(1).map(|at| tree.texts[at]);
+    let Some(before) = before.filter(|before| {
+        before.text.len() <= 2 * MAX_LABEL
+            && !surroundings.contexts(before.element).contains(Context::Hidden)
+    }) else {
+        return Contexts::default();
+    };
+    let label = line(before.text);
+    let digits = label.chars().any(|c| c.is_numeric());
+    // The label is in the same row, or in the same small box.
+    let parent = |element: usize, levels: usize| tree.path(element).nth(levels);
+    let own = tree.texts[segment.texts.start].element;
+    let is_near = (1..=2).any(|levels| {
+        parent(own, levels).is_some_and(|around| {
+            let around = &tree.elements[around];
+            around.texts.contains(&(segment.texts.start - 1)) && around.texts.len() <= 12
+        })
+    });
+    if digits || !is_near || label.chars().count() > MAX_LABEL || is_heading(tree, before.element) {
+        return Contexts::default();
+    }
+    naming::of_label(&label)
+}
+
+fn is_heading(tree: &Tree<'_>, element: usize) -> bool {
+    tree.path(element).take(3).any(|index| tree.elements[index].is_any(&["h1"]))
+}
+
+/// Returns the text after the title that starts a list of other products.
+fn start_of_other_products(tree: &Tree<'_>, title: &Title) -> Option<usize> {
+    let texts = tree.texts.iter().enumerate().skip(title.end + 1);
+    let mut headings = texts.filter(|(_, text)| {
+        tree.path(text.element).take(3).any(|index| {
+            let element = &tree.elements[index];
+            let class = element.names.class.to_ascii_lowercase();
+            element.is_any(&["h2", "h3", "h4", "h5"])
+                || class.contains("heading")
+                || class.contains("title")
+        })
+    });
+    headings.find_map(|(at, text)| {
+        let heading = Some(text.text).filter(|text| text.len() < 200).map(line)?.to_lowercase();
+        let is_other = OTHER_PRODUCTS.are_in(&heading);
+        is_other.then_some(at)
+    })
+}
+
+/// Marks the higher of two neighbouring prices as the former one, if the page says by how many
+/// percent the lower one is lower.
+fn mark_reduced(tree: &Tree<'_>, title: &Title, candidates: &mut [Candidate]) {
+    let near = tree.texts.iter().skip(title.end).take(PERCENT_TEXTS);
+    let percents: Vec<Decimal> =
+        near.filter(|text| text.text.len() <= MAX_LABEL).filter_map(|t| percent(t.text)).collect();
+    let is_reduced = |high: &Candidate, low: &Candidate| {
+        let saved = (Decimal::ONE - low.money.value / high.money.value) * Decimal::ONE_HUNDRED;
+        percents.iter().any(|percent| (saved - percent).abs() <= Decimal::ONE)
+    };
+    for (high, _) in pairs(candidates, is_reduced) {
+        candidates[high].contexts.insert(Context::Former);
+    }
+}
+
+/// Returns the number before or after the first percent sign of a text.
+fn percent(text: &str) -> Option<Decimal> {
+    let at = text.find(['%', '٪'])?;
+    let before = text[..at].trim_end();
+    let digits = before.bytes().rev().take_while(u8::is_ascii_digit).count();
+    let number: Decimal = before[before.len() - digits..].parse().ok()?;
+    (Decimal::from(3)..=Decimal::from(95)).contains(&number).then_some(number)
+}
+
+/// Marks the lower of two neighbouring prices as that without tax, if the other one is with tax.
+fn mark_net(candidates: &mut [Candidate]) {
+    let is_net = |high: &Candidate, low: &Candidate| {
+        let ratio = high.money.value / low.money.value;
+        high.money.is_gross
+            && !low.money.is_gross
+            && (Decimal::new(102, 2)..=Decimal::new(128, 2)).contains(&ratio)
+    };
+    for (_, low) in pairs(candidates, is_net) {
+        candidates[low].contexts.insert(Context::Net);
+    }
+}
+
+/// Returns the neighbouring prices of the same currency, the higher one of each pair first.
+fn pairs(
+    candidates: &[Candidate],
+    is_pair: impl Fn(&Candidate, &Candidate) -> bool,
+) -> Vec<(usize, usize)> {
+    let mut pairs = Vec::new();
+    for (at, one) in candidates.iter().enumerate() {
+        for (next, other) in candidates.iter().enumerate().skip(at + 1).take(4) {
+            let is_high = one.money.value > other.money.value;
+            let (high, low) = if is_high { (at, next) } else { (next, at) };
+            let is_near = one.distance.abs_diff(other.distance) <= MAX_PAIR
+                && one.money.currency == other.money.currency
+                && one.contexts.is_weak()
+                && other.contexts.is_weak()
+                && candidates[low].money.value > Decimal::ZERO;
+            if is_near && is_pair(&candidates[high], &candidates[low]) {
+                pairs.push((high, low));
+            }
+        }
+    }
+    pairs
+}
+
+/// Marks the amounts in cards and rows of lists: elements of the same kind, each with an amount.
+fn mark_repeated(
+    tree: &Tree<'_>,
+    surroundings: &mut Surroundings<'_, '_>,
+    candidates: &mut [Candidate],
+) {
+    // The elements of a kind that have candidates.
+    let mut kinds: HashMap<Kind<'_>, Vec<usize>> = HashMap::new();
+    let mut kinds_of: Vec<Vec<Kind<'_>>> = Vec::new();
+    for candidate in candidates.iter() {
+        let path = tree.path(candidate.element).take(MAX_CARD_DISTANCE);
+        let path = path.take_while(|index| !surroundings.is_around_title(*index));
+        let mut own = Vec::new();
+        for index in path.filter(|index| is_card(tree, surroundings, *index)) {
+            let element = &tree.elements[index];
+            let parent = element.parent.filter(|_| element.names.class.is_empty());
+            let kind = Kind { tag: element.tag, class: element.names.class, parent };
+            let elements = kinds.entry(kind).or_default();
+            if elements.last() != Some(&index) {
+                elements.push(index);
+            }
+            own.push(kind);
+        }
+        kinds_of.push(own);
+    }
+    let is_list = |elements: &Vec<usize>| {
+        let leaving =
+            || elements.iter().filter(|index| links_elsewhere(tree, surroundings, **index));
+        elements.len() >= 3 || leaving().count() >= 2
+    };
+    kinds.retain(|_, elements| is_list(elements));
+    for (candidate, own) in candidates.iter_mut().zip(&kinds_of) {
+        if own.iter().any(|kind| kinds.contains_key(kind)) {
+            candidate.contexts.insert(Context::Repeated);
+        }
+    }
+}
+
+/// What elements of a list have in common: tag and class, or tag and parent.
+#[derive(Clone, Copy, Eq, Hash, PartialEq)]
+struct Kind<'a> {
+    tag: &'a str,
+    class: &'a str,
+    parent: Option<usize>,
+}
+
+/// Whether an element may be one of a list: it has more than a price.
+fn is_card(tree: &Tree<'_>, surroundings: &Surroundings<'_, '_>, index: usize) -> bool {
+    let element = &tree.elements[index];
+    let has_more = || {
+        tree.elements[index + 1..element.end]
+            .iter()
+            .take(200)
+            .any(|inner| inner.is_any(&["img", "h2", "h3", "h4", "h5", "button", "input"]))
+            || links_elsewhere(tree, surroundings, index)
+    };
+    // `from 10 | $1.19` is one of several prices, `Price | $1.29` is a price with its label.
+    let has_digit = |text: usize| tree.texts[text].text.bytes().any(|byte| byte.is_ascii_digit());
+    let is_row = || {
+        element.is_any(&["tr", "li"])
+            && element.texts.clone().filter(|t| has_digit(*t)).count() >= 2
+    };
+    (2..=60).contains(&element.texts.len()) && (has_more() || is_row())
+}
+
+fn links_elsewhere(tree: &Tree<'_>, surroundings: &Surroundings<'_, '_>, index: usize) -> bool {
+    let end = tree.elements[index].end.min(index + 200);
+    (index..end).any(|inner| surroundings.leaves_page(inner))
+}

@@ -1,0 +1,243 @@
+//! Whether a page shows one product: the signs for it, and those against.
+
+use std::sync::LazyLock;
+
+use super::{
+    context::{Context, Contexts},
+    page::Page,
+    phrases::Phrases,
+    surroundings::Surroundings,
+    title::Title,
+    tree::{Tree, line},
+    words,
+};
+
+/// The longest text of a button or of a label, in bytes.
+const MAX_LABEL: usize = 60;
+
+/// Buttons and labels that are read of a page.
+const MAX_LABELS: usize = 500;
+
+/// Points from which on a page is that of a product.
+pub(super) const ENOUGH: i32 = 3;
+
+/// Types of JSON-LD that describe other pages than those of a product.
+const OTHER_TYPES: &[&str] = &[
+    "\"Article\"",
+    "\"NewsArticle\"",
+    "\"BlogPosting\"",
+    "\"SearchResultsPage\"",
+    "\"CollectionPage\"",
+    "\"Recipe\"",
+    "\"FAQPage\"",
+    "\"JobPosting\"",
+    "\"ContactPage\"",
+    "\"QAPage\"",
+];
+
+static BUY: LazyLock<Phrases> =
+    LazyLock::new(|| Phrases::new(words::BUY.split('|').map(str::trim)));
+
+static OTHER_PAGES: LazyLock<Phrases> =
+    LazyLock::new(|| Phrases::new(words::OTHER_PAGES.split('|').map(str::trim)));
+
+/// A sign, and its points.
+pub(super) type Sign = (&'static str, i32);
+
+/// Reads the signs of a page.
+pub(super) fn signs(
+    tree: &Tree<'_>,
+    page: &Page<'_>,
+    title: &Title,
+    surroundings: &mut Surroundings<'_, '_>,
+) -> Vec<Sign> {
+    let mut signs = Vec::new();
+    if page.is_product {
+        signs.push(("the page says that it is a product", 4));
+    }
+    if has_buy_button(tree, surroundings) {
+        signs.push(("a button buys", 3));
+    }
+    if has_sku(tree, title, surroundings) {
+        signs.push(("a number of the product", 2));
+    }
+    let names = [page_names(tree, words::PRODUCT_PAGE_NAMES), has_quantity(tree)];
+    if names[0] {
+        signs.push(("a page named as that of a product", 2));
+    }
+    if names[1] {
+        signs.push(("a field for the quantity", 1));
+    }
+    let path = page.address.path().to_lowercase();
+    let has_word = |words: &[&str]| {
+        path.split('/')
+            .flat_map(|part| part.split(['-', '_', '.']))
+            .any(|word| words.contains(&word))
+            || path.split('/').any(|part| words.contains(&part))
+    };
+    let is_root = path.trim_matches('/').is_empty() || path.ends_with("/index.html");
+    if has_word(words::PRODUCT_PATHS) {
+        signs.push(("the path of a product", 1));
+    }
+    if path.split('/').any(|part| words::OTHER_PATHS.contains(&part)) {
+        signs.push(("the path of another page", -2));
+    }
+    if is_root && page.address.host_str() != Some("page.invalid") {
+        signs.push(("the home page", -2));
+    }
+    add_other_kinds(tree, page, title, &mut signs);
+    signs
+}
+
+/// Adds the signs of lists, articles, forms and errors.
+fn add_other_kinds(tree: &Tree<'_>, page: &Page<'_>, title: &Title, signs: &mut Vec<Sign>) {
+    if page.og_type.starts_with("article") || page.og_type == "product.group" {
+        signs.push(("the page says that it is something else", -4));
+    }
+    if page.json_ld.iter().any(|block| OTHER_TYPES.iter().any(|kind| block.contains(kind))) {
+        signs.push(("the page describes something else", -3));
+    }
+    if title.is_one_of_several && !page.is_product {
+        signs.push(("the title is one of several", -3));
+    }
+    if page_names(tree, words::OTHER_PAGE_NAMES) {
+        signs.push(("a page named as another kind", -3));
+    }
+    let texts = page.titles.iter().map(String::as_str).chain([title.text.as_str()]);
+    let points = texts.map(points_of_title).min().unwrap_or_default();
+    if points < 0 && !page.is_product {
+        signs.push(("the title of another kind of page", points));
+    }
+}
+
+/// Returns what a title says against a product. A part of it may be all that such pages have as a
+/// title, or it may have one of their phrases: `Toy Shopping Cart` is a product.
+fn points_of_title(title: &str) -> i32 {
+    let title = title.to_lowercase();
+    let mut parts = title.split(['|', '–', '—', '·', ':', '-']).map(str::trim).collect::<Vec<_>>();
+    parts.push(title.trim());
+    let points_of_part = |part: &str| {
+        let is_whole = part.starts_with("404")
+            || OTHER_PAGES.find(part).any(|found| {
+                let phrase = &part[found.start..found.end];
+                phrase == part || found.start == 0 && phrase.len() > 6 && phrase.contains(' ')
+            });
+        let has_long = || OTHER_PAGES.find(part).any(|found| found.end - found.start > 10);
+        if is_whole {
+            -10
+        } else if has_long() {
+            -3
+        } else {
+            0
+        }
+    };
+    parts.into_iter().map(points_of_part).min().unwrap_or_default()
+}
+
+/// Whether a button outside of lists of other products buys.
+fn has_buy_button(tree: &Tree<'_>, surroundings: &mut Surroundings<'_, '_>) -> bool {
+    let is_other = |contexts: Contexts| {
+        [Context::Related, Context::Link, Context::Navigation]
+            .iter()
+            .any(|context| contexts.contains(*context))
+    };
+    let mut buttons = tree
+        .texts
+        .iter()
+        .filter(|text| text.text.len() <= MAX_LABEL)
+        .filter(|text| is_button(tree, text.element) || is_whole_buy_text(text.text))
+        .take(MAX_LABELS);
+    buttons
+        .any(|text| is_buy_text(&line(text.text)) && !is_other(surroundings.contexts(text.element)))
+        || tree.elements.iter().enumerate().any(|(index, element)| {
+            let is_form = element.is_any(&["button", "input", "form", "a", "div"]);
+            let names = [element.names.class, element.names.id, element.names.role];
+            let label = element.names.label;
+            let is_buying = names.iter().any(|name| is_named(name, words::BUY_NAMES))
+                || label.len() <= MAX_LABEL && is_buy_text(&line(label));
+            is_form && is_buying && !is_other(surroundings.contexts(index))
+        })
+}
+
+/// Whether a text is no more than what a button says, in several words.
+fn is_whole_buy_text(text: &str) -> bool {
+    let text = line(text).to_lowercase();
+    BUY.find(&text).any(|found| found.end - found.start == text.len() && text.contains(' '))
+}
+
+fn is_buy_text(text: &str) -> bool {
+    let text = text.to_lowercase();
+    let text = text.trim_matches(|c: char| !c.is_alphanumeric() && !"+)".contains(c));
+    // A single word has to be the whole text: "Buy" is a button, "Buy with confidence" is not.
+    text.chars().count() <= 40
+        && BUY.find(text).any(|found| {
+            let phrase = &text[found.start..found.end];
+            phrase == text || phrase.contains(' ') || phrase.chars().any(|c| c > '\u{e00}')
+        })
+}
+
+fn is_button(tree: &Tree<'_>, element: usize) -> bool {
+    tree.path(element).take(4).any(|index| {
+        let element = &tree.elements[index];
+        let names = [element.names.class, element.names.id, element.names.role];
+        element.is_any(&["button", "a", "label"])
+            || element.tag.contains('-')
+            || names.iter().any(|name| name.to_ascii_lowercase().contains("btn"))
+            || names.iter().any(|name| {
+                let name = name.to_ascii_lowercase();
+                ["button", "cart", "buy"].iter().any(|word| name.contains(word))
+            })
+    })
+}
+
+/// Whether a name is one of these words, or has one of the longer ones, without what separates its
+/// words.
+fn is_named(name: &str, words: &[&str]) -> bool {
+    !name.is_empty()
+        && name.split_ascii_whitespace().any(|name| {
+            let letters: String =
+                name.chars().filter(char::is_ascii_alphabetic).collect::<String>().to_lowercase();
+            // A short word is part of too many others.
+            words.iter().any(|word| letters == *word || word.len() >= 6 && letters.contains(word))
+        })
+}
+
+/// Whether the page has the number of one product.
+fn has_sku(tree: &Tree<'_>, title: &Title, surroundings: &mut Surroundings<'_, '_>) -> bool {
+    // The number stands near the title, which may be below it.
+    let near = tree.texts.iter().skip(title.end.saturating_sub(20)).take(MAX_LABELS);
+    near.into_iter().any(|text| {
+        if text.text.len() > MAX_LABEL {
+            return false;
+        }
+        let label = line(text.text).to_lowercase();
+        let is_sku = words::SKU.split('|').map(str::trim).any(|phrase| {
+            let rest = label.strip_prefix(phrase).unwrap_or("x");
+            rest.is_empty() || rest.starts_with([':', '.', '：', '#', ' '])
+        });
+        is_sku && !surroundings.contexts(text.element).contains(Context::Related)
+    })
+}
+
+/// Whether the body or one of the elements around the content has one of these names.
+fn page_names(tree: &Tree<'_>, words: &[&str]) -> bool {
+    let outer = tree.elements.iter().filter(|element| {
+        element.is_any(&["body", "main", "article", "section", "html"])
+            || element.is_any(&["div"]) && element.texts.len() * 2 > tree.texts.len()
+    });
+    outer.take(60).any(|element| {
+        let names = [element.names.class, element.names.id, element.names.role];
+        names.iter().any(|name| is_named(name, words))
+    })
+}
+
+fn has_quantity(tree: &Tree<'_>) -> bool {
+    tree.elements.iter().any(|element| {
+        let names = [element.names.class, element.names.id, element.names.role];
+        element.is_any(&["input", "select"])
+            && names.iter().any(|name| {
+                let name = name.to_ascii_lowercase();
+                ["qty", "quantity", "quantite", "menge", "anzahl"].iter().any(|q| name.contains(q))
+            })
+    })
+}

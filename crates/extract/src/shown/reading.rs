@@ -1,0 +1,240 @@
+//! What the text of a page says, and which of its amounts is the price.
+
+use rust_decimal::Decimal;
+use url::Url;
+
+use super::{
+    candidate::{self, Candidate},
+    context::Context,
+    evidence::Evidence,
+    page::Page,
+    page_kind::{self, Sign},
+    surroundings::Surroundings,
+    title::{self, Title},
+    tree::Tree,
+};
+use crate::price::{self, Amount, currency};
+
+/// Candidates that are compared. What is further from the title is not the price.
+pub(super) const MAX_COMPARED: usize = 12;
+
+/// How much further than the nearest candidate a confirmed one may be.
+const MAX_DETOUR: usize = 30;
+
+/// How far from the title an amount may be that is not named as a price.
+const MAX_PLAIN: usize = 23;
+
+/// Currency symbols that several currencies share.
+const SHARED_SYMBOLS: &[&str] = &["$", "＄", "¥", "￥", "£", "Rs", "kr", "Kr"];
+
+/// A price that a page shows.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Shown {
+    pub(crate) name: String,
+    pub(crate) price: Decimal,
+    pub(crate) currency: Option<&'static str>,
+    pub(crate) is_confirmed: bool,
+}
+
+/// What was read of the text of a page.
+pub(crate) struct Reading {
+    pub(super) title: Option<Title>,
+    pub(super) signs: Vec<Sign>,
+    pub(super) candidates: Vec<Candidate>,
+    /// What the page calls the elements of the candidates.
+    pub(super) paths: Vec<String>,
+    evidence: Evidence,
+    address: Url,
+    /// Whether a structured source says that the page is that of a product.
+    is_product: bool,
+    /// Whether the page says that the price is available on request.
+    is_on_request: bool,
+}
+
+/// Reads the text of a page.
+pub(crate) fn read(page: &Page<'_>) -> Reading {
+    let mut evidence = Evidence::default();
+    let tree = Tree::read(page.html, |tag| evidence.add_tag(tag));
+    let Some(title) = title::find(&tree, page) else {
+        return Reading {
+            title: None,
+            signs: Vec::new(),
+            candidates: Vec::new(),
+            paths: Vec::new(),
+            evidence,
+            address: page.address.clone(),
+            is_product: page.is_product,
+            is_on_request: false,
+        };
+    };
+    let mut surroundings = Surroundings::new(&tree, page.address, title.end);
+    let signs = page_kind::signs(&tree, page, &title, &mut surroundings);
+    let candidates = candidate::find(&tree, &title, &evidence, &mut surroundings);
+    let paths = candidates.iter().take(MAX_COMPARED).map(|one| path(&tree, one.element)).collect();
+    let after_title = tree.texts.iter().skip(title.end).take(40);
+    let is_on_request =
+        after_title.into_iter().any(|text| text.text.len() < 80 && price::is_on_request(text.text));
+    let is_product = page.is_product;
+    let address = page.address.clone();
+    let title = Some(title);
+    Reading { title, signs, candidates, paths, evidence, address, is_product, is_on_request }
+}
+
+/// Names an element by its tag and class, and by those of the element around it.
+fn path(tree: &Tree<'_>, element: usize) -> String {
+    let mut names: Vec<String> = tree
+        .path(element)
+        .take(3)
+        .map(|index| {
+            let element = &tree.elements[index];
+            let class = element.names.class.split_ascii_whitespace().next();
+            class.map_or(element.tag.to_owned(), |class| format!("{}.{class}", element.tag))
+        })
+        .collect();
+    names.reverse();
+    names.join(" > ")
+}
+
+impl Reading {
+    /// Returns the price, if the page shows one product with one price.
+    pub(crate) fn price(&self) -> Option<Shown> {
+        let title = self.title.as_ref()?;
+        let (at, is_confirmed) = self.chosen()?;
+        let candidate = &self.candidates[at];
+        Some(Shown {
+            name: title.text.clone(),
+            price: candidate.money.value,
+            currency: self.currency(candidate),
+            is_confirmed,
+        })
+    }
+
+    /// Returns the first of some prices that the page shows as the one to pay.
+    pub(crate) fn shown_one(&self, prices: &[Decimal]) -> Option<Decimal> {
+        let shown = |is_eligible: fn(&Candidate) -> bool| {
+            let mut eligible = self.candidates.iter().take(MAX_COMPARED).filter(|c| is_eligible(c));
+            eligible.find_map(|c| prices.iter().find(|price| **price == c.money.value)).copied()
+        };
+        shown(|c| c.contexts.is_empty()).or_else(|| shown(|c| c.contexts.is_weak()))
+    }
+
+    /// Returns the price that the page shows, if a price for machines is only shown as a former or a
+    /// net one, or not at all, and if it is the same one with its point in another place.
+    pub(crate) fn correction(&self, price: Decimal) -> Option<Shown> {
+        let shown = self.price()?;
+        let has_point_elsewhere = [Decimal::ONE_THOUSAND, Decimal::new(1, 2)]
+            .iter()
+            .any(|factor| price * factor == shown.price);
+        let mut same = self.candidates.iter().filter(|one| one.money.value == price).peekable();
+        let is_other = match same.peek() {
+            None => has_point_elsewhere,
+            Some(_) => same.all(|one| {
+                one.contexts.contains(Context::Former) && shown.price < price
+                    || one.contexts.contains(Context::Net) && shown.price > price
+                    || one.contexts.contains(Context::Repeated)
+            }),
+        };
+        is_other.then_some(shown)
+    }
+
+    /// Returns the currency in which the page shows a price.
+    pub(crate) fn currency_of(&self, price: Decimal) -> Option<&'static str> {
+        let mut same = self.candidates.iter().filter(|one| one.money.value == price);
+        same.find_map(|one| self.currency(one))
+    }
+
+    /// Whether the page shows several products and no price of its own.
+    pub(crate) fn is_list(&self) -> bool {
+        let repeated = self.candidates.iter().filter(|c| c.contexts.contains(Context::Repeated));
+        self.price().is_none()
+            && self.candidates.iter().all(|one| !one.contexts.is_empty())
+            && repeated.count() >= 3
+    }
+
+    fn points(&self) -> i32 {
+        self.signs.iter().map(|(_, points)| points).sum()
+    }
+
+    /// Returns the index of the chosen candidate, and whether it is confirmed.
+    pub(super) fn chosen(&self) -> Option<(usize, bool)> {
+        let eligible = |is_eligible: fn(&Candidate) -> bool| {
+            let found = self.candidates.iter().enumerate();
+            found.filter(|(_, c)| is_eligible(c) && c.money.value > Decimal::ZERO).collect()
+        };
+        let mut candidates: Vec<(usize, &Candidate)> = eligible(|c| c.contexts.is_empty());
+        if candidates.is_empty() {
+            candidates = eligible(|c| c.contexts.is_weak());
+        }
+        let nearest = candidates.first()?.1;
+        let compared = candidates.iter().take(MAX_COMPARED);
+        let confirmed = compared.clone().find(|(_, candidate)| {
+            candidate.key.is_some() && candidate.distance <= nearest.distance + MAX_DETOUR
+        });
+        if let Some((at, _)) = confirmed {
+            return (self.points() >= page_kind::ENOUGH - 1).then_some((*at, true));
+        }
+        let at = candidates[0].0;
+        let others = || candidates.iter().map(|(_, one)| *one);
+        self.is_safe(nearest, others).then_some((at, false))
+    }
+
+    /// Whether an amount that no number for machines confirms is the price.
+    fn is_safe<'c, I: Iterator<Item = &'c Candidate>>(
+        &self,
+        nearest: &Candidate,
+        others: impl Fn() -> I,
+    ) -> bool {
+        let is_only = others().all(|one| one.money.value == nearest.money.value);
+        let is_unopposed = others().all(|one| !nearest.is_opposed_by(one));
+        // A source that says that the page is that of a product may say its currency, too.
+        let has_currency = nearest.money.has_currency
+            || self.is_product && self.currency(nearest).is_some() && is_only;
+        let is_named = nearest.is_price && has_currency;
+        let is_below_title = self.title.as_ref().is_some_and(|title| title.is_heading);
+        let is_near = |texts: usize| is_below_title && nearest.distance <= texts;
+        // Below another heading, the price may be that of something else.
+        let is_below_heading = nearest.is_below_heading && !self.is_product;
+        if is_below_heading || self.is_on_request || !nearest.contexts.is_empty() {
+            return false;
+        }
+        let has_no_doubt = self.signs.iter().all(|(_, points)| *points > 0);
+        let bonus = if is_named && is_only && is_near(8) && has_no_doubt { 3 } else { 0 };
+        let is_product_page = self.points() + bonus >= page_kind::ENOUGH;
+        // An amount that is not named as a price has to be the only one, next to the title.
+        let is_plain = is_only
+            && !nearest.is_in_sentence
+            && has_currency
+            && is_near(MAX_PLAIN)
+            && has_no_doubt;
+        is_product_page && (is_named && is_unopposed || is_plain)
+    }
+
+    /// Returns the currency of a candidate. Where its symbol is that of several, the page decides.
+    pub(super) fn currency(&self, candidate: &Candidate) -> Option<&'static str> {
+        let money = &candidate.money;
+        let symbol = SHARED_SYMBOLS.iter().find(|symbol| {
+            money
+                .text
+                .find(**symbol)
+                .is_some_and(|at| !money.text[..at].ends_with(char::is_alphabetic))
+        });
+        match symbol.and_then(|symbol| currency::at_start(symbol)) {
+            Some(symbol) => {
+                let fits = |code: &'static str| {
+                    currency::at_start(code).is_some_and(|code| symbol.is_resolved_by(&code))
+                };
+                let local = || {
+                    let amount = Amount { value: money.value, currency: money.currency };
+                    price::localize(amount, &money.text, &self.address).currency
+                };
+                let of_language = || self.evidence.currency_of_language(fits);
+                let named = self.evidence.currency(fits);
+                named
+                    .or_else(|| local().filter(|code| Some(*code) != money.currency))
+                    .or_else(of_language)
+                    .or(money.currency)
+            }
+            None => money.currency.or_else(|| self.evidence.currency(|_| true)),
+        }
+    }
+}

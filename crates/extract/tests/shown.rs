@@ -1,0 +1,195 @@
+//! Prices that pages show to people, each page with the price that counts.
+
+use fetchline_extract::{Content, Extraction, Rules, product};
+
+/// Extracts a page and formats the price and its currency.
+fn extract_at(url: &str, html: &str) -> String {
+    let Ok(address) = url.parse() else { panic!("{url}") };
+    let content = Content::Text(html.to_owned());
+    let extraction = product(&content, &address, &Rules::default(), None);
+    let price = extraction.product().and_then(|product| Some((product.price?, product.currency)));
+    match (&extraction, price) {
+        (Extraction::Suspect(_), _) => "suspect".to_owned(),
+        (_, Some((price, currency))) => {
+            let currency = currency.map_or("-", |currency| currency.value);
+            format!("{} {currency}", price.value.normalize())
+        }
+        (_, None) => "none".to_owned(),
+    }
+}
+
+/// Checks a table of what follows a heading, and reports all that differ.
+fn check(pages: &[(&str, &str)]) {
+    check_below("<h1>Walnut Stool</h1>", pages);
+}
+
+fn check_below(start: &str, pages: &[(&str, &str)]) {
+    let mut wrong = String::new();
+    for (html, expected) in pages {
+        let page =
+            format!("<!doctype html><title>Walnut Stool | Timber</title><body>{start}{html}");
+        let found = extract_at("https://timber.example/walnut-stool", &page);
+        if found != *expected {
+            wrong += &format!("\n{html}\n  is  {found}\n  not {expected}\n");
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong}");
+}
+
+const BUY: &str = "<button>Add to cart</button>";
+
+#[test]
+fn a_named_price_beside_the_title_wins_over_unrelated_amounts() {
+    let price = "<p class=price>€ 85,00</p>";
+    check(&[
+        (&format!("{price}{BUY}<p>Matching cushion: € 19,00</p>"), "85 EUR"),
+        (&format!("{price}{BUY}<div>Ab 3 Stück je € 79,00</div>"), "85 EUR"),
+        (&format!("{price}{BUY}<ul><li>Oil set € 12,50</li><li>Wax € 9,00</li></ul>"), "85 EUR"),
+        (&format!("{price}{BUY}<h3>Goes with it</h3><p class=price>€ 240,00</p>"), "85 EUR"),
+        // Two amounts that are both named as a price.
+        (&format!("{price}<p class=price>€ 99,00</p>{BUY}"), "none"),
+        // Nothing says that it is the page of a product.
+        (&format!("{price}<p>Matching cushion: € 19,00</p>"), "none"),
+    ]);
+}
+
+#[test]
+fn an_amount_without_a_name_counts_if_it_is_the_only_one() {
+    check(&[
+        (&format!("<p>85,00 €</p>{BUY}"), "85 EUR"),
+        (&format!("<div><span>CHF 85.00</span></div>{BUY}"), "85 CHF"),
+        (&format!("<p>85,00 € inkl. MwSt.</p>{BUY}"), "85 EUR"),
+        (&format!("<p>Preis: 85 Euro, als Bausatz 60 Euro</p>{BUY}"), "85 EUR"),
+        (&format!("<p>85,00 €</p><p>60,00 €</p>{BUY}"), "none"),
+        (&format!("<p>You would pay 85,00 € for less elsewhere in town</p>{BUY}"), "none"),
+        ("<p>85,00 €</p>", "none"),
+    ]);
+}
+
+#[test]
+fn a_page_that_says_it_is_something_else_needs_more_than_a_price() {
+    for start in ["<h1>Meine Wunschliste</h1>", "<h1>Search results</h1>"] {
+        let html = format!("<p class=price>85,00 €</p>{BUY}");
+        check_below(start, &[(&html, "none")]);
+    }
+    let titles = "<h2 class=product-title>Walnut Stool</h2><p class=price>€ 85</p>\
+        <h2 class=product-title>Oak Stool</h2><p class=price>€ 85</p>";
+    check_below("", &[(titles, "none")]);
+}
+
+#[test]
+fn the_former_price_is_told_by_marks() {
+    check(&[
+        (
+            &format!("<p class=price>€ 80,00</p><p class=price>€ 60,00</p><b>-25%</b>{BUY}"),
+            "60 EUR",
+        ),
+        (
+            &format!("<p class=price>€ 60,00</p><p class=price>€ 80,00</p><b>25 % off</b>{BUY}"),
+            "60 EUR",
+        ),
+        (&format!("<p class=price>€ 80,00</p><p class=price>€ 60,00</p><b>-50%</b>{BUY}"), "none"),
+        (
+            &format!("<p class=price>€ 60,00</p><p class=price data-strike=true>€ 80,00</p>{BUY}"),
+            "60 EUR",
+        ),
+        (&format!("<p class=price>$60.00 <span>reg <i>$80.00</i></span></p>{BUY}"), "60 USD"),
+    ]);
+}
+
+#[test]
+fn unit_and_net_prices_do_not_count_beside_the_price() {
+    check(&[
+        (&format!("<p class=price>€ 8,00</p><p class=price>€ 16,00/100 ml</p>{BUY}"), "8 EUR"),
+        (&format!("<p class=price>€ 8,00</p><p class=price>per 100 g: € 16,00</p>{BUY}"), "8 EUR"),
+        (&format!("<p class=price>$ 8.000</p><p>$ 16 por gramo</p>{BUY}"), "8000 USD"),
+        (
+            &format!("<p class=price>£50.00 ex VAT</p><p class=price>£60.00 inc VAT</p>{BUY}"),
+            "60 GBP",
+        ),
+        (
+            &format!("<p class=price>50,00 €</p><p class=price>59,50 € inkl. MwSt.</p>{BUY}"),
+            "59.5 EUR",
+        ),
+        (&format!("<p class=price>2,000円 (税込2,200円)</p>{BUY}"), "2200 JPY"),
+        (
+            &format!(
+                "<p class=price>50,00 € <i>exkl. MwSt.</i></p>\
+                 <p class=price>59,50 € <i>inkl. 19% MwSt.</i></p>{BUY}"
+            ),
+            "59.5 EUR",
+        ),
+    ]);
+}
+
+#[test]
+fn numbers_in_pieces_are_joined() {
+    check(&[
+        (
+            &format!(
+                "<div class=price><span>€</span><span class=whole>85</span>\
+                 <span class=visually-hidden>,</span><span class=cents>49</span></div>{BUY}"
+            ),
+            "85.49 EUR",
+        ),
+        (&format!("<p><span>Stool 12</span> <span class=price>$85.00</span></p>{BUY}"), "85 USD"),
+    ]);
+}
+
+#[test]
+fn a_plainly_wrong_price_for_machines_is_corrected() {
+    let page = |price: &str, html: &str| {
+        format!(
+            "<script type=application/ld+json>{{\"@type\":\"Product\",\"name\":\"Walnut Stool\",\
+             \"offers\":{{\"price\":\"{price}\",\"priceCurrency\":\"EUR\"}}}}</script>{html}{BUY}"
+        )
+    };
+    check(&[
+        (&page("2.450", "<p class=price>2.450,00 €</p>"), "2450 EUR"),
+        (&page("3495", "<p class=price>34,95 €</p>"), "34.95 EUR"),
+        (&page("3495", "<p class=price>3.495 €</p>"), "3495 EUR"),
+        (&page("0", "<p class=price>34,95 €</p>"), "34.95 EUR"),
+        (&page("0", ""), "0 EUR"),
+        (&page("80", "<p class=price><del>80,00 €</del> <b>60,00 €</b></p>"), "60 EUR"),
+        (&page("60", "<p class=price><del>80,00 €</del> <b>60,00 €</b></p>"), "60 EUR"),
+        (&page("100", "<p class=price>119,00 € inkl. MwSt.</p><p>100,00 € netto</p>"), "119 EUR"),
+        // What the page shows is not known to be wrong or right.
+        (&page("70", "<p class=price><del>80,00 €</del> <b>60,00 €</b></p>"), "70 EUR"),
+    ]);
+}
+
+#[test]
+fn the_url_selects_an_offer() {
+    let html = "<script type=application/ld+json>{\"@type\":\"Product\",\"name\":\"Stool\",\
+        \"offers\":[{\"sku\":\"ST-45\",\"price\":45,\"priceCurrency\":\"EUR\",\"url\":\"/p?v=1\"},\
+        {\"sku\":\"ST-65\",\"price\":65,\"priceCurrency\":\"EUR\",\"url\":\"/p?v=2\"}]}</script>";
+    for (query, expected) in [
+        ("", "45 EUR"),
+        ("?v=1", "45 EUR"),
+        ("?v=2", "65 EUR"),
+        ("?utm_source=mail&v=2", "65 EUR"),
+        ("?v=3", "45 EUR"),
+        ("?item=st-65", "65 EUR"),
+    ] {
+        assert_eq!(
+            extract_at(&format!("https://timber.example/p{query}"), html),
+            expected,
+            "{query}"
+        );
+    }
+}
+
+#[test]
+fn a_category_that_calls_itself_a_product_is_a_list() {
+    let data = "<script type=application/ld+json>{\"@type\":\"Product\",\"name\":\"Stools\",\
+        \"offers\":{\"@type\":\"AggregateOffer\",\"lowPrice\":15,\"offerCount\":32,\
+        \"priceCurrency\":\"EUR\"}}</script>";
+    let card = |name: &str, price: &str| {
+        format!("<li class=card><a href=/{name}>{name}</a><span class=price>{price} €</span></li>")
+    };
+    let cards = [card("oak", "15"), card("ash", "25"), card("elm", "35"), card("fir", "45")];
+    let list = format!("{data}<h1>Stools</h1><ul>{}</ul>", cards.concat());
+    assert_eq!(extract_at("https://timber.example/stools", &list), "none");
+    let product = format!("{data}<h1>Stools</h1><p class=price>15 €</p>{BUY}");
+    assert_eq!(extract_at("https://timber.example/stools", &product), "15 EUR");
+}
