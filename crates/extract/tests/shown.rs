@@ -59,7 +59,7 @@ fn an_amount_without_a_name_counts_if_it_is_the_only_one() {
         (&format!("<p>85,00 €</p>{BUY}"), "85 EUR"),
         (&format!("<div><span>CHF 85.00</span></div>{BUY}"), "85 CHF"),
         (&format!("<p>85,00 € inkl. MwSt.</p>{BUY}"), "85 EUR"),
-        (&format!("<p>Preis: 85 Euro, als Bausatz 60 Euro</p>{BUY}"), "85 EUR"),
+        (&format!("<p>Preis: 85 Euro, im Bausatz 60 Euro</p>{BUY}"), "85 EUR"),
         (&format!("<p>85,00 €</p><p>60,00 €</p>{BUY}"), "none"),
         (&format!("<p>You would pay 85,00 € for less elsewhere in town</p>{BUY}"), "none"),
         ("<p>85,00 €</p>", "none"),

@@ -237,7 +237,7 @@ fn has_quantity(tree: &Tree<'_>) -> bool {
         element.is_any(&["input", "select"])
             && names.iter().any(|name| {
                 let name = name.to_ascii_lowercase();
-                ["qty", "quantity", "quantite", "menge", "anzahl"].iter().any(|q| name.contains(q))
+                ["qty", "quantit", "menge", "anzahl"].iter().any(|q| name.contains(q))
             })
     })
 }
