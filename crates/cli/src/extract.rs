@@ -142,7 +142,7 @@ fn format_extraction(found: &Extraction) -> String {
         text.push('\n');
         text.push_str(&table(["field", "value", "method", "confidence"], fields(product)));
         if product.variants > 1 {
-            text.push_str(&format!("\nthe price is the lowest of {} variants\n", product.variants));
+            text.push_str(&format!("\nthe price is one of {} prices\n", product.variants));
         }
     }
     text.trim_end().to_owned()

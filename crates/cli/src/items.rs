@@ -215,7 +215,7 @@ fn format_item(item: &Item, history: &[PricePoint]) -> String {
     if let Some(price) = &mut price
         && product.variants > 1
     {
-        price.push_str(&format!(", the lowest of {}", product.variants));
+        price.push_str(&format!(", one of {} prices", product.variants));
     }
     let facts = [
         ("id", Some(item.id.to_string())),

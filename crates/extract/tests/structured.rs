@@ -82,7 +82,7 @@ fn broken_microdata_is_completed() {
         // A price that belongs to nothing.
         (
             "<h1 itemprop=name>Oak Desk</h1><span itemprop=price content=1299>€ 1.299</span>",
-            "Oak Desk | 1299 - | - | -",
+            "Oak Desk | 1299 EUR | - | -",
         ),
         (
             "<span itemprop=price>€ 1.299,00</span><link itemprop=availability href=InStock>",
