@@ -147,7 +147,7 @@ async fn metrics_follow_prometheus_conventions_and_have_bounded_labels() -> anyh
         .flat_map(|(_, labels)| labels.trim_end_matches('}').split(','))
         .filter_map(|label| label.split_once('=').map(|(name, _)| name))
         .map(|name| {
-            ["cause", "delay", "le", "outcome", "reason", "redelivered", "version"]
+            ["cause", "delay", "le", "outcome", "reason", "redelivered", "result", "version"]
                 .into_iter()
                 .find(|known| *known == name)
                 .unwrap_or("another label")

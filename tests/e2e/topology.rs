@@ -92,8 +92,13 @@ async fn a_worker_that_the_broker_refuses_ends_instead_of_waiting_for_ever() -> 
         (with(&|url| url.set_path("/missing"))?, "check the user"),
         (with(&|url| url.set_path("/"))?, "/%2f"),
     ];
-    for (amqp_url, hint) in cases {
-        let output = world.worker_on(&amqp_url, &[])?.end().await?;
+    // All at the same time: each is refused for half a minute.
+    let workers: Vec<_> = cases
+        .iter()
+        .map(|(amqp_url, _)| world.worker_on(amqp_url, &[]))
+        .collect::<anyhow::Result<_>>()?;
+    for (worker, (_, hint)) in workers.into_iter().zip(cases) {
+        let output = worker.end().await?;
         assert_eq!(output.code, Some(2), "{output:?}");
         let stderr = &output.stderr;
         assert!(stderr.contains(hint) && !stderr.contains("hunter2"), "{stderr}");

@@ -98,8 +98,8 @@ mod tests {
     fn a_body_that_is_dropped_while_its_task_waits_is_restored() {
         let long = "x".repeat(6_000);
         let quoted =
-            format!(r#"{{"url":"http://a.example/","method":"POST","body":{{"text":"{long}"}}}}"#);
-        let expected = Bytes::from(format!(r#"{{"text":"{long}"}}"#));
+            format!(r#"{{"url":"http://a.example/","method":"POST","body":"\"{long}\""}}"#);
+        let expected = Bytes::from(format!("\"{long}\""));
         for message in [quoted.clone(), format!("\n {quoted}"), format!("{BOM}{quoted}")] {
             assert_eq!(body_after_wait(&message), (Some(expected.clone()), true));
         }

@@ -3,7 +3,7 @@
 mod shared;
 mod stages;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use fetchline_queue::{Broker, Role};
 use fetchline_store::{Cursor, Store};
@@ -13,6 +13,7 @@ use tracing::{info, warn};
 
 use self::shared::{Shared, Shutdown};
 use self::stages::Stages;
+use crate::backoff::Backoff;
 use crate::config::WorkerConfig;
 use crate::consume::idle;
 use crate::control::dependencies::FOREVER;
@@ -26,6 +27,8 @@ use crate::observe::{health, progress_log};
 use crate::schedule::{self, SchedulerHandle};
 use crate::settle::Session;
 
+/// How long the broker may refuse a worker that starts.
+const REFUSED_FOR: Duration = Duration::from_secs(30);
 /// How long the last writes may take when the grace is over.
 const LAST_WRITES: Duration = Duration::from_secs(5);
 
@@ -102,20 +105,40 @@ impl Shared {
         Ok(self.poller().begin(&self.shutdown.stop).await)
     }
 
-    /// Fails where waiting for the broker would never end, or consuming would do harm. A broker that
-    /// is away is left to the consumer. `false` after a stop.
+    /// Waits for a broker, and fails where consuming would do harm, or where the broker refuses the
+    /// worker for half a minute: a user may be created, or a limit of connections be reached, only while
+    /// the fleet starts. `false` after a stop.
     async fn inspect_broker(&self) -> Result<bool, Error> {
-        let inspected = tokio::select! {
-            inspected = self.broker.inspect() => inspected,
-            () = self.shutdown.stop.cancelled() => return Ok(false),
-        };
-        match inspected {
-            Ok(differences) => {
-                differences.iter().for_each(|difference| warn!("{difference}"));
-                Ok(true)
+        let stop = &self.shutdown.stop;
+        let (mut backoff, mut refused_since, mut logged) = (Backoff::default(), None, None);
+        loop {
+            let inspected = tokio::select! {
+                inspected = self.broker.inspect() => inspected,
+                () = stop.cancelled() => return Ok(false),
+            };
+            let error = match inspected {
+                Ok(differences) => {
+                    differences.iter().for_each(|difference| warn!("{difference}"));
+                    return Ok(true);
+                }
+                Err(error) => error,
+            };
+            let lasts = error.refusal().is_some()
+                && refused_since.get_or_insert_with(Instant::now).elapsed() >= REFUSED_FOR;
+            if lasts || error.is_configuration() && error.refusal().is_none() {
+                return Err(Error::Broker(error));
             }
-            Err(error) if error.is_configuration() => Err(Error::Broker(error)),
-            Err(_) => Ok(true),
+            let cause = chain(&error);
+            self.dependencies.broker_fails(&cause);
+            if logged.as_ref() != Some(&cause) {
+                let broker = self.broker.location();
+                warn!(cause, broker, "not consuming; trying again until it works");
+                logged = Some(cause);
+            }
+            tokio::select! {
+                () = tokio::time::sleep(backoff.next_pause()) => {}
+                () = stop.cancelled() => return Ok(false),
+            }
         }
     }
 

@@ -149,9 +149,10 @@ impl Address {
     }
 
     /// Whether a redirect to `next` stays at the site: its origin is the same, or the host is and
-    /// only the encryption is new.
+    /// only the encryption is new, at the default ports.
     pub fn is_site_of(&self, next: &Self) -> bool {
-        let is_upgraded = self.url.scheme() == "http" && next.url.scheme() == "https";
+        let has_port = self.url.port().is_some() || next.url.port().is_some();
+        let is_upgraded = !has_port && self.url.scheme() == "http" && next.url.scheme() == "https";
         self.same_origin(next) || is_upgraded && self.url.host() == next.url.host()
     }
 
@@ -349,7 +350,7 @@ mod tests {
             |from, to| Address::parse(from).unwrap().is_site_of(&Address::parse(to).unwrap());
         for (from, to, expected) in [
             ("http://a.example/", "https://a.example/x", true),
-            ("http://a.example:8080/", "https://a.example:8443/", true),
+            ("http://a.example:8080/", "https://a.example:8443/", false),
             ("http://a.example/", "http://a.example/x", true),
             ("https://a.example/", "http://a.example/", false),
             ("http://a.example/", "http://a.example:81/", false),

@@ -30,6 +30,9 @@ const BROTLI_STEP: usize = 16 * 1024;
 
 /// The bytes between two codings.
 const BETWEEN: usize = 16 * 1024;
+/// The most bytes that pass between two codings. What follows the end of the inner one is dropped, so
+/// the limit of the body does not bound them; a page has far fewer.
+const MAX_BETWEEN: usize = 64 << 20;
 
 /// Decodes a body with one content coding, or with two.
 pub(crate) struct Decoder {
@@ -51,6 +54,8 @@ struct Outer {
     read: usize,
     /// The data has begun, so that it has an end.
     has_begun: bool,
+    /// How many bytes have passed between the codings.
+    passed: usize,
 }
 
 enum Kind {
@@ -101,7 +106,7 @@ impl Decoder {
         }
         let outer = outer.map(|stage| {
             let bytes = Vec::with_capacity(BETWEEN);
-            Box::new(Outer { stage, bytes, read: 0, has_begun: false })
+            Box::new(Outer { stage, bytes, read: 0, passed: 0, has_begun: false })
         });
         Ok(Some(Self { stage, outer }))
     }
@@ -133,7 +138,8 @@ impl Decoder {
             }
             outer.stage.step(input, &mut outer.bytes)?;
             outer.has_begun |= !outer.bytes.is_empty();
-            if self.stage.held() + outer.held() > MAX_HELD {
+            outer.passed += outer.bytes.len();
+            if outer.passed > MAX_BETWEEN || self.stage.held() + outer.held() > MAX_HELD {
                 return Err(DecodeError::TooLarge);
             }
         }

@@ -148,9 +148,10 @@ fn is_header_too_large(error: &reqwest::Error) -> bool {
 /// Whether the worker has run out of file descriptors, or the system of them or of local ports.
 fn is_no_sockets(error: &reqwest::Error) -> bool {
     const OURS: [i32; 4] = [libc::EMFILE, libc::ENFILE, libc::ENOBUFS, libc::EADDRNOTAVAIL];
-    sources(error)
-        .filter_map(|source| source.downcast_ref::<std::io::Error>()?.raw_os_error())
-        .any(|number| OURS.contains(&number))
+    error.is_connect()
+        && sources(error)
+            .filter_map(|source| source.downcast_ref::<std::io::Error>()?.raw_os_error())
+            .any(|number| OURS.contains(&number))
 }
 
 /// The error of TLS among the causes. IO errors, which contain it, do not name it as their source.

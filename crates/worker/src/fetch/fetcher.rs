@@ -311,10 +311,10 @@ impl Fetcher {
                     Ok(RobotsResponse { body, ..without_body(Some(status)) })
                 }
                 Some(Err(End::Denied(denied))) => Err(End::Denied(denied)),
-                // The site's host has no address, or no name server answers: there is no site.
+                // The site's host has no address, or the fault is ours: nothing is known of the site.
                 Some(Err(End::Failed(failure)))
-                    if failure.outcome == Outcome::Dns
-                        && (progress.status.is_none() || failure.fault == Fault::NameServers) =>
+                    if matches!(failure.fault, Fault::NoSockets | Fault::NameServers)
+                        || failure.outcome == Outcome::Dns && progress.status.is_none() =>
                 {
                     Err(End::Failed(failure))
                 }
@@ -374,7 +374,8 @@ impl Fetcher {
                     Err(error) => break error.into(),
                 },
                 Ok(Ok(None)) => return Ok(body.finish().await?),
-                Ok(Err(error)) => break error.into(),
+                // The site has acted on a request whose response has begun.
+                Ok(Err(error)) => break Failure { fault: Fault::Site, ..error.into() },
                 Err(failure) => break failure,
             }
         };

@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use moka::future::Cache;
+use moka::policy::EvictionPolicy;
 
 use super::jar::{CookieJar, Jar};
 
@@ -18,7 +19,8 @@ type RunAndHost = (Box<str>, Box<str>);
 
 impl RunJars {
     pub(crate) fn new() -> Self {
-        Self(Cache::new(MAX_JARS))
+        let jars = Cache::builder().max_capacity(MAX_JARS);
+        Self(jars.eviction_policy(EvictionPolicy::lru()).build())
     }
 
     /// The jar for the tasks of a run at a host.
