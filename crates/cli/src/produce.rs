@@ -166,7 +166,7 @@ pub(crate) async fn run(global: GlobalArgs, args: Args) -> Result {
     } else {
         print(&summary, args.dry_run);
     }
-    if summary.not_sent > 0 {
+    if summary.not_sent > 0 && summary.complete {
         return Err(anyhow!("the broker did not accept {} URLs", summary.not_sent).into());
     }
     if let Some(problem) = summary.problem {

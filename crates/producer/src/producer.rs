@@ -33,7 +33,7 @@ pub struct Summary {
     pub published: u64,
     /// Tasks that an earlier `produce` of the part has published. They are not sent again.
     pub resumed: u64,
-    /// Tasks that the broker did not take.
+    /// Tasks that the broker did not take, or that waited when it was stopped.
     pub not_sent: u64,
     /// Duplicate URLs, which are dropped.
     pub duplicates: u64,

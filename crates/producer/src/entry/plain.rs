@@ -73,7 +73,14 @@ impl PlainText {
 /// Whether a text behind a separator is rather a part of a URL than a cell.
 fn is_rest_of_url(text: &str) -> bool {
     const PAGES: [&str; 5] = [".html", ".htm", ".php", ".aspx", ".jsp"];
-    text.contains(['=', '&', '?', '%', '#']) || PAGES.iter().any(|page| text.ends_with(page))
+    text.contains('=') || has_escape(text) || PAGES.iter().any(|page| text.ends_with(page))
+}
+
+/// Whether a text has an encoded byte such as `%2F`. A price may have a bare `%`.
+fn has_escape(text: &str) -> bool {
+    text.as_bytes()
+        .windows(3)
+        .any(|part| part[0] == b'%' && part[1..].iter().all(u8::is_ascii_hexdigit))
 }
 
 #[cfg(test)]
@@ -97,6 +104,7 @@ mod tests {
             "https://a.example/p/17;colour=red?view=full\nhttps://a.example/p/17;colour=blue?v=f",
             "https://a.example/map/@34.66,-86.57,17z\nhttps://a.example/p/1",
             "https://a.example/tea,1234.html\nhttps://a.example/jam,1235.html",
+            "https://a.example/tea,gr%C3%BCn\nhttps://a.example/tea,wei%C3%9F",
             "https://a.example/?family=Noto|Inter&x=1",
             "https://a.example/1\nhttps://a.example/2\nhttps://a.example/3,4",
         ] {
@@ -117,6 +125,11 @@ mod tests {
             "https://a.example/1 https://a.example/2",
             "https://a.example/a,b\nhttps://a.example/c,d",
             "https://a.example/1,\"Tea\"",
+            "https://a.example/1,#1001",
+            "https://a.example/1,50%",
+            "https://a.example/1,50% off",
+            "https://a.example/1,R&D",
+            "https://a.example/1;New?",
         ] {
             assert_eq!(taken(list), [""; 0], "{list}");
         }

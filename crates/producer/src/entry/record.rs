@@ -8,6 +8,9 @@ use serde_json::{Map, Value};
 /// The highest priority of a task.
 pub const MAX_PRIORITY: u8 = 9;
 
+/// The longest path of an object whose fields are searched for a URL, in bytes.
+const MAX_PATH_BYTES: usize = 200;
+
 /// A fetch request and its priority.
 #[derive(Debug)]
 pub(crate) struct Record {
@@ -175,7 +178,8 @@ fn missing_url(fields: &Map<String, Value>, url_field: &str) -> String {
                 problem.push_str(&format!("; `{path}` holds a URL: name it with --url-field"));
                 break;
             }
-            Value::Object(fields) => {
+            // Each field gets a copy of its path.
+            Value::Object(fields) if path.len() <= MAX_PATH_BYTES => {
                 pending
                     .extend(fields.iter().map(|(name, value)| (format!("{path}.{name}"), value)));
             }
@@ -212,6 +216,16 @@ mod tests {
         assert_eq!(record.request.category.as_deref(), Some("Tea"));
         let body = br#"{"sku": 1.10, "id": 12345678901234567890123}"#;
         assert_eq!(record.request.body.as_deref(), Some(&body[..]));
+    }
+
+    #[test]
+    fn a_url_below_a_short_path_is_named_and_no_other() {
+        for (length, is_named) in [(200, true), (201, false)] {
+            let name = "x".repeat(length);
+            let text = format!(r#"{{"{name}":{{"link":"http://a.example/"}}}}"#);
+            let error = parse(&text).unwrap_err();
+            assert_eq!(error.contains("--url-field"), is_named, "{error}");
+        }
     }
 
     #[test]

@@ -6,8 +6,11 @@
 use std::io::{self, Cursor, Read};
 
 use calamine::{Data, Reader, SheetVisible, Xlsx};
+use fetchline_queue::MAX_MESSAGE_BYTES;
+use quick_xml::events::Event;
 use tokio::io::{AsyncReadExt, BufReader};
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 use zip::ZipArchive;
 
 use super::table::{Cell, Found, Layout, describe_layout};
@@ -18,6 +21,8 @@ use crate::text::Text;
 const MAX_FILE_BYTES: u64 = 64 * 1024 * 1024;
 /// What may be unpacked into memory: everything but the cells. A small file can unpack to anything.
 const MAX_SHARED_BYTES: u64 = 256 * 1024 * 1024;
+/// How the name of the part with the texts that sheets share ends, in lower case.
+const SHARED_TEXTS: &str = "sharedstrings.xml";
 /// Columns of a sheet, by the limits of Excel.
 const MAX_COLUMNS: usize = 16_384;
 /// Rows that are considered to find the column of the URL.
@@ -28,6 +33,8 @@ const READ_AHEAD: usize = 256;
 /// Reads the entries of a workbook.
 pub(crate) struct Workbook {
     messages: mpsc::Receiver<io::Result<Message>>,
+    /// `None` once it has ended.
+    thread: Option<JoinHandle<()>>,
     notice: Option<String>,
     headings: Option<String>,
 }
@@ -56,20 +63,26 @@ impl Workbook {
             return Err(io::Error::other(reason));
         }
         let (sender, messages) = mpsc::channel(READ_AHEAD);
-        tokio::task::spawn_blocking(move || {
+        let thread = tokio::task::spawn_blocking(move || {
             if let Err(error) = read_rows(file, url_field.as_deref(), &sender) {
                 // It fails if nobody reads on.
                 _ = sender.blocking_send(Err(error));
             }
         });
-        Ok(Self { messages, notice: None, headings: None })
+        Ok(Self { messages, thread: Some(thread), notice: None, headings: None })
     }
 
     /// The next entry; `None` at the end. It is cancel-safe.
     pub(super) async fn next(&mut self) -> io::Result<Option<Entry>> {
         loop {
             match self.messages.recv().await.transpose()? {
-                None => return Ok(None),
+                None => {
+                    let Some(thread) = &mut self.thread else { return Ok(None) };
+                    let result = thread.await;
+                    self.thread = None;
+                    // A panic must not look like the end of the rows.
+                    result.map_err(unreadable)?;
+                }
                 Some(Message::Entry(entry)) => return Ok(Some(entry)),
                 Some(Message::Recognised { notice, headings }) => {
                     (self.notice, self.headings) = (Some(notice), headings);
@@ -149,17 +162,54 @@ fn check_shared_bytes(file: &[u8]) -> io::Result<()> {
     let mut remaining = MAX_SHARED_BYTES;
     for index in 0..archive.len() {
         let part = archive.by_index(index).map_err(unreadable)?;
-        let name = part.name().map_err(unreadable)?;
-        let is_held = name.ends_with(".xml") || name.ends_with(".rels");
-        if !is_held || name.starts_with("xl/worksheets/") {
+        let name = part.name().map_err(unreadable)?.to_lowercase();
+        if !is_held(&name) {
             continue;
         }
         let unpacked = io::copy(&mut part.take(remaining + 1), &mut io::sink());
-        remaining = remaining.checked_sub(unpacked.map_err(unreadable)?).ok_or_else(|| {
+        let unpacked = unpacked.map_err(unreadable)?;
+        remaining = remaining.checked_sub(unpacked).ok_or_else(|| {
             io::Error::other("the workbook is too large when it is unpacked; save it as CSV")
         })?;
+        if name.ends_with(SHARED_TEXTS) {
+            let part = archive.by_index(index).map_err(unreadable)?;
+            check_count(part, unpacked)?;
+        }
     }
     Ok(())
+}
+
+/// Whether a part with this name in lower case is held in memory. The reader ignores case, and
+/// takes the folder of the workbook from the file.
+fn is_held(name: &str) -> bool {
+    let is_sheet = name.starts_with("xl/worksheets/") && !name.ends_with(SHARED_TEXTS);
+    (name.ends_with(".xml") || name.ends_with(".rels")) && !is_sheet
+}
+
+/// Refuses a number of shared texts for which the part is too short: the reader makes room for as
+/// many as the part promises.
+fn check_count(part: impl Read, unpacked: u64) -> io::Result<()> {
+    let mut xml = quick_xml::Reader::from_reader(io::BufReader::new(part));
+    let mut buffer = Vec::new();
+    loop {
+        buffer.clear();
+        match xml.read_event_into(&mut buffer).map_err(unreadable)? {
+            Event::Start(start) if start.local_name().as_ref() == "sst" => {
+                let mut attributes = start.attributes();
+                let counts = attributes.with_checks(false).flatten();
+                let mut counts = counts.filter(|count| count.key.0 == "uniqueCount");
+                let is_too_large = counts.any(|count| {
+                    count.value.trim().parse::<u64>().is_ok_and(|count| count > unpacked)
+                });
+                return match is_too_large {
+                    true => Err(unreadable("it promises more texts than it has")),
+                    false => Ok(()),
+                };
+            }
+            Event::Eof => return Ok(()),
+            _ => {}
+        }
+    }
 }
 
 /// What an archive is; `None` for a workbook.
@@ -187,11 +237,13 @@ fn for_each_row(
 ) -> io::Result<()> {
     let mut reader = workbook.worksheet_cells_reader(sheet).map_err(unreadable)?;
     let mut row: SheetRow = (0, Vec::new());
+    let mut bytes = 0;
     while let Some(cell) = reader.next_cell().map_err(unreadable)? {
         let (number, column) = cell.get_position();
         let (number, column) = (u64::from(number) + 1, column as usize);
         if number != row.0 {
             let last = std::mem::replace(&mut row, (number, Vec::new()));
+            bytes = 0;
             if last.0 > 0 && !each(last) {
                 return Ok(());
             }
@@ -203,6 +255,12 @@ fn for_each_row(
             Data::Empty => continue,
             value => value.to_string(),
         };
+        // Cells may share one long text, of which each gets a copy.
+        bytes += text.len();
+        if bytes > MAX_MESSAGE_BYTES {
+            let reason = format!("row {number} has more than {MAX_MESSAGE_BYTES} bytes");
+            return Err(unreadable(reason));
+        }
         if row.1.len() <= column {
             row.1.resize(column + 1, Cell::default());
         }

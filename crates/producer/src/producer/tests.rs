@@ -56,6 +56,26 @@ async fn stop_ends_the_wait_for_a_silent_server() {
 }
 
 #[tokio::test]
+async fn a_task_that_waits_for_its_turn_counts_as_not_sent_if_it_is_stopped() {
+    let site =
+        TestSite::start(|_, _| answer("200 OK", b"http://a.example/1\nhttp://a.example/2\n")).await;
+    let config =
+        BrokerConfig { url: "amqp://127.0.0.1:1".to_owned(), ca: None, prefix: "test".to_owned() };
+    let broker = Broker::new(&config, Role::Produce, "test").unwrap();
+    let sources = vec![list_at(&site.url("list"))];
+    let config = Config { sources, dry_run: true, rate: Some(0.001), ..Config::default() };
+    let (progress, stop) = (Arc::<Progress>::default(), CancellationToken::new());
+    let running = tokio::spawn(produce(config, broker, progress.clone(), |_| {}, stop.clone()));
+    while progress.lines.load(Ordering::Relaxed) < 2 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    stop.cancel();
+    let summary = running.await.unwrap().unwrap();
+    assert_eq!((summary.published, summary.not_sent, summary.lines), (1, 1, 2));
+    assert!(!summary.complete);
+}
+
+#[tokio::test]
 async fn a_binary_source_fails_before_anything_is_published() {
     let png = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\nhttps://wrong.example/1\n";
     let mut compressed = flate2::write::GzEncoder::new(Vec::new(), Default::default());

@@ -87,7 +87,11 @@ impl<'a> Publisher<'a> {
             self.burst().await;
             tokio::select! {
                 () = tokio::time::sleep(delay) => {}
-                () = self.stop.cancelled() => return Ok(()),
+                () = self.stop.cancelled() => {
+                    // Its line is counted already.
+                    self.progress.not_sent.fetch_add(1, Ordering::Relaxed);
+                    return Ok(());
+                }
             }
         }
         self.position = position.after(&task.key);

@@ -87,7 +87,10 @@ impl FetchError {
 
 impl From<io::Error> for FetchError {
     fn from(cause: io::Error) -> Self {
-        Self { cause, is_transient: false }
+        // A full disk of ours says nothing about the list.
+        let is_transient =
+            matches!(cause.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
+        Self { cause, is_transient }
     }
 }
 
@@ -223,6 +226,7 @@ impl Transfer<'_> {
             answer = self.send(&url).await?;
         }
         self.begin(&answer).await?;
+        let total = total_bytes(&answer);
         let read_timeout = self.fetcher.read_timeout;
         loop {
             let chunk = timeout(read_timeout, answer.chunk())
@@ -230,9 +234,23 @@ impl Transfer<'_> {
                 .map_err(|_| FetchError::transient(timed_out(read_timeout)))?
                 .map_err(|error| FetchError::transient(with_causes(error)))?;
             match chunk {
-                Some(chunk) => self.spool.push(&chunk).await?,
+                Some(chunk) => {
+                    if let Err(error) = self.spool.push(&chunk).await {
+                        // Nobody knows how much of it is stored.
+                        self.validator = None;
+                        return Err(error.into());
+                    }
+                }
                 None => break,
             }
+        }
+        // A server may send less of the rest than it was asked for.
+        if total.is_some_and(|total| self.spool.length() < total) {
+            let cause = io::Error::new(
+                io::ErrorKind::UnexpectedEof,
+                "the server sent only a part of what is missing",
+            );
+            return Err(FetchError::transient(cause));
         }
         // Neither user nor password: the URL is the base of other ones, and may be shown.
         _ = url.set_username("");
@@ -290,13 +308,30 @@ impl Transfer<'_> {
         Ok(())
     }
 
-    /// Whether a partial answer begins where the spooled bytes end.
+    /// Whether a partial answer begins where the spooled bytes end, and is of the same version.
     fn continues(&self, answer: &Response) -> bool {
-        let range = answer.headers().get(CONTENT_RANGE).and_then(|value| value.to_str().ok());
-        let start = range.and_then(|range| range.strip_prefix("bytes ")?.split_once('-'));
+        let start = content_range(answer).and_then(|range| range.split_once('-'));
         self.spool.length() > 0
             && start.and_then(|(start, _)| start.trim().parse().ok()) == Some(self.spool.length())
+            && self.validator.as_ref().is_some_and(|known| is_of_version(answer, known))
     }
+}
+
+/// The bytes of a partial answer, as in `100-199/1000`.
+fn content_range(answer: &Response) -> Option<&str> {
+    answer.headers().get(CONTENT_RANGE)?.to_str().ok()?.strip_prefix("bytes ")
+}
+
+/// How long the whole list is, if a partial answer says so.
+fn total_bytes(answer: &Response) -> Option<u64> {
+    let range = content_range(answer).filter(|_| answer.status() == StatusCode::PARTIAL_CONTENT);
+    range?.rsplit_once('/')?.1.trim().parse().ok()
+}
+
+/// Whether nothing in an answer contradicts a validator. A server may not know `If-Range`.
+fn is_of_version(answer: &Response, known: &HeaderValue) -> bool {
+    let name = if known.as_bytes().starts_with(b"\"") { ETAG } else { LAST_MODIFIED };
+    answer.headers().get(name).is_none_or(|other| other == known)
 }
 
 /// What `If-Range` may carry: a strong entity tag, or a date (RFC 9110, section 13.1.5).

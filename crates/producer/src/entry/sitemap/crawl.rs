@@ -48,7 +48,7 @@ pub(super) struct Crawl {
     source: Option<Arc<str>>,
     /// Whether what fails now has failed.
     is_last_round: bool,
-    /// Why sitemaps could not be read in the last round: the first reason, and how many there are.
+    /// Why a sitemap could not be read in the last round, and how many were not read with it.
     failure: Option<(String, usize)>,
     /// The URLs of sitemaps that were named or read.
     known: HashSet<String>,
@@ -89,7 +89,8 @@ impl Crawl {
         self.read_pending().await
     }
 
-    /// Reads sitemaps that were postponed. It is an error if one cannot be read now, either.
+    /// Reads sitemaps that were postponed. It is an error if one cannot be read now, either, and
+    /// those behind it are not read.
     pub(super) async fn read_postponed(
         mut self,
         pending: Vec<PendingSitemap>,
@@ -100,7 +101,7 @@ impl Crawl {
         if let Some((reason, sitemaps)) = self.failure.take() {
             let others = match sitemaps {
                 1 => String::new(),
-                sitemaps => format!(", nor can {} others", sitemaps - 1),
+                sitemaps => format!("; sitemaps that wait for it: {}", sitemaps - 1),
             };
             _ = self.entries.send(Err(io::Error::other(format!("{reason}{others}")))).await;
         }
@@ -111,6 +112,12 @@ impl Crawl {
         while let Some(pending) = self.pending.pop_front() {
             if !self.is_last_round && self.reader.postponed.contains(&pending.address) {
                 self.postpone(pending);
+                continue;
+            }
+            // Whoever resumes may read the one that failed. Its tasks come first, and those that
+            // an earlier `produce` published must be where they were.
+            if self.failure.is_some() {
+                self.note_failure(format!("the sitemap {} was not read", pending.address.masked()));
                 continue;
             }
             match self.fetch(&pending).await {

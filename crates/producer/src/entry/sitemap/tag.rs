@@ -80,7 +80,8 @@ fn unescape(value: &str) -> String {
     while let Some(at) = rest.find('&') {
         text.push_str(&rest[..at]);
         rest = &rest[at..];
-        let end = rest.find(';').filter(|end| *end <= "&#x10ffff;".len());
+        // No further: a value of ampersands would be searched to its end for each one.
+        let end = rest.bytes().take("&#x10ffff;".len()).position(|byte| byte == b';');
         let resolved = end.and_then(|end| {
             let name = &rest[1..end];
             let character = BytesRef::new(name).resolve_char_ref().ok().flatten();
@@ -118,5 +119,7 @@ mod tests {
         ] {
             assert_eq!(unescape(value), expected, "{value}");
         }
+        let many = "&".repeat(1 << 20);
+        assert!(unescape(&many) == many);
     }
 }

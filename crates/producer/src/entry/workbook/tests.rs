@@ -99,6 +99,42 @@ async fn a_workbook_that_cannot_be_read_is_an_error_that_says_what_to_do() {
 }
 
 #[tokio::test]
+async fn a_row_is_bounded() {
+    let link = cell("A1", "https://a.example/1");
+    let text = "x".repeat(MAX_MESSAGE_BYTES / 2);
+    for (texts, is_read) in [(1, true), (2, false)] {
+        let texts = (0..texts).map(|index| cell(["B1", "C1"][index], &text));
+        let cells: Vec<String> = [link.clone()].into_iter().chain(texts).collect();
+        let result = read(workbook(&[("List", &row(1, &cells))])).await;
+        let problem = result.err().map(|error| error.to_string()).unwrap_or_default();
+        assert_eq!(problem.is_empty(), is_read, "{problem}");
+        assert!(is_read || problem.contains("row 1 has more than"), "{problem}");
+    }
+}
+
+#[test]
+fn all_parts_but_sheets_are_held() {
+    for (name, held) in [
+        ("xl/worksheets/sheet1.xml", false),
+        ("xl/media/image1.png", false),
+        ("xl/sharedstrings.xml", true),
+        ("xl/worksheets/sharedstrings.xml", true),
+        ("xl/_rels/workbook.xml.rels", true),
+    ] {
+        assert_eq!(is_held(name), held, "{name}");
+    }
+}
+
+#[test]
+fn a_part_cannot_promise_more_texts_than_it_has_bytes() {
+    for (count, is_possible) in [("2", true), ("9999999999999999", false)] {
+        let part = format!("<!-- x --><x:sst uniqueCount=\"{count}\"><si/><si/></x:sst>");
+        let result = check_count(part.as_bytes(), part.len() as u64);
+        assert_eq!(result.is_ok(), is_possible, "{count}");
+    }
+}
+
+#[tokio::test]
 async fn another_archive_is_named() {
     for (names, kind) in [
         (["list.txt", "more/list.csv"], "a ZIP archive"),

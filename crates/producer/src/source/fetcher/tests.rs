@@ -126,6 +126,57 @@ async fn a_list_that_changes_while_it_is_fetched_is_read_anew() {
 }
 
 #[tokio::test]
+async fn a_rest_in_parts_is_fetched_to_its_end() {
+    let list: Vec<u8> = (0..250_u32).flat_map(u32::to_be_bytes).collect();
+    let served = list.clone();
+    let starts = AtomicUsize::new(0);
+    let site = TestSite::start(move |_, _| match starts.fetch_add(100, Ordering::Relaxed) {
+        0 => {
+            let whole = answer("200 OK\r\netag: \"v1\"", &served);
+            whole[..whole.len() - 900].to_vec()
+        }
+        start => {
+            let part = format!("206 Part\r\ncontent-range: bytes {start}-{}/1000", start + 99);
+            answer(&part, &served[start..start + 100])
+        }
+    })
+    .await;
+    let address = Address::parse(&site.url("x")).unwrap();
+    let mut read = Vec::new();
+    let mut fetched = fetcher().get(&address, NamedBy::User).await.unwrap();
+    fetched.text().await.unwrap().read_to_end(&mut read).await.unwrap();
+    assert!(read == list, "{} bytes", read.len());
+    assert_eq!(site.requests().len(), 10);
+}
+
+#[tokio::test]
+async fn a_part_of_another_version_is_not_taken() {
+    let (old, new) = (b"old ".repeat(250), b"new ".repeat(250));
+    let site = TestSite::start_with_requests(move |request, _| {
+        if request.contains("range: bytes") {
+            let part = "206 Part\r\netag: \"new\"\r\ncontent-range: bytes 500-999/1000";
+            return answer(part, &new[500..]);
+        }
+        let whole = answer("200 OK\r\netag: \"old\"", &old);
+        whole[..whole.len() - 500].to_vec()
+    })
+    .await;
+    let error = get(&site.url("x"), NamedBy::User).await.unwrap_err();
+    assert!(error.contains("end of file") || error.contains("another part"), "{error}");
+}
+
+#[test]
+fn a_full_disk_may_have_room_later() {
+    for (kind, is_transient) in [
+        (io::ErrorKind::StorageFull, true),
+        (io::ErrorKind::QuotaExceeded, true),
+        (io::ErrorKind::Other, false),
+    ] {
+        assert_eq!(FetchError::from(io::Error::from(kind)).is_transient, is_transient, "{kind}");
+    }
+}
+
+#[tokio::test]
 async fn a_part_that_was_not_asked_for_is_not_taken() {
     let list = b"0123456789".repeat(100);
     let served = list.clone();
