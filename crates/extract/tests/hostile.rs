@@ -208,3 +208,29 @@ fn no_page_is_too_deep_or_too_wide() -> Result<()> {
     }
     Ok(())
 }
+
+#[test]
+fn the_effort_grows_with_the_page_and_not_with_its_square() -> Result<()> {
+    let text = "word ".repeat(40);
+    let pages = [
+        // A key that does not end.
+        format!("<script>{}</script>", "rice".repeat(100_000)),
+        // Numbers beside a tag that does not start.
+        format!(
+            r#"<title>T</title><script>x={{"name":"T","price":5}}</script>{}"#,
+            r#"">5""#.repeat(500_000)
+        ),
+        // A long name around many texts.
+        format!(
+            r#"<h1>Tea</h1><div class="{}">{}5 €"#,
+            "a".repeat(1_000_000),
+            "<b>x</b>".repeat(20_000)
+        ),
+        // A long block of many lines, with a number at its end.
+        format!(
+            "<h1>Tea</h1><p>{}<b>5 €</b></p>",
+            format!("<s>{text}</s><b>{text}</b>").repeat(10_000)
+        ),
+    ];
+    pages.into_iter().try_for_each(|page| extract(&Content::Text(page)))
+}

@@ -159,6 +159,18 @@ fn a_plainly_wrong_price_for_machines_is_corrected() {
 }
 
 #[test]
+fn the_price_of_every_variant_is_not_replaced_by_that_of_an_addition() {
+    let variant = "<li><label><input type=radio name=size> Large</label> <b>€1,299.00</b></li>";
+    let html = format!(
+        "<script type=application/ld+json>{{\"@type\":\"Product\",\"name\":\"Walnut Stool\",\
+         \"offers\":{{\"price\":\"1299.00\",\"priceCurrency\":\"EUR\"}}}}</script>\
+         <ul>{}</ul>{BUY}<p>Care kit</p><p class=price data-price=49.00>€49.00</p>",
+        variant.repeat(3)
+    );
+    check(&[(&html, "1299 EUR")]);
+}
+
+#[test]
 fn the_url_selects_an_offer() {
     let html = "<script type=application/ld+json>{\"@type\":\"Product\",\"name\":\"Stool\",\
         \"offers\":[{\"sku\":\"ST-45\",\"price\":45,\"priceCurrency\":\"EUR\",\"url\":\"/p?v=1\"},\

@@ -131,7 +131,6 @@ impl Reading {
             Some(_) => same.all(|one| {
                 one.contexts.contains(Context::Former) && shown.price < price
                     || one.contexts.contains(Context::Net) && shown.price > price
-                    || one.contexts.contains(Context::Repeated)
             }),
         };
         is_other.then_some(shown)

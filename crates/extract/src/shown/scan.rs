@@ -14,6 +14,9 @@ const PARTS: &[&str] = &[
 /// Bytes around a value that are searched for a currency.
 const NEIGHBOURHOOD: usize = 80;
 
+/// Bytes after a part of a key that the key may end within.
+const MAX_KEY_END: usize = 60;
+
 /// The longest value that is read.
 const MAX_VALUE: usize = 30;
 
@@ -51,6 +54,7 @@ fn pair_at(text: &str, at: usize, len: usize) -> Option<Pair<'_>> {
             .map(char::len_utf8)
             .sum::<usize>();
     let rest = &text[at + len..];
+    let rest = &rest[..rest.floor_char_boundary(MAX_KEY_END)];
     let end = at + len + rest.find(|c| !is_of_key(c)).unwrap_or(rest.len());
     let mut key = &text[start..end];
     let value = value_of(&text[end..])?;

@@ -36,12 +36,17 @@ pub(super) struct Segment {
 /// Returns the lines with digits.
 pub(super) fn find(tree: &Tree<'_>, surroundings: &mut Surroundings<'_, '_>) -> Vec<Segment> {
     let mut segments = Vec::new();
+    let digits = |index: &usize| has_digit(tree.texts[*index].text);
+    // Where the block ends, and its last text with a digit: both are searched once per block.
+    let (mut block_end, mut last_digit) = (0, None);
     let mut at = 0;
     while at < tree.texts.len() && segments.len() < MAX_SEGMENTS {
-        let digits = |index: &usize| has_digit(tree.texts[*index].text);
+        if at >= block_end {
+            block_end = end_of_block(tree, at);
+            last_digit = (at..block_end).rfind(digits);
+        }
         let pieces = end_of_pieces(tree, surroundings, at);
-        let block_end = end_of_block(tree, at);
-        if pieces.is_none() && !(at..block_end).any(|index| digits(&index)) {
+        if pieces.is_none() && last_digit.is_none_or(|last| last < at) {
             at = block_end;
             continue;
         }

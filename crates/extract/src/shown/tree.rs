@@ -17,6 +17,18 @@ const MAX_TEXTS: usize = 50_000;
 /// Elements that may be open at the same time. Deeper ones belong to the last of these.
 const MAX_DEPTH: usize = 512;
 
+/// Bytes of the value of an attribute that are read, which may be for each text within.
+const MAX_NAME: usize = 1_000;
+
+/// The longest link that is read.
+const MAX_HREF: usize = 4_096;
+
+/// The longest line, in characters.
+const MAX_LINE: usize = 500;
+
+/// Bytes of a text that are read as a line.
+const MAX_TEXT: usize = 4_000;
+
 /// Elements without content.
 const VOID: &[&str] = &[
     "area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "source", "track",
@@ -166,14 +178,19 @@ impl<'a> Tree<'a> {
     /// Returns the text within an element, as one line with entities decoded.
     pub(super) fn text_of(&self, element: usize) -> String {
         let texts = self.elements[element].texts.clone().take(50);
-        let joined: Vec<&str> = texts.map(|text| self.texts[text].text).collect();
-        line(&joined.join(" "))
+        let lines: Vec<String> = texts.map(|text| line(self.texts[text].text)).collect();
+        crate::text::clean_line(&lines.join(" "), MAX_LINE).unwrap_or_default()
     }
 }
 
 /// Returns text as one line with entities decoded.
 pub(super) fn line(text: &str) -> String {
-    crate::text::clean_line(&htmlize::unescape(text), 500).unwrap_or_default()
+    crate::text::clean_line(&htmlize::unescape(cut(text, MAX_TEXT)), MAX_LINE).unwrap_or_default()
+}
+
+/// Returns the start of a text.
+fn cut(text: &str, max: usize) -> &str {
+    &text[..text.floor_char_boundary(max)]
 }
 
 impl<'a> Element<'a> {
@@ -192,13 +209,14 @@ impl<'a> Element<'a> {
         };
         // An element of the page's own is named by its tag: `product-price`.
         if tag.name.contains('-') {
-            element.names.role = tag.name;
+            element.names.role = cut(tag.name, MAX_NAME);
         }
-        for &(name, value) in tag.attributes {
+        for &(name, whole) in tag.attributes {
+            let value = cut(whole, MAX_NAME);
             match name {
                 "class" => element.names.class = value,
                 "id" => element.names.id = value,
-                "href" => element.href = Some(value),
+                "href" => element.href = Some(whole).filter(|href| href.len() <= MAX_HREF),
                 "style" => element.style = value,
                 "hidden" => element.is_hidden = true,
                 _ if name.ends_with("strike") && value == "true" => element.is_struck = true,

@@ -6,7 +6,7 @@
 //!
 //! - name: `name`, `title`
 //! - price: `price`, a number, a text, or an object with `amount` or `value`; without it the lowest
-//!   `price` in `variants`
+//!   `price` in `variants`, and 0 only if there is no other
 //! - currency: `currency`, `currencyCode`, `currency_code`, `priceCurrency`
 //! - category: `category`, `product_type`, a text or an object with a `name`
 //! - SKU: `sku`, `gtin`, `ean`, `isbn`
@@ -170,7 +170,8 @@ fn woo_commerce_price(object: &JsonObject<'_>) -> Option<LowestPrice> {
     Some(LowestPrice { amount, count: 1 })
 }
 
-/// Returns the lowest price of the variants. Returns `None` if no variant has the key `price`.
+/// Returns the lowest price of the variants, and 0 only if there is no other. Returns `None` if no
+/// variant has the key `price`.
 fn lowest_of_variants(
     variants: &JsonArray<'_>,
     currency: Option<&'static str>,
@@ -184,7 +185,8 @@ fn lowest_of_variants(
         return None;
     }
     let amounts = || prices.iter().flatten();
-    let lowest = amounts().min_by_key(|amount| amount.value).copied();
+    // A variant without a price of its own may have 0.
+    let lowest = amounts().min_by_key(|amount| (amount.value.is_zero(), amount.value)).copied();
     Some(LowestPrice { amount: lowest, count: amounts().count() })
 }
 
@@ -253,6 +255,8 @@ mod tests {
             (r#"{"name":"","title":"a","price":5,"currency_code":"chf"}"#, "5 CHF 1"),
             (r#"{"name":"a","price":{"value":5,"currency":"EUR"},"currency":"USD"}"#, "5 EUR 1"),
             (r#"{"name":"a","variants":[{"price":3},{"price":"2"},{}]}"#, "2 - 2"),
+            (r#"{"name":"a","variants":[{"price":0},{"price":3},{"price":"2"}]}"#, "2 - 3"),
+            (r#"{"name":"a","variants":[{"price":0}]}"#, "0 - 1"),
             (r#"{"name":"a","price":4,"variants":[{"price":3}]}"#, "4 - 1"),
             (
                 r#"{"title":"a","price":12900,"price_varies":true,"compare_at_price_varies":false,

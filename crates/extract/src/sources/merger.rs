@@ -158,11 +158,11 @@ impl Merger {
     }
 
     /// Puts the price that the page shows in place of a wrong one.
-    pub(super) fn correct_price(&mut self, finding: Finding) {
+    pub(super) fn correct_price(&mut self, finding: Finding, is_confirmed: bool) {
         for (_, other) in &mut self.findings {
             other.price = None;
         }
-        self.add_shown(finding, true);
+        self.add_shown(finding, is_confirmed);
     }
 
     /// Whether the product has so many offers and so little else that it may be a list.

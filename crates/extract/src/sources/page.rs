@@ -88,7 +88,7 @@ pub(crate) fn read(html: &str, address: &Url, rule: Option<&Rule>, merger: &mut 
         } else if let Some((price, _)) = merger.agreed_price()
             && let Some(shown) = reading.correction(price)
         {
-            merger.correct_price(finding_of(&shown, address));
+            merger.correct_price(finding_of(&shown, address), shown.is_confirmed);
         } else if let Some((price, None)) = merger.agreed_price() {
             let currency = reading.currency_of(price);
             merger.add_detail(Method::Shown, Finding { currency, ..Finding::default() });

@@ -37,6 +37,9 @@ const MAX_LEVELS: usize = 3;
 /// Tags between a number and its currency.
 const MAX_TAGS: usize = 3;
 
+/// Bytes before and after a number that are searched for its currency.
+const NEIGHBOURHOOD: usize = 400;
+
 /// Objects with the name of the product that are compared.
 const MAX_OBJECTS: usize = 20;
 
@@ -174,8 +177,10 @@ fn is_shown(html: &str, price: Decimal) -> bool {
     let writings = std::iter::once(&plain).chain(grouped.iter().filter(|_| !head.is_empty()));
     writings.into_iter().any(|writing| {
         memmem::find_iter(html.as_bytes(), writing.as_bytes()).any(|at| {
-            let before = before_markup(&html[..at]);
+            let start = html.ceil_char_boundary(at.saturating_sub(NEIGHBOURHOOD));
+            let before = before_markup(&html[start..at]);
             let after = &html[at + writing.len()..];
+            let after = &after[..after.floor_char_boundary(NEIGHBOURHOOD)];
             let after = [",00", ".00", ",-", ".-", ",–"]
                 .iter()
                 .find_map(|decimals| after.strip_prefix(decimals))
