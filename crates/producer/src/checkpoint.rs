@@ -134,7 +134,7 @@ impl CheckpointState {
 /// The sole right to use a checkpoint. It ends with the process.
 ///
 /// The file itself is locked. It is replaced by a new one that is locked before it gets its name,
-/// so whoever opens the file by its name finds it locked.
+/// so a process that opens the file by its name finds it locked.
 #[derive(Debug)]
 pub(crate) struct CheckpointLock {
     path: PathBuf,
@@ -311,7 +311,7 @@ mod tests {
         checkpoint.save(position).unwrap();
         checkpoint.save(Position::default()).unwrap();
         assert!(!checkpoint.is_behind(position));
-        // Whoever is killed leaves the file and no lock.
+        // A process that is killed leaves the file and no lock.
         drop(checkpoint);
         let read_back = read(&path).unwrap().unwrap();
         assert_eq!(

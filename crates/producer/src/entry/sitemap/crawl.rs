@@ -114,7 +114,7 @@ impl Crawl {
                 self.postpone(pending);
                 continue;
             }
-            // Whoever resumes may read the one that failed. Its tasks come first, and those that
+            // A resumed run may read the one that failed. Its tasks come first, and those that
             // an earlier `produce` published must be where they were.
             if self.failure.is_some() {
                 self.note_failure(format!("the sitemap {} was not read", pending.address.masked()));

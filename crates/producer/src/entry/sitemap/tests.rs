@@ -299,7 +299,7 @@ async fn a_sitemap_that_breaks_off_is_read_after_all_others_and_is_an_error_in_t
     assert!(read.is_empty(), "{read:?}");
     assert!(!error.contains("hunter2"), "{error}");
 
-    // Whoever resumes reads them in the same order, even though they can be read now.
+    // A resumed run reads them in the same order, even though they can be read now.
     is_broken.store(false, std::sync::atomic::Ordering::Relaxed);
     let source = BufReader::new(Box::new(io::Cursor::new(text)) as Text);
     let read = read_all(again.read("index".to_owned(), source, None)).await;
