@@ -1,0 +1,135 @@
+//! Decoders of content codings, which write into memory that was charged before.
+//!
+//! The client library has decoders too. They neither limit the window that a site declares (up to a
+//! gigabyte for brotli) nor report its size.
+
+mod brotli;
+mod error;
+mod inflate;
+mod stage;
+mod zstd;
+
+use http::HeaderMap;
+use http::header::CONTENT_ENCODING;
+
+pub(crate) use self::error::DecodeError;
+use self::stage::{Kind, Stage};
+
+/// The value of `Accept-Encoding`.
+pub(crate) const ACCEPTED: &str = "gzip, deflate, br, zstd";
+/// The largest memory of a decoder: brotli's window of 16 MiB, and about 3.3 MiB of its tables.
+pub(crate) const MAX_HELD: usize = 20 << 20;
+
+/// The bytes between two codings.
+const BETWEEN: usize = 16 * 1024;
+/// The most bytes that pass between two codings. What follows the end of the inner one is dropped, so
+/// the limit of the body does not bound them; a page has far fewer.
+const MAX_BETWEEN: usize = 64 << 20;
+
+/// Decodes a body with one content coding, or with two.
+pub(crate) struct Decoder {
+    stage: Stage,
+    /// The coding that was applied last, and is removed first.
+    outer: Option<Box<Outer>>,
+}
+
+/// The first of two decoders, with what the second one has yet to read.
+struct Outer {
+    stage: Stage,
+    bytes: Vec<u8>,
+    read: usize,
+    /// The data has begun, so that it has an end.
+    has_begun: bool,
+    /// How many bytes have passed between the codings.
+    passed: usize,
+}
+
+impl Decoder {
+    /// The decoder for a response with these headers. `None` where there is no coding, or an
+    /// unknown one: the body is then kept as it is.
+    pub(crate) fn of(headers: &HeaderMap) -> Result<Option<Self>, DecodeError> {
+        let codings = headers
+            .get_all(CONTENT_ENCODING)
+            .iter()
+            .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
+            .map(|coding| String::from_utf8_lossy(coding.trim_ascii()).to_ascii_lowercase())
+            .filter(|coding| !coding.is_empty() && coding != "identity");
+        let codings: Vec<String> = codings.collect();
+        // An unknown coding hides the ones before it.
+        let known = codings.iter().rev().map_while(|coding| Stage::of(coding));
+        let mut known: Vec<Stage> = known.take(3).collect();
+        if known.len() > 2 {
+            return Err(DecodeError::Multiple(codings.join(", ")));
+        }
+        let Some(mut stage) = known.pop() else { return Ok(None) };
+        let outer = known.pop();
+        if let (Some(outer), Kind::Inflate(inflate)) = (&outer, &mut stage.kind) {
+            // Some servers name the coding twice that they applied once.
+            inflate.is_optional = outer.name == stage.name;
+        }
+        let outer = outer.map(|stage| {
+            let bytes = Vec::with_capacity(BETWEEN);
+            Box::new(Outer { stage, bytes, read: 0, passed: 0, has_begun: false })
+        });
+        Ok(Some(Self { stage, outer }))
+    }
+
+    /// Decodes into the free capacity of `output`, and removes from `input` what was decoded. All
+    /// is decoded when `input` is empty and `output` is not full.
+    pub(crate) fn step(
+        &mut self,
+        input: &mut &[u8],
+        output: &mut Vec<u8>,
+    ) -> Result<(), DecodeError> {
+        let Some(outer) = &mut self.outer else { return self.stage.step(input, output) };
+        loop {
+            let mut between = &outer.bytes[outer.read..];
+            // Also without input: it may hold output for which there was no room.
+            self.stage.step(&mut between, output)?;
+            outer.read = outer.bytes.len() - between.len();
+            if output.len() == output.capacity() {
+                return Ok(());
+            }
+            if outer.read < outer.bytes.len() {
+                continue;
+            }
+            let was_full = outer.bytes.len() == outer.bytes.capacity();
+            outer.bytes.clear();
+            outer.read = 0;
+            if input.is_empty() && !was_full {
+                return Ok(());
+            }
+            outer.stage.step(input, &mut outer.bytes)?;
+            outer.has_begun |= !outer.bytes.is_empty();
+            outer.passed += outer.bytes.len();
+            if outer.passed > MAX_BETWEEN || self.stage.held() + outer.held() > MAX_HELD {
+                return Err(DecodeError::TooLarge);
+            }
+        }
+    }
+
+    /// Checks, after the last input, that the data is complete.
+    pub(crate) fn finish(self) -> Result<(), DecodeError> {
+        match self.outer {
+            None => self.stage.finish(),
+            Some(outer) => {
+                outer.stage.finish()?;
+                if outer.has_begun { self.stage.finish() } else { Ok(()) }
+            }
+        }
+    }
+
+    /// The memory that it holds now, or will hold after the next step, in bytes.
+    pub(crate) fn held(&self) -> usize {
+        self.stage.held() + self.outer.as_ref().map_or(0, |outer| outer.held())
+    }
+}
+
+impl Outer {
+    fn held(&self) -> usize {
+        self.stage.held() + BETWEEN
+    }
+}
+
+#[cfg(test)]
+mod tests;
