@@ -33,6 +33,12 @@ impl DeferReason {
         }
     }
 
+    /// Whether the worker lacked something. Such deferrals count together, since a worker in trouble
+    /// may lack one thing after the other.
+    pub(super) fn is_shortage(self) -> bool {
+        matches!(self, Self::Memory | Self::Sockets | Self::Dns)
+    }
+
     /// Parses a reason and a count such as `pause 3`.
     pub(super) fn read(text: &str) -> Option<(Self, u32)> {
         let (reason, times) = text.split_once(' ')?;

@@ -101,9 +101,12 @@ impl Task {
         })
     }
 
-    /// How often in a row the task was last deferred for this reason.
+    /// How often in a row the task was last deferred for this reason, or for one that counts with
+    /// it.
     pub fn deferred_for(&self, reason: DeferReason) -> u32 {
-        self.last_deferral.filter(|(last, _)| *last == reason).map_or(0, |(_, times)| times)
+        let counts =
+            |last: DeferReason| last == reason || last.is_shortage() && reason.is_shortage();
+        self.last_deferral.filter(|(last, _)| counts(*last)).map_or(0, |(_, times)| times)
     }
 }
 

@@ -369,9 +369,14 @@ mod tests {
             body: Bytes::from_static(b"https://a.example/"),
         };
         let mut counts = Vec::new();
-        for reason in
-            [DeferReason::Slot, DeferReason::Slot, DeferReason::Memory, DeferReason::Memory]
-        {
+        for reason in [
+            DeferReason::Slot,
+            DeferReason::Slot,
+            DeferReason::Memory,
+            DeferReason::Memory,
+            DeferReason::Dns,
+            DeferReason::Sockets,
+        ] {
             let task = Task::read(&original.properties, &original.body).unwrap();
             let draft = Draft::deferred(original, &task, tier, reason);
             original = RawMessage { properties: Box::new(draft.properties), body: draft.body };
@@ -382,12 +387,13 @@ mod tests {
                 task.deferred_for(DeferReason::Memory),
             ));
         }
-        assert_eq!(counts, [(1, 1, 0), (2, 2, 0), (3, 0, 1), (4, 0, 2)]);
+        let expected = [(1, 1, 0), (2, 2, 0), (3, 0, 1), (4, 0, 2), (5, 0, 3), (6, 0, 4)];
+        assert_eq!(counts, expected, "shortages count together");
         let retried = Draft::retry(original, tier, 2);
         let task = Task::read(&retried.properties, &retried.body).unwrap();
         assert_eq!(
             (task.deferrals, task.deferred_for(DeferReason::Memory)),
-            (4, 0),
+            (6, 0),
             "an attempt ends the series"
         );
     }

@@ -12,14 +12,11 @@ use crate::fetch::failure::Fault;
 const TRANSIENT: [u16; 7] = [408, 425, 429, 500, 502, 503, 504];
 /// Statuses of a site that has not acted on the request.
 const NOT_ACTED_ON: [u16; 2] = [429, 503];
-/// How often in a row a task is deferred for a lack of memory or of sockets. Without a limit it
-/// could be deferred for ever.
-const MAX_MEMORY_DEFERRALS: u32 = 10;
-
-/// How often in a row a task is deferred because no name server answers. The delays double, up to
-/// the longest retry delay, so by default this takes three quarters of an hour. A host whose own
-/// name servers are dead looks the same.
-const MAX_DNS_DEFERRALS: u32 = 10;
+/// How often in a row a task is deferred for something that may also be the site's fault: there was
+/// no memory for its body, which may be too large, or no name server answered, and those may be the
+/// host's own. The delays double, up to the longest retry delay, so by default this takes three
+/// quarters of an hour.
+const MAX_DEFERRALS: u32 = 10;
 
 /// Decides what becomes of an answer.
 #[derive(Clone, Debug)]
@@ -63,19 +60,19 @@ impl RetryPolicy {
 
     /// The deferral of a task that failed for want of something that the worker should have had.
     fn deferral(&self, task: &Task, answer: &Answer) -> Option<Decision> {
-        let shortest = self.delays.iter().min()?.delay();
-        let (reason, most, wait) = if answer.fault == Fault::NoSockets {
-            (DeferReason::Sockets, MAX_MEMORY_DEFERRALS, shortest)
-        } else if answer.fault == Fault::NameServers {
-            let before = task.deferred_for(DeferReason::Dns);
-            let wait = shortest.saturating_mul(2_u32.saturating_pow(before));
-            (DeferReason::Dns, MAX_DNS_DEFERRALS, wait)
-        } else if answer.delayed_by_memory {
-            (DeferReason::Memory, MAX_MEMORY_DEFERRALS, shortest)
-        } else {
-            return None;
+        let (reason, most) = match answer.fault {
+            // Nothing of the site can cause these, so they are never charged to it.
+            Fault::NoSockets => (DeferReason::Sockets, u32::MAX),
+            Fault::Crowded => (DeferReason::Dns, u32::MAX),
+            Fault::NameServers => (DeferReason::Dns, MAX_DEFERRALS),
+            Fault::NoMemory => (DeferReason::Memory, MAX_DEFERRALS),
+            _ if answer.delayed_by_memory => (DeferReason::Memory, MAX_DEFERRALS),
+            Fault::Site | Fault::Unprocessed => return None,
         };
-        let tier = self.nearest(wait).filter(|_| task.deferred_for(reason) < most)?;
+        let before = task.deferred_for(reason);
+        let shortest = self.delays.iter().min()?.delay();
+        let wait = shortest.saturating_mul(2_u32.saturating_pow(before));
+        let tier = self.nearest(wait).filter(|_| before < most)?;
         Some(Decision::Defer(tier, reason))
     }
 
@@ -124,7 +121,7 @@ fn may_repeat(request: &FetchRequest, answer: &Answer) -> bool {
     if answer.redirected_to.is_some() {
         return false;
     }
-    if answer.fault != Fault::Site {
+    if answer.fault.is_before_request() {
         return true;
     }
     match answer.outcome {
@@ -226,18 +223,38 @@ mod tests {
     fn what_is_ours_costs_no_attempt_for_a_while() {
         let without_dns = Answer { fault: Fault::NameServers, ..answer(Outcome::Dns, None, None) };
         let slow = Answer { delayed_by_memory: true, ..answer(Outcome::Timeout, None, None) };
-        for (answer, reason, waits) in [
-            (&without_dns, DeferReason::Dns, [10, 10, 60, 60, 60, 60, 600, 600, 600, 600]),
-            (&slow, DeferReason::Memory, [10; 10]),
+        let of = |fault, outcome| Answer { fault, ..answer(outcome, None, None) };
+        let (full, crowded) =
+            (of(Fault::NoMemory, Outcome::Timeout), of(Fault::Crowded, Outcome::Dns));
+        let without_sockets = of(Fault::NoSockets, Outcome::Connect);
+        for (answer, reason, is_surely_ours) in [
+            (&without_dns, DeferReason::Dns, false),
+            (&slow, DeferReason::Memory, false),
+            (&full, DeferReason::Memory, false),
+            (&without_sockets, DeferReason::Sockets, true),
+            (&crowded, DeferReason::Dns, true),
         ] {
             let mut deferred = task(Method::GET, 4);
-            for (before, wait) in (0..).zip(waits) {
-                deferred.last_deferral = Some((reason, before));
+            for (before, wait) in (0..).zip([10, 10, 60, 60, 60, 60, 600, 600, 600, 600]) {
+                // What counts is how often something was lacking, not what.
+                deferred.last_deferral = Some((DeferReason::Sockets, before));
                 assert_eq!(policy().decide(&deferred, answer), Decision::Defer(tier(wait), reason));
             }
-            deferred.last_deferral = Some((reason, 10));
-            assert_eq!(policy().decide(&deferred, answer), Decision::GiveUp);
+            for before in [10, 11, 100, u32::MAX - 1] {
+                deferred.last_deferral = Some((reason, before));
+                let expected = match is_surely_ours {
+                    true => Decision::Defer(tier(600), reason),
+                    false => Decision::GiveUp,
+                };
+                assert_eq!(policy().decide(&deferred, answer), expected, "{reason:?} {before}");
+            }
         }
+        // A site that has sent a part of its answer has acted on the request.
+        assert_eq!(policy().decide(&task(Method::POST, 1), &full), Decision::GiveUp);
+        assert_eq!(
+            policy().decide(&task(Method::POST, 1), &without_sockets),
+            Decision::Defer(tier(10), DeferReason::Sockets)
+        );
         // The name servers say that the host does not exist.
         let absent = answer(Outcome::Dns, None, None);
         assert_eq!(policy().decide(&task(Method::GET, 1), &absent), Decision::Retry(tier(10)));

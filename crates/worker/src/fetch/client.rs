@@ -17,7 +17,7 @@ use super::header_limit::{MAX_FIELDS, MAX_HEADER_BYTES};
 use super::resolver::GuardedResolver;
 
 /// How long idle connections are kept. Some servers close them after 5 s; the client notices that.
-const IDLE: Duration = Duration::from_secs(15);
+pub(super) const IDLE: Duration = Duration::from_secs(15);
 /// How many bytes of an HTTP/2 stream a site may send before we have read them.
 const HTTP2_WINDOW: u32 = 128 * 1024;
 /// The largest window of HTTP/2.

@@ -1,18 +1,28 @@
-//! The HTTP client of a worker, in generations, so that its idle connections are bounded.
+//! The HTTP clients of a worker, in generations, so that its idle connections are bounded.
 //!
 //! The client library bounds idle connections per host only, so a worker that meets 20,000 hosts
 //! would hold 20,000 of them. Instead, a client that has made its share of connections is replaced
 //! by a new one; its idle connections close, those in use end with their fetch. Hosts that are
 //! asked all the time connect anew once per generation.
+//!
+//! The idle connections of a client stay while any of its requests waits for an answer. A client is
+//! therefore only replaced once the one before it is gone. Until then, hosts that it has not met
+//! yet get a connection for each request.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+mod by_protocol;
+mod generation;
+mod http1_hosts;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use reqwest::{Client, ClientBuilder};
 use tokio::time::Instant;
 use tracing::{debug, warn};
 
+use self::by_protocol::ByProtocol;
+pub(super) use self::by_protocol::{Build, Lease, Protocols};
+use self::generation::{Generation, Older};
+use self::http1_hosts::Http1Hosts;
 use super::connection::ConnectionCount;
 use crate::error_chain::chain;
 
@@ -23,37 +33,25 @@ const OTHER_FILES: usize = 100;
 /// How often a shortage of sockets is logged.
 const LOG_INTERVAL: Duration = Duration::from_secs(60);
 
-/// The current client; cheap to clone.
+/// The current clients; cheap to clone.
 #[derive(Clone)]
 pub(super) struct Clients(Arc<Inner>);
 
 struct Inner {
     build: Build,
     max_connections: usize,
-    current: RwLock<Generation>,
-    is_renewed: AtomicBool,
-    shortage_logged: RwLock<Option<Instant>>,
+    /// Make a connection for each request.
+    unpooled: ByProtocol,
+    state: Mutex<State>,
 }
 
-/// Makes a client that counts its connections.
-pub(super) type Build =
-    Box<dyn Fn(ConnectionCount) -> reqwest::Result<ClientBuilder> + Send + Sync>;
-
-struct Generation {
-    client: Client,
-    /// Makes a connection for each request.
-    unpooled: Client,
-    count: ConnectionCount,
-}
-
-impl Generation {
-    fn new(build: &Build) -> reqwest::Result<Self> {
-        let count = ConnectionCount::default();
-        let client = build(count.clone())?.build()?;
-        // Its connections do not stay, so they do not count.
-        let unpooled = build(ConnectionCount::default())?.pool_max_idle_per_host(0).build()?;
-        Ok(Self { client, unpooled, count })
-    }
+struct State {
+    current: Generation,
+    /// Generations that may still have idle connections.
+    older: Vec<Older>,
+    is_renewed: bool,
+    http1_hosts: Http1Hosts,
+    shortage_logged: Option<Instant>,
 }
 
 /// The connections of a generation for `concurrency` fetches at once. Two generations and the
@@ -67,50 +65,79 @@ pub(super) fn max_connections(concurrency: usize) -> usize {
 
 impl Clients {
     pub(super) fn new(max_connections: usize, build: Build) -> reqwest::Result<Self> {
-        let current = RwLock::new(Generation::new(&build)?);
-        let (is_renewed, shortage_logged) = (AtomicBool::new(false), RwLock::new(None));
-        let inner = Inner { build, max_connections, current, is_renewed, shortage_logged };
-        Ok(Self(Arc::new(inner)))
+        let state = State {
+            current: Generation::new(&build)?,
+            older: Vec::new(),
+            is_renewed: false,
+            http1_hosts: Http1Hosts::default(),
+            shortage_logged: None,
+        };
+        // Their connections do not stay, so they do not count.
+        let unpooled = ByProtocol::new(|protocols| {
+            Ok(build(protocols, ConnectionCount::default())?.pool_max_idle_per_host(0))
+        })?;
+        let state = Mutex::new(state);
+        Ok(Self(Arc::new(Inner { build, max_connections, unpooled, state })))
     }
 
-    /// The client for the next request.
-    pub(super) fn current(&self) -> Client {
-        let current = self.0.current.read().unwrap_or_else(PoisonError::into_inner);
-        if current.count.get() >= self.0.max_connections {
-            self.renew();
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The client for the next request to a host.
+    pub(super) fn for_host(&self, host: &str) -> Lease {
+        let mut state = self.state();
+        let protocols = state.http1_hosts.protocols(host);
+        let is_full = state.current.connections() >= self.0.max_connections;
+        if is_full {
+            state.older.retain(Older::has_idle_connections);
+            if state.older.is_empty() {
+                self.renew(&mut state);
+            } else if !state.current.has_met(host) {
+                return self.0.unpooled.lease(protocols, None);
+            }
         }
-        current.client.clone()
+        state.current.lease(host, protocols)
     }
 
-    /// A client that sends each request on a new connection.
-    pub(super) fn unpooled(&self) -> Client {
-        self.0.current.read().unwrap_or_else(PoisonError::into_inner).unpooled.clone()
+    /// A client that sends each request to this host on a new connection.
+    pub(super) fn unpooled(&self, host: &str) -> Lease {
+        let protocols = self.state().http1_hosts.protocols(host);
+        self.0.unpooled.lease(protocols, None)
     }
 
-    /// Replaces the client, in the background: it may have to read certificates.
-    fn renew(&self) {
-        if self.0.is_renewed.swap(true, Ordering::AcqRel) {
+    /// Sends requests to this host over HTTP/1.1 for a while.
+    pub(super) fn use_http1(&self, host: &str) {
+        self.state().http1_hosts.insert(host);
+    }
+
+    /// Replaces the current client, in the background: it may have to read certificates.
+    fn renew(&self, state: &mut State) {
+        if std::mem::replace(&mut state.is_renewed, true) {
             return;
         }
-        let inner = self.0.clone();
+        let clients = self.clone();
         tokio::task::spawn_blocking(move || {
-            match Generation::new(&inner.build) {
+            let next = Generation::new(&clients.0.build);
+            let mut state = clients.state();
+            match next {
                 Ok(next) => {
-                    debug!(connections = inner.max_connections, "idle connections closed");
-                    *inner.current.write().unwrap_or_else(PoisonError::into_inner) = next;
+                    debug!(connections = clients.0.max_connections, "idle connections closed");
+                    let older = std::mem::replace(&mut state.current, next);
+                    state.older.push(older.into_older());
                 }
                 Err(error) => warn!(cause = chain(&error), "idle connections are not closed"),
             }
-            inner.is_renewed.store(false, Ordering::Release);
+            state.is_renewed = false;
         });
     }
 
     /// Closes idle connections because no socket could be opened.
     pub(super) fn out_of_sockets(&self) {
-        self.renew();
-        let mut logged = self.0.shortage_logged.write().unwrap_or_else(PoisonError::into_inner);
-        if logged.is_none_or(|at| at.elapsed() > LOG_INTERVAL) {
-            *logged = Some(Instant::now());
+        let mut state = self.state();
+        self.renew(&mut state);
+        if state.shortage_logged.is_none_or(|at| at.elapsed() > LOG_INTERVAL) {
+            state.shortage_logged = Some(Instant::now());
             warn!(
                 "no socket could be opened; fetches are deferred: raise the limit of open files \
                  (ulimit -n), or lower --concurrency"

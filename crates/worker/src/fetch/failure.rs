@@ -11,6 +11,7 @@ use super::guard::Blocked;
 use super::header_limit::HeaderTooLarge;
 use super::resolver::Unknown;
 use super::robots::Forbidden;
+use super::shortage;
 use super::tls;
 use super::unprocessed;
 use crate::error_chain::{chain, sources};
@@ -33,8 +34,30 @@ pub(crate) enum Fault {
     Unprocessed,
     /// That of the worker: it may not open any more sockets.
     NoSockets,
+    /// That of the worker: too many of its look-ups were first.
+    Crowded,
+    /// That of the worker: there was no memory for the answer.
+    NoMemory,
     /// That of the name servers, which say nothing about the host.
     NameServers,
+}
+
+impl Fault {
+    /// Whether the failure says nothing about the site.
+    pub(crate) fn is_not_of_site(self) -> bool {
+        match self {
+            Self::Site | Self::Unprocessed => false,
+            Self::NoSockets | Self::Crowded | Self::NoMemory | Self::NameServers => true,
+        }
+    }
+
+    /// Whether the site has certainly not acted on the request.
+    pub(crate) fn is_before_request(self) -> bool {
+        match self {
+            Self::Site | Self::NoMemory => false,
+            Self::Unprocessed | Self::NoSockets | Self::Crowded | Self::NameServers => true,
+        }
+    }
 }
 
 impl Failure {
@@ -77,7 +100,11 @@ impl From<AddressError> for Failure {
 
 impl From<body::Error> for Failure {
     fn from(error: body::Error) -> Self {
-        Self::new(error.outcome(), error.to_string())
+        let fault = match error {
+            body::Error::NoMemory(_) => Fault::NoMemory,
+            body::Error::TooLarge(_) | body::Error::Decode(_) => Fault::Site,
+        };
+        Self { outcome: error.outcome(), text: error.to_string(), fault }
     }
 }
 
@@ -129,6 +156,8 @@ impl Unknown {
             Resolution::Addresses(_) => return Ok(()),
             Resolution::Absent(text) if site == Some(&self.host) => (text, Fault::Site),
             Resolution::Absent(text) | Resolution::Unanswered(text) => (text, Fault::NameServers),
+            Resolution::Crowded(text) => (text, Fault::Crowded),
+            Resolution::NoSockets(text) => (text, Fault::NoSockets),
         };
         Err(Failure { outcome: Outcome::Dns, text: text.to_string(), fault })
     }
@@ -147,11 +176,8 @@ fn is_header_too_large(error: &reqwest::Error) -> bool {
 
 /// Whether the worker has run out of file descriptors, or the system of them or of local ports.
 fn is_no_sockets(error: &reqwest::Error) -> bool {
-    const OURS: [i32; 4] = [libc::EMFILE, libc::ENFILE, libc::ENOBUFS, libc::EADDRNOTAVAIL];
     error.is_connect()
-        && sources(error)
-            .filter_map(|source| source.downcast_ref::<std::io::Error>()?.raw_os_error())
-            .any(|number| OURS.contains(&number))
+        && sources(error).filter_map(|source| source.downcast_ref()).any(shortage::is_of_sockets)
 }
 
 /// The error of TLS among the causes. IO errors, which contain it, do not name it as their source.

@@ -1,5 +1,6 @@
 //! One fetch: a request, its redirects and the body, within one deadline.
 
+use std::net::IpAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,32 +14,24 @@ use reqwest::dns::Resolve;
 use super::answer::Answer;
 use super::body::{self, BodyReader};
 use super::client::{self, ClientError};
-use super::clients::{self, Build, Clients};
+use super::clients::{self, Build, Clients, Protocols};
 use super::config::{Config, Cookies};
 use super::connection;
 use super::cookies::{CookieJar, RunJars};
 use super::deadline::Deadline;
+use super::dns;
 use super::failure::{self, Failure, Fault};
 use super::guard::Guard;
 use super::header_limit;
 use super::hop::{self, Hop};
 use super::progress::{End, Progress};
+use super::repeats::{Repeat, Repeats, Sent};
 use super::resolver::Unknown;
 use super::robots::{self, Robots, RobotsResponse};
 use super::tls;
 use super::trail::Trail;
-use super::unprocessed;
 use crate::memory_budget::{Budget, Reservation};
 use crate::schedule::{Denied, Place};
-
-/// How often a request is sent again that the server has not processed: at once, and then after
-/// pauses. Some servers answer only a few requests per connection, so of many at a time a few have
-/// to move to the next connection again and again.
-const MAX_REPEATS: u32 = 8;
-/// The first pause; each is twice as long as the one before.
-const FIRST_PAUSE: Duration = Duration::from_millis(50);
-/// After so many repeats, the site counts as one that refuses requests.
-const REFUSING: u32 = 3;
 
 /// How often the name of one hop is looked up. Once is enough, unless the cache is overfull.
 const MAX_LOOKUPS: usize = 3;
@@ -73,11 +66,14 @@ impl Fetcher {
         let guard = Guard::new(&config.allowed_networks);
         let &Config { timeout, read_timeout, max_body, memory_budget, .. } = config;
         // All clients share one cache of TLS sessions.
-        let tls = tls::client_config(&config.authorities)?;
+        let tls = tls::client_config(&config.authorities, config.memory_budget)?;
         let build: Build = Box::new({
             let (config, guard) = (config.clone(), guard.clone());
-            move |count| {
-                let (guard, resolver, tls) = (guard.clone(), resolver.clone(), tls.clone());
+            move |protocols, count| {
+                let (guard, resolver, mut tls) = (guard.clone(), resolver.clone(), tls.clone());
+                if protocols == Protocols::Http1 {
+                    tls.alpn_protocols = vec![b"http/1.1".to_vec()];
+                }
                 client::builder(&config, concurrency, guard, resolver, tls, count)
             }
         });
@@ -203,7 +199,7 @@ impl Fetcher {
         deadline: &Deadline,
     ) -> Result<Response, End> {
         for _ in 0..MAX_LOOKUPS {
-            match self.send_to_known(hop, &progress.jar, place).await? {
+            match self.send_to_known(hop, progress, place, deadline).await? {
                 Ok(response) => return Ok(response),
                 Err(unknown) => {
                     // Boxed: cold path.
@@ -222,44 +218,63 @@ impl Fetcher {
     async fn send_to_known(
         &self,
         hop: &Hop<'_>,
-        jar: &CookieJar,
+        progress: &mut Progress,
         place: &mut Place,
-    ) -> Result<Result<Response, Unknown>, Failure> {
-        let (mut repeats, mut client) = (0, self.clients.current());
+        deadline: &Deadline,
+    ) -> Result<Result<Response, Unknown>, End> {
+        let host = hop.address.host();
+        let (mut repeats, mut lease) = (Repeats::default(), self.clients.for_host(host));
         loop {
-            let sending = connection::send(hop.send(&client, jar));
-            let (error, is_reused) = match self.within_read_timeout(sending).await? {
-                (Ok(response), _) => return Ok(Ok(response)),
-                (Err(error), is_reused) => (error, is_reused),
-            };
-            if let Some(unknown) = failure::unknown_host(&error) {
-                return Ok(Err(unknown));
-            }
-            let is_call_for_calm = unprocessed::is_call_for_calm(&error);
-            if is_call_for_calm || repeats == REFUSING {
-                place.refused();
-            }
-            let is_certain = unprocessed::is_certain(&error);
-            if !is_certain && is_reused && hop.is_safe() && unprocessed::is_closed_early(&error) {
-                // Once: that connection is new.
-                client = self.clients.unpooled();
-                continue;
-            }
-            if !is_certain || is_call_for_calm || repeats == MAX_REPEATS {
-                let failure = Failure::from(error);
-                if failure.fault == Fault::NoSockets {
-                    self.clients.out_of_sockets();
+            let sending =
+                connection::send(hop.send(&lease.client, &progress.jar));
+            let (result, is_reused) = self.within_read_timeout(sending).await?;
+            let sent = Sent { is_reused, is_safe: hop.is_safe() };
+            let repeat = match result {
+                Ok(response) => match repeats.after_answer(&response, sent) {
+                    Some(repeat) => repeat,
+                    None => return Ok(Ok(response)),
+                },
+                Err(error) => {
+                    if let Some(unknown) = failure::unknown_host(&error) {
+                        return Ok(Err(unknown));
+                    }
+                    if repeats.is_refusal(&error) {
+                        place.refused();
+                    }
+                    match repeats.after_error(&error, sent) {
+                        Some(repeat) => repeat,
+                        None => return Err(self.failure(error, &hop.address).into()),
+                    }
                 }
-                return Err(failure);
+            };
+            if repeat == Repeat::OverHttp1 {
+                self.clients.use_http1(host);
             }
-            if let Some(doublings) = repeats.checked_sub(1) {
-                let pause = FIRST_PAUSE * (1 << doublings);
+            if let Repeat::After(pause) = repeat {
                 // Boxed: cold path.
-                Box::pin(tokio::time::sleep(pause.mul_f64(rand::random_range(0.5..1.0)))).await;
+                Box::pin(tokio::time::sleep(pause)).await;
+                Box::pin(progress.wait(deadline, place.advance(&hop.address))).await?;
             }
-            repeats += 1;
-            client = self.clients.current();
+            lease = match repeat {
+                Repeat::OnNewConnection => self.clients.unpooled(host),
+                Repeat::OverHttp1 | Repeat::AtOnce | Repeat::After(_) => {
+                    self.clients.for_host(host)
+                }
+            };
         }
+    }
+
+    /// The failure of a request to this address.
+    fn failure(&self, error: reqwest::Error, address: &Address) -> Failure {
+        let mut failure = Failure::from(error);
+        if failure.fault == Fault::NoSockets {
+            // A missing route has the same error as a shortage of ports.
+            match address.ip().filter(IpAddr::is_ipv6) {
+                Some(ip) if !dns::has_route(&[ip]) => failure.fault = Fault::Site,
+                _ => self.clients.out_of_sockets(),
+            }
+        }
+        failure
     }
 
     /// Fails where robots.txt forbids the address. A request for robots.txt takes a slot of its
@@ -313,7 +328,7 @@ impl Fetcher {
                 Some(Err(End::Denied(denied))) => Err(End::Denied(denied)),
                 // The site's host has no address, or the fault is ours: nothing is known of the site.
                 Some(Err(End::Failed(failure)))
-                    if matches!(failure.fault, Fault::NoSockets | Fault::NameServers)
+                    if failure.fault.is_not_of_site()
                         || failure.outcome == Outcome::Dns && progress.status.is_none() =>
                 {
                     Err(End::Failed(failure))

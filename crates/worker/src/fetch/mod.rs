@@ -17,11 +17,13 @@ mod header_limit;
 mod hop;
 mod progress;
 mod proxy;
+mod repeats;
 pub(crate) mod resolver;
 pub(crate) mod robots;
+mod shortage;
+mod tls;
 mod trail;
 mod unprocessed;
-mod tls;
 
 pub use config::{Config, Cookies, RobotsPolicy, Visitor};
 pub use proxy::{Proxy, ProxyError};

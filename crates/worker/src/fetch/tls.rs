@@ -1,21 +1,24 @@
 //! TLS: which authorities are trusted, which sessions are resumed, and what its errors mean.
 
+mod session_cache;
+mod session_store;
+
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
-use rustls::client::{ClientSessionMemoryCache, Resumption};
+use rustls::client::Resumption;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::{Error as PemError, PemObject};
 use rustls::{AlertDescription, CertificateError, ClientConfig, Error, PeerIncompatible};
 use rustls_platform_verifier::Verifier;
 
-/// How many hosts' sessions are kept. Each takes about 5 kB with the certificates of its site; the
-/// one that came first goes first.
-const SESSION_HOSTS: usize = 20_000;
-/// How many sessions of TLS 1.3 the library keeps for each host.
-const SESSIONS_PER_HOST: usize = 8;
+use self::session_store::{MeasuringVerifier, SessionStore};
+
+/// The memory for sessions, as a part of the memory budget and in addition to it. A session takes
+/// about 5 kB, most of it for the certificates of its site.
+const SESSION_SHARE: usize = 4;
 
 /// Certificate authorities that are trusted besides those of the system.
 #[derive(Clone, Default)]
@@ -49,19 +52,29 @@ impl fmt::Debug for Authorities {
 
 /// The client's side of TLS, as the HTTP client itself would set it up, but with these authorities
 /// and a session cache for many hosts: the library's own has room for 32.
-pub(crate) fn client_config(authorities: &Authorities) -> Result<ClientConfig, Error> {
+pub(crate) fn client_config(
+    authorities: &Authorities,
+    memory_budget: usize,
+) -> Result<ClientConfig, Error> {
+    with_sessions(authorities, Arc::new(SessionStore::new(memory_budget / SESSION_SHARE)))
+}
+
+fn with_sessions(
+    authorities: &Authorities,
+    sessions: Arc<SessionStore>,
+) -> Result<ClientConfig, Error> {
     let provider = CryptoProvider::get_default().cloned();
     let provider = provider.unwrap_or_else(|| Arc::new(aws_lc_rs::default_provider()));
     let extra = authorities.0.iter().cloned();
     let verifier = Arc::new(Verifier::new_with_extra_roots(extra, provider.clone())?);
+    let verifier = Arc::new(MeasuringVerifier { verifier, sessions: sessions.clone() });
     let mut config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
         .dangerous()
         .with_custom_certificate_verifier(verifier)
         .with_no_client_auth();
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    let sessions = ClientSessionMemoryCache::new(SESSION_HOSTS * SESSIONS_PER_HOST);
-    config.resumption = Resumption::store(Arc::new(sessions));
+    config.resumption = Resumption::store(sessions);
     Ok(config)
 }
 

@@ -29,6 +29,13 @@ pub(super) fn is_call_for_calm(error: &reqwest::Error) -> bool {
         .is_some_and(|error| error.is_remote() && error.reason() == Some(Reason::ENHANCE_YOUR_CALM))
 }
 
+/// Whether the server wants the request over HTTP/1.1 (RFC 9113, 7: HTTP_1_1_REQUIRED). It has not
+/// processed it, and whatever the method, browsers and curl send it again.
+pub(super) fn wants_http1(error: &reqwest::Error) -> bool {
+    http2_error(error)
+        .is_some_and(|error| error.is_remote() && error.reason() == Some(Reason::HTTP_1_1_REQUIRED))
+}
+
 /// Whether the connection ended before an answer came. On a reused connection, the server may have
 /// closed it before it saw the request.
 pub(super) fn is_closed_early(error: &reqwest::Error) -> bool {

@@ -1,6 +1,8 @@
 //! The way into the scheduler, and the places that it gives out.
 
 use std::sync::Arc;
+#[cfg(test)]
+use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -203,15 +205,35 @@ impl Place {
 impl Place {
     /// A place that may always advance.
     pub(crate) fn unlimited(host: &str) -> Self {
+        Self::counted(host).0
+    }
+
+    /// A place at a limited host that may always advance, and how often it has.
+    pub(crate) fn limited(host: &str) -> (Self, Arc<AtomicUsize>) {
+        let (place, slots) = Self::counted(host);
+        place.scheduler.set_has_limits(true);
+        (place, slots)
+    }
+
+    /// A place that never advances.
+    pub(crate) fn denied(host: &str) -> Self {
+        let (scheduler, _) = channel();
+        scheduler.set_has_limits(true);
+        scheduler.place(host, scheduler.guard(0))
+    }
+
+    fn counted(host: &str) -> (Self, Arc<AtomicUsize>) {
         let (scheduler, mut inbox) = channel();
-        let granting = scheduler.clone();
+        let (granting, slots) = (scheduler.clone(), Arc::<AtomicUsize>::default());
+        let count = slots.clone();
         tokio::spawn(async move {
             while let Some(event) = inbox.recv().await {
                 if let Event::Advanced { reply, .. } = event {
+                    count.fetch_add(1, Ordering::SeqCst);
                     drop(reply.send(Ok(granting.guard(0))));
                 }
             }
         });
-        scheduler.place(host, scheduler.guard(0))
+        (scheduler.place(host, scheduler.guard(0)), slots)
     }
 }

@@ -9,7 +9,7 @@ use hickory_resolver::net::NetError;
 use hickory_resolver::proto::op::Query;
 use hickory_resolver::proto::rr::{Name, RecordType};
 use hickory_resolver::system_conf::read_system_conf;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::Counters;
 use super::name_servers::{NameServers, Unanswered, has_route};
@@ -65,17 +65,19 @@ impl HostLookup {
         })
     }
 
-    /// Asks for a host. Names are tried in the order of the system's resolver.
+    /// Asks for a host. Names are tried in the order of the system's resolver, and share the time.
     pub(super) async fn look_up(&self, host: &str) -> Result<Reply, Unanswered> {
         if let Some(addresses) = self.without_servers(host) {
-            return Ok(Reply::Addresses(addresses, HOSTS_TTL));
+            return Ok(reachable(Reply::Addresses(addresses, HOSTS_TTL)));
         }
         let Ok(name) = Name::from_ascii(host) else { return Ok(Reply::NoName(HOSTS_TTL)) };
         let with_ipv6 = has_route(&self.ipv6_targets);
-        let mut answer = None;
-        for name in self.candidates(name) {
-            match self.addresses(&name, with_ipv6).await {
-                Ok(found @ Reply::Addresses(..)) => return Ok(found),
+        let (mut answer, names, end) = (None, self.candidates(name), self.servers.deadline());
+        for (name, left) in names.iter().zip((1..=names.len() as u32).rev()) {
+            let now = Instant::now();
+            let deadline = now + end.saturating_duration_since(now) / left;
+            match self.addresses(name, with_ipv6, deadline).await {
+                Ok(found @ Reply::Addresses(..)) => return Ok(reachable(found)),
                 // Only if all names are absent, the host is.
                 failed => answer = Some(more_certain_last(answer, failed)),
             }
@@ -122,13 +124,18 @@ impl HostLookup {
     }
 
     /// The addresses of one name. One kind alone is enough, if the other one is late.
-    async fn addresses(&self, name: &Name, with_ipv6: bool) -> Result<Reply, Unanswered> {
-        let _place = self.servers.place(1 + u32::from(with_ipv6)).await?;
+    async fn addresses(
+        &self,
+        name: &Name,
+        with_ipv6: bool,
+        deadline: Instant,
+    ) -> Result<Reply, Unanswered> {
+        let _place = self.servers.place(1 + u32::from(with_ipv6), deadline).await?;
         if !with_ipv6 {
-            return self.servers.ask(name, RecordType::A).await;
+            return self.servers.ask(name, RecordType::A, deadline).await;
         }
-        let mut ipv4 = pin!(self.servers.ask(name, RecordType::A));
-        let mut ipv6 = pin!(self.servers.ask(name, RecordType::AAAA));
+        let mut ipv4 = pin!(self.servers.ask(name, RecordType::A, deadline));
+        let mut ipv6 = pin!(self.servers.ask(name, RecordType::AAAA, deadline));
         tokio::select! {
             first = &mut ipv4 => match first {
                 Ok(Reply::Addresses(..)) => {
@@ -142,13 +149,23 @@ impl HostLookup {
             first = &mut ipv6 => match first {
                 Ok(Reply::Addresses(ref found, _)) => {
                     let alone = Reply::Addresses(found.clone(), HALF_KNOWN_TTL);
-                    let second = timeout(IPV4_DELAY, ipv4).await;
-                    second.map_or(Ok(alone), |second| both(second, first))
+                    match timeout(IPV4_DELAY, ipv4).await {
+                        Ok(Ok(second)) => both(Ok(second), first),
+                        Ok(Err(_)) | Err(_) => Ok(alone),
+                    }
                 }
                 first => both(ipv4.await, first),
             },
         }
     }
+}
+
+/// An answer without the IPv6 addresses that no packet can be sent to. To connect to one of them
+/// fails with an error that otherwise tells of a shortage of ports.
+fn reachable(reply: Reply) -> Reply {
+    let Reply::Addresses(mut addresses, ttl) = reply else { return reply };
+    addresses.retain(|address| address.is_ipv4() || has_route(&[*address]));
+    if addresses.is_empty() { Reply::NoData(ttl) } else { Reply::Addresses(addresses, ttl) }
 }
 
 /// What two answers say together. Some servers answer that a name does not exist when they are
@@ -209,14 +226,14 @@ mod tests {
     #[tokio::test]
     async fn a_name_in_the_hosts_file_is_complete_as_it_stands_there() {
         let server = TestServer::start(|_| Answer::addresses(&["192.0.2.9"])).await;
-        let hosts = "10.0.0.1 inner.example inner # ours\nfd00::6 six.example\n\
-                     10.0.0.2 both.example\nfd00::2 both.example\n";
+        let hosts = "10.0.0.1 inner.example inner # ours\n::1 six.example\n\
+                     10.0.0.2 both.example\n::1 both.example\n";
         let lookup = lookup(hosts, &["example"], 1, server.address);
         for (host, expected) in [
             ("inner.example", vec!["10.0.0.1"]),
             ("inner", vec!["10.0.0.1"]),
-            ("six.example", vec!["fd00::6"]),
-            ("both.example", vec!["10.0.0.2", "fd00::2"]),
+            ("six.example", vec!["::1"]),
+            ("both.example", vec!["10.0.0.2", "::1"]),
         ] {
             assert_eq!(addresses(lookup.look_up(host).await), expected);
         }
@@ -248,5 +265,47 @@ mod tests {
             expected(true, "api.shop.test.example api.shop.prod.example api.shop")
         );
         assert_eq!(names(1, "shop.").await, expected(false, "shop"));
+    }
+
+    #[tokio::test]
+    async fn the_names_that_a_host_may_mean_share_the_time() {
+        let server = TestServer::start(|question| match question.name.as_str() {
+            "shop.third.example" => Answer::addresses(&["192.0.2.1"]),
+            _ => Answer::Silence,
+        })
+        .await;
+        let mut lookup =
+            lookup("", &["first.example", "second.example", "third.example"], 1, server.address);
+        let limit = Duration::from_secs(2);
+        lookup.servers = NameServers::new(vec![server.address], 64, limit, Counters::none());
+        assert_eq!(addresses(lookup.look_up("shop").await), ["192.0.2.1"]);
+        // Less than the time after which a question is repeated.
+        let first = server.asked().iter().filter(|it| it.0 == "shop.first.example").count();
+        assert_eq!(first, 2, "A and AAAA once each");
+    }
+
+    #[tokio::test]
+    async fn a_look_up_that_finds_no_room_says_so() {
+        let server = TestServer::start(|_| Answer::addresses(&["192.0.2.1"])).await;
+        let mut lookup = lookup("", &[], 1, server.address);
+        let limit = Duration::from_millis(20);
+        lookup.servers = NameServers::new(vec![server.address], 2, limit, Counters::none());
+        let taken = lookup.servers.place(2, lookup.servers.deadline()).await;
+        assert!(matches!(lookup.look_up("shop.example").await, Err(Unanswered::Crowded(..))));
+        drop(taken);
+        assert_eq!(server.asked(), Vec::new());
+    }
+
+    #[test]
+    fn addresses_without_a_route_are_left_out() {
+        let local: Vec<IpAddr> = vec![Ipv6Addr::LOCALHOST.into(), Ipv4Addr::LOCALHOST.into()];
+        let found = Reply::Addresses(local, HOSTS_TTL);
+        assert_eq!(reachable(found.clone()), found);
+        // The machine has a route to it, or has none.
+        let documentation: IpAddr = "2001:db8::1".parse().unwrap();
+        let found = Reply::Addresses(vec![documentation], HOSTS_TTL);
+        let expected =
+            if has_route(&[documentation]) { found.clone() } else { Reply::NoData(HOSTS_TTL) };
+        assert_eq!(reachable(found), expected);
     }
 }

@@ -12,6 +12,7 @@ use tokio::time::timeout;
 
 use super::Counters;
 use super::host_lookup::HostLookup;
+use super::name_servers::Unanswered;
 use super::reply::Reply;
 use crate::fetch::config::Config;
 
@@ -34,6 +35,10 @@ pub(crate) enum Resolution {
     Absent(Arc<str>),
     /// No name server answers, and why.
     Unanswered(Arc<str>),
+    /// Other look-ups of this worker were first.
+    Crowded(Arc<str>),
+    /// This worker had no socket for its question.
+    NoSockets(Arc<str>),
 }
 
 /// The hosts that are known, and how to look up others. Cheap to clone.
@@ -78,7 +83,10 @@ impl KnownNames {
                 self.0.counters.cached.increment(1);
                 Some(addresses)
             }
-            Resolution::Absent(_) | Resolution::Unanswered(_) => None,
+            Resolution::Absent(_)
+            | Resolution::Unanswered(_)
+            | Resolution::Crowded(_)
+            | Resolution::NoSockets(_) => None,
         }
     }
 
@@ -129,16 +137,21 @@ impl Inner {
         &self,
         host: &str,
         older: Option<Arc<[IpAddr]>>,
-        cause: Option<super::name_servers::Unanswered>,
+        cause: Option<Unanswered>,
     ) -> Entry {
         if let Some(addresses) = older {
             self.counters.stale.increment(1);
             return Entry { resolution: Resolution::Addresses(addresses), valid_for: STALE_TTL };
         }
         self.counters.unanswered.increment(1);
-        let cause = cause.map(|cause| cause.to_string()).unwrap_or_default();
-        let text = format!("{host} could not be looked up: {cause}");
-        Entry { resolution: Resolution::Unanswered(text.into()), valid_for: UNANSWERED_TTL }
+        let why = cause.as_ref().map(Unanswered::to_string).unwrap_or_default();
+        let text = format!("{host} could not be looked up: {why}").into();
+        let resolution = match cause {
+            Some(Unanswered::Crowded(..)) => Resolution::Crowded(text),
+            Some(Unanswered::NoSockets) => Resolution::NoSockets(text),
+            _ => Resolution::Unanswered(text),
+        };
+        Entry { resolution, valid_for: UNANSWERED_TTL }
     }
 }
 

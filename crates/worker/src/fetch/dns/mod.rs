@@ -13,6 +13,7 @@ mod name_servers;
 mod reply;
 
 pub(crate) use known_names::{KnownNames, Resolution};
+pub(super) use name_servers::has_route;
 
 use metrics::Counter;
 

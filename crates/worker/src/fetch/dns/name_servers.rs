@@ -9,10 +9,11 @@ use hickory_resolver::proto::op::{DnsResponse, Query};
 use hickory_resolver::proto::rr::{Name, RecordType};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout_at};
 
-use super::reply::{Content, MAX_ALIASES, Reply, is_about_the_name};
+use super::reply::{Content, MAX_ALIASES, Reply, about_the_server};
 use super::{Counters, name_server};
+use crate::fetch::shortage;
 
 /// How long an answer may take until the question is repeated; later pauses grow.
 const REPEAT_AFTER: Duration = Duration::from_secs(1);
@@ -34,6 +35,9 @@ pub(super) enum Unanswered {
     /// Too many other questions were first.
     #[error("other look-ups took all {0} places (--dns-concurrency) for {1} s (--dns-timeout)")]
     Crowded(usize, f64),
+    /// No socket could be opened for the question.
+    #[error("no socket could be opened for the question (ulimit -n)")]
+    NoSockets,
     /// A loop of aliases.
     #[error("more than {MAX_ALIASES} aliases lead to no address")]
     Aliases,
@@ -61,20 +65,34 @@ impl NameServers {
         Self { addresses, first: AtomicUsize::new(0), places, concurrency, timeout, counters }
     }
 
+    /// When a look-up that begins now has to end.
+    pub(super) fn deadline(&self) -> Instant {
+        Instant::now() + self.timeout
+    }
+
     /// Waits for room for this many questions.
-    pub(super) async fn place(&self, questions: u32) -> Result<SemaphorePermit<'_>, Unanswered> {
+    pub(super) async fn place(
+        &self,
+        questions: u32,
+        deadline: Instant,
+    ) -> Result<SemaphorePermit<'_>, Unanswered> {
         let crowded = Unanswered::Crowded(self.concurrency, self.timeout.as_secs_f64());
-        let place = timeout(self.timeout, self.places.acquire_many(questions)).await;
+        let place = timeout_at(deadline, self.places.acquire_many(questions)).await;
         place.ok().and_then(Result::ok).ok_or(crowded)
     }
 
     /// Asks for the addresses of a name, and of what it is an alias of.
-    pub(super) async fn ask(&self, name: &Name, kind: RecordType) -> Result<Reply, Unanswered> {
+    pub(super) async fn ask(
+        &self,
+        name: &Name,
+        kind: RecordType,
+        deadline: Instant,
+    ) -> Result<Reply, Unanswered> {
         let mut name = name.clone();
         for _ in 0..MAX_ALIASES {
             let question = Query::query(name.clone(), kind);
-            let response = match timeout(self.timeout, self.any_answer(&question)).await {
-                Ok(response) => response.map_err(Unanswered::Refused)?,
+            let response = match timeout_at(deadline, self.any_answer(&question)).await {
+                Ok(response) => response?,
                 Err(_) => {
                     self.counters.timeouts.increment(1);
                     return Err(Unanswered::Silence(self.to_string(), self.timeout.as_secs_f64()));
@@ -91,11 +109,11 @@ impl NameServers {
     /// Asks one server after the other, and listens to all of them until one answers: a slow answer
     /// to the first question is as good as a quick one to the second. `Err` where all have been
     /// asked and none of them can answer.
-    async fn any_answer(&self, question: &Query) -> Result<DnsResponse, String> {
+    async fn any_answer(&self, question: &Query) -> Result<DnsResponse, Unanswered> {
         let first = self.first.load(Relaxed);
         let mut asked = JoinSet::new();
         let mut pause = REPEAT_AFTER;
-        let mut failure = String::new();
+        let mut failure = Unanswered::Refused("there is no name server".to_owned());
         for nth in 0.. {
             let index = (first + nth) % self.addresses.len();
             let (server, limit, question) = (self.addresses[index], self.timeout, question.clone());
@@ -106,7 +124,7 @@ impl NameServers {
             loop {
                 tokio::select! {
                     Some(Ok((index, result))) = asked.join_next() => match result {
-                        Ok(response) if is_about_the_name(&response) => {
+                        Ok(response) if about_the_server(&response).is_none() => {
                             if index != first {
                                 self.first.store(index, Relaxed);
                             }
@@ -144,15 +162,21 @@ impl std::fmt::Display for NameServers {
 }
 
 /// Why a server does not answer.
-fn describe(server: SocketAddr, result: Result<DnsResponse, NetError>) -> String {
-    match result {
-        Ok(response) => format!("the name server {server} answered {}", response.response_code),
+fn describe(server: SocketAddr, result: Result<DnsResponse, NetError>) -> Unanswered {
+    Unanswered::Refused(match result {
+        Err(NetError::Io(error)) if shortage::is_of_sockets(&error) => {
+            return Unanswered::NoSockets;
+        }
+        Ok(response) => {
+            let answer = about_the_server(&response).unwrap_or_default();
+            format!("the name server {server} answered {answer}")
+        }
         Err(error) => format!("the name server {server} cannot be asked: {error}"),
-    }
+    })
 }
 
 /// Whether packets can be sent to any of these addresses. Sends none.
-pub(super) fn has_route(addresses: &[IpAddr]) -> bool {
+pub(in crate::fetch) fn has_route(addresses: &[IpAddr]) -> bool {
     let is_reachable = |ip: &IpAddr| {
         let socket = std::net::UdpSocket::bind("[::]:0");
         socket.and_then(|socket| socket.connect((*ip, 53))).is_ok()

@@ -75,7 +75,24 @@ fn seconds(ttl: u32) -> Duration {
     Duration::from_secs(ttl.into())
 }
 
-/// Whether a response says something about the name, rather than about the server.
-pub(super) fn is_about_the_name(response: &DnsResponse) -> bool {
-    matches!(response.response_code, ResponseCode::NoError | ResponseCode::NXDomain)
+/// What a response says about the server rather than about the name; `None` if it is about the
+/// name.
+pub(super) fn about_the_server(response: &DnsResponse) -> Option<String> {
+    match response.response_code {
+        ResponseCode::NXDomain => None,
+        ResponseCode::NoError => {
+            is_referral(response).then(|| "with a referral to other name servers".to_owned())
+        }
+        code => Some(code.to_string()),
+    }
+}
+
+/// Whether a server refers to others instead of asking them (RFC 2308, 2.2): it was not meant to be
+/// asked, or it has lost its zone. That the name has no address is told with an SOA, or with nothing.
+fn is_referral(response: &DnsResponse) -> bool {
+    let has = |kind| response.authorities.iter().any(|record| record.record_type() == kind);
+    response.answers.is_empty()
+        && !response.authoritative
+        && has(RecordType::NS)
+        && !has(RecordType::SOA)
 }

@@ -52,11 +52,11 @@ fn why_unanswered(resolution: &Resolution) -> String {
 async fn both_kinds_of_addresses_are_found() {
     let server = TestServer::start(|question| match question.kind {
         Kind::A => Answer::addresses(&["192.0.2.1", "192.0.2.2"]),
-        Kind::Aaaa => Answer::addresses(&["2001:db8::1"]),
+        Kind::Aaaa => Answer::addresses(&["::1"]),
     })
     .await;
     let names = names(&[&server]);
-    let expected = ["192.0.2.1", "192.0.2.2", "2001:db8::1"];
+    let expected = ["192.0.2.1", "192.0.2.2", "::1"];
     assert_eq!(found(&names.look_up("shop.example").await), expected);
     assert_eq!(found(&names.look_up("shop.example").await), expected);
     assert_eq!(server.asked().len(), 2, "the second look-up is answered by the cache");
@@ -68,7 +68,7 @@ async fn both_kinds_of_addresses_are_found() {
 async fn an_ipv4_address_does_not_wait_for_ipv6() {
     let late = [
         Answer::Silence,
-        Answer::addresses(&["2001:db8::1"]).after(20_000 * MS),
+        Answer::addresses(&["::1"]).after(20_000 * MS),
         Answer::Code(ResponseCode::ServFail),
         Answer::Code(ResponseCode::Refused).after(100 * MS),
         Answer::Code(ResponseCode::NXDomain),
@@ -92,10 +92,10 @@ async fn an_ipv6_address_alone_is_enough() {
     for about_ipv4 in [Answer::NoData, Answer::Silence, Answer::Code(ResponseCode::ServFail)] {
         let server = TestServer::start(move |question| match question.kind {
             Kind::A => about_ipv4.clone(),
-            Kind::Aaaa => Answer::addresses(&["2001:db8::1"]),
+            Kind::Aaaa => Answer::addresses(&["::1"]),
         })
         .await;
-        assert_eq!(found(&names(&[&server]).look_up("shop.example").await), ["2001:db8::1"]);
+        assert_eq!(found(&names(&[&server]).look_up("shop.example").await), ["::1"]);
     }
 }
 
@@ -106,6 +106,8 @@ async fn an_absent_name_is_known_to_be_absent_with_and_without_a_soa() {
         Answer::NoData,
         Answer::Soa { code: ResponseCode::NXDomain, minimum: 60 },
         Answer::Soa { code: ResponseCode::NoError, minimum: 0 },
+        Answer::NameServers { authoritative: false, with_soa: true },
+        Answer::NameServers { authoritative: true, with_soa: false },
     ] {
         let about_all = answer.clone();
         let server = TestServer::start(move |_| about_all.clone()).await;
@@ -160,6 +162,7 @@ async fn another_server_is_asked_where_one_is_silent_or_refuses() {
         Answer::Silence,
         Answer::Code(ResponseCode::ServFail),
         Answer::Code(ResponseCode::Refused),
+        Answer::NameServers { authoritative: false, with_soa: false },
         Answer::Garbage,
     ] {
         let name = format!("{bad:?}");
@@ -191,6 +194,43 @@ async fn a_name_that_nobody_answers_for_is_unknown_and_says_why() {
     let broken = TestServer::start(|_| Answer::Code(ResponseCode::ServFail)).await;
     let text = why_unanswered(&self::names(&[&broken]).look_up("shop.example").await);
     assert!(text.contains(&format!("{} answered Server Failure", broken.address)), "{text}");
+
+    let lame = Answer::NameServers { authoritative: false, with_soa: false };
+    let lame = TestServer::start(move |_| lame.clone()).await;
+    let text = why_unanswered(&self::names(&[&lame]).look_up("shop.example").await);
+    assert!(text.contains(&format!("{} answered with a referral", lame.address)), "{text}");
+}
+
+#[tokio::test]
+async fn the_time_for_name_servers_is_that_of_a_whole_look_up() {
+    // Each answer comes in time, and leads to another name.
+    let server = TestServer::start(|question| match question.name.split_once('.') {
+        Some((label, _)) => {
+            let next = format!("{}.example", label.parse::<u32>().unwrap_or(0) + 1);
+            Answer::alias(&next, &[]).after(500 * MS)
+        }
+        None => Answer::NoData,
+    })
+    .await;
+    let dns_servers = vec![server.address];
+    let names = names_of(&Config { dns_servers, dns_timeout: 1_200 * MS, ..with_ipv6() });
+    let text = why_unanswered(&names.look_up("0.example").await);
+    assert!(text.contains("answered within 1.2 s (--dns-timeout)"), "{text}");
+    // The third question was under way when the time was over.
+    let asked = server.asked().into_iter().filter(|(_, kind)| *kind == Kind::A).count();
+    assert!(asked <= 3, "{asked}");
+}
+
+#[tokio::test]
+async fn an_ipv6_address_is_found_within_the_shortest_time_for_name_servers() {
+    let server = TestServer::start(|question| match question.kind {
+        Kind::A => Answer::Silence,
+        Kind::Aaaa => Answer::addresses(&["::1"]),
+    })
+    .await;
+    let dns_servers = vec![server.address];
+    let names = names_of(&Config { dns_servers, dns_timeout: 1_000 * MS, ..with_ipv6() });
+    assert_eq!(found(&names.look_up("shop.example").await), ["::1"]);
 }
 
 #[tokio::test]

@@ -1,7 +1,9 @@
 //! Fetches from servers that behave as real ones do.
 
+mod connections;
 mod http2;
 mod origin;
+mod repeats;
 
 use std::collections::HashMap;
 
@@ -40,21 +42,25 @@ fn fetcher() -> Fetcher {
 /// A fetcher with other clients.
 fn fetcher_of(
     max_connections: usize,
-    finish: impl Fn(ClientBuilder) -> ClientBuilder + Send + Sync + 'static,
+    finish: impl Fn(Protocols, ClientBuilder) -> ClientBuilder + Send + Sync + 'static,
 ) -> Fetcher {
     let fetcher = fetcher();
     let guard = fetcher.guard.clone();
-    let tls = tls::client_config(&config().authorities).unwrap();
-    let build: Build = Box::new(move |count| {
+    let tls = tls::client_config(&config().authorities, config().memory_budget).unwrap();
+    let build: Build = Box::new(move |protocols, count| {
         let resolver = Arc::new(NoResolver);
-        client::builder(&config(), 100, guard.clone(), resolver, tls.clone(), count).map(&finish)
+        client::builder(&config(), 100, guard.clone(), resolver, tls.clone(), count)
+            .map(|client| finish(protocols, client))
     });
     Fetcher { clients: Clients::new(max_connections, build).unwrap(), ..fetcher }
 }
 
 /// A fetcher that talks HTTP/2 without TLS.
 fn http2_fetcher() -> Fetcher {
-    fetcher_of(1_000, ClientBuilder::http2_prior_knowledge)
+    fetcher_of(1_000, |protocols, client| match protocols {
+        Protocols::Any => client.http2_prior_knowledge(),
+        Protocols::Http1 => client,
+    })
 }
 
 fn request(method: Method, url: &str) -> FetchRequest {
@@ -297,19 +303,10 @@ async fn a_refused_stream_is_sent_again_and_a_reset_one_is_not() {
             let request = request(method.clone(), &origin.url("/"));
             let answer = fetch_in(&http2_fetcher(), &request, "run").await;
             assert_eq!((answer.outcome, answer.fault), (outcome, fault), "{method} {code}");
-            let counts = Counts { connections: 1, answered, others };
+            let counts = Counts { connections: 1, answered, others, over_http1: 0 };
             assert_eq!(origin.counts(), counts, "{method} {code}");
         }
     }
-}
-
-#[tokio::test]
-async fn a_server_that_refuses_everything_is_not_asked_for_ever() {
-    let origin = http2::Origin::start(|_, _| Frames::Reset(7)).await;
-    let request = request(Method::POST, &origin.url("/"));
-    let answer = fetch_in(&http2_fetcher(), &request, "run").await;
-    assert_eq!((answer.outcome, answer.fault), (Outcome::Protocol, Fault::Unprocessed));
-    assert_eq!(origin.counts().others, MAX_REPEATS + 1);
 }
 
 #[tokio::test]
@@ -480,31 +477,4 @@ async fn a_response_without_a_body_may_have_a_length() {
         let answer = fetch_in(&http2_fetcher(), &request(method, &origin.url("/")), "run").await;
         assert_eq!(page(&answer), (outcome, ""), "HTTP/2 {status}: {:?}", answer.error);
     }
-}
-
-#[tokio::test]
-async fn idle_connections_are_bounded_over_all_hosts() {
-    const MOST: usize = 20;
-    let origin = Origin::start("0.0.0.0", |_| Reply::of(200, &[], "page")).await;
-    let fetcher = fetcher_of(MOST, |client| client);
-    let url = |host: usize| {
-        format!("http://127.0.{}.{}:{}/", host / 250, host % 250 + 1, origin.address.port())
-    };
-    for host in 0..400 {
-        // One host is asked all the time.
-        for host in [0, host] {
-            assert_eq!(fetch(&fetcher, &url(host)).await.outcome, Outcome::Ok);
-        }
-    }
-    // Sooner than an idle connection would end by itself.
-    let few = async {
-        while origin.open() > 2 * MOST {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    let few = tokio::time::timeout(Duration::from_secs(8), few).await;
-    assert!(few.is_ok(), "{} connections are open", origin.open());
-    let connections = origin.accepted();
-    // Once per host, and the busy one once per generation.
-    assert!((400..=400 + 2 * 400 / MOST).contains(&connections), "{connections}");
 }

@@ -7,6 +7,8 @@ use rcgen::{
 };
 use rustls::client::ClientConnection;
 use rustls::pki_types::{PrivateKeyDer, ServerName};
+use rustls::server::ProducesTickets;
+use rustls::version::{TLS12, TLS13};
 use rustls::{HandshakeKind, ServerConfig, ServerConnection};
 
 use super::*;
@@ -19,7 +21,7 @@ fn authority(name: &str) -> CertifiedIssuer<'static, KeyPair> {
 }
 
 fn trusting(authority: &CertifiedIssuer<'static, KeyPair>) -> ClientConfig {
-    client_config(&Authorities(vec![authority.der().clone()])).unwrap()
+    client_config(&Authorities(vec![authority.der().clone()]), 256 << 20).unwrap()
 }
 
 /// A server with a certificate for this name.
@@ -45,6 +47,44 @@ fn server(
         .unwrap();
     config.ticketer = aws_lc_rs::Ticketer::new().unwrap();
     Arc::new(config)
+}
+
+/// Tickets that are longer than they have to be.
+#[derive(Debug)]
+struct Padded {
+    tickets: Arc<dyn ProducesTickets>,
+    padding: usize,
+}
+
+impl ProducesTickets for Padded {
+    fn enabled(&self) -> bool {
+        true
+    }
+
+    fn lifetime(&self) -> u32 {
+        self.tickets.lifetime()
+    }
+
+    fn encrypt(&self, plain: &[u8]) -> Option<Vec<u8>> {
+        let mut ticket = self.tickets.encrypt(plain)?;
+        ticket.resize(ticket.len() + self.padding, 0);
+        Some(ticket)
+    }
+
+    fn decrypt(&self, cipher: &[u8]) -> Option<Vec<u8>> {
+        self.tickets.decrypt(&cipher[..cipher.len().checked_sub(self.padding)?])
+    }
+}
+
+fn with_tickets(server: &ServerConfig, ticketer: Arc<dyn ProducesTickets>) -> Arc<ServerConfig> {
+    let mut server = server.clone();
+    server.ticketer = ticketer;
+    Arc::new(server)
+}
+
+fn padded(server: &Arc<ServerConfig>, padding: usize) -> Arc<ServerConfig> {
+    let tickets = server.ticketer.clone();
+    with_tickets(server, Arc::new(Padded { tickets, padding }))
 }
 
 /// Connects, and returns how the handshake went.
@@ -100,6 +140,88 @@ fn sessions_of_thousands_of_hosts_are_resumed() {
     let host = "host-0.shop.example";
     let connections = [connect(&client, &server, host), connect(&client, &server, host)];
     assert_eq!(connections, [Ok(HandshakeKind::Resumed), Ok(HandshakeKind::Resumed)]);
+}
+
+#[test]
+fn sessions_with_very_long_tickets_are_not_kept() {
+    let authority = authority("ours");
+    let plain = server(Some(&authority), "shop.example", |_| {});
+    for (padding, expected) in [
+        (0, HandshakeKind::Resumed),
+        (1_000, HandshakeKind::Resumed),
+        (7_000, HandshakeKind::Resumed),
+        (8_000, HandshakeKind::Full),
+        (30_000, HandshakeKind::Full),
+    ] {
+        let (client, server) = (Arc::new(trusting(&authority)), padded(&plain, padding));
+        assert_eq!(connect(&client, &server, "shop.example"), Ok(HandshakeKind::Full));
+        for _ in 0..5 {
+            assert_eq!(connect(&client, &server, "shop.example"), Ok(expected), "{padding}");
+        }
+    }
+}
+
+#[test]
+fn the_bytes_of_a_session_are_those_of_its_ticket_and_of_its_certificates() {
+    let authority = authority("ours");
+    let plain = server(Some(&authority), "*.shop.example", |_| {});
+    let bytes_with = |padding| {
+        let sessions = Arc::new(SessionStore::new(64 << 20));
+        let authorities = Authorities(vec![authority.der().clone()]);
+        let client = Arc::new(with_sessions(&authorities, sessions.clone()).unwrap());
+        let server = padded(&plain, padding);
+        for host in 0..10 {
+            connect(&client, &server, &format!("{host}.shop.example")).unwrap();
+        }
+        sessions.bytes()
+    };
+    // Two tickets for each of ten hosts.
+    let (short, long) = (bytes_with(0), bytes_with(5_000));
+    assert!((20 * 5_000..20 * 5_050).contains(&(long - short)), "{short} {long}");
+}
+
+#[test]
+fn sessions_beyond_the_memory_are_dropped() {
+    let authority = authority("ours");
+    let server = padded(&server(Some(&authority), "*.shop.example", |_| {}), 4_000);
+    let sessions = Arc::new(SessionStore::new(400_000));
+    let authorities = Authorities(vec![authority.der().clone()]);
+    let client = Arc::new(with_sessions(&authorities, sessions.clone()).unwrap());
+    for host in 0..100 {
+        let host = format!("{host}.shop.example");
+        assert_eq!(connect(&client, &server, &host), Ok(HandshakeKind::Full));
+        // One site has a part of the memory.
+        assert!(sessions.bytes() <= 100_000, "{}", sessions.bytes());
+    }
+    assert_eq!(connect(&client, &server, "99.shop.example"), Ok(HandshakeKind::Resumed));
+    assert_eq!(connect(&client, &server, "0.shop.example"), Ok(HandshakeKind::Full));
+}
+
+#[test]
+fn sessions_of_both_versions_of_the_protocol_are_resumed_again_and_again() {
+    let authority = authority("ours");
+    let both = server(Some(&authority), "shop.example", |_| {});
+    for version in [&TLS12, &TLS13] {
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let server = ServerConfig::builder_with_provider(provider)
+            .with_protocol_versions(&[version])
+            .unwrap()
+            .with_no_client_auth()
+            .with_cert_resolver(both.cert_resolver.clone());
+        let server = with_tickets(&server, both.ticketer.clone());
+        let client = Arc::new(trusting(&authority));
+        assert_eq!(connect(&client, &server, "shop.example"), Ok(HandshakeKind::Full));
+        for _ in 0..5 {
+            let kind = connect(&client, &server, "shop.example");
+            assert_eq!(kind, Ok(HandshakeKind::Resumed), "{version:?}");
+        }
+        // A server that has lost its keys ends a session, and gives another one.
+        let renewed = with_tickets(&server, aws_lc_rs::Ticketer::new().unwrap());
+        let kinds: Vec<_> =
+            (0..4).map(|_| connect(&client, &renewed, "shop.example").unwrap()).collect();
+        assert_eq!(kinds.first(), Some(&HandshakeKind::Full), "{version:?}");
+        assert_eq!(kinds.last(), Some(&HandshakeKind::Resumed), "{version:?}");
+    }
 }
 
 #[test]

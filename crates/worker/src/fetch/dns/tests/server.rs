@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use hickory_resolver::proto::op::{Message, OpCode, Query, ResponseCode};
-use hickory_resolver::proto::rr::rdata::{CNAME, SOA};
+use hickory_resolver::proto::rr::rdata::{CNAME, NS, SOA};
 use hickory_resolver::proto::rr::{Name, RData, Record, RecordType};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, UdpSocket};
@@ -42,6 +42,11 @@ pub(in crate::fetch::dns) enum Answer {
     Soa {
         code: ResponseCode,
         minimum: u32,
+    },
+    /// Names the servers of the zone and no address; with an SOA it is an answer.
+    NameServers {
+        authoritative: bool,
+        with_soa: bool,
     },
     WrongId,
     WrongQuestion,
@@ -94,6 +99,15 @@ impl Answer {
                 response.metadata.response_code = *code;
                 let soa = SOA::new(name.clone(), name.clone(), 1, 60, 60, 60, *minimum);
                 response.add_authority(Record::from_rdata(name, *minimum, RData::SOA(soa)));
+            }
+            Self::NameServers { authoritative, with_soa } => {
+                response.metadata.authoritative = *authoritative;
+                let server = RData::NS(NS(fully_qualified("ns.example")));
+                response.add_authority(Record::from_rdata(name.clone(), 60, server));
+                if *with_soa {
+                    let soa = SOA::new(name.clone(), name.clone(), 1, 60, 60, 60, 60);
+                    response.add_authority(Record::from_rdata(name, 60, RData::SOA(soa)));
+                }
             }
             Self::WrongId => response.metadata.id ^= 1,
             Self::WrongQuestion => {

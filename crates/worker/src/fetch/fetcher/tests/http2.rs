@@ -53,6 +53,7 @@ pub(super) struct Counts {
     pub(super) connections: u32,
     pub(super) answered: u32,
     pub(super) others: u32,
+    pub(super) over_http1: u32,
 }
 
 impl Origin {
@@ -92,7 +93,11 @@ async fn serve(
     counts: &Mutex<Counts>,
     frames: impl Fn(u32) -> Frames,
 ) -> std::io::Result<()> {
-    stream.read_exact(&mut [0; 24]).await?;
+    let mut preface = [0; 24];
+    stream.read_exact(&mut preface).await?;
+    if !preface.starts_with(b"PRI ") {
+        return serve_http1(stream, counts).await;
+    }
     stream.write_all(&frame(SETTINGS, 0, 0, &[])).await?;
     let (mut nth, mut last, mut open) = (0, 0, Vec::new());
     loop {
@@ -127,6 +132,17 @@ async fn serve(
             stream.write_all(&reply(what, id, last)).await?;
         }
     }
+}
+
+/// Answers one request without a body over HTTP/1.1.
+async fn serve_http1(mut stream: TcpStream, counts: &Mutex<Counts>) -> std::io::Result<()> {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(stream.read_u8().await?);
+    }
+    counts.lock().unwrap().over_http1 += 1;
+    stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\npage").await?;
+    stream.shutdown().await
 }
 
 fn reply(what: Frames, id: u32, last: u32) -> Vec<u8> {

@@ -39,6 +39,8 @@ pub(super) enum Reply {
     Last(Vec<u8>),
     /// The end by RST.
     Reset,
+    /// No answer, on an open connection.
+    Silence,
 }
 
 impl Reply {
@@ -122,6 +124,7 @@ async fn serve(
                 stream.write_all(&bytes).await.ok()?;
                 return stream.shutdown().await.ok();
             }
+            Reply::Silence => return std::future::pending().await,
             Reply::Reset => return stream.set_zero_linger().ok(),
         }
     }
