@@ -32,6 +32,7 @@ mod producing;
 mod refused_rows;
 mod redirects;
 mod retries;
+mod revalidation;
 mod robots;
 mod runs;
 mod scheduling;

@@ -12,6 +12,7 @@ pub mod dead_letters;
 pub mod fleet;
 pub mod items;
 pub mod name_server;
+pub mod origin;
 pub mod process;
 pub mod proxy;
 pub mod raw_amqp;

@@ -81,6 +81,12 @@ pub(crate) struct Args {
     #[arg(long, value_name = "TIME", env = "FETCHLINE_DELAY", value_parser = args::duration)]
     delay: Option<Duration>,
 
+    /// Fetch pages only if they have changed, for lines without `revalidate`
+    ///
+    /// As `work --revalidate`, for these tasks and any worker.
+    #[arg(long, env = "FETCHLINE_REVALIDATE")]
+    revalidate: bool,
+
     /// Wait while this many tasks or more are ready in the queue [default: no limit]
     #[arg(long, value_name = "N", env = "FETCHLINE_MAX_QUEUED")]
     #[arg(value_parser = clap::value_parser!(u32).range(1..))]
@@ -129,6 +135,7 @@ pub(crate) async fn run(global: GlobalArgs, args: Args) -> Result {
         priority: args.priority,
         modified_since: args.modified_since,
         delay: args.delay,
+        revalidate: args.revalidate,
         max_queued: args.max_queued,
         rate: args.rate,
         checkpoint: args.checkpoint,

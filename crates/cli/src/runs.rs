@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::anyhow;
 use clap::Subcommand;
 use fetchline_queue::{MAX_NAME_BYTES, NO_RUN, is_name};
-use fetchline_store::{Outcome, Run, Store};
+use fetchline_store::{Run, Store};
 use serde_json::{Value, json};
 use time::format_description::well_known::Rfc3339;
 
@@ -78,7 +78,7 @@ async fn list(store: &Store, limit: u32, as_json: bool) -> Result {
         return Ok(Done::Whole);
     }
     let rows = runs.iter().map(|(name, run)| {
-        let ok = run.rows_with(Outcome::Ok);
+        let ok = run.succeeded();
         let began = run.parts.iter().map(|part| part.created_at).min();
         let age = began.and_then(|began| Duration::try_from(run.asked_at - began).ok());
         [

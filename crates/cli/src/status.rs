@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use fetchline_queue::{Broker, Role, Tier};
-use fetchline_store::{Outcome, Run, Store};
+use fetchline_store::{Run, Store};
 use fetchline_worker::delay_tiers;
 use serde_json::{Value, json};
 
@@ -107,7 +107,7 @@ async fn wait(global: &GlobalArgs, name: &str, args: &Args) -> Result {
     if !is_complete {
         return Err(anyhow!("the run {name} is not complete after {limit}").into());
     }
-    let failed = run.rows() - run.rows_with(Outcome::Ok);
+    let failed = run.rows() - run.succeeded();
     Ok(if failed > 0 { Done::InputRejected } else { Done::Whole })
 }
 

@@ -5,7 +5,7 @@ use std::io::IsTerminal;
 use std::time::Duration;
 
 use fetchline_queue::Broker;
-use fetchline_store::{Outcome, Part, Run, Store};
+use fetchline_store::{Part, Run, Store};
 use indicatif::{ProgressBar, ProgressStyle};
 use tokio::time::Instant;
 
@@ -175,7 +175,7 @@ pub(crate) fn describe(run: &Run, rate: &RowRate) -> String {
     if !run.is_known() {
         return "no worker has reported this run yet".to_owned();
     }
-    let (rows, ok) = (run.rows(), run.rows_with(Outcome::Ok));
+    let (rows, ok) = (run.rows(), run.succeeded());
     let per_second = rate.per_second().map(|rate| format!(", {rate:.0}/s")).unwrap_or_default();
     let text = match run.planned() {
         Some(planned) => {

@@ -9,8 +9,9 @@ use std::time::Duration;
 use anyhow::Context;
 use fetchline_queue::Role;
 use fetchline_worker::{
-    ConsumeConfig, Cookies, Error, ExecuteConfig, FetchConfig, ObserveConfig, Proxy, RobotsPolicy,
-    ScheduleConfig, StoreBody, Visitor, Worker, WorkerConfig, WriteConfig,
+    ConsumeConfig, Cookies, Error, ExecuteConfig, FetchConfig, ObserveConfig, Proxy,
+    RevalidateConfig, RobotsPolicy, ScheduleConfig, StoreBody, Visitor, Worker, WorkerConfig,
+    WriteConfig,
 };
 use ipnet::IpNet;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
@@ -100,6 +101,17 @@ pub(crate) struct Args {
     /// Which bodies are stored. Size and hash are always stored
     #[arg(long, value_name = "WHICH", env = "FETCHLINE_STORE_BODY", default_value = "text")]
     store_body: StoreBody,
+
+    /// Fetch pages only if they have changed since their last fetch: a page whose site says so, or
+    /// that is the same, becomes a row with the outcome `unchanged` and without a body. Concerns
+    /// GET requests. A message may say otherwise in its field `revalidate`
+    #[arg(long, env = "FETCHLINE_REVALIDATE")]
+    revalidate: bool,
+
+    /// With revalidation, every n-th fetch of a page that its site calls unchanged asks for the
+    /// whole page. Each time that the site proves right, up to twice, the number doubles
+    #[arg(long, value_name = "N", env = "FETCHLINE_REVALIDATE_FULL_EVERY", default_value_t = 7)]
+    revalidate_full_every: u32,
 
     /// A TOML file with extraction rules by host, for pages without machine-readable products
     #[arg(long, value_name = "FILE", env = "FETCHLINE_RULES")]
@@ -367,6 +379,10 @@ impl Args {
                 store_body: self.store_body,
                 rules: Arc::new(args::rules(self.rules.as_deref())?),
             },
+            revalidate: RevalidateConfig {
+                revalidate: self.revalidate,
+                revalidate_full_every: self.revalidate_full_every,
+            },
             write: WriteConfig {
                 batch_rows: self.batch_rows,
                 batch_age: self.batch_age,
@@ -470,8 +486,9 @@ mod tests {
         broken.fetch.robots_token = Some("bot/1".to_owned());
         broken.execute.retry_delays = Vec::new();
         broken.execute.max_attempts = 0;
+        broken.revalidate.revalidate_full_every = 0;
         let problems = broken.problems();
-        assert_eq!(problems.len(), 16, "{problems:?}");
+        assert_eq!(problems.len(), 17, "{problems:?}");
         let help = Command::command().render_long_help().to_string();
         for problem in problems {
             let text = args::with_flags(&problem.to_string());

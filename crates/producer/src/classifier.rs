@@ -34,6 +34,8 @@ pub(crate) struct TaskDefaults {
     pub(crate) priority: Option<u8>,
     /// How long a task waits whose record names no time.
     pub(crate) delay: Option<Duration>,
+    /// Whether a page is fetched only if it has changed, for a record that does not say so.
+    pub(crate) revalidate: bool,
 }
 
 /// Classifies the entries of one part.
@@ -67,11 +69,12 @@ impl Classifier {
     /// The task of a record; `None` for a duplicate URL.
     fn task(&mut self, record: Record) -> Result<Option<Task>, NotATask> {
         let Record { mut request, priority } = record;
-        let TaskDefaults { run, part, category, priority: default_priority, delay } =
+        let TaskDefaults { run, part, category, priority: default_priority, delay, revalidate } =
             &self.defaults;
         request.category = request.category.or_else(|| category.clone());
         request.not_before =
             request.not_before.or_else(|| delay.map(|delay| OffsetDateTime::now_utc() + delay));
+        request.revalidate = request.revalidate.or(revalidate.then_some(true));
         // Checked before the key is remembered, so that a rejected entry makes no later one a
         // duplicate. A message may be larger than its line: it escapes the body once more.
         if let Some(bytes) = request.too_large() {

@@ -36,6 +36,8 @@ pub struct Config {
     pub modified_since: Option<Duration>,
     /// How long tasks wait before they are fetched, where an entry names no time.
     pub delay: Option<Duration>,
+    /// Whether pages are fetched only if they have changed, where an entry does not say so.
+    pub revalidate: bool,
     /// Publishing waits while so many tasks or more are ready in the queue.
     pub max_queued: Option<u32>,
     /// A file that records the progress of the part until it is finished. If it exists, the part

@@ -215,6 +215,7 @@ fn task_defaults(config: &Config, state: &CheckpointState) -> TaskDefaults {
         category: config.category.clone(),
         priority: config.priority,
         delay: config.delay,
+        revalidate: config.revalidate,
     }
 }
 

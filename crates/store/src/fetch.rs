@@ -6,6 +6,7 @@ use std::time::Duration;
 use time::OffsetDateTime;
 
 use crate::outcome::Outcome;
+use crate::page::Page;
 use crate::product::{Product, ProductStatus};
 
 /// A body as it is stored. Its size and hash are stored in any case.
@@ -20,6 +21,13 @@ pub enum Body {
     Text(String),
     /// Anything else.
     Bytes(Vec<u8>),
+}
+
+impl Body {
+    /// Whether a body is stored.
+    pub fn is_some(&self) -> bool {
+        !matches!(self, Self::None)
+    }
 }
 
 /// A row of `fetches`.
@@ -55,6 +63,8 @@ pub struct Fetch {
     pub product: Option<ProductStatus>,
     /// The product, which becomes the item of this page.
     pub item: Option<Box<Product>>,
+    /// What is remembered of the page for its next fetch; `None` to remember nothing new.
+    pub page: Option<Box<Page>>,
     /// The error, for people.
     pub error: Option<String>,
     /// The number of attempts, the last one included.
@@ -95,6 +105,7 @@ impl Fetch {
             body: Body::None,
             product: None,
             item: None,
+            page: None,
             error: None,
             attempts: 1,
             elapsed: Duration::ZERO,
@@ -114,6 +125,7 @@ impl Fetch {
             body: Body::None,
             product: None,
             item: None,
+            page: None,
             error: Some(reason.to_owned()),
             ..self.clone()
         }
@@ -131,7 +143,8 @@ impl Fetch {
     pub(crate) fn without_item(&self, reason: &str) -> Option<Self> {
         self.item.as_ref()?;
         let note = format!("the item was left out: {reason}");
-        Some(Self { item: None, error: Some(self.error_and(note)), ..self.clone() })
+        // Not remembered as complete, so that the next fetch brings the item again.
+        Some(Self { item: None, page: None, error: Some(self.error_and(note)), ..self.clone() })
     }
 
     fn error_and(&self, note: String) -> String {
@@ -143,7 +156,7 @@ impl Fetch {
 
     /// The approximate number of bytes that are sent for the row, its item included.
     pub fn weight(&self) -> usize {
-        self.row_weight() + self.item_weight()
+        self.row_weight() + self.item_weight() + self.page_weight()
     }
 
     /// The approximate number of bytes that the row adds to a statement on `fetches`.
@@ -169,6 +182,11 @@ impl Fetch {
     /// The approximate number of bytes that the item adds to a statement on `items`.
     pub(crate) fn item_weight(&self) -> usize {
         self.item.as_ref().map_or(0, |item| self.url.len() + item.weight())
+    }
+
+    /// The approximate number of bytes that the page adds to a statement on `pages`.
+    pub(crate) fn page_weight(&self) -> usize {
+        self.page.as_ref().map_or(0, |page| page.weight())
     }
 }
 

@@ -3,6 +3,7 @@
 mod error;
 mod outcome;
 mod product;
+mod page;
 mod fetch;
 mod part_report;
 mod clock;
@@ -12,6 +13,7 @@ mod store;
 mod contention;
 mod write;
 mod lookup;
+mod pages;
 mod quarantine;
 mod hosts;
 mod robots;
@@ -30,6 +32,8 @@ pub use items::{
 };
 pub use lookup::{FailedLookup, Lookup, StoredFetch};
 pub use outcome::Outcome;
+pub use page::{KnownPage, Page};
+pub use pages::{KNOWN_PAGES, PAGES_OF_PRUNE};
 pub use part_report::PartReport;
 pub use poll::{Cursor, PollResult};
 pub use product::{Product, ProductStatus};

@@ -7,6 +7,8 @@ use std::fmt;
 pub enum Outcome {
     /// A 2xx answer, an empty one included.
     Ok,
+    /// The page is the same as in its last full answer, whose row has the body.
+    Unchanged,
     /// An answer with any other status.
     HttpError,
     /// No complete answer within the timeout.
@@ -39,8 +41,9 @@ pub enum Outcome {
 
 impl Outcome {
     /// Every outcome.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Ok,
+        Self::Unchanged,
         Self::HttpError,
         Self::Timeout,
         Self::Dns,
@@ -61,6 +64,7 @@ impl Outcome {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Ok => "ok",
+            Self::Unchanged => "unchanged",
             Self::HttpError => "http_error",
             Self::Timeout => "timeout",
             Self::Dns => "dns",
@@ -83,12 +87,23 @@ impl Outcome {
         Self::ALL.into_iter().find(|outcome| outcome.as_str() == word)
     }
 
+    /// Whether the task has what it asked for.
+    pub fn is_success(self) -> bool {
+        matches!(self, Self::Ok | Self::Unchanged)
+    }
+
+    /// Whether a word in the database is that of a success.
+    pub fn is_success_word(word: &str) -> bool {
+        Self::of(word).is_some_and(Self::is_success)
+    }
+
     /// Whether the row's duration is that of a fetch. Tasks with the other outcomes were not
     /// fetched, or their fetch never ended.
     pub(crate) fn has_fetch_time(self) -> bool {
         match self {
             Self::Cancelled | Self::Poison => false,
             Self::Ok
+            | Self::Unchanged
             | Self::HttpError
             | Self::Timeout
             | Self::Dns

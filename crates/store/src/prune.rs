@@ -41,7 +41,7 @@ struct Scan<'a> {
 
 impl Store {
     /// Deletes rows that were fetched longer ago, and runs that began longer ago and have no rows
-    /// left. Items and prices stay. `on_progress` is called with the totals. A dry run deletes
+    /// left, and what is remembered of pages that were not fetched since. Items and prices stay. `on_progress` is called with the totals. A dry run deletes
     /// nothing, and counts only rows.
     pub async fn prune(
         &self,
@@ -74,6 +74,9 @@ impl Store {
                 pruned.runs += 1;
                 on_progress(pruned);
             }
+        }
+        if !dry_run {
+            self.prune_pages(cutoff).await?;
         }
         Ok(pruned)
     }

@@ -79,6 +79,12 @@ impl Run {
         self.outcomes.get(outcome.as_str()).copied().unwrap_or(0)
     }
 
+    /// The number of rows whose task has what it asked for.
+    pub fn succeeded(&self) -> u64 {
+        let succeeded = self.outcomes.iter().filter(|(word, _)| Outcome::is_success_word(word));
+        succeeded.map(|(_, rows)| rows).sum()
+    }
+
     /// The number of published tasks; `None` while a part is open, and without a part.
     pub fn planned(&self) -> Option<u64> {
         let named = || self.parts.iter().filter(|part| !part.part.is_empty());

@@ -12,7 +12,7 @@ use crate::Error;
 use crate::clock::Clock;
 use crate::pool::{DEADLINE, Lane, Pool};
 use crate::statements::upsert::Upsert;
-use crate::statements::{fetches, items};
+use crate::statements::{fetches, items, pages};
 
 /// The deadline of the health check.
 pub(crate) const PING_DEADLINE: Duration = Duration::from_secs(5);
@@ -35,6 +35,7 @@ pub struct Store {
     pub(crate) clock: Clock,
     pub(crate) upsert_fetches: Upsert,
     pub(crate) upsert_items: Upsert,
+    pub(crate) upsert_pages: Upsert,
     /// The deadline of a write, before its weight is added.
     pub(crate) write_deadline: Duration,
     /// The key of the row with which this process checks that the server commits. No other process
@@ -65,6 +66,7 @@ impl Store {
             clock: Clock::new(),
             upsert_fetches: fetches::upsert(),
             upsert_items: items::upsert(),
+            upsert_pages: pages::upsert(),
             write_deadline: DEADLINE,
             commit_probe: rand::random(),
         })
@@ -75,7 +77,8 @@ impl Store {
     pub fn with_batch_rows(self, rows: usize) -> Self {
         let upsert_fetches = self.upsert_fetches.with_full_batch(rows);
         let upsert_items = self.upsert_items.with_full_batch(rows);
-        Self { upsert_fetches, upsert_items, ..self }
+        let upsert_pages = self.upsert_pages.with_full_batch(rows);
+        Self { upsert_fetches, upsert_items, upsert_pages, ..self }
     }
 
     /// Sets the deadline of a write, before its weight is added. The default is 20 s; tests shorten

@@ -24,13 +24,13 @@ impl Default for Reader {
 impl Reader {
     /// The row of a task whose answer has this body.
     pub fn row(&self, task: Task, content_type: &str, body: Vec<u8>) -> Box<Fetch> {
-        let answer = Answer {
+        let mut answer = Answer {
             status: Some(200),
             content_type: Some(content_type.to_owned()),
             error: None,
             ..Answer::without_response(Outcome::Ok, String::new())
         };
-        let facts = self.0.read_body(&task, &answer, body);
+        let facts = self.0.read_body(&task, &mut answer, body, None);
         let time =
             FetchTime { ended: OffsetDateTime::now_utc(), elapsed: Duration::from_millis(80) };
         Box::new(self.0.row(task, answer, facts, time))

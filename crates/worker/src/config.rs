@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::problem::{Problem, Problems};
-use crate::{consume, execute, fetch, observe, schedule, write};
+use crate::{consume, execute, fetch, observe, revalidate, schedule, write};
 
 /// The largest prefetch: AMQP counts it in 16 bits.
 const MAX_PREFETCH: usize = 65_535;
@@ -29,6 +29,8 @@ pub struct WorkerConfig {
     pub fetch: fetch::Config,
     /// Retries, stored bodies and extraction.
     pub execute: execute::Config,
+    /// Pages that were fetched before.
+    pub revalidate: revalidate::Config,
     /// Batches.
     pub write: write::Config,
     /// Health, metrics and traces.
@@ -46,6 +48,7 @@ impl WorkerConfig {
             schedule: schedule::Config::default(),
             fetch: fetch::Config::default(),
             execute: execute::Config::default(),
+            revalidate: revalidate::Config::default(),
             write: write::Config::default(),
             observe: observe::Config::default(),
         }
@@ -93,6 +96,7 @@ impl WorkerConfig {
         self.check_grace(&mut problems);
         self.check_unacked(&mut problems);
         self.execute.check(&mut problems);
+        self.revalidate.check(&mut problems);
         problems.into_vec()
     }
 
@@ -166,6 +170,7 @@ mod tests {
         broken.fetch.memory_budget = 61 << 20;
         broken.execute.retry_delays = vec![Duration::from_millis(1500)];
         broken.execute.max_attempts = 0;
+        broken.revalidate.revalidate_full_every = 0;
         let problems: Vec<String> = broken.problems().iter().map(Problem::to_string).collect();
         for expected in [
             "`concurrency`",
@@ -178,6 +183,7 @@ mod tests {
             "unacked",
             "`retry_delays`",
             "`max_attempts`",
+            "`revalidate_full_every`",
         ] {
             assert!(
                 problems.iter().any(|text| text.contains(expected)),

@@ -13,6 +13,7 @@ mod memory_budget;
 mod observe;
 mod pipeline;
 mod problem;
+mod revalidate;
 mod schedule;
 mod settle;
 mod worker;
@@ -32,6 +33,7 @@ pub use fetch::{
 pub use observe::Config as ObserveConfig;
 pub use observe::summary::Summary;
 pub use problem::Problem;
+pub use revalidate::Config as RevalidateConfig;
 pub use schedule::{Config as ScheduleConfig, delay_tiers};
 pub use worker::{StopHandle, Worker};
 pub use write::Config as WriteConfig;

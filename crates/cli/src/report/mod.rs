@@ -147,7 +147,7 @@ fn figures(run: &Run, report: &Report) -> Vec<Figure> {
     ]
 }
 
-/// The outcomes, most frequent first. `ok` always has the first colour.
+/// The outcomes, most frequent first. Successes always have the first colour.
 fn outcomes(report: &Report) -> Vec<OutcomeShare> {
     const COLOURS: usize = 8;
     let mut outcomes: Vec<_> = report.outcomes.iter().collect();
@@ -158,7 +158,7 @@ fn outcomes(report: &Report) -> Vec<OutcomeShare> {
         count: count(*rows),
         percent: percent(*rows, report.rows),
         share: share(*rows, report.rows),
-        colour: match outcome == Outcome::Ok.as_str() {
+        colour: match Outcome::is_success_word(outcome) {
             true => 0,
             false => failure_colours.next().unwrap_or_default(),
         },

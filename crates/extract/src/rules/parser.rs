@@ -1,6 +1,10 @@
 //! Parses a file of rules, and reports every error in it.
 
-use std::{collections::HashMap, ops::Range};
+use std::{
+    collections::HashMap,
+    hash::{DefaultHasher, Hash, Hasher},
+    ops::Range,
+};
 
 use lol_html::Selector;
 use toml::{
@@ -31,13 +35,21 @@ impl Rules {
         if errors.is_empty() {
             let by_host = parser.rules(document.get_ref());
             if parser.faults.is_empty() {
-                return Ok(Self { by_host });
+                return Ok(Self { by_host, fingerprint: fingerprint(text) });
             }
         }
         let mut faults = parser.faults;
         faults.sort_by_key(|fault| fault.line);
         Err(RulesError { file: file_name.to_owned(), faults })
     }
+}
+
+/// Hashes the text of a file of rules. Not across releases of the compiler, which is no harm: a
+/// change that is none only causes more reading.
+fn fingerprint(text: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    text.hash(&mut hasher);
+    hasher.finish()
 }
 
 /// Returns the rule of the last header above a syntax error, since the parsed document does not say

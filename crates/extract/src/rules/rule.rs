@@ -39,6 +39,7 @@ use super::host_pattern;
 pub struct Rules {
     /// By host name, or by `*.` and a host name.
     pub(super) by_host: HashMap<String, Rule>,
+    pub(super) fingerprint: u64,
 }
 
 /// Shows the number of rules, since each may be long.
@@ -109,6 +110,11 @@ pub(crate) struct RuleMatch {
 }
 
 impl Rules {
+    /// A number that differs where the text of the rules differs; 0 without rules.
+    pub fn fingerprint(&self) -> u64 {
+        self.fingerprint
+    }
+
     /// Finds the rule of a page: that of its host, or else that of the longest matching pattern.
     pub(crate) fn find(&self, address: &Url) -> Option<&Rule> {
         if self.by_host.is_empty() {

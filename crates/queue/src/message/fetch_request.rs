@@ -42,6 +42,9 @@ pub struct FetchRequest {
     pub secret_headers: Vec<HeaderName>,
     /// Whether the body is sent only to the site of `address`.
     pub secret_body: bool,
+    /// Whether the page is fetched only if it has changed; `None` for what the worker does by
+    /// default.
+    pub revalidate: Option<bool>,
 }
 
 impl FetchRequest {
@@ -57,6 +60,7 @@ impl FetchRequest {
             not_before: None,
             secret_headers: Vec::new(),
             secret_body: false,
+            revalidate: None,
         }
     }
 
@@ -120,6 +124,7 @@ impl FetchRequest {
         let secret = json.secret_headers.iter().map(|name| parse_header_name(name));
         request.secret_headers = secret.collect::<Result<_, _>>()?;
         request.secret_body = json.secret_body;
+        request.revalidate = json.revalidate;
         request.category = json.category.filter(|category| !category.trim().is_empty());
         Ok(request)
     }
@@ -133,7 +138,8 @@ impl FetchRequest {
             && self.category.is_none()
             && self.not_before.is_none()
             && self.secret_headers.is_empty()
-            && !self.secret_body;
+            && !self.secret_body
+            && self.revalidate.is_none();
         if is_plain {
             return (self.url().as_bytes().to_vec(), "text/plain");
         }
@@ -154,6 +160,7 @@ impl FetchRequest {
             run: None,
             secret_headers: self.secret_headers.iter().map(ToString::to_string).collect(),
             secret_body: self.secret_body,
+            revalidate: self.revalidate,
         };
         (serde_json::to_vec(&json).unwrap_or_default(), "application/json")
     }
@@ -269,6 +276,8 @@ mod tests {
             r#"{"url":"https://a.example/","method":"PUT","headers":{"x-a":"1"},"body":"text",
                 "category":"tea","not_before":"2026-03-01T11:30:00.5+01:30"}"#,
             r#"{"url":"https://a.example/","secret_headers":["accept"],"secret_body":true}"#,
+            r#"{"url":"https://a.example/","revalidate":true}"#,
+            r#"{"url":"https://a.example/","revalidate":false,"category":"tea"}"#,
         ] {
             let request = read(data).unwrap();
             let (again, _) = FetchRequest::read(&request.message().0.into()).unwrap();

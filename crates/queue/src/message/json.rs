@@ -40,6 +40,8 @@ pub(super) struct JsonMessage<'a> {
     pub(super) secret_headers: Vec<String>,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(super) secret_body: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) revalidate: Option<bool>,
 }
 
 impl<'a> JsonMessage<'a> {

@@ -11,7 +11,7 @@ use super::top::Count;
 pub struct HostReport {
     /// The number of rows.
     pub rows: u64,
-    /// The number of rows that are not `ok`.
+    /// The number of rows that are neither `ok` nor `unchanged`.
     pub failed: u64,
     /// The maximum number of further rows of this host, which are counted among the other hosts; 0
     /// unless there are thousands of hosts.

@@ -75,7 +75,7 @@ impl Count for Reason {
 pub struct Report {
     /// The number of rows.
     pub rows: u64,
-    /// The number of rows that are `ok`.
+    /// The number of rows that are `ok` or `unchanged`.
     pub ok: u64,
     /// The size of all bodies after decompression.
     pub bytes: u64,
@@ -156,7 +156,7 @@ impl Report {
         }
     }
 
-    /// The number of rows that are not `ok`.
+    /// The number of rows that are neither `ok` nor `unchanged`.
     pub fn failed(&self) -> u64 {
         self.rows - self.ok
     }

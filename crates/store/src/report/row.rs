@@ -27,7 +27,7 @@ pub struct ReportRow<'a> {
 
 impl ReportRow<'_> {
     pub(super) fn is_ok(&self) -> bool {
-        self.outcome == Outcome::Ok.as_str()
+        Outcome::is_success_word(self.outcome)
     }
 
     /// The duration of the fetch; `None` for a task that was not fetched.

@@ -20,7 +20,7 @@ use crate::outcome::Outcome;
 use crate::product::Product;
 
 /// The columns of `items`, in the order in which they are bound.
-const COLUMNS: [&str; 13] = [
+const COLUMNS: [&str; 14] = [
     "source_sha256",
     "source_url",
     "name",
@@ -33,6 +33,7 @@ const COLUMNS: [&str; 13] = [
     "image_url",
     "canonical_url",
     "variants",
+    "seen_at",
     "updated_at",
 ];
 
@@ -72,6 +73,36 @@ pub(crate) async fn write(
         observations = later;
     }
     Ok(())
+}
+
+/// Notes that the products of unchanged pages were seen, in the transaction of `connection`. Pages
+/// without a product have no item, and change nothing.
+pub(crate) async fn write_seen(
+    connection: &mut MySqlConnection,
+    rows: &[&Fetch],
+) -> Result<(), Error> {
+    let unchanged = || rows.iter().filter(|row| row.outcome == Outcome::Unchanged);
+    // The rows of a batch end within moments of each other.
+    let Some(at) = unchanged().map(|row| row.fetched_at).max() else { return Ok(()) };
+    let mut sources: Vec<_> = unchanged().map(|row| source_key(&row.url)).collect();
+    // In the order in which all transactions lock items.
+    sources.sort_unstable();
+    let failed = Error::database("cannot note that items were seen");
+    // Padded with the last page to a power of two: few statement texts.
+    let padded = sources.len().next_power_of_two();
+    let statement = format!(
+        "UPDATE items SET seen_at = GREATEST(COALESCE(seen_at, updated_at), ?) \
+         WHERE source_sha256 IN ({})",
+        list("?", padded)
+    );
+    let mut values = MySqlArguments::default();
+    let bound = values.add(to_stored(at)).and_then(|()| {
+        let last = sources.last().into_iter().cycle().take(padded - sources.len());
+        sources.iter().chain(last).try_for_each(|source| values.add(source.as_slice()))
+    });
+    bound.map_err(sqlx::Error::Encode).map_err(&failed)?;
+    let update = sqlx::query_with(AssertSqlSafe(statement), values);
+    update.execute(connection).await.map(drop).map_err(&failed)
 }
 
 /// Builds the statement that appends the prices of items to their histories, unless they are the
@@ -161,7 +192,9 @@ impl<'a> Observation<'a> {
         arguments.add(product.image_url.as_deref())?;
         arguments.add(product.canonical_url.as_deref())?;
         arguments.add(product.variants)?;
-        arguments.add(to_stored(self.fetch.fetched_at))
+        let at = to_stored(self.fetch.fetched_at);
+        arguments.add(at)?;
+        arguments.add(at)
     }
 }
 

@@ -3,6 +3,7 @@
 pub(crate) mod counts;
 pub(crate) mod fetches;
 pub(crate) mod items;
+pub(crate) mod pages;
 pub(crate) mod parts;
 pub(crate) mod placeholders;
 pub(crate) mod upsert;

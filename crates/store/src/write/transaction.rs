@@ -9,7 +9,7 @@ use super::server_thread::ServerThread;
 use crate::fetch::Fetch;
 use crate::part_report::PartReport;
 use crate::pool::Lane;
-use crate::statements::{counts, fetches, items, parts};
+use crate::statements::{counts, fetches, items, pages, parts};
 use crate::{Error, Store};
 
 /// The additional time for each row. A disk without an SSD's speed reads about 100 random pages per
@@ -169,7 +169,7 @@ async fn apply(
     }
 }
 
-/// Writes rows, their items and their counts.
+/// Writes rows, their items, what is remembered of their pages, and their counts.
 async fn write_rows(
     store: &Store,
     connection: &mut MySqlConnection,
@@ -188,6 +188,8 @@ async fn write_rows(
         return Ok(Applied::UnexpectedRows);
     }
     items::write(connection, &store.upsert_items, rows, packet).await?;
+    items::write_seen(connection, rows).await?;
+    pages::write(connection, &store.upsert_pages, rows, packet).await?;
     changes.write(connection, options.slot).await?;
     Ok(Applied::Complete)
 }

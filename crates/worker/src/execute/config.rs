@@ -61,8 +61,40 @@ impl Config {
         );
     }
 
+    /// What decides how a body is stored and read: where it differs, an equal body is read again.
+    pub(crate) fn reading(&self) -> String {
+        format!("{:?} {:016x}", self.store_body, self.rules.fingerprint())
+    }
+
     /// The retry delays that a queue can have.
     pub(crate) fn tiers(&self) -> Vec<Tier> {
         self.retry_delays.iter().filter_map(|delay| Tier::of(*delay)).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn another_rule_or_another_way_to_store_is_another_way_to_read() {
+        let config = |store_body, text| {
+            let rules = Arc::new(Rules::parse("rules.toml", text).unwrap());
+            Config { store_body, rules, ..Config::default() }.reading()
+        };
+        let (tea, jam) =
+            ("[\"a.example\"]\ncategory = \"Tea\"", "[\"a.example\"]\ncategory = \"Jam\"");
+        let settings = [
+            (StoreBody::Text, tea),
+            (StoreBody::Text, jam),
+            (StoreBody::None, tea),
+            (StoreBody::All, tea),
+        ];
+        let readings: HashSet<_> = settings.map(|(body, text)| config(body, text)).into();
+        assert_eq!(readings.len(), settings.len());
+        assert_eq!(config(StoreBody::Text, tea), config(StoreBody::Text, tea));
+        assert!(!readings.contains(&Config::default().reading()));
     }
 }

@@ -19,6 +19,7 @@ use crate::fetch::fetcher::Fetcher;
 use crate::job::{Job, PendingCommit, Record};
 use crate::observe::metrics::Metrics;
 use crate::observe::trace::Step;
+use crate::revalidate::Revalidation;
 use crate::schedule::{Denied, Execute, Place};
 use crate::settle::{RepublisherHandle, SettlerHandle};
 
@@ -27,6 +28,7 @@ pub(crate) struct Executor {
     pub(crate) fetcher: Fetcher,
     pub(crate) extractor: Extractor,
     pub(crate) policy: RetryPolicy,
+    pub(crate) revalidation: Revalidation,
     pub(crate) store: Arc<Store>,
     pub(crate) dependencies: Dependencies,
     pub(crate) out: Outputs,
@@ -139,9 +141,15 @@ impl Executor {
 
     async fn fetch(&self, job: Box<Job>, place: &mut Place) {
         job.claim.enter(Step::Fetch);
+        let revisit = match self.revalidation.concerns(&job.task) {
+            // Boxed, so that a fetch that revalidates nothing stays small.
+            true => Some(Box::pin(self.revalidation.begin(&job.task)).await),
+            false => None,
+        };
+        let conditions = revisit.as_ref().map(|revisit| revisit.conditions());
         let started = Instant::now();
         let in_flight = self.out.metrics.fetch();
-        let answer = self.fetcher.fetch(&job.task.request, &job.task.run, place).await;
+        let answer = self.fetcher.fetch(&job.task.request, &job.task.run, conditions, place).await;
         place.release();
         drop(in_flight);
         let time = self.time(started.elapsed());
@@ -153,13 +161,17 @@ impl Executor {
             trace.fetched(&job.task, &answer);
         }
         self.out.metrics.fetched(time.elapsed, answer.body.as_ref().map_or(0, Vec::len));
+        if answer.outcome == Outcome::Unchanged {
+            let known = revisit.as_ref().and_then(|revisit| revisit.known_body());
+            self.out.metrics.saved(known.map_or(0, |(_, bytes)| bytes));
+        }
         let decision = self.policy.decide(&job.task, &answer);
-        if answer.outcome != Outcome::Ok {
+        if !answer.outcome.is_success() {
             self.log_failure(&job.task, &answer, decision);
         }
         match decision {
             Decision::Final | Decision::GiveUp => {
-                let facts = self.extractor.read(&job.task, &mut answer).await;
+                let facts = self.extractor.read(&job.task, &mut answer, revisit).await;
                 self.record(job, answer, facts, time, decision == Decision::GiveUp);
             }
             Decision::Retry(tier) => {

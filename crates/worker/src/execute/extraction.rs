@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use fetchline_extract::{Content, Extraction, Field, Rules};
 use fetchline_queue::{Address, Task};
-use fetchline_store::{Body, Fetch, Outcome, Product, ProductStatus};
+use fetchline_store::{Body, Fetch, Outcome, Page, Product, ProductStatus};
 use http::Method;
 use sha2::{Digest, Sha256};
 use time::OffsetDateTime;
@@ -15,6 +15,7 @@ use url::Url;
 
 use super::config::StoreBody;
 use crate::fetch::answer::Answer;
+use crate::revalidate::{FullAnswer, Revisit};
 
 /// A body above this size takes long to read: other tasks of its thread move to another one.
 const LARGE: usize = 256 * 1024;
@@ -37,6 +38,7 @@ pub(crate) struct BodyFacts {
     stored: Body,
     product: Option<ProductStatus>,
     item: Option<Box<Product>>,
+    page: Option<Box<Page>>,
 }
 
 /// When a fetch ended and how long it took.
@@ -45,6 +47,19 @@ pub(crate) struct FetchTime {
     /// By the database's clock, which orders rows.
     pub(crate) ended: OffsetDateTime,
     pub(crate) elapsed: Duration,
+}
+
+impl BodyFacts {
+    /// What is known of a page whose site has said that it is unchanged.
+    fn not_modified(revisit: Option<Box<Revisit>>) -> Self {
+        let Some(revisit) = revisit else { return Self::default() };
+        let sha256 = revisit.known_body().map(|(sha256, _)| sha256);
+        Self::without_body(None, sha256, revisit.after_not_modified().map(Box::new))
+    }
+
+    fn without_body(bytes: Option<u64>, sha256: Option<[u8; 32]>, page: Option<Box<Page>>) -> Self {
+        Self { bytes, sha256, page, ..Self::default() }
+    }
 }
 
 impl Extractor {
@@ -57,21 +72,54 @@ impl Extractor {
         &self.worker
     }
 
-    /// Takes the body out of the answer and reads it.
-    pub(crate) async fn read(&self, task: &Task, answer: &mut Answer) -> BodyFacts {
-        match answer.body.take() {
-            Some(body) if body.len() > LARGE => {
+    /// Takes the body out of the answer and reads it. A body that is known is not read again: the
+    /// outcome becomes `unchanged`.
+    pub(crate) async fn read(
+        &self,
+        task: &Task,
+        answer: &mut Answer,
+        revisit: Option<Box<Revisit>>,
+    ) -> BodyFacts {
+        match (answer.body.take(), answer.outcome) {
+            (_, Outcome::Unchanged) => BodyFacts::not_modified(revisit),
+            (Some(body), _) if body.len() > LARGE => {
                 // The semaphore is never closed.
                 let _permit = self.large.acquire().await;
-                tokio::task::block_in_place(|| self.read_body(task, answer, body))
+                tokio::task::block_in_place(|| self.read_body(task, answer, body, revisit))
             }
-            Some(body) => self.read_body(task, answer, body),
-            None => BodyFacts::default(),
+            (Some(body), _) => self.read_body(task, answer, body, revisit),
+            (None, _) => BodyFacts::default(),
         }
     }
 
-    pub(crate) fn read_body(&self, task: &Task, answer: &Answer, body: Vec<u8>) -> BodyFacts {
-        let (bytes, sha256) = (Some(body.len() as u64), Some(Sha256::digest(&body).into()));
+    pub(crate) fn read_body(
+        &self,
+        task: &Task,
+        answer: &mut Answer,
+        body: Vec<u8>,
+        revisit: Option<Box<Revisit>>,
+    ) -> BodyFacts {
+        let (bytes, sha256) = (body.len() as u64, Sha256::digest(&body).into());
+        let Some((revisit, version)) = revisit.zip(answer.version.take()) else {
+            return self.read_new(task, answer, body, sha256);
+        };
+        if revisit.is_known(&sha256, answer.content_type.as_deref(), &version) {
+            answer.outcome = Outcome::Unchanged;
+            let page = revisit.after_same_body(*version).map(Box::new);
+            return BodyFacts::without_body(Some(bytes), Some(sha256), page);
+        }
+        let facts = self.read_new(task, answer, body, sha256);
+        let answer = FullAnswer {
+            fetch_id: task.key.as_bytes().as_slice().into(),
+            body_sha256: sha256,
+            has_body: facts.stored.is_some(),
+            version: *version,
+        };
+        BodyFacts { page: Some(Box::new(revisit.after_full_answer(answer))), ..facts }
+    }
+
+    fn read_new(&self, task: &Task, answer: &Answer, body: Vec<u8>, sha256: [u8; 32]) -> BodyFacts {
+        let (bytes, sha256) = (Some(body.len() as u64), Some(sha256));
         let content = fetchline_extract::read(answer.content_type.as_deref(), body);
         // An answer to another method depends on the request's body, so it is not a page.
         let is_page = answer.outcome == Outcome::Ok && task.request.method == Method::GET;
@@ -83,7 +131,8 @@ impl Extractor {
             Some(Extraction::None) => (Some(ProductStatus::None), None),
         };
         let item = item.map(|product| Box::new(stored_product(product)));
-        BodyFacts { bytes, sha256, stored: stored_body(content, self.store_body), product, item }
+        let stored = stored_body(content, self.store_body);
+        BodyFacts { stored, product, item, ..BodyFacts::without_body(bytes, sha256, None) }
     }
 
     fn extract(&self, task: &Task, answer: &Answer, content: &Content) -> Extraction {
@@ -118,6 +167,7 @@ impl Extractor {
             body: facts.stored,
             product: facts.product,
             item: facts.item,
+            page: facts.page,
             error: answer.error,
             attempts: if is_cancelled { task.attempt - 1 } else { task.attempt },
             elapsed: time.elapsed,

@@ -101,6 +101,7 @@ fn is_transient(outcome: Outcome, status: Option<u16>) -> bool {
         }
         Outcome::HttpError => status.is_some_and(|status| TRANSIENT.contains(&status)),
         Outcome::Ok
+        | Outcome::Unchanged
         | Outcome::Redirect
         | Outcome::TooLarge
         | Outcome::Decode
@@ -128,6 +129,7 @@ fn may_repeat(request: &FetchRequest, answer: &Answer) -> bool {
         Outcome::Dns | Outcome::Connect | Outcome::Tls => true,
         Outcome::HttpError => answer.status.is_some_and(|status| NOT_ACTED_ON.contains(&status)),
         Outcome::Ok
+        | Outcome::Unchanged
         | Outcome::Redirect
         | Outcome::Timeout
         | Outcome::Protocol
@@ -352,6 +354,7 @@ mod tests {
             fetched_at: now,
         };
         let duplicate = task(Method::GET, 1);
+        assert_eq!(row_state(&duplicate, &known(Outcome::Unchanged, Some(304))), RowState::Final);
         assert_eq!(row_state(&duplicate, &known(Outcome::Ok, Some(200))), RowState::Final);
         assert_eq!(row_state(&duplicate, &known(Outcome::HttpError, Some(404))), RowState::Final);
         assert_eq!(row_state(&duplicate, &known(Outcome::TooLarge, Some(200))), RowState::Final);

@@ -5,6 +5,7 @@ use std::time::Duration;
 use fetchline_queue::Address;
 use fetchline_store::Outcome;
 
+use super::conditional::Version;
 use super::failure::Fault;
 use crate::memory_budget::Reservation;
 
@@ -19,6 +20,8 @@ pub(crate) struct Answer {
     pub(crate) content_type: Option<String>,
     /// The whole body after decompression; `None` where it was not received to its end.
     pub(crate) body: Option<Vec<u8>>,
+    /// The version of the page, if that is asked for and the status is 200.
+    pub(crate) version: Option<Box<Version>>,
     /// Why the outcome is not `ok`, in one sentence.
     pub(crate) error: Option<String>,
     /// The `Retry-After` of the last response.
@@ -40,6 +43,7 @@ impl Answer {
             redirected_to: None,
             content_type: None,
             body: None,
+            version: None,
             error: Some(error),
             retry_after: None,
             reservation: Reservation::default(),

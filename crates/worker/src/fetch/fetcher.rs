@@ -15,6 +15,7 @@ use super::answer::Answer;
 use super::body::{self, BodyReader};
 use super::client::{self, ClientError};
 use super::clients::{self, Build, Clients, Protocols};
+use super::conditional::{self, Conditions, Version};
 use super::config::{Config, Cookies};
 use super::connection;
 use super::cookies::{CookieJar, RunJars};
@@ -96,11 +97,13 @@ impl Fetcher {
     }
 
     /// Sends the request and reads the answer. A failure is an answer too. `Err`: a redirect leads
-    /// to a host that the fetch may not ask now, and nothing keeps the task from starting anew.
+    /// to a host that the fetch may not ask now, and nothing keeps the task from starting anew. With
+    /// `conditions`, the version of the page is part of the answer.
     pub(crate) async fn fetch(
         &self,
         request: &FetchRequest,
         run: &str,
+        conditions: Option<&Conditions>,
         place: &mut Place,
     ) -> Result<Answer, Denied> {
         let jar = match &self.run_jars {
@@ -109,10 +112,14 @@ impl Fetcher {
         };
         let mut progress = Progress::with_jar(jar);
         let deadline = Deadline::new(self.timeout, self.hold);
-        let ended =
-            deadline.limit(pin!(self.follow(request, &mut progress, place, &deadline))).await;
+        let following = self.follow(request, conditions, &mut progress, place, &deadline);
+        let ended = deadline.limit(pin!(following)).await;
         let (outcome, error) = match ended {
             Some(Ok(status)) if status.is_success() => (Outcome::Ok, None),
+            // To an unconditional request it is an error like others.
+            Some(Ok(StatusCode::NOT_MODIFIED)) if progress.is_conditional => {
+                (Outcome::Unchanged, None)
+            }
             Some(Ok(status)) => (Outcome::HttpError, Some(describe_status(status))),
             Some(Err(End::Failed(Failure { outcome, text, fault }))) => {
                 progress.fault = fault;
@@ -139,13 +146,18 @@ impl Fetcher {
     async fn follow(
         &self,
         request: &FetchRequest,
+        conditions: Option<&Conditions>,
         progress: &mut Progress,
         place: &mut Place,
         deadline: &Deadline,
     ) -> Result<StatusCode, End> {
-        let robots = self.robots.as_ref();
-        let response = self.request(request, progress, place, deadline, robots).await?;
+        let (robots, hop) = (self.robots.as_ref(), Hop::first(request, conditions));
+        let response = self.request(hop, progress, place, deadline, robots).await?;
         let status = response.status();
+        if conditions.is_some() && status == StatusCode::OK {
+            let address = progress.redirected_to.as_ref().unwrap_or(&request.address);
+            progress.version = Some(Box::new(Version::of(response.headers(), address)));
+        }
         progress.content_type = hop::content_type(response.headers());
         // What their `Content-Length` says is the length for another method or status.
         let is_bodiless = request.method == Method::HEAD || matches!(status.as_u16(), 204 | 304);
@@ -158,18 +170,17 @@ impl Fetcher {
     /// The response at the end of the redirects, its body not read yet.
     async fn request(
         &self,
-        request: &FetchRequest,
+        mut hop: Hop<'_>,
         progress: &mut Progress,
         place: &mut Place,
         deadline: &Deadline,
         robots: Option<&Robots>,
     ) -> Result<Response, End> {
-        let mut hop = Hop::first(request);
-        let mut trail = Trail::default();
+        let (mut trail, mut is_first) = (Trail::default(), true);
         loop {
             trail.step(&hop, progress.jar.changes())?;
             self.guard.check_host(&hop.address)?;
-            if progress.redirected_to.is_some() {
+            if !std::mem::take(&mut is_first) {
                 Box::pin(progress.wait(deadline, place.advance(&hop.address))).await?;
             }
             if let Some(robots) = robots {
@@ -182,6 +193,13 @@ impl Fetcher {
             progress.retry_after = hop::retry_after(response.headers());
             place.answered(status.as_u16(), progress.retry_after);
             progress.jar.store(response.headers(), hop.address.as_url());
+            progress.is_conditional = hop.condition().is_some();
+            if progress.is_conditional && conditional::may_be_fault_of_condition(status) {
+                hop::drain(&mut response).await;
+                hop.drop_conditions();
+                trail = Trail::default();
+                continue;
+            }
             let Some(location) = hop::location(&response) else { return Ok(response) };
             hop::drain(&mut response).await;
             hop.redirect(status, &location)?;
@@ -356,7 +374,8 @@ impl Fetcher {
         deadline: &Deadline,
     ) -> Result<(StatusCode, Vec<u8>), End> {
         progress.wait(deadline, place.advance(&request.address)).await?;
-        let mut response = self.request(request, progress, place, deadline, None).await?;
+        let hop = Hop::first(request, None);
+        let mut response = self.request(hop, progress, place, deadline, None).await?;
         let reservation = self.budget.reservation();
         let mut body =
             BodyReader::new(response.headers(), None, robots::MAX_BYTES, reservation, deadline)

@@ -12,6 +12,7 @@ use http::header::{
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use reqwest::{Client, Response};
 
+use super::conditional::{Conditions, Validators};
 use super::cookies::CookieJar;
 use super::failure::Failure;
 
@@ -34,12 +35,14 @@ pub(crate) struct Hop<'a> {
     with_body: bool,
     /// The fetch has not left the site of the task's URL.
     at_site: bool,
+    /// What is known of the page.
+    conditions: Option<&'a Conditions>,
 }
 
 impl<'a> Hop<'a> {
-    pub(crate) fn first(request: &'a FetchRequest) -> Self {
+    pub(crate) fn first(request: &'a FetchRequest, conditions: Option<&'a Conditions>) -> Self {
         let (address, method) = (Cow::Borrowed(&request.address), request.method.clone());
-        Self { request, address, method, with_body: true, at_site: true }
+        Self { request, address, method, with_body: true, at_site: true, conditions }
     }
 
     pub(crate) fn send(
@@ -51,7 +54,8 @@ impl<'a> Hop<'a> {
         let mut request = client.request(self.method.clone(), url.clone());
         let own_cookies = self.request.headers.get(COOKIE).filter(|_| self.carries(&COOKIE));
         let cookies = jar.field(own_cookies, url);
-        if cookies.is_some() || !self.request.headers.is_empty() {
+        let condition = self.condition();
+        if cookies.is_some() || condition.is_some() || !self.request.headers.is_empty() {
             let mut headers = HeaderMap::new();
             for (name, value) in &self.request.headers {
                 if *name != COOKIE && self.carries(name) {
@@ -59,12 +63,23 @@ impl<'a> Hop<'a> {
                 }
             }
             headers.extend(cookies.map(|cookies| (COOKIE, cookies)));
+            condition.into_iter().for_each(|known| known.add_to(&mut headers));
             request = request.headers(headers);
         }
         if let (true, Some(body)) = (self.with_body, &self.request.body) {
             request = request.body(body.clone());
         }
         request.send()
+    }
+
+    /// The version that this request names, if the page is known from this very URL.
+    pub(super) fn condition(&self) -> Option<&'a Validators> {
+        self.conditions?.at(&self.address)
+    }
+
+    /// Asks without a condition from now on.
+    pub(super) fn drop_conditions(&mut self) {
+        self.conditions = None;
     }
 
     /// Whether a header of the task goes along with this request. To other sites go only headers

@@ -4,6 +4,7 @@ pub(crate) mod answer;
 mod body;
 mod client;
 mod clients;
+pub(crate) mod conditional;
 mod config;
 mod connection;
 mod cookies;

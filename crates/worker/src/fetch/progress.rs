@@ -7,6 +7,7 @@ use fetchline_store::Outcome;
 use http::StatusCode;
 
 use super::answer::Answer;
+use super::conditional::Version;
 use super::cookies::CookieJar;
 use super::deadline::{Deadline, PausedTooLong};
 use super::failure::{Failure, Fault};
@@ -23,6 +24,9 @@ pub(super) struct Progress {
     pub(super) redirected_to: Option<Address>,
     pub(super) content_type: Option<String>,
     pub(super) body: Option<(Vec<u8>, Reservation)>,
+    pub(super) version: Option<Box<Version>>,
+    /// Whether the last request had a condition of ours.
+    pub(super) is_conditional: bool,
     pub(super) retry_after: Option<Duration>,
     pub(super) jar: CookieJar,
     pub(super) fault: Fault,
@@ -64,6 +68,7 @@ impl Progress {
             redirected_to: self.redirected_to,
             content_type: self.content_type,
             body,
+            version: self.version,
             error,
             retry_after: self.retry_after,
             reservation: reservation.unwrap_or_default(),

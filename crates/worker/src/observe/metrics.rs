@@ -46,6 +46,7 @@ pub(crate) struct Metrics {
     requeued: Counter,
     connections: Counter,
     body_bytes: Counter,
+    saved_bytes: Counter,
     fetch_seconds: Histogram,
     batch_rows: Histogram,
     commit_seconds: Histogram,
@@ -72,6 +73,7 @@ struct Timing {
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct Totals {
     pub(crate) ok: u64,
+    pub(crate) unchanged: u64,
     pub(crate) failed: u64,
     pub(crate) retried: u64,
     pub(crate) deferred: u64,
@@ -197,6 +199,7 @@ impl Metrics {
         let deferrals = "Tasks deferred to a delay queue. A deferral costs no attempt.";
         let connections = "Connections to the broker that were opened to consume.";
         let body_bytes = "Bytes of bodies after decompression.";
+        let saved_bytes = "Bytes of bodies that sites did not send again, after decompression.";
         let batch_rows = "Rows and part reports per committed batch.";
         let fetch_seconds = "Duration of attempts, including redirects and body.";
         let commit_seconds = "Time from sending a batch to its commit, outages included.";
@@ -211,6 +214,7 @@ impl Metrics {
             requeued: counter("fetchline_given_back_total", "Messages requeued by this worker."),
             connections: counter("fetchline_broker_connections_total", connections),
             body_bytes: counter("fetchline_body_bytes_total", body_bytes),
+            saved_bytes: counter("fetchline_saved_body_bytes_total", saved_bytes),
             fetch_seconds: registry.histogram("fetchline_fetch_duration_seconds", fetch_seconds),
             batch_rows: registry.histogram("fetchline_batch_rows", batch_rows),
             commit_seconds: registry.histogram("fetchline_commit_duration_seconds", commit_seconds),
@@ -293,6 +297,11 @@ impl Metrics {
         self.body_bytes.increment(body_bytes as u64);
     }
 
+    /// A site has said that a page is unchanged, whose body has this size.
+    pub(crate) fn saved(&self, body_bytes: u64) {
+        self.saved_bytes.increment(body_bytes);
+    }
+
     pub(crate) fn settled(&self, since_delivery: Duration) {
         self.settle_seconds.record(since_delivery);
     }
@@ -336,24 +345,28 @@ impl Metrics {
     }
 
     pub(crate) fn totals(&self) -> Totals {
-        let (rows, ok) = (sum(&self.tasks), self.tasks.get(&Outcome::Ok).map_or(0, Total::get));
+        let of = |outcome| self.tasks.get(&outcome).map_or(0, Total::get);
+        let failed = Outcome::ALL.into_iter().filter(|outcome| !outcome.is_success());
         Totals {
-            ok,
-            failed: rows - ok,
+            ok: of(Outcome::Ok),
+            unchanged: of(Outcome::Unchanged),
+            failed: failed.map(of).sum(),
             retried: sum(&self.retries),
             deferred: self.deferrals.get(),
         }
     }
 
     pub(crate) fn summary(&self) -> Summary {
-        let (timing, Totals { ok, failed, retried, deferred }) = (self.timing(), self.totals());
+        let (timing, totals) = (self.timing(), self.totals());
+        let Totals { ok, unchanged, failed, retried, deferred } = totals;
         let outcomes: BTreeMap<_, _> =
             self.tasks.iter().map(|(outcome, rows)| (*outcome, rows.get())).collect();
         let seconds = timing.span.map_or(0.0, |(start, end)| (end - start).as_secs_f64());
         let quantile = |q| timing.fetches.value_at_quantile(q) as f64 / 1000.0;
-        let rows = ok + failed;
+        let rows = ok + unchanged + failed;
         Summary {
             ok,
+            unchanged,
             failed,
             outcomes: outcomes
                 .into_iter()

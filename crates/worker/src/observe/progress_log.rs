@@ -31,12 +31,14 @@ pub(crate) async fn run(
             continue;
         }
         let (ok, failed) = (now.ok - logged.ok, now.failed - logged.failed);
+        let unchanged = now.unchanged - logged.unchanged;
         info!(
             ok,
+            unchanged,
             failed,
             retried = now.retried - logged.retried,
             deferred = now.deferred - logged.deferred,
-            rows_per_second = (ok + failed) / EVERY.as_secs(),
+            rows_per_second = (ok + unchanged + failed) / EVERY.as_secs(),
             held,
             "working"
         );

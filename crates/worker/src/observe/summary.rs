@@ -11,6 +11,8 @@ use serde::Serialize;
 pub struct Summary {
     /// Rows with outcome `ok`.
     pub ok: u64,
+    /// Rows with outcome `unchanged`.
+    pub unchanged: u64,
     /// Rows with any other outcome.
     pub failed: u64,
     /// Rows by outcome.
@@ -46,8 +48,11 @@ pub(super) fn peak_memory() -> Option<u64> {
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "ok          {}", self.ok)?;
+        if self.unchanged > 0 {
+            writeln!(f, "unchanged   {}", self.unchanged)?;
+        }
         write!(f, "failed      {}", self.failed)?;
-        let failed = self.outcomes.iter().filter(|(outcome, _)| **outcome != Outcome::Ok.as_str());
+        let failed = self.outcomes.iter().filter(|(word, _)| !Outcome::is_success_word(word));
         for (index, (outcome, rows)) in failed.enumerate() {
             write!(f, "{}{outcome} {rows}", if index == 0 { "  (" } else { ", " })?;
         }

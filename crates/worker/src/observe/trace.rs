@@ -10,7 +10,6 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use fetchline_queue::{RawMessage, Task, Topology};
-use fetchline_store::Outcome;
 use opentelemetry::propagation::TextMapPropagator;
 use opentelemetry::trace::{
     Span as _, SpanBuilder, SpanKind, Status, TraceContextExt, Tracer, TracerProvider as _,
@@ -216,12 +215,12 @@ impl Trace {
                 .status
                 .map(|status| KeyValue::new("http.response.status_code", i64::from(status))),
         );
-        if answer.outcome != Outcome::Ok {
+        if !answer.outcome.is_success() {
             attributes.push(KeyValue::new("error.type", answer.outcome.as_str()));
         }
         if let Some(span) = &mut *self.step() {
             span.set_attributes(attributes);
-            if answer.outcome != Outcome::Ok {
+            if !answer.outcome.is_success() {
                 span.set_status(Status::error(answer.error.clone().unwrap_or_default()));
             }
         }

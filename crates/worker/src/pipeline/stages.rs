@@ -12,6 +12,7 @@ use crate::execute::extraction::Extractor;
 use crate::execute::{self, Executor, Outputs, RetryPolicy};
 use crate::fetch::fetcher::Fetcher;
 use crate::memory_budget::Budget;
+use crate::revalidate::{Identity, KnownPages, Revalidation};
 use crate::schedule::{self, QueueDepth, Scheduler, SchedulerHandle, Settings};
 use crate::settle::{self, Claims, Session};
 use crate::write::{self, Committer, Committers};
@@ -81,6 +82,7 @@ impl Shared {
         Arc::new(Executor {
             fetcher,
             extractor: Extractor::new(*store_body, rules.clone(), self.pod()),
+            revalidation: self.revalidation(),
             policy: RetryPolicy {
                 delays: self.config.execute.tiers(),
                 max_attempts: *max_attempts,
@@ -92,6 +94,12 @@ impl Shared {
             hold: self.config.hold,
             grace_over: self.shutdown.grace_over.clone(),
         })
+    }
+
+    fn revalidation(&self) -> Revalidation {
+        let identity = Identity::new(&self.config.fetch, &self.config.execute.reading());
+        let pages = KnownPages::start(self.store.clone(), self.dependencies.clone());
+        Revalidation::new(self.config.revalidate.clone(), identity, pages)
     }
 
     fn scheduling(

@@ -76,7 +76,7 @@ mod tests {
         let mut answer = Answer::without_response(Outcome::Ok, String::new());
         answer.body = Some(vec![b'x'; body]);
         let extractor = Extractor::new(StoreBody::All, Arc::default(), "pod".into());
-        let facts = extractor.read(&task, &mut answer).await;
+        let facts = extractor.read(&task, &mut answer, None).await;
         let time = FetchTime { ended: OffsetDateTime::UNIX_EPOCH, elapsed: Duration::ZERO };
         let row = extractor.row(task, answer, facts, time);
         let claim = Claims::default().without_task(Receipt {

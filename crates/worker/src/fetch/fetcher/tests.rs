@@ -1,5 +1,6 @@
 //! Fetches from servers that behave as real ones do.
 
+mod conditions;
 mod connections;
 mod http2;
 mod origin;
@@ -69,7 +70,7 @@ fn request(method: Method, url: &str) -> FetchRequest {
 
 async fn fetch_in(fetcher: &Fetcher, request: &FetchRequest, run: &str) -> Answer {
     let mut place = Place::unlimited(request.address.host());
-    fetcher.fetch(request, run, &mut place).await.unwrap()
+    fetcher.fetch(request, run, None, &mut place).await.unwrap()
 }
 
 async fn fetch(fetcher: &Fetcher, url: &str) -> Answer {

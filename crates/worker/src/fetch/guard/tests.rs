@@ -295,7 +295,7 @@ fn fetcher_with(config: &Config, resolver: Arc<dyn Resolve>) -> Fetcher {
 async fn fetch(fetcher: &Fetcher, url: &str) -> Answer {
     let request = FetchRequest::get(Address::parse(url).unwrap());
     let mut place = Place::unlimited(request.address.host());
-    fetcher.fetch(&request, "run", &mut place).await.unwrap()
+    fetcher.fetch(&request, "run", None, &mut place).await.unwrap()
 }
 
 #[test]
