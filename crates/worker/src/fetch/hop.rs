@@ -14,6 +14,7 @@ use reqwest::{Client, Response};
 
 use super::cookies::CookieJar;
 use super::failure::Failure;
+use super::signing::Signing;
 
 /// How many bytes of a redirect's body are read so that its connection can be reused. A longer body
 /// costs the connection.
@@ -46,12 +47,13 @@ impl<'a> Hop<'a> {
         &self,
         client: &Client,
         jar: &CookieJar,
+        signing: Option<&Signing>,
     ) -> impl Future<Output = reqwest::Result<Response>> + use<> {
         let url = self.address.as_url();
         let mut request = client.request(self.method.clone(), url.clone());
         let own_cookies = self.request.headers.get(COOKIE).filter(|_| self.carries(&COOKIE));
         let cookies = jar.field(own_cookies, url);
-        if cookies.is_some() || !self.request.headers.is_empty() {
+        if cookies.is_some() || signing.is_some() || !self.request.headers.is_empty() {
             let mut headers = HeaderMap::new();
             for (name, value) in &self.request.headers {
                 if *name != COOKIE && self.carries(name) {
@@ -59,6 +61,9 @@ impl<'a> Hop<'a> {
                 }
             }
             headers.extend(cookies.map(|cookies| (COOKIE, cookies)));
+            if let Some(signing) = signing {
+                signing.sign(url, &mut headers);
+            }
             request = request.headers(headers);
         }
         if let (true, Some(body)) = (self.with_body, &self.request.body) {
