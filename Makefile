@@ -13,7 +13,7 @@ BUILT = $(shell cargo metadata --no-deps --format-version 1 | \
 
 .DEFAULT_GOAL := help
 .PHONY: help run test test-faults test-matrix test-deploy soak
-.PHONY: bench bench-full bench-extraction bench-parts rules manifests dist
+.PHONY: bench bench-full bench-extraction bench-parts signatures rules manifests dist
 .PHONY: ci fmt fmt-check lint doc hygiene up down
 
 help: ## Print this list
@@ -49,6 +49,9 @@ bench-extraction: ## Measure the cost of extraction as a ratio to a fetch, and i
 bench-parts: ## Measure each step: time, allocations, instructions
 	tests/bench/parts
 
+signatures: up ## Verify signed requests with a Python library
+	tests/signatures/check
+
 rules: ## Check and test the alerts in deploy/prometheus with promtool
 	@deploy/local/install prometheus >/dev/null
 	promtool check rules deploy/prometheus/rules.yml
@@ -57,7 +60,7 @@ rules: ## Check and test the alerts in deploy/prometheus with promtool
 manifests: ## Check deploy/kubernetes against the schemas of Kubernetes 1.31 to 1.37
 	@tests/kubernetes/check
 
-ci: fmt-check lint doc hygiene rules manifests test test-faults ## Run all checks of CI
+ci: fmt-check lint doc hygiene rules manifests signatures test test-faults ## Run all checks of CI
 
 ENV = .env
 .env: ## Create .env with random passwords for docker-compose.yml

@@ -38,6 +38,7 @@ mod runs;
 mod scheduling;
 mod secrets;
 mod sharing;
+mod signatures;
 mod sources;
 mod topology;
 mod tls;

@@ -17,6 +17,7 @@ pub mod process;
 pub mod proxy;
 pub mod raw_amqp;
 pub mod readiness;
+pub mod recorder;
 pub mod rows;
 pub mod services;
 pub mod shop;

@@ -10,7 +10,7 @@ use clap::{Args, ValueEnum};
 use fetchline_extract::Rules;
 use fetchline_queue::{Broker, BrokerConfig, Role};
 use fetchline_store::{Store, StoreConfig};
-use fetchline_worker::Authorities;
+use fetchline_worker::{Authorities, BotKey};
 use ipnet::IpNet;
 
 use crate::exit::Failure;
@@ -215,6 +215,13 @@ pub(crate) fn authorities(file: Option<&Path>) -> Result<Authorities, Failure> {
     let Some(file) = file else { return Ok(Authorities::default()) };
     let read =
         Authorities::read(file).with_context(|| format!("cannot use --ca {}", file.display()));
+    read.map_err(Failure::usage)
+}
+
+/// Reads the key that requests are signed with.
+pub(crate) fn bot_key(file: &Path) -> Result<BotKey, Failure> {
+    let read = BotKey::read(file)
+        .with_context(|| format!("cannot use the key {} (--sign-requests)", file.display()));
     read.map_err(Failure::usage)
 }
 

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod args;
+mod bot_keys;
 mod control;
 mod dead;
 mod exit;
@@ -76,6 +77,7 @@ enum Command {
     Extract(extract::Args),
     Control(control::Args),
     Health(health::Args),
+    BotKeys(bot_keys::Args),
 }
 
 fn main() -> ExitCode {
@@ -107,6 +109,7 @@ async fn run(global: GlobalArgs, command: Command) -> exit::Result {
         Command::Extract(args) => extract::run(args).await,
         Command::Control(args) => control::run(global, args).await,
         Command::Health(args) => health::run(args).await,
+        Command::BotKeys(args) => bot_keys::run(&args),
     }
 }
 

@@ -10,8 +10,8 @@ use anyhow::Context;
 use fetchline_queue::Role;
 use fetchline_worker::{
     ConsumeConfig, Cookies, Error, ExecuteConfig, FetchConfig, ObserveConfig, Proxy,
-    RevalidateConfig, RobotsPolicy, ScheduleConfig, StoreBody, Visitor, Worker, WorkerConfig,
-    WriteConfig,
+    RevalidateConfig, RobotsPolicy, ScheduleConfig, SignatureAgent, Signing, StoreBody, Visitor,
+    Worker, WorkerConfig, WriteConfig,
 };
 use ipnet::IpNet;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
@@ -136,6 +136,18 @@ pub(crate) struct Args {
     #[arg(long, value_name = "NAME: VALUE", env = "FETCHLINE_HEADER", hide_env_values = true)]
     #[arg(value_delimiter = '\n')]
     header: Vec<String>,
+
+    /// A PEM file with an Ed25519 key: every request, also for robots.txt and after a redirect, is
+    /// signed with it (Web Bot Auth). `fetchline bot-keys` prints what sites need to check that.
+    /// Default: no signatures
+    #[arg(long, value_name = "FILE", env = "FETCHLINE_SIGN_REQUESTS")]
+    sign_requests: Option<PathBuf>,
+
+    /// Where sites find the keys of --sign-requests, such as `https://bot.example` (default: not
+    /// told)
+    #[arg(long, value_name = "URL", env = "FETCHLINE_SIGNATURE_AGENT")]
+    #[arg(value_parser = SignatureAgent::parse, requires = "sign_requests")]
+    signature_agent: Option<SignatureAgent>,
 
     /// How long cookies live
     #[arg(long, value_name = "SPAN", env = "FETCHLINE_COOKIES", default_value = "fetch")]
@@ -346,6 +358,10 @@ impl Args {
         // clap does not parse the proxy, since it would repeat a wrong URL with its password.
         let proxy = self.proxy.as_deref().map(Proxy::parse).transpose();
         let proxy = proxy.map_err(|error| Failure::usage(anyhow::anyhow!("--proxy: {error}")))?;
+        let signing = match &self.sign_requests {
+            Some(file) => Some(Signing::new(args::bot_key(file)?, self.signature_agent)),
+            None => None,
+        };
         Ok(WorkerConfig {
             pod,
             hold: self.hold,
@@ -370,6 +386,7 @@ impl Args {
                 visitor: Visitor {
                     cookies: self.cookies,
                     accept_language: self.accept_language,
+                    signing,
                     headers: headers(&self.header)?,
                 },
             },

@@ -27,8 +27,8 @@ pub use consume::Config as ConsumeConfig;
 pub use error::Error;
 pub use execute::{Config as ExecuteConfig, StoreBody};
 pub use fetch::{
-    Authorities, AuthoritiesError, Config as FetchConfig, Cookies, Proxy, ProxyError, RobotsPolicy,
-    Visitor,
+    AgentError, Authorities, AuthoritiesError, BotKey, BotKeyError, Config as FetchConfig, Cookies,
+    Proxy, ProxyError, RobotsPolicy, SignatureAgent, Signing, Visitor, key_directory,
 };
 pub use observe::Config as ObserveConfig;
 pub use observe::summary::Summary;

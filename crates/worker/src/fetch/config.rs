@@ -13,6 +13,7 @@ use ipnet::IpNet;
 use super::body;
 use super::proxy::Proxy;
 use super::robots::product_token;
+use super::signing::Signing;
 use super::tls::Authorities;
 use crate::problem::Problems;
 
@@ -65,6 +66,8 @@ pub struct Visitor {
     pub cookies: Cookies,
     /// The header `Accept-Language`; `None` to send none.
     pub accept_language: Option<HeaderValue>,
+    /// How requests are signed; `None` to sign none.
+    pub signing: Option<Signing>,
     /// Further headers of every request, to all sites. A task's header of the same name replaces
     /// one.
     pub headers: HeaderMap,

@@ -29,6 +29,7 @@ use super::progress::{End, Progress};
 use super::repeats::{Repeat, Repeats, Sent};
 use super::resolver::Unknown;
 use super::robots::{self, Robots, RobotsResponse};
+use super::signing::Signing;
 use super::tls;
 use super::trail::Trail;
 use crate::memory_budget::{Budget, Reservation};
@@ -51,6 +52,7 @@ pub(crate) struct Fetcher {
     hold: Duration,
     max_body: usize,
     budget: Budget,
+    signing: Option<Signing>,
     /// `None` where each fetch has a jar of its own.
     run_jars: Option<RunJars>,
 }
@@ -87,6 +89,7 @@ impl Fetcher {
             hold,
             max_body,
             budget: body::budget(memory_budget, max_body),
+            signing: config.visitor.signing.clone(),
             run_jars: (config.visitor.cookies == Cookies::Run).then(RunJars::new),
         })
     }
@@ -244,7 +247,7 @@ impl Fetcher {
         let (mut repeats, mut lease) = (Repeats::default(), self.clients.for_host(host));
         loop {
             let sending =
-                connection::send(hop.send(&lease.client, &progress.jar));
+                connection::send(hop.send(&lease.client, &progress.jar, self.signing.as_ref()));
             let (result, is_reused) = self.within_read_timeout(sending).await?;
             let sent = Sent { is_reused, is_safe: hop.is_safe() };
             let repeat = match result {

@@ -15,6 +15,7 @@ use reqwest::{Client, Response};
 use super::conditional::{Conditions, Validators};
 use super::cookies::CookieJar;
 use super::failure::Failure;
+use super::signing::Signing;
 
 /// How many bytes of a redirect's body are read so that its connection can be reused. A longer body
 /// costs the connection.
@@ -49,13 +50,15 @@ impl<'a> Hop<'a> {
         &self,
         client: &Client,
         jar: &CookieJar,
+        signing: Option<&Signing>,
     ) -> impl Future<Output = reqwest::Result<Response>> + use<> {
         let url = self.address.as_url();
         let mut request = client.request(self.method.clone(), url.clone());
         let own_cookies = self.request.headers.get(COOKIE).filter(|_| self.carries(&COOKIE));
         let cookies = jar.field(own_cookies, url);
         let condition = self.condition();
-        if cookies.is_some() || condition.is_some() || !self.request.headers.is_empty() {
+        let has_own = cookies.is_some() || condition.is_some() || signing.is_some();
+        if has_own || !self.request.headers.is_empty() {
             let mut headers = HeaderMap::new();
             for (name, value) in &self.request.headers {
                 if *name != COOKIE && self.carries(name) {
@@ -64,6 +67,9 @@ impl<'a> Hop<'a> {
             }
             headers.extend(cookies.map(|cookies| (COOKIE, cookies)));
             condition.into_iter().for_each(|known| known.add_to(&mut headers));
+            if let Some(signing) = signing {
+                signing.sign(url, &mut headers);
+            }
             request = request.headers(headers);
         }
         if let (true, Some(body)) = (self.with_body, &self.request.body) {

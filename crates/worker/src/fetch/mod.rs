@@ -22,10 +22,12 @@ mod repeats;
 pub(crate) mod resolver;
 pub(crate) mod robots;
 mod shortage;
+mod signing;
 mod tls;
 mod trail;
 mod unprocessed;
 
 pub use config::{Config, Cookies, RobotsPolicy, Visitor};
 pub use proxy::{Proxy, ProxyError};
+pub use signing::{AgentError, BotKey, BotKeyError, SignatureAgent, Signing, key_directory};
 pub use tls::{Authorities, AuthoritiesError};

@@ -1,0 +1,26 @@
+//! `fetchline bot-keys`.
+
+use std::path::PathBuf;
+
+use fetchline_worker::key_directory;
+
+use crate::args;
+use crate::exit::{self, Done, Result};
+
+/// Print the directory of the keys that requests are signed with, as JSON. Publish it below the URL
+/// of `work --signature-agent`, at /.well-known/http-message-signatures-directory, with the type
+/// application/http-message-signatures-directory+json
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// PEM files with Ed25519 keys: the one of `work --sign-requests`, and others that follow or
+    /// precede it
+    #[arg(value_name = "FILE", env = "FETCHLINE_SIGN_REQUESTS", required = true)]
+    files: Vec<PathBuf>,
+}
+
+pub(crate) fn run(args: &Args) -> Result {
+    let keys = args.files.iter().map(|file| args::bot_key(file));
+    let keys = keys.collect::<std::result::Result<Vec<_>, _>>()?;
+    exit::print(serde_json::to_string_pretty(&key_directory(&keys))?);
+    Ok(Done::Whole)
+}
