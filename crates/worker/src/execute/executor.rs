@@ -19,7 +19,7 @@ use crate::fetch::fetcher::Fetcher;
 use crate::job::{Job, PendingCommit, Record};
 use crate::observe::metrics::Metrics;
 use crate::observe::trace::Step;
-use crate::revalidate::Revalidation;
+use crate::revalidate::{Revalidation, Revisit};
 use crate::schedule::{Denied, Execute, Place};
 use crate::settle::{RepublisherHandle, SettlerHandle};
 
@@ -146,10 +146,13 @@ impl Executor {
             true => Some(Box::pin(self.revalidation.begin(&job.task)).await),
             false => None,
         };
-        let conditions = revisit.as_ref().map(|revisit| revisit.conditions());
         let started = Instant::now();
         let in_flight = self.out.metrics.fetch();
-        let answer = self.fetcher.fetch(&job.task.request, &job.task.run, conditions, place).await;
+        let answer = {
+            let conditions = revisit.as_deref().map(Revisit::conditions);
+            let Task { request, run, .. } = &job.task;
+            self.fetcher.fetch(request, run, conditions, place).await
+        };
         place.release();
         drop(in_flight);
         let time = self.time(started.elapsed());

@@ -154,8 +154,8 @@ impl Fetcher {
         place: &mut Place,
         deadline: &Deadline,
     ) -> Result<StatusCode, End> {
-        let (robots, hop) = (self.robots.as_ref(), Hop::first(request, conditions));
-        let response = self.request(hop, progress, place, deadline, robots).await?;
+        let robots = self.robots.as_ref();
+        let response = self.request(request, conditions, progress, place, deadline, robots).await?;
         let status = response.status();
         if conditions.is_some() && status == StatusCode::OK {
             let address = progress.redirected_to.as_ref().unwrap_or(&request.address);
@@ -173,12 +173,14 @@ impl Fetcher {
     /// The response at the end of the redirects, its body not read yet.
     async fn request(
         &self,
-        mut hop: Hop<'_>,
+        request: &FetchRequest,
+        conditions: Option<&Conditions>,
         progress: &mut Progress,
         place: &mut Place,
         deadline: &Deadline,
         robots: Option<&Robots>,
     ) -> Result<Response, End> {
+        let mut hop = Hop::first(request, conditions);
         let (mut trail, mut is_first) = (Trail::default(), true);
         loop {
             trail.step(&hop, progress.jar.changes())?;
@@ -377,8 +379,7 @@ impl Fetcher {
         deadline: &Deadline,
     ) -> Result<(StatusCode, Vec<u8>), End> {
         progress.wait(deadline, place.advance(&request.address)).await?;
-        let hop = Hop::first(request, None);
-        let mut response = self.request(hop, progress, place, deadline, None).await?;
+        let mut response = self.request(request, None, progress, place, deadline, None).await?;
         let reservation = self.budget.reservation();
         let mut body =
             BodyReader::new(response.headers(), None, robots::MAX_BYTES, reservation, deadline)
