@@ -1,6 +1,9 @@
 //! Tests of the store on a real server, MariaDB or MySQL.
 
 mod database;
+mod migrate;
 mod poll;
+mod prune;
+mod queries;
 mod session;
 mod write;
