@@ -373,9 +373,9 @@ async fn lists_of_items_use_an_index() -> anyhow::Result<()> {
     for (query, index) in [
         (
             ITEMS_OF_CATEGORY.replacen('?', "'category 3'", 1).replace('?', "20"),
-            "items_by_category",
+            "items_of_category",
         ),
-        (ITEMS.replace('?', "20"), "items_by_time"),
+        (ITEMS.replace('?', "20"), "PRIMARY"),
         (ITEM_OF_PAGE.replace('?', page), "items_by_source"),
         (PRICES_OF_ITEM.replace('?', "17"), "PRIMARY"),
     ] {

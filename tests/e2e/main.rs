@@ -17,6 +17,7 @@ mod fetching;
 mod guard;
 mod hosts;
 mod http;
+mod identity;
 mod items;
 mod limits;
 mod lists;

@@ -1,5 +1,6 @@
 //! Retries, given-up tasks and refused rows.
 
+use fetchline_queue::Key;
 use fetchline_tests::world::World;
 use lapin::BasicProperties;
 use lapin::types::{AMQPValue, FieldTable};
@@ -221,7 +222,8 @@ async fn a_task_that_crashed_workers_is_poison_and_one_that_was_only_redelivered
     let mark = "INSERT INTO quarantine (id, begun, worker, begun_at) \
                 VALUES (UNHEX(?), ?, 'gone', UTC_TIMESTAMP(6))";
     for (id, begun) in [(&poison, 5), (&innocent, 1)] {
-        sqlx::query(mark).bind(id).bind(begun).execute(&world.database).await?;
+        let key = Key::of_other_program("adhoc", id).to_string();
+        sqlx::query(mark).bind(key).bind(begun).execute(&world.database).await?;
     }
     world.publish(&world.shop.url("/p/1"), redelivered(&poison)).await?;
     world.publish(&world.shop.url("/p/2"), redelivered(&innocent)).await?;

@@ -10,6 +10,7 @@ pub mod console;
 pub mod count;
 pub mod dead_letters;
 pub mod fleet;
+pub mod former_schema;
 pub mod items;
 pub mod name_server;
 pub mod origin;

@@ -20,7 +20,7 @@ pub fn store(world: &World) -> anyhow::Result<Store> {
 /// A row with the outcome `ok` of a task of the run `nightly`, fetched in the given second.
 pub fn fetch(task: u8, second: i64) -> Fetch {
     let fetched_at = BEGAN + time::Duration::seconds(second);
-    let row = Fetch::new([task; 32], "nightly", "http://shop.example/p/1", Outcome::Ok, fetched_at);
+    let row = Fetch::new([task; 16], "nightly", "http://shop.example/p/1", Outcome::Ok, fetched_at);
     Fetch { status: Some(200), worker: "pod".into(), ..row }
 }
 

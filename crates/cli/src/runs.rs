@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::anyhow;
 use clap::Subcommand;
 use fetchline_queue::{MAX_NAME_BYTES, NO_RUN, is_name};
-use fetchline_store::{Run, Store};
+use fetchline_store::{Pruned, Retention, Run, Store};
 use serde_json::{Value, json};
 use time::format_description::well_known::Rfc3339;
 
@@ -39,17 +39,23 @@ enum Action {
         /// The name of the run
         name: String,
     },
-    /// Delete old rows, and the runs that have no rows left
+    /// Delete old rows or bodies, and the parts and runs that have no rows left
     ///
-    /// Products and their prices stay. Rows are deleted in small chunks, so that workers can write
-    /// at the same time.
+    /// Products and their prices stay. Weeks of which every row is old are dropped at once. Other
+    /// rows are deleted in small chunks, so that workers can write at the same time. The partitions
+    /// of the next weeks are made as well.
     Prune {
         /// The age of the rows to delete, such as 30d
         #[arg(long, value_name = "DURATION", env = "FETCHLINE_OLDER_THAN")]
-        #[arg(value_parser = args::duration)]
-        older_than: Duration,
+        #[arg(value_parser = args::duration, required_unless_present = "bodies_older_than")]
+        older_than: Option<Duration>,
 
-        /// Only count the rows to delete
+        /// The age of the bodies to delete, such as 14d; their rows stay
+        #[arg(long, value_name = "DURATION", env = "FETCHLINE_BODIES_OLDER_THAN")]
+        #[arg(value_parser = args::duration)]
+        bodies_older_than: Option<Duration>,
+
+        /// Only count the rows and the bodies to delete
         #[arg(long, env = "FETCHLINE_DRY_RUN")]
         dry_run: bool,
     },
@@ -60,8 +66,9 @@ pub(crate) async fn run(global: GlobalArgs, args: Args) -> Result {
     match args.action {
         Action::List { limit } => list(&store, limit, args.json).await,
         Action::Cancel { name } => cancel(&store, &name, args.json).await,
-        Action::Prune { older_than, dry_run } => {
-            prune(&store, older_than, dry_run, args.json).await
+        Action::Prune { older_than, bodies_older_than, dry_run } => {
+            let retention = Retention { rows: older_than, bodies: bodies_older_than };
+            prune(&store, retention, dry_run, args.json).await
         }
     }
 }
@@ -163,25 +170,34 @@ async fn cancel(store: &Store, name: &str, as_json: bool) -> Result {
     Ok(Done::Whole)
 }
 
-async fn prune(store: &Store, older_than: Duration, dry_run: bool, as_json: bool) -> Result {
+async fn prune(store: &Store, retention: Retention, dry_run: bool, as_json: bool) -> Result {
     let bar = indicatif::ProgressBar::new_spinner();
     let pruned = store
-        .prune(older_than, dry_run, |pruned| {
-            bar.set_message(format!("{} rows", pruned.rows));
+        .prune(retention, dry_run, |pruned| {
+            bar.set_message(format!("{} rows, {} bodies", pruned.rows, pruned.bodies));
             bar.tick();
         })
         .await;
     bar.finish_and_clear();
-    let pruned = pruned?;
+    let Pruned { rows, weeks, bodies, runs } = pruned?;
     if as_json {
-        exit::print(json!({ "rows": pruned.rows, "runs": pruned.runs, "dry_run": dry_run }));
-    } else if dry_run {
-        exit::print(format_args!("{} rows would be deleted", pruned.rows));
-    } else {
-        exit::print(format_args!(
-            "{} rows deleted, and {} runs that have no rows left",
-            pruned.rows, pruned.runs
-        ));
+        exit::print(json!({
+            "rows": rows, "weeks": weeks, "bodies": bodies, "runs": runs, "dry_run": dry_run,
+        }));
+        return Ok(Done::Whole);
+    }
+    let would = if dry_run { "would be " } else { "" };
+    if retention.rows.is_some() {
+        exit::print(format_args!("{rows} rows {would}deleted"));
+    }
+    if weeks > 0 {
+        exit::print(format_args!("{weeks} of the weeks dropped as a whole"));
+    }
+    if retention.bodies.is_some() {
+        exit::print(format_args!("{bodies} bodies {would}deleted"));
+    }
+    if runs > 0 {
+        exit::print(format_args!("{runs} runs have no rows left and were deleted"));
     }
     Ok(Done::Whole)
 }

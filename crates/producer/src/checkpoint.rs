@@ -9,35 +9,35 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use fetchline_queue::Key;
+use fetchline_queue::Fingerprint;
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
 use crate::entry::Postponed;
 
 /// The format that is written.
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 /// How often the file is written. Tasks that are confirmed in between are sent again after an
 /// interruption.
 const SAVE_INTERVAL: Duration = Duration::from_secs(1);
 
-/// A position in the tasks of an input, by their number and their keys.
+/// A position in the tasks of an input, by their number and their fingerprints.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Position {
-    /// How many tasks come before it.
+    /// How many tasks come before it. The next one gets its key from this number.
     pub(crate) tasks: u64,
-    /// A digest of the keys of these tasks in order. It reveals that the input has changed.
+    /// A digest of the fingerprints of these tasks in order. It reveals that the input has changed.
     #[serde(with = "hex_digest")]
     digest: u128,
 }
 
 impl Position {
     /// The position after one more task.
-    pub(crate) fn after(self, key: &Key) -> Self {
+    pub(crate) fn after(self, task: &Fingerprint) -> Self {
         // An odd number close to 2^128 divided by the golden ratio: it spreads every bit, and makes
         // the digest depend on the order.
         const SPREAD: u128 = 0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835;
-        Self { tasks: self.tasks + 1, digest: self.digest.wrapping_mul(SPREAD) ^ key.half() }
+        Self { tasks: self.tasks + 1, digest: self.digest.wrapping_mul(SPREAD) ^ task.half() }
     }
 
     /// The earlier of two positions.
@@ -71,7 +71,7 @@ pub(crate) struct CheckpointState {
     #[serde(default)]
     version: u32,
     pub(crate) run: String,
-    /// A resumed part keeps its name, so that its tasks keep their keys.
+    /// A resumed part keeps its id, so that its tasks keep their keys.
     pub(crate) part: String,
     /// Every task before this position is confirmed.
     pub(crate) confirmed: Position,
@@ -268,16 +268,16 @@ mod tests {
 
     use super::*;
 
-    fn key(path: &str) -> Key {
+    fn task(path: &str) -> Fingerprint {
         let request =
             FetchRequest::get(Address::parse(&format!("http://a.example/{path}")).unwrap());
-        Key::of("run", "part", &request, 0)
+        Fingerprint::of("run", "part", &request, 0)
     }
 
     #[test]
     fn a_position_depends_on_the_tasks_before_it_and_their_order() {
         let after = |paths: &[&str]| {
-            paths.iter().fold(Position::default(), |position, path| position.after(&key(path)))
+            paths.iter().fold(Position::default(), |position, path| position.after(&task(path)))
         };
         assert_eq!(after(&["a", "b"]), after(&["a", "b"]));
         assert_ne!(after(&["a", "b"]), after(&["b", "a"]));
@@ -306,7 +306,7 @@ mod tests {
         state.modified_since = Some(1_000);
         let postponed = Postponed::resumed(["http://a.example/2.xml".to_owned()]);
         let mut checkpoint = Checkpoint::create(lock, state, postponed).unwrap();
-        let position = Position::default().after(&key("a")).after(&key("b"));
+        let position = Position::default().after(&task("a")).after(&task("b"));
         assert!(checkpoint.is_behind(position));
         checkpoint.save(position).unwrap();
         checkpoint.save(Position::default()).unwrap();
@@ -337,7 +337,7 @@ mod tests {
         let state = CheckpointState::new("r".to_owned(), "p".to_owned());
         let mut checkpoint = Checkpoint::create(lock, state, Postponed::default()).unwrap();
         assert!(is_taken());
-        checkpoint.save(Position::default().after(&key("a"))).unwrap();
+        checkpoint.save(Position::default().after(&task("a"))).unwrap();
         assert!(is_taken());
         checkpoint.remove().unwrap();
         assert!(!is_taken());
@@ -355,7 +355,7 @@ mod tests {
         let state = read(&path).unwrap().unwrap();
         assert_eq!((state.confirmed.tasks, state.version), (7, VERSION));
         for (text, expected) in [
-            (first.replace("{\"run\"", "{\"version\":3,\"run\""), "its format 3 is newer"),
+            (first.replace("{\"run\"", "{\"version\":4,\"run\""), "its format 4 is newer"),
             ("{\"version\":9}".to_owned(), "its format 9 is newer"),
             ("{\"run\":".to_owned(), "EOF"),
             ("no JSON".to_owned(), "expected"),

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use fetchline_queue::{Key, NotATask, Task};
+use fetchline_queue::{Fingerprint, NotATask, PartId, Task};
 use time::OffsetDateTime;
 
 use crate::entry::{Content, Entry, Ignored, Record};
-use crate::known_keys::KnownKeys;
+use crate::known_tasks::KnownTasks;
 use crate::rejection::Rejection;
 use crate::source::Source;
 
@@ -17,7 +17,8 @@ use crate::source::Source;
     reason = "nearly every entry is a task; boxing each would cost more"
 )]
 pub(crate) enum Classification {
-    Task(Task),
+    /// A task, and its fingerprint.
+    Task(Task, Fingerprint),
     Ignored(Ignored),
     Duplicate,
     Rejected(Rejection),
@@ -41,14 +42,21 @@ pub(crate) struct TaskDefaults {
 /// Classifies the entries of one part.
 pub(crate) struct Classifier {
     defaults: TaskDefaults,
-    /// Halves of the keys of all tasks so far; `None` if duplicates are allowed.
-    known: Option<KnownKeys>,
-    tasks: u64,
+    /// `None` for a part that an earlier release began: its tasks have keys of another kind.
+    part: Option<PartId>,
+    /// The tasks so far; `None` if duplicates are allowed.
+    known: Option<KnownTasks>,
+    /// The number of tasks so far, duplicates included.
+    entries: u64,
+    /// The number of tasks so far. Whoever reads the same input again counts alike, so a task that
+    /// is sent again has the same key.
+    tasks: u32,
 }
 
 impl Classifier {
     pub(crate) fn new(defaults: TaskDefaults, allow_duplicates: bool) -> Self {
-        Self { defaults, known: (!allow_duplicates).then(KnownKeys::new), tasks: 0 }
+        let known = (!allow_duplicates).then(KnownTasks::new);
+        Self { part: PartId::parse(&defaults.part), defaults, known, entries: 0, tasks: 0 }
     }
 
     pub(crate) fn classify(&mut self, source: &Source, entry: Entry) -> Classification {
@@ -57,7 +65,7 @@ impl Classifier {
             Content::Ignored(ignored) => return Classification::Ignored(ignored),
             Content::Invalid(reason) => reason,
             Content::Record(record) => match self.task(record) {
-                Ok(Some(task)) => return Classification::Task(task),
+                Ok(Some((task, fingerprint))) => return Classification::Task(task, fingerprint),
                 Ok(None) => return Classification::Duplicate,
                 Err(error) => error.to_string(),
             },
@@ -67,7 +75,7 @@ impl Classifier {
     }
 
     /// The task of a record; `None` for a duplicate URL.
-    fn task(&mut self, record: Record) -> Result<Option<Task>, NotATask> {
+    fn task(&mut self, record: Record) -> Result<Option<(Task, Fingerprint)>, NotATask> {
         let Record { mut request, priority } = record;
         let TaskDefaults { run, part, category, priority: default_priority, delay, revalidate } =
             &self.defaults;
@@ -75,22 +83,32 @@ impl Classifier {
         request.not_before =
             request.not_before.or_else(|| delay.map(|delay| OffsetDateTime::now_utc() + delay));
         request.revalidate = request.revalidate.or(revalidate.then_some(true));
-        // Checked before the key is remembered, so that a rejected entry makes no later one a
+        // Checked before the task is remembered, so that a rejected entry makes no later one a
         // duplicate. A message may be larger than its line: it escapes the body once more.
         if let Some(bytes) = request.too_large() {
             return Err(NotATask::TooLarge(bytes));
         }
-        self.tasks += 1;
-        // If duplicates are allowed, the position in the input distinguishes their keys.
-        let copy = if self.known.is_some() { 0 } else { self.tasks };
-        let key = Key::of(run, part, &request, copy);
-        if self.known.as_mut().is_some_and(|known| !known.insert(key.half())) {
+        self.entries += 1;
+        // If duplicates are allowed, the place in the input distinguishes them.
+        let copy = if self.known.is_some() { 0 } else { self.entries };
+        let fingerprint = Fingerprint::of(run, part, &request, copy);
+        if self.known.as_mut().is_some_and(|known| !known.insert(fingerprint.half())) {
             return Ok(None);
         }
-        Ok(Some(Task {
+        self.tasks = self.tasks.checked_add(1).ok_or(NotATask::PartFull)?;
+        let (key, message_id) = match self.part {
+            Some(part) => {
+                let key = part.task(self.tasks, &fingerprint);
+                (key, key.to_string())
+            }
+            None => fingerprint.former_identity(),
+        };
+        let task = Task {
             priority: priority.or(*default_priority),
+            message_id: Some(message_id),
             ..Task::new(request, run.clone(), part.clone(), key)
-        }))
+        };
+        Ok(Some((task, fingerprint)))
     }
 }
 
@@ -98,13 +116,27 @@ impl Classifier {
 mod tests {
     use std::collections::HashSet;
 
-    use fetchline_queue::{FetchRequest, MAX_MESSAGE_BYTES};
+    use fetchline_queue::{FetchRequest, Key, MAX_MESSAGE_BYTES};
 
     use super::*;
     use crate::entry::parse_url;
 
     fn classify(allow_duplicates: bool, urls: &[&str]) -> Vec<Classification> {
+        classify_part(&PartId::new().to_string(), allow_duplicates, urls)
+    }
+
+    fn keys(classified: Vec<Classification>) -> Vec<Key> {
+        let key = |classification| match classification {
+            Classification::Task(task, _) => Some(task.key),
+            _ => None,
+        };
+        classified.into_iter().filter_map(key).collect()
+    }
+
+    fn classify_part(part: &str, allow_duplicates: bool, urls: &[&str]) -> Vec<Classification> {
         let defaults = TaskDefaults {
+            run: "nightly".to_owned(),
+            part: part.to_owned(),
             category: Some("Tea".to_owned()),
             priority: Some(3),
             ..TaskDefaults::default()
@@ -125,9 +157,9 @@ mod tests {
         let classified =
             classify(false, &["http://a.example/", "ftp://a.example/", "http://b.example/"]);
         let [
-            Classification::Task(_),
+            Classification::Task(..),
             Classification::Rejected(rejection),
-            Classification::Task(task),
+            Classification::Task(task, _),
         ] = &classified[..]
         else {
             panic!("{classified:?}");
@@ -167,17 +199,36 @@ mod tests {
         assert!(
             matches!(
                 &classified[..],
-                [Classification::Task(_), Classification::Duplicate, Classification::Task(_)]
+                [Classification::Task(..), Classification::Duplicate, Classification::Task(..)]
             ),
             "{classified:?}"
         );
-        let keys: HashSet<Key> = classify(true, &urls)
-            .into_iter()
-            .map(|classified| match classified {
-                Classification::Task(task) => task.key,
-                other => panic!("{other:?}"),
-            })
-            .collect();
-        assert_eq!(keys.len(), 3);
+        assert_eq!(keys(classify(true, &urls)).into_iter().collect::<HashSet<_>>().len(), 3);
+    }
+
+    #[test]
+    fn keys_depend_on_the_tasks_before_and_not_on_other_lines() {
+        let urls = ["http://a.example/", "http://b.example/", "http://c.example/"];
+        let with_other_lines =
+            ["http://a.example/", "no URL", urls[1], "http://A.example/", urls[2]];
+        for part in [PartId::new().to_string(), "0123456789abcdef".to_owned()] {
+            let classify = |urls: &[&str]| keys(classify_part(&part, false, urls));
+            assert_eq!(classify(&urls), classify(&with_other_lines), "{part}");
+        }
+        let classify = |part: &PartId| keys(classify_part(&part.to_string(), false, &urls));
+        let (first, second) = (PartId::new(), PartId::new());
+        let ordered = classify(&first);
+        assert!(ordered.is_sorted(), "{ordered:?}");
+        assert!(classify(&second).iter().all(|key| !ordered.contains(key)));
+    }
+
+    #[test]
+    fn a_part_of_an_earlier_release_is_resumed_with_its_ids() {
+        let urls = ["http://a.example/"];
+        let classified = classify_part("0123456789abcdef", false, &urls);
+        let [Classification::Task(task, _)] = &classified[..] else { panic!("{classified:?}") };
+        let id = "5d074c77d466fd7411159e65253f8ec1a957be68c7e596756c74e202afa46320";
+        assert_eq!(task.message_id.as_deref(), Some(id));
+        assert_eq!(task.key.to_string(), format!("000000000000{}", &id[..20]));
     }
 }

@@ -5,7 +5,7 @@ mod progress;
 mod text;
 mod source;
 mod entry;
-mod known_keys;
+mod known_tasks;
 mod classifier;
 mod checkpoint;
 mod publish;

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use fetchline_queue::{Broker, PartReport, Task, is_name};
+use fetchline_queue::{Broker, PartId, PartReport, Task, is_name};
 use serde::Serialize;
 use time::OffsetDateTime;
 use time::macros::format_description;
@@ -195,7 +195,7 @@ fn start(run: Option<&str>) -> Result<CheckpointState, Error> {
     if !is_name(&run) {
         return Err(Error::Run);
     }
-    Ok(CheckpointState::new(run, format!("{:016x}", rand::random::<u64>())))
+    Ok(CheckpointState::new(run, PartId::new().to_string()))
 }
 
 fn unusable_checkpoint(path: &Path, reason: impl ToString) -> Error {
@@ -340,12 +340,12 @@ impl Producer<'_> {
             self.progress.count_lines(entries.span());
             let line = entry.line;
             match self.classifier.classify(source, entry) {
-                Classification::Task(task) => {
+                Classification::Task(task, fingerprint) => {
                     if self.config.dry_run && examples < MAX_EXAMPLES {
                         examples += 1;
                         self.show_example(source, line, &task);
                     }
-                    self.publisher.publish(task).await?;
+                    self.publisher.publish(task, &fingerprint).await?;
                 }
                 Classification::Ignored(ignored) => self.count_ignored(ignored),
                 Classification::Duplicate => {

@@ -13,8 +13,9 @@ pub use connection::{Broker, BrokerConfig, Difference, QueueCounts, Role, Tier, 
 pub use dead::DeadLetter;
 pub use error::Error;
 pub use message::{
-    Address, AddressError, DeferReason, FetchRequest, Key, MAX_MESSAGE_BYTES, MAX_NAME_BYTES,
-    MAX_URL_BYTES, Message, NO_RUN, NotATask, PartReport, RawMessage, Task, is_name,
+    Address, AddressError, DeferReason, FetchRequest, Fingerprint, Key, MAX_MESSAGE_BYTES,
+    MAX_NAME_BYTES, MAX_URL_BYTES, Message, NO_RUN, NotATask, PartId, PartReport, RawMessage, Task,
+    is_name,
 };
 pub use publish::{
     ConfirmChannel, Confirmed, ConnectionBlocked, Death, Draft, Publisher, Round, Verdict,

@@ -34,7 +34,7 @@ impl Body {
 #[derive(Clone, Debug)]
 pub struct Fetch {
     /// The task's key.
-    pub id: [u8; 32],
+    pub id: [u8; 16],
     /// The run, at most 100 characters.
     pub run: String,
     /// The part of the run; `None` for a message that belongs to no part.
@@ -83,7 +83,7 @@ impl Fetch {
     /// The row of a GET request that ended in its first attempt and without an answer. Callers set
     /// the remaining fields.
     pub fn new(
-        id: [u8; 32],
+        id: [u8; 16],
         run: &str,
         url: &str,
         outcome: Outcome,
@@ -194,6 +194,6 @@ impl Fetch {
 impl Fetch {
     /// A row for tests.
     pub(crate) fn example(id: u8, run: &str, outcome: Outcome) -> Self {
-        Self::new([id; 32], run, "http://a.example/", outcome, OffsetDateTime::UNIX_EPOCH)
+        Self::new([id; 16], run, "http://a.example/", outcome, OffsetDateTime::UNIX_EPOCH)
     }
 }

@@ -9,11 +9,12 @@ use crate::product::Product;
 use crate::statements::items::{record_prices, source_key};
 use crate::{Error, Store};
 
-/// The latest items; binds their maximum number.
-pub const ITEMS: &str = "SELECT * FROM items ORDER BY updated_at DESC, id DESC LIMIT ?";
-/// The latest items of a category; binds the category, and the maximum number.
+/// The newest items; binds their maximum number. They are in the order of their discovery: an index
+/// on the time of the last change would have to be written at every fetch.
+pub const ITEMS: &str = "SELECT * FROM items ORDER BY id DESC LIMIT ?";
+/// The newest items of a category; binds the category, and the maximum number.
 pub const ITEMS_OF_CATEGORY: &str =
-    "SELECT * FROM items WHERE category = ? ORDER BY updated_at DESC, id DESC LIMIT ?";
+    "SELECT * FROM items WHERE category = ? ORDER BY id DESC LIMIT ?";
 /// The item of a page; binds the SHA-256 of its source URL.
 pub const ITEM_OF_PAGE: &str = "SELECT * FROM items WHERE source_sha256 = ?";
 /// The price history of an item, the oldest price first; binds the item's id.
@@ -56,7 +57,7 @@ pub enum ItemKey {
 }
 
 impl Store {
-    /// The latest items, or the latest items of a category, the newest first.
+    /// The items that were found last, or those of a category, the newest first.
     pub async fn items(&self, category: Option<&str>, limit: u32) -> Result<Vec<Item>, Error> {
         let query = match category {
             Some(category) => sqlx::query_as(ITEMS_OF_CATEGORY).bind(category),

@@ -21,6 +21,9 @@ mod poll;
 mod runs;
 mod items;
 mod report;
+mod keys;
+mod positions;
+mod partitions;
 mod prune;
 mod migrate;
 
@@ -31,13 +34,14 @@ pub use items::{
     ITEM_OF_PAGE, ITEMS, ITEMS_OF_CATEGORY, Item, ItemKey, PRICES_OF_ITEM, PricePoint,
 };
 pub use lookup::{FailedLookup, Lookup, StoredFetch};
+pub use migrate::FormerRows;
 pub use outcome::Outcome;
 pub use page::{KnownPage, Page};
 pub use pages::{KNOWN_PAGES, PAGES_OF_PRUNE};
 pub use part_report::PartReport;
 pub use poll::{Cursor, PollResult};
 pub use product::{Product, ProductStatus};
-pub use prune::{Pruned, ROWS_OF_PRUNE};
+pub use prune::{Pruned, ROWS_OF_PRUNE, Retention};
 pub use report::{FailedUrl, HostReport, ROWS_OF_REPORT, Reason, Report, ReportRow, Span};
 pub use robots::RobotsFile;
 pub use runs::{FetchTimes, LATEST_RUNS, PARTS_OF_RUN, Part, ROWS_OF_RUN, Run};

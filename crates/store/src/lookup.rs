@@ -34,7 +34,7 @@ pub struct Lookup<R> {
 #[derive(Debug)]
 pub struct FailedLookup<R> {
     /// The tasks, to be looked up again.
-    pub tasks: Vec<([u8; 32], R)>,
+    pub tasks: Vec<([u8; 16], R)>,
     /// Why the look-up failed.
     pub error: Error,
 }
@@ -43,7 +43,7 @@ impl Store {
     /// Looks up the rows of tasks by their keys, in one statement.
     pub async fn look_up<R>(
         &self,
-        tasks: Vec<([u8; 32], R)>,
+        tasks: Vec<([u8; 16], R)>,
     ) -> Result<Lookup<R>, FailedLookup<R>> {
         let stored = match self.stored_fetches(tasks.iter().map(|(key, _)| key)).await {
             Ok(stored) => stored,
@@ -61,8 +61,8 @@ impl Store {
 
     async fn stored_fetches<'a>(
         &self,
-        keys: impl ExactSizeIterator<Item = &'a [u8; 32]>,
-    ) -> Result<HashMap<[u8; 32], StoredFetch>, Error> {
+        keys: impl ExactSizeIterator<Item = &'a [u8; 16]>,
+    ) -> Result<HashMap<[u8; 16], StoredFetch>, Error> {
         type Row = (Vec<u8>, String, Option<u16>, u32, PrimitiveDateTime);
         let failed = Error::database("cannot look up tasks");
         if keys.len() == 0 {

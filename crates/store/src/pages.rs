@@ -27,7 +27,7 @@ pub const PAGES_OF_PRUNE: &str =
 
 /// The number of pages that are deleted together, at most.
 const CHUNK: u32 = 1_000;
-/// The longest pause after a chunk; see `prune.rs`.
+/// The longest pause after a chunk.
 const MAX_PAUSE: Duration = Duration::from_secs(1);
 
 impl Store {
@@ -56,8 +56,8 @@ impl Store {
         .await
     }
 
-    /// Deletes what is remembered of pages that were fetched before `cutoff` and not since, in small
-    /// chunks by key. Returns their number.
+    /// Deletes what is known of pages that were fetched before `cutoff` and not since, in small chunks
+    /// by key. Returns their number.
     pub(crate) async fn prune_pages(&self, cutoff: PrimitiveDateTime) -> Result<u64, Error> {
         const DELETE: &str = "DELETE FROM pages WHERE page > ? AND page <= ? AND fetched_at < ?";
         let failed = Error::database("cannot delete old pages");

@@ -20,7 +20,7 @@ const EXPIRY_CHUNK: u32 = 100;
 
 impl Store {
     /// How often each of these tasks was begun without an end. The map has only tasks with a mark.
-    pub async fn begun(&self, ids: &[[u8; 32]]) -> Result<HashMap<[u8; 32], u32>, Error> {
+    pub async fn begun(&self, ids: &[[u8; 16]]) -> Result<HashMap<[u8; 16], u32>, Error> {
         let failed = Error::database("cannot look for tasks in quarantine");
         if ids.is_empty() {
             return Ok(HashMap::new());
@@ -42,7 +42,7 @@ impl Store {
     /// call: repeated calls with the same worker and time count once.
     pub async fn begin_quarantined(
         &self,
-        id: &[u8; 32],
+        id: &[u8; 16],
         worker: &str,
         begun_at: OffsetDateTime,
     ) -> Result<(), Error> {
@@ -61,7 +61,7 @@ impl Store {
     }
 
     /// Deletes the mark of a task that has ended while its worker is alive.
-    pub async fn end_quarantined(&self, id: &[u8; 32]) -> Result<(), Error> {
+    pub async fn end_quarantined(&self, id: &[u8; 16]) -> Result<(), Error> {
         let end = sqlx::query("DELETE FROM quarantine WHERE id = ?").bind(id.as_slice());
         self.execute("ending a quarantine", "cannot end a quarantine", end).await.map(drop)
     }

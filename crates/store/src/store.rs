@@ -40,7 +40,7 @@ pub struct Store {
     pub(crate) write_deadline: Duration,
     /// The key of the row with which this process checks that the server commits. No other process
     /// has it, so no other process can lock the row.
-    pub(crate) commit_probe: [u8; 32],
+    pub(crate) commit_probe: [u8; 16],
 }
 
 impl Store {

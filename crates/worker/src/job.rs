@@ -38,7 +38,9 @@ impl Job {
     /// Reads a dropped body from the message.
     pub(crate) fn restore(&mut self) -> Result<(), NotATask> {
         if std::mem::take(&mut self.is_body_dropped) {
-            self.task = Task::read(&self.original.properties, &self.original.body)?;
+            // The key is kept: that of a message without an id is that of its first reading.
+            let read = Task::read(&self.original.properties, &self.original.body)?;
+            self.task = Task { key: self.task.key, ..read };
         }
         Ok(())
     }
@@ -90,7 +92,9 @@ mod tests {
         let receipt = Receipt { channel: 1, tag: 1, delivered: Instant::now() };
         let mut job = Job::lean(task, original, Claims::default().without_task(receipt));
         let was_dropped = job.task.request.body.is_none();
+        let key = job.task.key;
         job.restore().unwrap();
+        assert_eq!(job.task.key, key);
         (job.task.request.body.clone(), was_dropped)
     }
 

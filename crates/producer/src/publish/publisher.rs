@@ -4,7 +4,7 @@ use std::io;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use fetchline_queue::{PartReport, Task};
+use fetchline_queue::{Fingerprint, PartReport, Task};
 use tokio_util::sync::CancellationToken;
 
 use super::pacer::Pacer;
@@ -74,10 +74,14 @@ impl<'a> Publisher<'a> {
     }
 
     /// Publishes a task, unless an earlier `produce` of the part has.
-    pub(crate) async fn publish(&mut self, task: Task) -> Result<(), PublishError> {
+    pub(crate) async fn publish(
+        &mut self,
+        task: Task,
+        fingerprint: &Fingerprint,
+    ) -> Result<(), PublishError> {
         let position = self.position;
         if position.tasks < self.confirmed.tasks {
-            return self.skip(&task);
+            return self.skip(fingerprint);
         }
         let delay = self.pacer.as_mut().map_or(Duration::ZERO, Pacer::next_delay);
         if delay > MAX_DELAY {
@@ -94,7 +98,7 @@ impl<'a> Publisher<'a> {
                 }
             }
         }
-        self.position = position.after(&task.key);
+        self.position = position.after(fingerprint);
         match &mut self.sender {
             Some(sender) => sender.send(task, position).await,
             None => _ = self.progress.published.fetch_add(1, Ordering::Relaxed),
@@ -104,8 +108,8 @@ impl<'a> Publisher<'a> {
 
     /// Passes a task that was confirmed before. The input has changed if the digest differs in the
     /// end.
-    fn skip(&mut self, task: &Task) -> Result<(), PublishError> {
-        self.position = self.position.after(&task.key);
+    fn skip(&mut self, task: &Fingerprint) -> Result<(), PublishError> {
+        self.position = self.position.after(task);
         self.progress.resumed.fetch_add(1, Ordering::Relaxed);
         if self.position.tasks == self.confirmed.tasks && self.position != self.confirmed {
             return Err(PublishError::OtherInput);

@@ -33,8 +33,15 @@ pub(crate) const TRACEPARENT: &str = "traceparent";
 /// The broker's count of redeliveries, which quorum queues set.
 pub(crate) const DELIVERY_COUNT: &str = "x-delivery-count";
 
+/// The `app_id` property of the messages that fetchline publishes itself.
+pub(crate) const APP_ID: &str = "fetchline";
 /// The `type` property of a part report.
 pub(crate) const TYPE_PART: &str = "part";
+
+/// Whether fetchline published the message first.
+pub(crate) fn is_own_app(properties: &BasicProperties) -> bool {
+    properties.app_id().as_ref().is_some_and(|app| app.as_str() == APP_ID)
+}
 
 /// A header as text; `None` if it is missing or not text.
 pub(crate) fn text(properties: &BasicProperties, name: &str) -> Option<String> {

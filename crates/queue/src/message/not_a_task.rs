@@ -13,6 +13,9 @@ pub enum NotATask {
     /// The message is larger than [`MAX_MESSAGE_BYTES`].
     #[error("the message has {0} bytes; at most {MAX_MESSAGE_BYTES} are allowed")]
     TooLarge(usize),
+    /// The part has no room for another task.
+    #[error("a part has at most {} tasks; publish the rest with another `produce`", u32::MAX)]
+    PartFull,
     /// The body is not text.
     #[error("the message is not UTF-8 text")]
     NotText,

@@ -7,7 +7,7 @@ use time::format_description::well_known::Rfc3339;
 
 use super::defer_reason::DeferReason;
 use super::fetch_request::FetchRequest;
-use super::key::Key;
+use super::key::{Fingerprint, Key};
 use super::name::{NO_RUN, is_name};
 use super::not_a_task::NotATask;
 use super::{damage, header};
@@ -21,7 +21,8 @@ pub struct Task {
     pub run: String,
     /// The part of the run: one `produce`. `None` for messages of other publishers.
     pub part: Option<String>,
-    /// The identity; the primary key of the task's row.
+    /// The identity; the primary key of the task's row. Each reading of a message without an id
+    /// makes a new one.
     pub key: Key,
     /// The message's own id. `None` for a message without one, which is fetched every time that it
     /// is published.
@@ -60,7 +61,8 @@ impl Task {
         }
     }
 
-    /// Parses a delivered message. Parsing it again returns the same task.
+    /// Parses a delivered message. Parsing it again returns the same task, except that a message
+    /// without an id gets another key.
     pub fn read(properties: &BasicProperties, data: &Bytes) -> Result<Self, NotATask> {
         damage::check(properties)?;
         let (request, named_run) = FetchRequest::read(data)?;
@@ -77,8 +79,8 @@ impl Task {
             .map(|id| id.as_str().to_owned())
             .filter(|id| !id.is_empty());
         let key = match &message_id {
-            Some(id) => Key::of_message(&run, id),
-            None => Key::of(&run, "", &request, 0),
+            Some(id) => Key::of_message(&run, part.as_deref(), id, header::is_own_app(properties)),
+            None => Key::fresh(),
         };
         let count = |number| u32::try_from(number).unwrap_or(u32::MAX);
         Ok(Self {
@@ -99,6 +101,16 @@ impl Task {
             failed_at: header::text(properties, header::FAILED_AT)
                 .and_then(|text| OffsetDateTime::parse(&text, &Rfc3339).ok()),
         })
+    }
+
+    /// The key by which the quarantine knows the task: the same whenever its message is delivered,
+    /// even if the message has no id. A body that was dropped meanwhile makes no difference.
+    pub fn quarantine_key(&self) -> Key {
+        if self.message_id.is_some() {
+            return self.key;
+        }
+        let request = FetchRequest { body: None, ..self.request.clone() };
+        Fingerprint::of(&self.run, "", &request, 0).key()
     }
 
     /// How often in a row the task was last deferred for this reason, or for one that counts with
@@ -186,7 +198,7 @@ mod tests {
             (task.run.as_str(), task.part.as_deref(), task.attempt),
             ("nightly", Some("p1"), 3)
         );
-        assert_eq!(task.key, Key::of_message("nightly", "order-17"));
+        assert_eq!(task.key, Key::of_other_program("nightly", "order-17"));
     }
 
     #[test]
@@ -207,7 +219,11 @@ mod tests {
             let mut waiting = first.clone();
             waiting.request.body = None;
             assert_ne!(waiting, first);
-            assert_eq!(Task::read(&properties, &message).unwrap(), first);
+            let again = Task::read(&properties, &message).unwrap();
+            assert_eq!(again.key == first.key, !id.is_empty());
+            let keys = [&first, &again, &waiting].map(Task::quarantine_key);
+            assert!(keys.iter().all(|key| *key == keys[0]), "{keys:?}");
+            assert_eq!(Task { key: first.key, ..again }, first);
         }
     }
 

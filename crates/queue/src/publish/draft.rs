@@ -31,9 +31,8 @@ impl Draft {
     /// A task of another service, in the run `run`.
     ///
     /// `message_id` identifies the task within its run, for example the number of an order: a
-    /// redelivery of a task whose row is committed is not fetched again. An id of 64 hexadecimal
-    /// digits identifies the task in all runs. Without an id, or with an empty one, the run, the
-    /// method, the URL and the body identify the task, and every delivery is fetched.
+    /// redelivery of a task whose row is committed is not fetched again. Without an id, or with an
+    /// empty one, every delivery is fetched and has a row of its own.
     ///
     /// Fails if a worker would not accept the message, or would not send the same request: a
     /// message has one value per header, and texts in UTF-8.
@@ -51,7 +50,7 @@ impl Draft {
             let id = ShortString::try_new(id).map_err(|_| NotATask::MessageIdTooLong(id.len()))?;
             properties = properties.with_message_id(id);
         }
-        let draft = Self::stamped(Topology::URLS.into(), properties, body.into());
+        let draft = Self::own(Topology::URLS.into(), properties, body.into());
         let sent = Task::read(&draft.properties, &draft.body)?.request;
         let is_same = sent.method == request.method
             && sent.address == request.address
@@ -69,14 +68,15 @@ impl Draft {
             put(&mut headers, header::PART, part.as_str());
         }
         put_number(&mut headers, header::ATTEMPT, task.attempt);
+        let id = task.message_id.clone().unwrap_or_else(|| task.key.to_string());
         let mut properties = BasicProperties::default()
-            .with_message_id(task.key.to_string().into())
+            .with_message_id(id.into())
             .with_content_type(content_type.into())
             .with_headers(headers);
         if let Some(priority) = task.priority {
             properties = properties.with_priority(priority);
         }
-        Self::stamped(Topology::URLS.into(), properties, body.into())
+        Self::own(Topology::URLS.into(), properties, body.into())
     }
 
     /// The message of a part report.
@@ -89,7 +89,7 @@ impl Draft {
             .with_message_id(report.message_id().into())
             .with_content_type("application/json".into())
             .with_headers(headers);
-        Self::stamped(Topology::RUNS.into(), properties, report.body().into())
+        Self::own(Topology::RUNS.into(), properties, report.body().into())
     }
 
     /// The copy of a message for another attempt after a delay.
@@ -193,13 +193,16 @@ impl Draft {
         (self.routing_key, self.properties, self.body)
     }
 
+    /// A message of our own. Copies of other messages do not get our `app_id`: the message of
+    /// another program must not turn into one of ours, which would change its key.
+    fn own(routing_key: Cow<'static, str>, properties: BasicProperties, body: Bytes) -> Self {
+        Self::stamped(routing_key, properties.with_app_id(header::APP_ID.into()), body)
+    }
+
     fn stamped(routing_key: Cow<'static, str>, properties: BasicProperties, body: Bytes) -> Self {
         let now =
             SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
-        let properties = properties
-            .with_delivery_mode(PERSISTENT)
-            .with_timestamp(now)
-            .with_app_id("fetchline".into());
+        let properties = properties.with_delivery_mode(PERSISTENT).with_timestamp(now);
         Self { routing_key, properties, body }
     }
 }
@@ -234,6 +237,9 @@ fn carried(of: &BasicProperties) -> (BasicProperties, FieldTable) {
     }
     if let Some(value) = of.correlation_id() {
         properties = properties.with_correlation_id(value.clone());
+    }
+    if header::is_own_app(of) {
+        properties = properties.with_app_id(header::APP_ID.into());
     }
     let mut headers = of.headers().clone().unwrap_or_default();
     strip_delivery_headers(&mut headers);

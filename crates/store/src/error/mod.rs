@@ -71,15 +71,6 @@ pub enum Error {
         /// The newest migration that this program contains.
         needed: i64,
     },
-    /// A migration failed.
-    #[error("a migration failed")]
-    Migration(#[source] sqlx::migrate::MigrateError),
-    /// Another process held the migration lock for this many seconds.
-    #[error(
-        "another process held the migration lock for {0} s: wait until its `fetchline migrate` \
-         ends, then run the command again"
-    )]
-    MigrationLocked(u64),
 }
 
 impl Error {
@@ -104,9 +95,7 @@ impl Error {
             | Self::Silent(..)
             | Self::EveryRowRefused(_)
             | Self::SchemaMissing
-            | Self::SchemaTooOld { .. }
-            | Self::Migration(_)
-            | Self::MigrationLocked(_) => Class::Away,
+            | Self::SchemaTooOld { .. } => Class::Away,
         }
     }
 
@@ -132,9 +121,7 @@ impl Error {
             | Self::Silent(..)
             | Self::EveryRowRefused(_)
             | Self::SchemaMissing
-            | Self::SchemaTooOld { .. }
-            | Self::Migration(_)
-            | Self::MigrationLocked(_) => None,
+            | Self::SchemaTooOld { .. } => None,
         }
     }
 

@@ -56,10 +56,10 @@ impl<'a> CountChanges<'a> {
     /// is key order; `existing` has the rows that exist.
     pub(crate) fn of_upsert(
         rows: &[&'a Fetch],
-        existing: &'a HashMap<[u8; 32], ExistingRow>,
+        existing: &'a HashMap<[u8; 16], ExistingRow>,
     ) -> Self {
         let mut changes = Self::default();
-        let mut previous: Option<(&[u8; 32], CountKey<'a>, PrimitiveDateTime)> = None;
+        let mut previous: Option<(&[u8; 16], CountKey<'a>, PrimitiveDateTime)> = None;
         for row in rows {
             // The key of a task depends on its part, so all rows of a task have the same part.
             let part = row.part.as_deref().unwrap_or_default();
@@ -88,12 +88,9 @@ impl<'a> CountChanges<'a> {
         changes
     }
 
-    /// The change that the deletion of this number of rows causes.
-    pub(crate) fn of_deletion(run: &'a str, outcome: &'a str, rows: u64) -> Self {
-        let mut changes = Self::default();
-        let deleted = i64::try_from(rows).unwrap_or(i64::MAX);
-        changes.add(CountKey { run, part: "", outcome }, -deleted);
-        changes
+    /// Adds the change that the deletion of this number of rows causes.
+    pub(crate) fn remove(&mut self, run: &'a str, part: &'a str, outcome: &'a str, rows: i64) {
+        self.add(CountKey { run, part, outcome }, -rows);
     }
 
     fn add(&mut self, key: CountKey<'a>, change: i64) {
@@ -150,7 +147,7 @@ pub(crate) fn next_slot(slot: u8) -> u8 {
 pub(crate) async fn lock_existing(
     connection: &mut MySqlConnection,
     rows: &[&Fetch],
-) -> Result<HashMap<[u8; 32], ExistingRow>, Error> {
+) -> Result<HashMap<[u8; 16], ExistingRow>, Error> {
     let failed = Error::database("cannot read the rows that a batch replaces");
     let keys = bind_keys(rows.iter().map(|row| &row.id)).map_err(&failed)?;
     // In key order, as all row locks are taken.
@@ -189,9 +186,9 @@ mod tests {
         }
     }
 
-    fn existing(id: u8, outcome: &str, second: u64) -> ([u8; 32], ExistingRow) {
+    fn existing(id: u8, outcome: &str, second: u64) -> ([u8; 16], ExistingRow) {
         let fetched_at = to_stored(OffsetDateTime::UNIX_EPOCH + Duration::from_secs(second));
-        ([id; 32], ExistingRow { run: "r".to_owned(), outcome: outcome.to_owned(), fetched_at })
+        ([id; 16], ExistingRow { run: "r".to_owned(), outcome: outcome.to_owned(), fetched_at })
     }
 
     fn changes(rows: &[Fetch], stored: &[(&str, u64)]) -> (Vec<(String, i64)>, u64) {

@@ -10,7 +10,7 @@ pub(crate) fn list(element: &str, count: usize) -> String {
 
 /// Binds the keys of tasks.
 pub(crate) fn bind_keys<'a>(
-    keys: impl IntoIterator<Item = &'a [u8; 32]>,
+    keys: impl IntoIterator<Item = &'a [u8; 16]>,
 ) -> sqlx::Result<MySqlArguments> {
     let mut arguments = MySqlArguments::default();
     for key in keys {

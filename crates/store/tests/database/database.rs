@@ -28,6 +28,47 @@ pub(crate) struct Database {
 impl Database {
     /// Creates a database.
     pub(crate) async fn new() -> Result<Self> {
+        let database = Self::empty().await?;
+        let store = database.store(2)?;
+        store.migrate(|_| {}).await?;
+        store.close().await;
+        Ok(database)
+    }
+
+    /// Creates a database with the schema of the last release whose keys have 32 bytes.
+    pub(crate) async fn with_former_keys() -> Result<Self> {
+        const LAST: &str = "0011";
+        let mut database = Self::empty().await?;
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/migrations");
+        let files: std::io::Result<Vec<_>> =
+            std::fs::read_dir(folder)?.map(|file| Ok(file?.path())).collect();
+        let mut files = files?;
+        files.sort();
+        database
+            .execute(
+                "CREATE TABLE _sqlx_migrations (version BIGINT PRIMARY KEY, \
+                 description TEXT NOT NULL, \
+                 installed_on TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP, \
+                 success BOOLEAN NOT NULL, checksum BLOB NOT NULL, \
+                 execution_time BIGINT NOT NULL)",
+            )
+            .await?;
+        for file in files {
+            let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            if name[..LAST.len()] > *LAST {
+                break;
+            }
+            database.execute(&std::fs::read_to_string(&file)?).await?;
+            let record = format!(
+                "INSERT INTO _sqlx_migrations VALUES ({}, '{name}', NOW(), TRUE, 'x', 1)",
+                &name[..LAST.len()]
+            );
+            database.execute(&record).await?;
+        }
+        Ok(database)
+    }
+
+    async fn empty() -> Result<Self> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let name =
             format!("store_test_{}_{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
@@ -38,9 +79,9 @@ impl Database {
         let end = url[path..].find('?').map_or(url.len(), |end| path + end);
         url.replace_range(path + 1..end, &name);
         let options: MySqlConnectOptions = url.parse()?;
-        let (store, url) = (open(&url, 2)?, url);
-        store.migrate().await?;
-        store.close().await;
+        let mut server = MySqlConnection::connect_with(&options.clone().database("")).await?;
+        let create = format!("CREATE DATABASE `{name}` CHARACTER SET utf8mb4");
+        server.execute(AssertSqlSafe(create)).await?;
         let connection = MySqlConnection::connect_with(&options).await?;
         Ok(Self { options, url, name, connection })
     }
@@ -239,8 +280,8 @@ fn server_url() -> Result<String> {
 }
 
 /// The key of a task; keys are ordered as the numbers are.
-pub(crate) fn key(task: u8) -> [u8; 32] {
-    [task; 32]
+pub(crate) fn key(task: u8) -> [u8; 16] {
+    [task; 16]
 }
 
 /// The row of a task that succeeded.

@@ -1,7 +1,10 @@
 //! Tests of the store on a real server, MariaDB or MySQL.
 
 mod database;
+mod migrate;
 mod pages;
 mod poll;
+mod prune;
+mod queries;
 mod session;
 mod write;

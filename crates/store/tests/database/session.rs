@@ -38,7 +38,7 @@ async fn the_defaults_of_the_server_change_neither_migrations_nor_rows() -> Resu
 /// Migrates and writes three rows; returns how many are reported as committed.
 async fn write_as_odd_user(database: &Database) -> Result<usize> {
     let store = database.store_as("odd", 2)?;
-    store.migrate().await?;
+    store.migrate(|_| {}).await?;
     let written = store.write(batch([1, 2, 3].map(row))).await;
     store.close().await;
     Ok(written.committed.receipts().count())

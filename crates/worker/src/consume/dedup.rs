@@ -23,7 +23,7 @@ use crate::settle::{RepublisherHandle, SettlerHandle};
 /// The most tasks of one look-up.
 const AT_ONCE: usize = 500;
 
-type Key = [u8; 32];
+type Key = [u8; 16];
 type Jobs = Vec<Box<Job>>;
 
 /// Looks up the rows of tasks.
@@ -61,7 +61,7 @@ impl Dedup {
         let quarantined: Vec<Key> = jobs
             .iter()
             .filter(|job| needs_quarantine(&job.task))
-            .map(|job| *job.task.key.as_bytes())
+            .map(|job| *job.task.quarantine_key().as_bytes())
             .collect();
         let Ok(marks) = self.marks(quarantined).await else { return self.requeue(jobs) };
         let (with_id, without_id): (Vec<_>, Vec<_>) =
@@ -126,7 +126,8 @@ impl Dedup {
     fn schedule(&self, job: Box<Job>, marks: &HashMap<Key, u32>) {
         match needs_quarantine(&job.task) {
             true => {
-                let marks = marks.get(job.task.key.as_bytes()).copied().unwrap_or(0);
+                let key = job.task.quarantine_key();
+                let marks = marks.get(key.as_bytes()).copied().unwrap_or(0);
                 self.quarantine.submit(job, marks);
             }
             false => self.scheduler.submit(job),

@@ -141,7 +141,7 @@ mod tests {
     fn a_task_is_cancelled_with_its_part() {
         let task = |run: &str, part: Option<&str>| {
             let request = FetchRequest::get(Address::parse("http://a.example/").unwrap());
-            let key = Key::of(run, "part", &request, 0);
+            let key = Key::of_other_program(run, "order-17");
             Task {
                 part: part.map(str::to_owned),
                 ..Task::new(request, run.to_owned(), String::new(), key)

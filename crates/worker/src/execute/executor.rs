@@ -114,10 +114,12 @@ impl Executor {
     }
 
     async fn run(&self, mut job: Box<Job>, mut place: Place) {
-        let (id, is_quarantined) = (*job.task.key.as_bytes(), job.quarantined);
+        let quarantined = job.quarantined.then(|| job.task.quarantine_key());
         // Boxed: cold path; inline it would enlarge every task's future, of which there are
         // thousands.
-        if is_quarantined && !Box::pin(self.mark_begun(&id)).await {
+        if let Some(key) = &quarantined
+            && !Box::pin(self.mark_begun(key.as_bytes())).await
+        {
             return self.out.settle.requeue(job.claim);
         }
         match job.restore() {
@@ -134,8 +136,8 @@ impl Executor {
             }
         }
         drop(place);
-        if is_quarantined {
-            Box::pin(self.mark_ended(&id)).await;
+        if let Some(key) = &quarantined {
+            Box::pin(self.mark_ended(key.as_bytes())).await;
         }
     }
 
@@ -202,7 +204,7 @@ impl Executor {
 
     /// Marks a quarantined task as begun, in case it crashes this worker. `false` where the
     /// database does not take the mark.
-    async fn mark_begun(&self, id: &[u8; 32]) -> bool {
+    async fn mark_begun(&self, id: &[u8; 16]) -> bool {
         let (begun_at, worker) = (self.store.now(), self.extractor.worker());
         let mut repeater = self.dependencies.repeater(self.hold, &self.grace_over);
         while let Err(error) = self.store.begin_quarantined(id, worker, begun_at).await {
@@ -214,7 +216,7 @@ impl Executor {
     }
 
     /// Removes the mark: a task with a mark counts as one that crashed its worker.
-    async fn mark_ended(&self, id: &[u8; 32]) {
+    async fn mark_ended(&self, id: &[u8; 16]) {
         let mut repeater = self.dependencies.repeater(self.hold, &self.grace_over);
         while let Err(error) = self.store.end_quarantined(id).await {
             if repeater.failed(&error).await.is_err() {

@@ -189,7 +189,7 @@ mod tests {
             method,
             ..FetchRequest::get(Address::parse("http://a.example/").unwrap())
         };
-        let key = Key::of("run", "part", &request, 0);
+        let key = Key::of_other_program("run", request.address.as_str());
         Task { attempt, ..Task::new(request, "run".to_owned(), "part".to_owned(), key) }
     }
 

@@ -205,7 +205,7 @@ mod tests {
     fn task(path: &str) -> Task {
         let request =
             FetchRequest::get(Address::parse(&format!("http://a.example/{path}")).unwrap());
-        let key = Key::of("run", "part", &request, 0);
+        let key = Key::of_other_program("run", request.address.as_str());
         Task::new(request, "run".to_owned(), "part".to_owned(), key)
     }
 

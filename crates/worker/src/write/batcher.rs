@@ -71,7 +71,7 @@ mod tests {
 
     async fn result(body: usize) -> Record {
         let request = FetchRequest::get(Address::parse("http://a.example/").unwrap());
-        let key = fetchline_queue::Key::of("run", "part", &request, 0);
+        let key = fetchline_queue::Key::of_other_program("run", "order-17");
         let task = Task::new(request, "run".to_owned(), "part".to_owned(), key);
         let mut answer = Answer::without_response(Outcome::Ok, String::new());
         answer.body = Some(vec![b'x'; body]);

@@ -1,4 +1,4 @@
-//! The set of keys that finds duplicates. It is most of a producer's memory, so it is dense.
+//! The set of fingerprints that finds duplicates. It is most of a producer's memory, so it is dense.
 //!
 //! A general hash set doubles its size when it is full, so it takes between 20 and 39 bytes for a
 //! key of 16, and half as much again while it grows. This one grows by an eighth, one small part at
@@ -11,8 +11,9 @@ const MIN_SLOTS: usize = 16;
 /// Slots out of so many that are used, at most. Fuller parts would be searched for longer.
 const MAX_LOAD: (usize, usize) = (17, 20);
 
-/// Halves of keys. A key is a hash, so its bits are as good as random.
-pub(crate) struct KnownKeys {
+/// Halves of fingerprints, its keys. They are hashes, so their bits are as good as
+/// random.
+pub(crate) struct KnownTasks {
     shards: Vec<Shard>,
     /// The key 0, which marks a free slot.
     has_zero: bool,
@@ -26,7 +27,7 @@ struct Shard {
     used: usize,
 }
 
-impl KnownKeys {
+impl KnownTasks {
     pub(crate) fn new() -> Self {
         Self { shards: vec![Shard::default(); SHARDS], has_zero: false }
     }
@@ -93,7 +94,7 @@ mod tests {
 
     #[test]
     fn a_key_is_new_once() {
-        let mut known = KnownKeys::new();
+        let mut known = KnownTasks::new();
         // Few distinct keys, so that many are repeated; all in one shard, and some are neighbours.
         let mut expected = HashSet::new();
         for round in 0..20_000_u128 {
@@ -109,7 +110,7 @@ mod tests {
 
     #[test]
     fn a_url_costs_at_most_24_bytes_whatever_their_number() {
-        let mut known = KnownKeys::new();
+        let mut known = KnownTasks::new();
         let mut most = 0.0_f64;
         for keys in 1..=1_000_000_usize {
             known.insert(rand::random());

@@ -1,22 +1,29 @@
 //! The schema. `fetchline migrate` updates it; everything else only checks it.
 //!
-//! Migrations are never edited or removed. Each stays compatible with the previous release, whose
-//! workers continue on the new schema.
+//! Migrations are never edited or removed. A process may be killed at any point, and several may
+//! migrate at the same time, also through different nodes of a cluster. So there is no lock: each
+//! step may be done twice, by anyone, at any time, and whoever comes second finds it done.
+
+mod former_keys;
+mod steps;
 
 use sqlx::migrate::Migrator;
 use sqlx::mysql::MySqlConnection;
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor};
 
+pub use self::former_keys::FormerRows;
+
+use crate::partitions::{self, Crowd};
 use crate::pool::{DEADLINE, SESSION, within};
-use crate::{Error, Store};
+use crate::{Error, Store, contention};
 
 static MIGRATIONS: Migrator = sqlx::migrate!();
 
-/// How long to wait for another process that migrates.
-const LOCK_WAIT_S: u64 = 120;
-/// The name of the lock. Locks belong to the whole server, so the name identifies the database; it
-/// may have 64 characters.
-const LOCK_NAME: &str = "CONCAT('fetchline.', LEFT(SHA2(DATABASE(), 256), 40))";
+/// How long a change of a table waits for those who use the table, in seconds. Everybody who comes
+/// later waits behind it.
+const TABLE_WAIT_S: u32 = 5;
+/// How often a migration is tried that loses against other transactions.
+const MAX_TRIES: u32 = 60;
 
 /// ER_BAD_DB_ERROR.
 const UNKNOWN_DATABASE: u16 = 1049;
@@ -29,26 +36,44 @@ impl Store {
         MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or(0)
     }
 
+    /// The rows that [`Self::migrate`] would copy; `None` if there are none.
+    pub async fn former_rows(&self) -> Result<Option<FormerRows>, Error> {
+        match self.count_former_rows().await {
+            Err(error) if error.number() == Some(UNKNOWN_DATABASE) => Ok(None),
+            result => result,
+        }
+    }
+
+    async fn count_former_rows(&self) -> Result<Option<FormerRows>, Error> {
+        let mut connection = self.connect().await?;
+        let rows = former_keys::count(&mut connection).await?;
+        connection.close().await.map_err(Error::database("cannot close the connection"))?;
+        Ok(rows)
+    }
+
     /// Creates the database if it is missing, and updates it to this program's schema. Returns the
-    /// version before and after. It is safe to run this again, from many processes at once, and on
-    /// the schema of a newer release.
-    pub async fn migrate(&self) -> Result<(i64, i64), Error> {
+    /// version before and after. It is safe to run this again after it was killed, from many
+    /// processes at once, and on the schema of a newer release.
+    ///
+    /// If there are rows with keys of an earlier release, they are copied at the end, and
+    /// `on_progress` is called with the number of rows so far. Workers of this release can run
+    /// meanwhile: at worst they fetch a task again whose row is not copied yet.
+    pub async fn migrate(&self, mut on_progress: impl FnMut(u64)) -> Result<(i64, i64), Error> {
         self.create_database().await?;
         // Not a pooled connection: a migration may take longer than the pool's deadline.
         let mut connection = self.connect().await?;
-        lock(&mut connection).await?;
+        set_up(&mut connection).await?;
         let found = schema_version(&mut connection).await?.unwrap_or(0);
-        let migrator = Migrator {
-            migrations: MIGRATIONS.migrations.clone(),
-            // A newer release may have migrated this database.
-            ignore_missing: true,
-            // sqlx waits for its lock with a negative timeout, which MariaDB does not support.
-            locking: false,
-            ..Migrator::DEFAULT
-        };
-        migrator.run_direct(None, &mut connection, false).await.map_err(Error::Migration)?;
+        let mut tries = 1;
+        while let Err(error) = update_tables(&mut connection).await {
+            if !error.is_contention() || tries >= MAX_TRIES {
+                return Err(error);
+            }
+            tokio::time::sleep(contention::pause_after(tries)).await;
+            tries += 1;
+        }
+        former_keys::copy(&mut connection, &mut on_progress).await?;
         let now = schema_version(&mut connection).await?.unwrap_or(0);
-        // Closing the connection releases the lock.
         connection.close().await.map_err(Error::database("cannot close the connection"))?;
         Ok((found, now))
     }
@@ -72,7 +97,7 @@ impl Store {
         }
     }
 
-    async fn connect(&self) -> Result<MySqlConnection, Error> {
+    pub(crate) async fn connect(&self) -> Result<MySqlConnection, Error> {
         let mut connection = self.options.connect().await.map_err(Error::Connect)?;
         connection.execute(SESSION).await.map_err(Error::database("cannot set up a session"))?;
         Ok(connection)
@@ -98,13 +123,20 @@ impl Store {
     }
 }
 
-async fn lock(connection: &mut MySqlConnection) -> Result<(), Error> {
-    let lock = format!("SELECT CAST(GET_LOCK({LOCK_NAME}, {LOCK_WAIT_S}) AS SIGNED)");
-    let locked: Option<i64> = sqlx::query_scalar(AssertSqlSafe(lock))
-        .fetch_one(connection)
-        .await
-        .map_err(Error::database("cannot take the migration lock"))?;
-    if locked == Some(1) { Ok(()) } else { Err(Error::MigrationLocked(LOCK_WAIT_S)) }
+async fn update_tables(connection: &mut MySqlConnection) -> Result<(), Error> {
+    steps::run(connection).await?;
+    partitions::prepare(connection, Crowd::Moves).await.map(drop)
+}
+
+/// Prepares the session for changes of tables, and for copies that lock only what they write.
+async fn set_up(connection: &mut MySqlConnection) -> Result<(), Error> {
+    let wait = format!("SET SESSION lock_wait_timeout = {TABLE_WAIT_S}");
+    for statement in [&*wait, "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED, READ WRITE"]
+    {
+        let set = connection.execute(AssertSqlSafe(statement.to_owned())).await;
+        set.map_err(Error::database("cannot set up a session"))?;
+    }
+    Ok(())
 }
 
 /// The newest migration that was applied; `None` if there is no schema.
