@@ -58,7 +58,7 @@ async fn a_message_typed_into_the_console_becomes_a_row_or_a_dead_letter_with_a_
     for (payload, reason, error) in [
         ("htp:/", "not_a_task", "the URL is not usable"),
         ("shop.example\", }", "not_a_task", "its syntax is wrong (line 1, column"),
-        ("\"link\"", "not_a_task", "a field is missing"),
+        ("\"link\"", "not_a_task", "unknown field `link`"),
         ("/status/500/1", "http_error", "500"),
     ] {
         let headers = headers_of(payload);
@@ -99,14 +99,55 @@ async fn connections_and_consumers_name_their_worker() -> anyhow::Result<()> {
     let path = format!("connections/{}", name.replace(' ', "%20").replace('>', "%3E"));
     let client = console.call(Method::GET, &path, None).await?["client_properties"].clone();
     for (property, expected) in [
-        ("connection_name", "fetchline-work@worker-1"),
+        ("connection_name", "fetchline-consume@worker-1"),
         ("product", "fetchline"),
         ("version", env!("CARGO_PKG_VERSION")),
-        ("role", "work"),
+        ("role", "consume"),
         ("pod", "worker-1"),
     ] {
         assert_eq!(client[property], Value::from(expected), "{client}");
     }
     worker.terminate().await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_pasted_list_becomes_tasks_and_its_bad_lines_become_dead_letters() -> anyhow::Result<()> {
+    let world = World::new().await?;
+    let console = Console::of(&world)?;
+    let worker = world.worker(&[])?;
+    let page = |path: &str| world.shop.url(path);
+    let list = [
+        "# shops",
+        &page("/p/1"),
+        &format!("  \"{}\",", page("/p/2")),
+        &format!("<{}>\r", page("/p/3")),
+        &json!({ "url": page("/p/4"), "run": "pasted" }).to_string(),
+        "",
+        "www.shop.example/p/5",
+        &json!({ "url": page("/p/6"), "metod": "POST" }).to_string(),
+    ]
+    .join("\n");
+    console.publish(&world.prefix, "list", &list).await?;
+    // The same list under the key of tasks is one message that says what to do.
+    console.publish(&world.prefix, "urls", &list).await?;
+    wait::until("a row for each task", async || world.rows().await, |rows| *rows == 4).await?;
+    let dead = async || world.ready("dead").await;
+    wait::until("the bad lines", dead, |dead| *dead == 3).await?;
+    let letters = console.peek(&format!("{}.dead", world.prefix)).await?;
+    let mut errors: Vec<_> = letters
+        .iter()
+        .map(|letter| letter["properties"]["headers"]["x-error"].as_str().unwrap_or_default())
+        .collect();
+    errors.sort_unstable();
+    for (error, expected) in
+        errors.iter().zip(["https://", "`list`, a task a line", "unknown field `metod`"])
+    {
+        assert!(error.contains(expected), "{error}");
+    }
+    let unacked = async || world.ready("urls").await;
+    wait::until("nothing is left", unacked, |ready| *ready == 0).await?;
+    assert_eq!(worker.terminate().await?.code, Some(0));
+    assert_eq!((world.ready("urls").await?, world.rows().await?), (0, 4));
     Ok(())
 }

@@ -150,15 +150,20 @@ async fn a_list_shows_the_details_of_dead_letters_and_changes_nothing() -> anyho
     assert_eq!(output.code, Some(0), "{output:?}");
     let lines: Vec<Vec<&str>> =
         output.stdout.lines().map(|line| line.split_whitespace().collect()).collect();
-    assert_eq!(lines[0], ["age", "reason", "status", "attempts", "run", "host", "URL"]);
-    assert_eq!(lines[1], ["-", "-", "-", "-", "-", "-", "ftp://***@three.example/\u{fffd}"]);
+    assert_eq!(
+        lines[0],
+        ["age", "reason", "status", "attempts", "run", "host", "worker", "URL", "error"]
+    );
+    let unknown = ["-", "-", "-", "-", "-", "-", "-", "ftp://***@three.example/\u{fffd}", "-"];
+    assert_eq!(lines[1], unknown);
     assert_eq!(lines[2][0], "3h");
     assert_eq!(
-        lines[2][2..],
-        ["http_error", "503", "4", "monday", "one.example", "https://one.example/a"]
+        lines[2][2..9],
+        ["http_error", "503", "4", "monday", "one.example", "pod-1", "https://one.example/a"]
     );
+    assert_eq!(lines[2][9..].join(" "), "the site did not answer");
     assert_eq!(lines[3][2..5], ["timeout", "-", "4"]);
-    assert_eq!(lines[3][6..], ["one.example:8443", "https://***@one.example:8443/b"]);
+    assert_eq!(lines[3][6..9], ["one.example:8443", "pod-1", "https://***@one.example:8443/b"]);
     assert_eq!(lines[6], ["5", "of", "5", "dead", "letters"]);
     wait_for(&world, Topology::DEAD, 5).await?;
 
@@ -198,11 +203,15 @@ async fn filters_combine() -> anyhow::Result<()> {
     for (filters, expected) in [
         (&[][..], &["a", "b", "c", "d"][..]),
         (&["--run", "monday"], &["a", "b"]),
-        (&["--host", "One.example"], &["a", "c"]),
+        (&["--host", "One.example"], &["a", "b", "c"]),
+        (&["--host", "one.example:443"], &["a", "c"]),
         (&["--host", "one.example:8443"], &["b"]),
         (&["--reason", "http_error", "--status", "503"], &["a", "d"]),
         (&["--older-than", "2h"], &["a", "b"]),
-        (&["--older-than", "75m", "--reason", "http_error", "--host", "one.example"], &["a", "c"]),
+        (
+            &["--older-than", "75m", "--reason", "http_error", "--host", "https://one.example/"],
+            &["a", "c"],
+        ),
         (&["--older-than", "75m", "--status", "503", "--run", "tuesday"], &[]),
     ] {
         assert_eq!(listed(&world, filters).await?, expected, "{filters:?}");

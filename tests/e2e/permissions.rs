@@ -19,12 +19,14 @@ struct Defined<'a> {
     world: &'a World,
     console: Console,
     vhost: String,
+    definitions: Value,
 }
 
 impl<'a> Defined<'a> {
     async fn new(world: &'a World) -> anyhow::Result<Self> {
         let console = Console::of(world)?;
-        let defined = Self { world, console, vhost: world.prefix.clone() };
+        let (vhost, definitions) = (world.prefix.clone(), Value::Null);
+        let defined = Self { world, console, vhost, definitions };
         // Users belong to the whole broker, so they get names of their own as well.
         let text = std::fs::read_to_string(project().join("deploy/rabbitmq/definitions.json"))?;
         let mut definitions: Value = serde_json::from_str(&text)?;
@@ -48,7 +50,8 @@ impl<'a> Defined<'a> {
             }
         }
         definitions["vhosts"][0]["name"] = json!(defined.vhost);
-        defined.console.call(reqwest::Method::POST, "definitions", Some(definitions)).await?;
+        let defined = Self { definitions, ..defined };
+        defined.import().await?;
         Ok(defined)
     }
 
@@ -62,6 +65,17 @@ impl<'a> Defined<'a> {
         );
         url.set_path(&format!("/{}", self.vhost));
         Ok(url.to_string())
+    }
+
+    /// The console, logged in as this user.
+    fn console_of(&self, user: &str) -> anyhow::Result<Console> {
+        self.console.logged_in(&self.amqp_url(user)?)
+    }
+
+    /// Imports the definitions.
+    async fn import(&self) -> anyhow::Result<()> {
+        let definitions = Some(self.definitions.clone());
+        self.console.call(reqwest::Method::POST, "definitions", definitions).await.map(drop)
     }
 
     /// Runs a command as this user.
@@ -238,17 +252,19 @@ async fn each_user_has_only_the_permissions_it_needs() -> anyhow::Result<()> {
     let control = defined.run_as("fetchline-worker", &["control", "pause"], "").await?;
     assert!(control.code == Some(1) && control.stderr.contains("refused"), "{control:?}");
     assert_eq!(worker.terminate().await?.code, Some(0));
-    // The broker enforces this for any program: a producer cannot consume, and a worker can neither
-    // empty the dead letters nor delete directives.
+    // The broker enforces this for any program: a producer cannot consume, and neither a worker nor
+    // an operator can delete a queue. A worker reads dead letters, since it replays them for operators.
     for (user, queue, operation) in [
         ("fetchline-producer", "fetchline.urls", Operation::Consume),
         ("fetchline-producer", "fetchline.control", Operation::Consume),
         ("fetchline-scaler", "fetchline.urls", Operation::Consume),
-        ("fetchline-worker", "fetchline.dead", Operation::Consume),
-        ("fetchline-worker", "fetchline.dead", Operation::Purge),
+        ("fetchline-producer", "fetchline.dead", Operation::Purge),
+        ("fetchline-worker", "fetchline.dead", Operation::Delete),
         ("fetchline-worker", "fetchline.control", Operation::Delete),
         ("fetchline-worker", "fetchline.urls", Operation::Delete),
         ("fetchline-operator", "fetchline.urls", Operation::Delete),
+        ("fetchline-operator", "fetchline.control", Operation::Delete),
+        ("fetchline-operator", "fetchline.news", Operation::Delete),
     ] {
         let refused = try_operation(&defined.amqp_url(user)?, queue, operation).await?;
         assert!(refused.contains("ACCESS_REFUSED"), "{user} {queue} {operation:?}: {refused}");
@@ -257,5 +273,102 @@ async fn each_user_has_only_the_permissions_it_needs() -> anyhow::Result<()> {
         world.worker_on(&defined.amqp_url("fetchline-producer")?, &["--prefix", "fetchline"])?;
     consumer.logs("not consuming").await?;
     consumer.kill().await?;
+    defined.remove().await
+}
+
+#[tokio::test]
+async fn an_operator_cannot_hurt_the_structure_by_accident() -> anyhow::Result<()> {
+    let world = World::new().await?;
+    let defined = Defined::new(&world).await?;
+    let (vhost, operator) = (&defined.vhost, defined.console_of("fetchline-operator")?);
+    // One click on "Unbind" or "Delete".
+    for path in [
+        format!("bindings/{vhost}/e/fetchline/q/fetchline.urls/urls"),
+        format!("bindings/{vhost}/e/fetchline/q/fetchline.dead/dead"),
+        format!("queues/{vhost}/fetchline.control"),
+        format!("queues/{vhost}/fetchline.retry.10s"),
+        format!("exchanges/{vhost}/fetchline"),
+    ] {
+        let deleted = operator.call(reqwest::Method::DELETE, &path, None).await;
+        let error = deleted.err().with_context(|| format!("{path} was deleted"))?;
+        assert!(error.to_string().contains("refused"), "{path}: {error}");
+    }
+
+    // A policy for everything, with a maximum length: it does not drop dead letters.
+    for number in 0..5 {
+        defined
+            .console_of("fetchline-operator")?
+            .publish("fetchline", "dead", &format!("{number}"))
+            .await?;
+    }
+    let policy =
+        json!({ "pattern": ".*", "definition": { "max-length": 2 }, "apply-to": "queues" });
+    let path = format!("policies/{vhost}/all");
+    operator.call(reqwest::Method::PUT, &path, Some(policy)).await?;
+    let queue = format!("queues/{vhost}/fetchline.dead");
+    let state = async || operator.call(reqwest::Method::GET, &queue, None).await;
+    let is_in_force = |queue: &Value| queue["policy"] == "all" && queue["messages"] == 5;
+    wait::until("the policy is in force and the dead letters are there", state, is_in_force)
+        .await?;
+    let full = operator.publish("fetchline", "dead", "one more").await;
+    assert!(full.is_err() || operator.peek("fetchline.dead").await?.len() >= 5);
+    operator.call(reqwest::Method::DELETE, &path, None).await?;
+
+    // The name of the queue in place of the routing key, and the reverse under "Move messages",
+    // which makes the broker declare a queue.
+    operator.publish("fetchline", "fetchline.urls", "https://shop.example/p/1").await?;
+    assert_eq!(operator.peek("fetchline.urls").await?.len(), 1);
+    let mistaken = format!("queues/{vhost}/urls");
+    defined.console.call(reqwest::Method::PUT, &mistaken, Some(json!({ "durable": true }))).await?;
+    operator.publish("amq.default", "urls", "https://shop.example/p/2").await?;
+    assert_eq!(operator.peek("urls").await?.len(), 1, "what was moved there can be read");
+    operator.call(reqwest::Method::DELETE, &mistaken, None).await?;
+    defined.remove().await
+}
+
+#[tokio::test]
+async fn a_worker_restores_bindings_and_is_not_ready_without_its_exchange() -> anyhow::Result<()> {
+    let world = World::new().await?;
+    let defined = Defined::new(&world).await?;
+    let vhost = &defined.vhost;
+    let flags = ["--prefix", "fetchline"];
+    let mut worker = world.worker_on(&defined.amqp_url("fetchline-worker")?, &flags)?;
+    let health = worker.health().await?;
+    let readyz = async || {
+        let answer = reqwest::get(format!("http://{health}/readyz")).await?;
+        let (status, body) = (answer.status().as_u16(), answer.bytes().await?);
+        Ok((status, serde_json::from_slice::<Value>(&body)?))
+    };
+    wait::until("the worker is ready", readyz, |(status, _)| *status == 200).await?;
+
+    let binding = format!("bindings/{vhost}/e/fetchline/q/fetchline.urls");
+    let unbind = format!("{binding}/urls");
+    defined.console.call(reqwest::Method::DELETE, &unbind, None).await?;
+    let bindings = async || defined.console.call(reqwest::Method::GET, &binding, None).await;
+    let is_bound = |bindings: &Value| {
+        bindings.as_array().is_some_and(|all| all.iter().any(|it| it["routing_key"] == "urls"))
+    };
+    wait::until("the binding is restored", bindings, is_bound).await?;
+
+    for path in [format!("exchanges/{vhost}/fetchline"), format!("queues/{vhost}/fetchline.dead")] {
+        defined.console.call(reqwest::Method::DELETE, &path, None).await?;
+        let what = path.rsplit('/').next().unwrap_or_default();
+        let is_missing = |(status, body): &(u16, Value)| {
+            let error = body["topology"]["error"].as_str().unwrap_or_default();
+            *status == 503 && error.contains(what) && error.contains("import the definitions")
+        };
+        wait::until("the worker is not ready and says why", readyz, is_missing).await?;
+        defined.import().await?;
+        wait::until("the worker is ready again", readyz, |(status, _)| *status == 200).await?;
+    }
+    let news = async || defined.console_of("fetchline-operator")?.peek("fetchline.news").await;
+    let has = |news: &Vec<Value>, kind: &str| {
+        news.iter().any(|it| it["payload"].as_str().is_some_and(|text| text.contains(kind)))
+    };
+    wait::until("the operator hears of it", news, |news| {
+        has(news, "topology_missing") && has(news, "topology_restored")
+    })
+    .await?;
+    assert_eq!(worker.terminate().await?.code, Some(0));
     defined.remove().await
 }

@@ -65,7 +65,6 @@ async fn a_given_up_task_has_a_row_and_a_dead_letter_with_a_reason() -> anyhow::
         ("x-reason", "http_error"),
         ("x-status", "503"),
         ("x-attempts", "3"),
-        ("x-attempt", "1"),
         ("x-worker", "worker-1"),
         ("x-run", "broken"),
     ] {

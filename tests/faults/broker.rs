@@ -58,6 +58,11 @@ async fn under_a_memory_alarm_workers_consume_and_producers_wait() -> anyhow::Re
     wait::until("the workers consume under the alarm", rows, |rows| *rows == before.len() as u64)
         .await?;
     assert!(!producer.is_finished(), "nothing is published under an alarm");
+    // An operator does not wait for the end of the alarm, and is told of it.
+    let control = trial.world.run(&["control", "resume"], "").await?;
+    assert_eq!(control.code, Some(1), "{control:?}");
+    let names_alarm = control.stderr.contains("alarm") && control.stderr.contains("memory");
+    assert!(names_alarm, "{control:?}");
     trial.memory_alarm(false).await?;
     producer.await??;
 

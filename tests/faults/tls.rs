@@ -61,7 +61,7 @@ async fn over_tls_everything_works_and_a_wrong_authority_is_refused() -> anyhow:
     let connections =
         arena.rabbitmqctl(&["--quiet", "list_connections", "ssl", "client_properties"]).await?;
     let of_worker: Vec<&str> =
-        connections.lines().filter(|line| line.contains("fetchline-work@")).collect();
+        connections.lines().filter(|line| line.contains("fetchline-consume@")).collect();
     assert!(
         !of_worker.is_empty() && of_worker.iter().all(|line| line.starts_with("true")),
         "{connections}"

@@ -6,11 +6,14 @@ use serde_json::{Value, json};
 
 use crate::world::World;
 
-/// The console, logged in as the user of the world's AMQP URL.
-#[derive(Clone)]
+/// The console, logged in as a user: that of the world's AMQP URL, or another one.
+#[derive(Clone, Default)]
 pub struct Console {
     api: String,
-    broker: reqwest::Url,
+    user: String,
+    password: String,
+    /// The virtual host, as it stands in a path.
+    vhost: String,
 }
 
 impl Console {
@@ -19,7 +22,18 @@ impl Console {
         let url = world.management_url.as_ref().context(
             "MANAGEMENT_URL is not set: set it to the URL of the broker's management API",
         )?;
-        Ok(Self { api: format!("{url}/api"), broker: world.amqp_url.parse()? })
+        Self { api: format!("{url}/api"), ..Self::default() }.logged_in(&world.amqp_url)
+    }
+
+    /// The same console for the user and the virtual host of another AMQP URL.
+    pub fn logged_in(&self, amqp_url: &str) -> anyhow::Result<Self> {
+        let url: reqwest::Url = amqp_url.parse()?;
+        Ok(Self {
+            api: self.api.clone(),
+            user: url.username().to_owned(),
+            password: url.password().unwrap_or_default().to_owned(),
+            vhost: url.path().trim_start_matches('/').to_owned(),
+        })
     }
 
     /// Calls the API and returns the answer, `null` for an empty one.
@@ -31,7 +45,7 @@ impl Console {
     ) -> anyhow::Result<Value> {
         let mut request = reqwest::Client::new()
             .request(method, format!("{}/{path}", self.api))
-            .basic_auth(self.broker.username(), self.broker.password())
+            .basic_auth(&self.user, Some(&self.password))
             .header("content-type", "application/json");
         if let Some(body) = body {
             request = request.body(body.to_string());
@@ -47,17 +61,35 @@ impl Console {
         let message = json!({
             "properties": {}, "routing_key": key, "payload": payload, "payload_encoding": "string",
         });
-        let path = format!("exchanges/%2f/{exchange}/publish");
+        let path = format!("exchanges/{}/{exchange}/publish", self.vhost);
         let routed = self.call(Method::POST, &path, Some(message)).await?;
         ensure!(routed["routed"] == true, "the message was not routed: {routed}");
         Ok(())
     }
 
+    /// Types a directive into the control stream.
+    pub async fn direct(&self, prefix: &str, text: &str) -> anyhow::Result<()> {
+        self.publish("amq.default", &format!("{prefix}.control"), text).await
+    }
+
+    /// The news of a fleet, the oldest first; none while their queue does not exist.
+    pub async fn news(&self, prefix: &str) -> anyhow::Result<Vec<Value>> {
+        let Ok(messages) = self.peek(&format!("{prefix}.news")).await else {
+            return Ok(Vec::new());
+        };
+        let parse = |message: &Value| {
+            let payload = message["payload"].as_str().context("no payload")?;
+            Ok(serde_json::from_str(payload)?)
+        };
+        messages.iter().map(parse).collect()
+    }
+
     /// "Get messages" on the page of a queue, which requeues them.
     pub async fn peek(&self, queue: &str) -> anyhow::Result<Vec<Value>> {
         let request = json!({ "count": 100, "ackmode": "ack_requeue_true", "encoding": "auto" });
-        let messages =
-            self.call(Method::POST, &format!("queues/%2f/{queue}/get"), Some(request)).await?;
+        let messages = self
+            .call(Method::POST, &format!("queues/{}/{queue}/get", self.vhost), Some(request))
+            .await?;
         messages.as_array().cloned().context("the answer is not a list")
     }
 }

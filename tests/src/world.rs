@@ -348,10 +348,9 @@ async fn tear_down(services: &Services, prefix: &str, database: &str) -> anyhow:
     let amqp = connect(&services.amqp_url).await?;
     let channel = amqp.create_channel().await?;
     let topology = Topology::new(prefix);
-    for key in [Topology::RUNS, Topology::URLS, Topology::DEAD, Topology::CONTROL]
-        .into_iter()
-        .chain(DELAY_QUEUES)
-    {
+    let others =
+        [Topology::RUNS, Topology::URLS, Topology::DEAD, Topology::NEWS, Topology::CONTROL];
+    for key in others.into_iter().chain(DELAY_QUEUES) {
         channel.queue_delete(topology.queue(key).into(), QueueDeleteOptions::default()).await?;
     }
     channel.exchange_delete(prefix.into(), ExchangeDeleteOptions::default()).await?;

@@ -177,10 +177,7 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
 
 /// Parses `5/s`, `0.2/s`: a number per second.
 pub(crate) fn rate(text: &str) -> Result<f64, String> {
-    let number = text.strip_suffix("/s").and_then(|number| number.trim().parse().ok());
-    // Slower than once in ten days is a pause, and a million per second is no limit.
-    let in_range = number.filter(|rate| (1e-6..=1e6).contains(rate));
-    in_range.ok_or_else(|| "not a rate from 0.000001/s to 1000000/s (write it like 5/s)".to_owned())
+    fetchline_queue::control::parse_rate(text)
 }
 
 /// Parses `4MiB`.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::{Subcommand, value_parser};
-use fetchline_queue::dead::{self, Counts, Filter, Search};
+use fetchline_queue::dead::{self, Counts, Filter, HostFilter, Search};
 use fetchline_queue::{Broker, DeadLetter, Role};
 use serde_json::{Value, json};
 use time::OffsetDateTime;
@@ -13,6 +13,9 @@ use time::format_description::well_known::Rfc3339;
 use crate::args::{self, GlobalArgs};
 use crate::exit::{self, Done, Result};
 use crate::table::{format_duration, or_dash, table};
+
+/// How much of an error a table shows, in characters.
+const MAX_ERROR_CHARS: usize = 120;
 
 /// List, replay or purge dead letters
 ///
@@ -42,9 +45,9 @@ struct SearchArgs {
     #[arg(long, value_name = "NAME", env = "FETCHLINE_RUN")]
     run: Option<String>,
 
-    /// Only dead letters of this host, with :port if it is not the default of the scheme
-    #[arg(long, value_name = "HOST", env = "FETCHLINE_HOST")]
-    host: Option<String>,
+    /// Only dead letters of this host; without a port, with every port
+    #[arg(long, value_name = "HOST", env = "FETCHLINE_HOST", value_parser = HostFilter::parse)]
+    host: Option<HostFilter>,
 
     /// Only dead letters with this reason, such as not_a_task, poison, refused or timeout
     #[arg(long, value_name = "REASON", env = "FETCHLINE_REASON")]
@@ -78,7 +81,7 @@ impl SearchArgs {
         let ago = |age| now.checked_sub(time::Duration::try_from(age).ok()?);
         let filter = Filter {
             run: self.run.clone(),
-            host: self.host.as_deref().map(str::to_ascii_lowercase),
+            host: self.host.clone(),
             reason: self.reason.clone(),
             status: self.status,
             before: self.older_than.map(|age| ago(age).unwrap_or(OffsetDateTime::UNIX_EPOCH)),
@@ -121,7 +124,8 @@ async fn list(broker: &Broker, args: &SearchArgs, now: OffsetDateTime, prefix: &
         json!({ "seen": counts.examined, "matched": counts.matched, "letters": letters })
             .to_string()
     } else {
-        let headings = ["age", "reason", "status", "attempts", "run", "host", "URL"];
+        let headings =
+            ["age", "reason", "status", "attempts", "run", "host", "worker", "URL", "error"];
         format!(
             "{}{prefix}{} of {} dead letters",
             table(headings, rows(&letters, now)),
@@ -174,7 +178,7 @@ fn to_json(letter: &DeadLetter, now: OffsetDateTime) -> Value {
     })
 }
 
-fn rows(letters: &[DeadLetter], now: OffsetDateTime) -> Vec<[String; 7]> {
+fn rows(letters: &[DeadLetter], now: OffsetDateTime) -> Vec<[String; 9]> {
     let row = |letter: &DeadLetter| {
         [
             or_dash(
@@ -187,10 +191,18 @@ fn rows(letters: &[DeadLetter], now: OffsetDateTime) -> Vec<[String; 7]> {
             or_dash(letter.attempts),
             or_dash(letter.run.clone()),
             or_dash(letter.host.clone()),
+            or_dash(letter.worker.clone()),
             describe(letter),
+            or_dash(letter.error.as_deref().map(one_line)),
         ]
     };
     letters.iter().map(row).collect()
+}
+
+/// An error for a cell of a table: one line, and safe for a terminal.
+fn one_line(error: &str) -> String {
+    let shown = error.chars().take(MAX_ERROR_CHARS);
+    shown.map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
 /// The URL, else the beginning of the message.
@@ -210,6 +222,8 @@ mod tests {
             reason: Some("http_error".into()),
             url: Some("https://a.example/".into()),
             status: Some(503),
+            worker: Some("blue-1".into()),
+            error: Some("the site\nanswered 503".into()),
             failed_at: Some(datetime!(2026-03-01 10:00 UTC)),
             ..DeadLetter::default()
         };
@@ -221,9 +235,19 @@ mod tests {
         assert_eq!(
             rows(&[letter, early, unknown], datetime!(2026-03-01 10:30 UTC)),
             [
-                ["30m", "http_error", "503", "-", "-", "-", "https://a.example/"],
-                ["0s", "-", "-", "-", "-", "-", ""],
-                ["-", "-", "-", "-", "-", "-", "nonsense"],
+                [
+                    "30m",
+                    "http_error",
+                    "503",
+                    "-",
+                    "-",
+                    "-",
+                    "blue-1",
+                    "https://a.example/",
+                    "the site answered 503",
+                ],
+                ["0s", "-", "-", "-", "-", "-", "-", "", "-"],
+                ["-", "-", "-", "-", "-", "-", "-", "nonsense", "-"],
             ]
         );
     }
@@ -232,7 +256,7 @@ mod tests {
     fn an_age_beyond_1970_is_not_an_error() {
         let flags = SearchArgs {
             run: None,
-            host: Some("Shop.Example".into()),
+            host: HostFilter::parse("Shop.Example").ok(),
             reason: None,
             status: None,
             older_than: Some(Duration::MAX),
@@ -242,8 +266,8 @@ mod tests {
         };
         let filter = flags.search(datetime!(2026-03-01 10:00 UTC)).filter;
         assert_eq!(
-            (filter.host.as_deref(), filter.before),
-            (Some("shop.example"), Some(OffsetDateTime::UNIX_EPOCH))
+            (filter.host, filter.before),
+            (HostFilter::parse("shop.example").ok(), Some(OffsetDateTime::UNIX_EPOCH))
         );
     }
 }

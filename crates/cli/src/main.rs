@@ -7,6 +7,7 @@ mod dead;
 mod exit;
 mod extract;
 mod fleet;
+mod fleet_state;
 mod health;
 mod hosts;
 mod items;

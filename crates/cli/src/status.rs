@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use crate::args::{self, GlobalArgs};
 use crate::exit::{self, Done, Failure, Result};
 use crate::fleet::{self, Management, Queue};
+use crate::fleet_state::FleetState;
 use crate::runs;
 use crate::table::format_duration;
 use crate::watch::{self, Observation, RowRate};
@@ -126,7 +127,10 @@ async fn write_report(
     Ok(())
 }
 
-async fn queues(global: &GlobalArgs, args: &Args) -> std::result::Result<Vec<Queue>, Failure> {
+async fn queues(
+    global: &GlobalArgs,
+    args: &Args,
+) -> std::result::Result<(Vec<Queue>, FleetState), Failure> {
     let broker: Broker = global.broker(Role::Status, &args::host_name())?;
     let tiers: Vec<Tier> = args.retry_delays.iter().filter_map(|delay| Tier::of(*delay)).collect();
     let always = broker.clone().with_tiers(tiers.clone());
@@ -138,7 +142,7 @@ async fn queues(global: &GlobalArgs, args: &Args) -> std::result::Result<Vec<Que
     let always: Vec<String> =
         always.topology().keys().iter().map(|key| broker.topology().queue(key)).collect();
     queues.retain(|queue| always.contains(&queue.name) || queue.has_ready());
-    Ok(queues)
+    Ok((queues, FleetState::read(global, &broker).await))
 }
 
 /// A run, and its rate if it is under way.
@@ -154,10 +158,15 @@ async fn observe(store: &Store, name: &str) -> std::result::Result<(Run, RowRate
     Ok((run, rate))
 }
 
-fn show(queues: Option<&[Queue]>, run: Option<(&str, &Run, &RowRate)>, as_json: bool) {
+fn show(
+    fleet: Option<&(Vec<Queue>, FleetState)>,
+    run: Option<(&str, &Run, &RowRate)>,
+    as_json: bool,
+) {
     if as_json {
         let mut status = json!({});
-        if let Some(queues) = queues {
+        if let Some((queues, state)) = fleet {
+            status = json!(state);
             status["queues"] = json!(queues);
         }
         if let Some((name, run, rate)) = run {
@@ -168,11 +177,15 @@ fn show(queues: Option<&[Queue]>, run: Option<(&str, &Run, &RowRate)>, as_json: 
         }
         return exit::print(status);
     }
-    if let Some(queues) = queues {
+    if let Some((queues, state)) = fleet {
         exit::print(fleet::format_queues(queues).trim_end());
+        let state = state.describe();
+        if !state.is_empty() {
+            exit::print(state);
+        }
     }
     if let Some((name, run, rate)) = run {
-        let blank_line = if queues.is_some() { "\n" } else { "" };
+        let blank_line = if fleet.is_some() { "\n" } else { "" };
         exit::print(format_args!(
             "{blank_line}run {name} ({}): {}",
             runs::state(run),

@@ -249,7 +249,7 @@ fn listen(text: &str) -> std::result::Result<Listen, String> {
 
 pub(crate) async fn run(global: GlobalArgs, args: Args) -> Result {
     let pod = args.pod.clone().unwrap_or_else(args::host_name);
-    let broker = global.broker(Role::Work, &pod)?;
+    let broker = global.broker(Role::Consume, &pod)?;
     let store = global.store(args.pool, args.pool_timeout)?;
     let stop = CancellationToken::new();
     let signalled = stop.clone();

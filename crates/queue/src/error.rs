@@ -22,12 +22,24 @@ pub enum Error {
     /// The broker did not answer in time: the deadline in seconds, and the request.
     #[error("the broker did not answer within {0} s ({1})")]
     Deadline(u64, &'static str),
+    /// An exchange or a queue is missing, and this user may not declare it.
+    #[error(
+        "{0} does not exist, and this user may not declare it: import the definitions of \
+         deploy/rabbitmq again, or grant the user the permission `configure`"
+    )]
+    Missing(String),
     /// A queue is missing. Workers declare missing queues when they start.
     #[error("the queue {0} does not exist: start a worker first, which declares the queues")]
     NoQueue(String),
     /// The broker returned a message: no queue is bound to its routing key.
     #[error("no queue is bound to the routing key: start a worker, which declares the queues")]
     Unroutable,
+    /// The broker is under an alarm and accepts no messages: the reason that it gives.
+    #[error(
+        "the broker is under an alarm ({0}) and accepts no messages; what was sent may count once \
+         the alarm is over. Free memory or disk space on the broker"
+    )]
+    Blocked(String),
     /// The broker refused a message with a negative confirm.
     #[error("the broker refused the message: the queue is full")]
     Nacked,
@@ -70,7 +82,8 @@ impl Error {
 
     /// Whether the broker answered with an error, as opposed to not answering at all.
     pub fn is_answer(&self) -> bool {
-        matches!(self, Self::Amqp { source, .. } if reply_code(source).is_some())
+        matches!(self, Self::Missing(_))
+            || matches!(self, Self::Amqp { source, .. } if reply_code(source).is_some())
     }
 
     /// Whether another attempt cannot succeed before an operator has corrected something.

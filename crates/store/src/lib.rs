@@ -19,6 +19,8 @@ mod hosts;
 mod robots;
 mod poll;
 mod runs;
+mod facts;
+mod workers;
 mod items;
 mod report;
 mod keys;
@@ -28,6 +30,7 @@ mod prune;
 mod migrate;
 
 pub use error::{Class, Error};
+pub use facts::{ClaimedFact, FACT_LEASE};
 pub use fetch::{Body, Fetch};
 pub use hosts::{HostLimit, Reserved};
 pub use items::{
@@ -47,6 +50,7 @@ pub use robots::RobotsFile;
 pub use runs::{FetchTimes, LATEST_RUNS, PARTS_OF_RUN, Part, ROWS_OF_RUN, Run};
 pub use statements::fetches::MAX_BATCH_ROWS;
 pub use store::{Store, StoreConfig};
+pub use workers::WorkerState;
 #[cfg(feature = "bench")]
 pub use write::encoded;
 pub use write::{Batch, Committed, Refusal, UnwrittenBatch, Written};

@@ -27,7 +27,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     config.fetch.timeout = Duration::from_secs(20);
     config.execute.max_attempts = 3;
 
-    let broker = Broker::new(&broker, Role::Work, NAME)?;
+    let broker = Broker::new(&broker, Role::Consume, NAME)?;
     let mut worker = Worker::start(config, broker, Store::open(store)?).await?;
 
     // The service ends on Ctrl-C, and the worker with it.

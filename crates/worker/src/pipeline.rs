@@ -3,11 +3,14 @@
 mod shared;
 mod stages;
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use fetchline_queue::{Broker, Role};
 use fetchline_store::{Cursor, Store};
+use time::OffsetDateTime;
 use tokio::sync::{mpsc, watch};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -16,8 +19,11 @@ use self::stages::Stages;
 use crate::backoff::Backoff;
 use crate::config::WorkerConfig;
 use crate::consume::idle;
+use crate::control::answers::Answers;
 use crate::control::dependencies::FOREVER;
 use crate::control::directives::Control;
+use crate::control::news::{Fact, Reporter};
+use crate::control::roster::Roster;
 use crate::error::Error;
 use crate::error_chain::chain;
 use crate::fetch::fetcher::Fetcher;
@@ -29,6 +35,10 @@ use crate::settle::Session;
 
 /// How long the broker may refuse a worker that starts.
 const REFUSED_FOR: Duration = Duration::from_secs(30);
+/// How long the operator hears of the same difference only once.
+const ONE_DAY: Duration = Duration::from_secs(86_400);
+/// How long a worker that has ended may take to say so.
+const FAREWELL: Duration = Duration::from_secs(3);
 /// How long the last writes may take when the grace is over.
 const LAST_WRITES: Duration = Duration::from_secs(5);
 
@@ -40,6 +50,7 @@ pub(crate) struct Pipeline {
     events: mpsc::UnboundedReceiver<schedule::Event>,
     /// The current session: set by the consumer, read by those who query the queues.
     session: watch::Sender<Option<Session>>,
+    reporter: Reporter,
 }
 
 impl Pipeline {
@@ -50,11 +61,11 @@ impl Pipeline {
         store: Store,
         stop: CancellationToken,
     ) -> Result<Self, Error> {
-        let shared = Shared::new(config, broker, store, stop)?;
+        let (shared, reporter) = Shared::new(config, broker, store, stop)?;
         let (scheduler, events) = schedule::channel();
         let fetcher = shared.fetcher(&scheduler)?;
         let (session, _) = watch::channel(None);
-        let pipeline = Self { shared, fetcher, scheduler, events, session };
+        let pipeline = Self { shared, fetcher, scheduler, events, session, reporter };
         pipeline.serve_health().await?;
         Ok(pipeline)
     }
@@ -81,14 +92,18 @@ impl Pipeline {
 
     /// Runs until `stop`, or with `until_empty` until nothing is left.
     pub(crate) async fn run(self) -> Result<Summary, Error> {
-        let Self { shared, fetcher, scheduler, events, session } = self;
+        let Self { shared, fetcher, scheduler, events, session, reporter } = self;
         let _end_sides = shared.shutdown.end.clone().drop_guard();
         // Whatever ends the pipeline, fetches and commits under way end with it.
         let _end_tasks = shared.shutdown.grace_over.clone().drop_guard();
         if let Some(cursor) = shared.begin().await? {
-            shared.start_sides(cursor, &session);
+            let farewell = shared.start_sides(cursor, &session, reporter);
             let stages = Stages::start(&shared, fetcher, scheduler, events, session);
-            shared.drain(stages).await?;
+            let drained = shared.drain(stages).await;
+            shared.shutdown.end.cancel();
+            // An error of these only keeps a fact from the operator.
+            _ = timeout(FAREWELL, farewell).await;
+            drained?;
         }
         Ok(shared.metrics.summary())
     }
@@ -118,7 +133,12 @@ impl Shared {
             };
             let error = match inspected {
                 Ok(differences) => {
-                    differences.iter().for_each(|difference| warn!("{difference}"));
+                    for difference in differences {
+                        let text = difference.to_string();
+                        warn!("{text}");
+                        let fact = Fact::new("topology_differs", text.clone(), text);
+                        self.news.tell(fact.once_in(ONE_DAY));
+                    }
                     return Ok(true);
                 }
                 Err(error) => error,
@@ -176,15 +196,15 @@ impl Shared {
     }
 
     /// Starts what runs beside the stages.
-    fn start_sides(&self, cursor: Cursor, session: &watch::Sender<Option<Session>>) {
+    /// Returns what ends after the stages: this worker leaves the roster and says so.
+    fn start_sides(
+        &self,
+        cursor: Cursor,
+        session: &watch::Sender<Option<Session>>,
+        reporter: Reporter,
+    ) -> impl Future<Output = ()> + use<> {
         let Shutdown { stop, end, .. } = &self.shutdown;
-        let control = Control {
-            broker: self.broker.clone().with_role(Role::Control),
-            snapshots: self.snapshots.clone(),
-            dependencies: self.dependencies.clone(),
-            pod: self.pod(),
-        };
-        tokio::spawn(control.listen(end.clone()));
+        tokio::spawn(self.control().listen(end.clone()));
         tokio::spawn(self.poller().follow(cursor, end.clone()));
         tokio::spawn(progress_log::run(self.metrics.clone(), session.subscribe(), end.clone()));
         if self.config.consume.until_empty {
@@ -193,6 +213,43 @@ impl Shared {
             let dependencies = self.dependencies.clone();
             let session = session.subscribe();
             tokio::spawn(idle::stop_when_empty(broker, session, dependencies, stop.clone()));
+        }
+        let held = session.subscribe();
+        let roster = Roster {
+            store: self.store.clone(),
+            snapshots: self.snapshots.clone(),
+            unacked: Box::new(move || held.borrow().as_ref().map_or(0, Session::held)),
+            news: self.news.clone(),
+            prefix: self.broker.topology().exchange().to_owned(),
+            pod: self.pod(),
+            started_at: OffsetDateTime::now_utc(),
+        };
+        let roster = tokio::spawn(roster.run(end.clone()));
+        let last_news = CancellationToken::new();
+        let reporter = tokio::spawn(reporter.run(last_news.clone()));
+        async move {
+            _ = roster.await;
+            last_news.cancel();
+            _ = reporter.await;
+        }
+    }
+
+    fn control(&self) -> Control {
+        let broker = self.broker.clone().with_role(Role::Control);
+        let answers = Answers {
+            store: self.store.clone(),
+            broker: broker.clone(),
+            news: self.news.clone(),
+            pod: self.pod(),
+        };
+        Control {
+            broker,
+            snapshots: self.snapshots.clone(),
+            dependencies: self.dependencies.clone(),
+            answers: Arc::new(answers),
+            pod: self.pod(),
+            concurrency: self.config.schedule.concurrency,
+            stop: self.shutdown.stop.clone(),
         }
     }
 

@@ -37,7 +37,11 @@ pub enum Role {
     /// Publishes tasks.
     Produce,
     /// Consumes tasks.
-    Work,
+    Consume,
+    /// Publishes retries, deferred tasks and dead letters of a worker.
+    Publish,
+    /// Publishes the news of the workers.
+    News,
     /// Reads the counts of queues.
     Status,
     /// Lists, replays or purges dead letters.
@@ -50,7 +54,9 @@ impl Role {
     fn name(self) -> &'static str {
         match self {
             Self::Produce => "produce",
-            Self::Work => "work",
+            Self::Consume => "consume",
+            Self::Publish => "publish",
+            Self::News => "news",
             Self::Status => "status",
             Self::Dead => "dead",
             Self::Control => "control",
@@ -184,7 +190,7 @@ mod tests {
     fn the_host_may_be_an_ip_address() {
         let location = |url: &str| {
             let config = BrokerConfig { url: url.into(), ca: None, prefix: "fetchline".into() };
-            Broker::new(&config, Role::Work, "pod-1").unwrap().location()
+            Broker::new(&config, Role::Consume, "pod-1").unwrap().location()
         };
         assert_eq!(location("amqp://user:hunter2@[fd00::5]:5673/%2f"), "[fd00::5]:5673 /");
         assert_eq!(location("amqps://[::1]/vhost"), "[::1]:5671 vhost");
@@ -196,7 +202,7 @@ mod tests {
         let config =
             |url: &str| BrokerConfig { url: url.into(), ca: None, prefix: "fetchline".into() };
         let broker =
-            Broker::new(&config("amqp://user:hunter2@rabbit:5673/vhost"), Role::Work, "pod-1")
+            Broker::new(&config("amqp://user:hunter2@rabbit:5673/vhost"), Role::Consume, "pod-1")
                 .unwrap();
         assert_eq!(broker.location(), "rabbit:5673 vhost");
         for bad in [
@@ -206,7 +212,8 @@ mod tests {
             "user:hunter2@rabbit:5672/vhost",
             "hunter2",
         ] {
-            let error = Broker::new(&config(bad), Role::Work, "pod-1").err().unwrap().to_string();
+            let error =
+                Broker::new(&config(bad), Role::Consume, "pod-1").err().unwrap().to_string();
             assert!(!error.contains("hunter2"), "{error}");
         }
     }

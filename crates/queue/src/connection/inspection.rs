@@ -48,7 +48,7 @@ impl Topology {
                 let what = format!("the exchange {}", self.exchange());
                 differences.extend(difference(compared, what, &EXCHANGE_ARGUMENTS)?);
             }
-            for (key, arguments) in self.queues() {
+            for (key, arguments) in self.compared() {
                 differences.extend(self.queue_difference(connection, &key, arguments).await?);
             }
             Ok(differences)

@@ -13,6 +13,9 @@ use crate::Error;
 /// which would drop a dead letter that was listed twenty times; a policy can only lower it.
 const DELIVERY_LIMIT: i64 = 1_000_000;
 
+/// The most news that their queue keeps. It drops the oldest ones.
+const MAX_NEWS: i64 = 500;
+
 /// The names that one fleet uses on the broker.
 #[derive(Clone, Debug)]
 pub struct Topology {
@@ -32,12 +35,16 @@ pub struct QueueCounts {
 impl Topology {
     /// The routing key of tasks.
     pub const URLS: &'static str = "urls";
+    /// The routing key of lists: messages with a task a line. They wait in the same queue as tasks.
+    pub const LIST: &'static str = "list";
     /// The routing key of part reports. They have a queue of their own, since they must not wait
     /// behind tasks.
     pub const RUNS: &'static str = "runs";
     /// The end of the name of the control stream. Nothing is bound to it: directives are published
     /// to it by its name.
     pub const CONTROL: &'static str = "control";
+    /// The routing key of news. Their queue is not part of the flow of tasks.
+    pub const NEWS: &'static str = "news";
     /// The routing key of dead letters.
     pub const DEAD: &'static str = "dead";
 
@@ -74,22 +81,33 @@ impl Topology {
         self.tiers.last().copied()
     }
 
-    /// Declares what is missing. What exists stays as it is, whatever its arguments: an operator
-    /// may have declared it.
-    pub async fn declare(&self, connection: &Connection) -> Result<(), Error> {
+    /// Declares what is missing, and returns its names. What exists stays as it is, whatever its
+    /// arguments: an operator may have declared it. Bindings that were removed are restored.
+    pub async fn declare(&self, connection: &Connection) -> Result<Vec<String>, Error> {
         within("declaring the topology", async {
+            let mut created = Vec::new();
             let existing = self.declare_exchange(connection, true).await;
             if existing.as_ref().is_err_and(Error::is_not_found) {
-                self.declare_exchange(connection, false).await?;
+                let declared = self.declare_exchange(connection, false).await;
+                declared.map_err(missing(format!("the exchange {}", self.exchange())))?;
+                created.push(format!("the exchange {}", self.exchange()));
             } else {
                 existing?;
             }
             for (key, arguments) in self.queues() {
-                self.declare_bound(connection, &key, arguments).await?;
+                if self.declare_bound(connection, &key, arguments).await? {
+                    created.push(format!("the queue {}", self.queue(&key)));
+                }
             }
-            Ok(())
+            Ok(created)
         })
         .await
+    }
+
+    /// Declares the queue of news if it is missing.
+    pub async fn declare_news(&self, connection: &Connection) -> Result<(), Error> {
+        let declaring = self.declare_bound(connection, Self::NEWS, news());
+        within("declaring the queue of news", declaring).await.map(drop)
     }
 
     /// Declares a delay queue in addition to those of [`Self::with_tiers`], if it is missing.
@@ -99,6 +117,7 @@ impl Topology {
             self.declare_bound(connection, &tier.key(), self.delaying(tier)),
         )
         .await
+        .map(drop)
     }
 
     /// Declares the control stream if it is missing.
@@ -110,6 +129,7 @@ impl Topology {
             self.declare_missing(connection, Self::CONTROL, arguments),
         )
         .await
+        .map(drop)
     }
 
     /// The ready messages and consumers of a queue; `None` if it does not exist.
@@ -128,13 +148,23 @@ impl Topology {
         .await
     }
 
-    /// Every queue as routing key and arguments. Arguments hold the structure; operators tune the
+    /// Every queue of the flow as routing key and arguments. Arguments hold the structure; operators tune the
     /// rest by policies.
     pub(super) fn queues(&self) -> Vec<(String, FieldTable)> {
         let work = |key: &str| (key.to_owned(), limited(self.dead_lettering_to(Self::DEAD)));
         let mut queues = vec![work(Self::RUNS), work(Self::URLS)];
         queues.extend(self.tiers.iter().map(|tier| (tier.key(), self.delaying(*tier))));
-        queues.push((Self::DEAD.to_owned(), limited(quorum())));
+        let mut dead = limited(quorum());
+        // A policy with a maximum length would drop dead letters without it.
+        put(&mut dead, "x-overflow", "reject-publish");
+        queues.push((Self::DEAD.to_owned(), dead));
+        queues
+    }
+
+    /// Every queue that is compared with what a worker declares: those of the flow, and the news.
+    pub(super) fn compared(&self) -> Vec<(String, FieldTable)> {
+        let mut queues = self.queues();
+        queues.push((Self::NEWS.to_owned(), news()));
         queues
     }
 
@@ -169,9 +199,15 @@ impl Topology {
         connection: &Connection,
         key: &str,
         arguments: FieldTable,
-    ) -> Result<(), Error> {
-        self.declare_missing(connection, key, arguments).await?;
-        self.bind(connection, key).await
+    ) -> Result<bool, Error> {
+        let is_new = self.declare_missing(connection, key, arguments).await?;
+        // A person at the console may take the name of the queue for its key.
+        let name = self.queue(key);
+        let list = (key == Self::URLS).then_some(Self::LIST);
+        for routing_key in [key, name.as_str()].into_iter().chain(list) {
+            self.bind(connection, key, routing_key).await?;
+        }
+        Ok(is_new)
     }
 
     async fn declare_missing(
@@ -179,14 +215,16 @@ impl Topology {
         connection: &Connection,
         key: &str,
         arguments: FieldTable,
-    ) -> Result<(), Error> {
+    ) -> Result<bool, Error> {
         let existing = self.declare_queue(connection, key, None).await;
-        if existing.as_ref().is_err_and(Error::is_not_found) {
-            self.declare_queue(connection, key, Some(arguments)).await?;
+        let is_missing = existing.as_ref().is_err_and(Error::is_not_found);
+        if is_missing {
+            let declared = self.declare_queue(connection, key, Some(arguments)).await;
+            declared.map_err(missing(format!("the queue {}", self.queue(key))))?;
         } else {
             existing?;
         }
-        Ok(())
+        Ok(is_missing)
     }
 
     /// Each declaration has a channel of its own, since a refused one closes its channel.
@@ -229,20 +267,41 @@ impl Topology {
     }
 
     /// Binding is idempotent, and repairs what a crash between declaring and binding left behind.
-    async fn bind(&self, connection: &Connection, key: &str) -> Result<(), Error> {
+    async fn bind(
+        &self,
+        connection: &Connection,
+        key: &str,
+        routing_key: &str,
+    ) -> Result<(), Error> {
         let channel = open_channel(connection).await?;
         let (queue, exchange) = (self.queue(key), self.exchange());
         channel
             .queue_bind(
                 queue.into(),
                 exchange.into(),
-                key.into(),
+                routing_key.into(),
                 QueueBindOptions::default(),
                 FieldTable::default(),
             )
             .await
             .map_err(Error::amqp("cannot bind a queue"))
     }
+}
+
+/// The error of a declaration that the user may not make.
+fn missing(what: String) -> impl FnOnce(Error) -> Error {
+    move |error| match error.is_access_refused() {
+        true => Error::Missing(what),
+        false => error,
+    }
+}
+
+/// The arguments of the queue of news.
+fn news() -> FieldTable {
+    let mut arguments = limited(quorum());
+    arguments.insert("x-max-length".into(), AMQPValue::LongLongInt(MAX_NEWS));
+    put(&mut arguments, "x-overflow", "drop-head");
+    arguments
 }
 
 fn quorum() -> FieldTable {

@@ -36,7 +36,7 @@ pub struct DeadLetter {
     pub status: Option<u16>,
     /// The number of attempts.
     pub attempts: Option<u64>,
-    /// The worker that gave up the task.
+    /// The worker that gave up the task, or had it wait last.
     pub worker: Option<String>,
     /// When it was given up, or else when it was published.
     pub failed_at: Option<OffsetDateTime>,
@@ -48,7 +48,9 @@ impl DeadLetter {
         let text = |name| header::text(properties, name);
         let task = Task::read(properties, body).ok();
         let address = task.as_ref().map(|task| &task.request.address);
-        let given_up = text(header::REASON);
+        // A waiting message says why it waits, and has a time until which it does.
+        let waited = text(header::UNTIL).is_some();
+        let given_up = text(header::REASON).filter(|_| !waited);
         let failed_at =
             text(header::FAILED_AT).and_then(|text| OffsetDateTime::parse(&text, &Rfc3339).ok());
         let (broker_reason, broker_time) = newest_death(properties).unwrap_or_default();
@@ -206,6 +208,20 @@ mod tests {
             (letter.run.as_deref(), letter.status, letter.attempts),
             (Some("adhoc"), None, None)
         );
+    }
+
+    #[test]
+    fn the_reason_for_which_a_message_waited_is_not_the_one_for_which_it_died() {
+        let mut death = FieldTable::default();
+        death.insert("reason".into(), text("delivery_limit"));
+        let headers = [
+            ("x-death", AMQPValue::FieldArray(vec![AMQPValue::FieldTable(death)].into())),
+            ("x-reason", text("http_error")),
+            ("x-until", text("2026-03-01T10:00:00Z")),
+        ];
+        let letter =
+            DeadLetter::read(&properties(&headers), &Bytes::from_static(b"https://shop.example/"));
+        assert_eq!(letter.reason.as_deref(), Some("delivery_limit"));
     }
 
     #[test]

@@ -13,10 +13,11 @@ mod walk;
 use std::time::Duration;
 
 pub use letter::DeadLetter;
-pub use search::{Filter, Search};
+pub use search::{Filter, HostFilter, Search};
 pub use walk::Counts;
 use walk::{Found, Walk, close};
 
+use crate::publish::unless_blocked;
 use crate::{Broker, ConfirmChannel, Draft, Error, Round};
 
 /// The bounds of a round of copies: their number and their bytes.
@@ -90,8 +91,8 @@ pub async fn replay(
             }
         }
         finish(&mut walk, round, &mut remains).await
-    }
-    .await;
+    };
+    let result = unless_blocked(&connection, result).await;
     let result = walk.end(result).await;
     close(&connection).await;
     result

@@ -1,11 +1,14 @@
 //! Which dead letters an operator selects.
 
+use std::fmt;
+
 use time::OffsetDateTime;
 
 use super::letter::DeadLetter;
+use crate::Address;
 
 /// Which dead letters to process.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Search {
     /// What a letter must match.
     pub filter: Filter,
@@ -14,12 +17,12 @@ pub struct Search {
 }
 
 /// A filter of dead letters; every field that is set must match.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Filter {
     /// The run.
     pub run: Option<String>,
-    /// The host, as in [`DeadLetter::host`].
-    pub host: Option<String>,
+    /// The host.
+    pub host: Option<HostFilter>,
     /// The reason.
     pub reason: Option<String>,
     /// The HTTP status of the last answer.
@@ -33,7 +36,7 @@ impl Filter {
     /// Whether a letter matches.
     pub fn matches(&self, letter: &DeadLetter) -> bool {
         matches(&self.run, &letter.run)
-            && matches(&self.host, &letter.host)
+            && self.host.as_ref().is_none_or(|host| host.matches(letter.host.as_deref()))
             && matches(&self.reason, &letter.reason)
             && matches(&self.status, &letter.status)
             && self
@@ -44,6 +47,53 @@ impl Filter {
 
 fn matches<T: PartialEq>(wanted: &Option<T>, found: &Option<T>) -> bool {
     wanted.is_none() || wanted == found
+}
+
+/// A host with one port, or with every port.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostFilter {
+    /// As in [`DeadLetter::host`].
+    host: String,
+    /// Whether the host matches with every port, since none was given.
+    any_port: bool,
+}
+
+impl HostFilter {
+    /// Parses a name, an address or a URL, with a port or without one.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let text = text.trim();
+        let has_scheme = text.contains("://");
+        let https = if has_scheme { text.to_owned() } else { format!("https://{text}") };
+        let of = |url: &str| Address::parse(url).map_err(|error| format!("not a host: {error}"));
+        let address = of(&https)?;
+        let (_, behind) = https.split_once("://").unwrap_or_default();
+        let authority = behind.split(['/', '?', '#']).next().unwrap_or_default();
+        // The URL drops the port that is the default of its scheme.
+        let names_port = address.as_url().port().is_some()
+            || [":80", ":443"].iter().any(|port| authority.ends_with(port));
+        let host = match !has_scheme && authority.ends_with(":80") {
+            true => of(&format!("http://{text}"))?.host().to_owned(),
+            false => address.host().to_owned(),
+        };
+        Ok(Self { host, any_port: !names_port })
+    }
+
+    fn matches(&self, host: Option<&str>) -> bool {
+        let Some(rest) = host.and_then(|host| host.strip_prefix(self.host.as_str())) else {
+            return false;
+        };
+        let is_port = |port: &str| port.bytes().all(|byte| byte.is_ascii_digit());
+        rest.is_empty() || self.any_port && rest.strip_prefix(':').is_some_and(is_port)
+    }
+}
+
+impl fmt::Display for HostFilter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let has_port = self.host.rsplit_once(':').is_some_and(|(_, port)| !port.ends_with(']'));
+        // One that names the default port has lost it.
+        let port = if self.any_port || has_port { "" } else { ":443" };
+        write!(f, "{}{port}", self.host)
+    }
 }
 
 #[cfg(test)]
@@ -67,7 +117,7 @@ mod tests {
         );
         let matching = Filter {
             run: Some("nightly".into()),
-            host: Some("shop.example:8443".into()),
+            host: HostFilter::parse("Shop.Example:8443").ok(),
             reason: Some("http_error".into()),
             status: Some(503),
             before: Some(datetime!(2026-03-01 10:00:01 UTC)),
@@ -75,12 +125,52 @@ mod tests {
         assert!(matching.matches(&letter) && !matching.matches(&DeadLetter::default()));
         for other in [
             Filter { run: Some("night".into()), ..matching.clone() },
-            Filter { host: Some("shop.example".into()), ..matching.clone() },
+            Filter { host: HostFilter::parse("shop.example:443").ok(), ..matching.clone() },
             Filter { reason: Some("timeout".into()), ..matching.clone() },
             Filter { status: Some(500), ..matching.clone() },
             Filter { before: Some(datetime!(2026-03-01 10:00 UTC)), ..matching.clone() },
         ] {
             assert!(!other.matches(&letter), "{other:?}");
+        }
+    }
+
+    #[test]
+    fn a_host_without_a_port_matches_with_every_port() {
+        let matches = |filter: &str, host: &str| {
+            let filter = HostFilter::parse(filter).unwrap();
+            let same = HostFilter::parse(&filter.to_string()).unwrap();
+            assert_eq!(same, filter, "{filter}");
+            filter.matches(Some(host))
+        };
+        for (filter, host) in [
+            ("127.0.0.1", "127.0.0.1:8080"),
+            ("127.0.0.1", "127.0.0.1"),
+            ("Shop.Example", "shop.example:8443"),
+            ("shop.example.", "shop.example"),
+            ("https://shop.example/p/1", "shop.example:81"),
+            ("b\u{fc}cher.example", "xn--bcher-kva.example"),
+            ("shop.example:8443", "shop.example:8443"),
+            ("shop.example:443", "shop.example"),
+            ("shop.example:80", "shop.example"),
+            ("[::1]", "[::1]:8080"),
+            ("[::1]:8080", "[::1]:8080"),
+        ] {
+            assert!(matches(filter, host), "{filter} {host}");
+        }
+        for (filter, host) in [
+            ("127.0.0.1", "127.0.0.10"),
+            ("shop.example", "shop.example.org"),
+            ("shop.example", "www.shop.example"),
+            ("shop.example:443", "shop.example:8443"),
+            ("shop.example:8443", "shop.example"),
+            ("[::1]", "[::12]"),
+        ] {
+            assert!(!matches(filter, host), "{filter} {host}");
+        }
+        let filter = HostFilter::parse("shop.example").unwrap();
+        assert!(!filter.matches(None));
+        for wrong in ["", "a b", "*.shop.example:x"] {
+            assert!(HostFilter::parse(wrong).is_err(), "{wrong}");
         }
     }
 }

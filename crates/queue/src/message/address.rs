@@ -37,6 +37,9 @@ pub enum AddressError {
     /// Not a URL by the WHATWG standard.
     #[error("it is not an absolute URL: {0}")]
     Syntax(url::ParseError),
+    /// A URL without its scheme.
+    #[error("it is not an absolute URL: its scheme is missing; write https:// before it")]
+    SchemeMissing,
     /// A URL of another scheme.
     #[error("its scheme is `{0}`; only http and https are fetched")]
     Scheme(String),
@@ -63,6 +66,9 @@ impl Address {
         }
         if text.chars().any(char::is_control) {
             return Err(AddressError::ControlCharacter);
+        }
+        if lacks_scheme(text) {
+            return Err(AddressError::SchemeMissing);
         }
         Self::of(Url::parse(text).map_err(AddressError::Syntax)?)
     }
@@ -175,6 +181,19 @@ impl Address {
     }
 }
 
+/// Whether a text is a URL but for its scheme. `shop.example:8080/p` is one: the standard would take
+/// the name for a scheme.
+fn lacks_scheme(text: &str) -> bool {
+    match text.split_once(':') {
+        None => true,
+        Some((before, _)) if before.contains(['/', '?', '#', '.', '[', '@']) => true,
+        Some((_, behind)) => {
+            let port = behind.split(['/', '?', '#']).next().unwrap_or_default();
+            !port.is_empty() && port.len() <= 5 && port.bytes().all(|byte| byte.is_ascii_digit())
+        }
+    }
+}
+
 /// A host name without the dot of the root. A dot that stands alone, or behind another one, is not
 /// that dot.
 fn without_root(host: &str) -> &str {
@@ -233,7 +252,17 @@ mod tests {
         for (text, reason) in [
             ("", "empty"),
             (" \t ", "empty"),
-            ("shop.example/a", "absolute"),
+            ("shop.example/a", "write https:// before it"),
+            ("www.shop.example", "write https:// before it"),
+            ("shop.example:8080/p?q=a:b", "write https:// before it"),
+            ("localhost:8080", "write https:// before it"),
+            ("//shop.example/p", "write https:// before it"),
+            ("192.0.2.7/p", "write https:// before it"),
+            ("[2001:db8::1]:8080/p", "write https:// before it"),
+            ("/p/1?next=https://shop.example/", "write https:// before it"),
+            ("https:shop.example:99999", "absolute"),
+            ("mailto:a@shop.example", "`mailto`"),
+            ("tel:+4930123456", "`tel`"),
             ("ftp://shop.example/a", "`ftp`"),
             ("javascript:alert(1)", "`javascript`"),
             ("http://", "absolute"),

@@ -39,6 +39,18 @@ impl DeferReason {
         matches!(self, Self::Memory | Self::Sockets | Self::Dns)
     }
 
+    /// The reason as a sentence.
+    pub fn sentence(self) -> &'static str {
+        match self {
+            Self::Slot => "its host is busy or cools down, or a limit has no slot soon enough",
+            Self::Pause => "its host is paused",
+            Self::Memory => "the worker was short of memory",
+            Self::Delay => "it may not be fetched before the time that it names",
+            Self::Sockets => "the worker was short of sockets",
+            Self::Dns => "no name server answered for its host",
+        }
+    }
+
     /// Parses a reason and a count such as `pause 3`.
     pub(super) fn read(text: &str) -> Option<(Self, u32)> {
         let (reason, times) = text.split_once(' ')?;

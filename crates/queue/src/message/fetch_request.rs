@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use serde::de::IgnoredAny;
 use serde_json::value::to_raw_value;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -14,6 +15,7 @@ use super::json::{
     JsonMessage, parse_header, parse_header_name, parse_method, parse_time, string_body,
 };
 use super::not_a_task::{MAX_MESSAGE_BYTES, NotATask};
+use super::typed::bare;
 
 /// The memory of an entry in a map of headers, besides its texts, in bytes.
 const HEADER_BYTES: usize = 104;
@@ -64,10 +66,11 @@ impl FetchRequest {
         }
     }
 
-    /// A GET request for a URL; white space around it is ignored.
+    /// A GET request for a URL. White space and quotes around it are ignored, and so are invisible
+    /// characters.
     pub fn get_url(text: &str) -> Result<Self, AddressError> {
+        let text = &*bare(text);
         let address = Address::parse(text)?;
-        let text = text.trim();
         let given = (text != address.as_str() && !address.has_credentials()).then(|| text.into());
         Ok(Self { given, ..Self::get(address) })
     }
@@ -87,10 +90,14 @@ impl FetchRequest {
         }
         let text = std::str::from_utf8(data).map_err(|_| NotATask::NotText)?;
         let text = text.trim_matches(|c: char| c.is_whitespace() || c == '\u{feff}');
-        if text.starts_with(['[', '"']) {
+        if text.starts_with('[') && serde_json::from_str::<IgnoredAny>(text).is_ok() {
             return Err(NotATask::Json("it is not an object".to_owned()));
         }
         if !text.starts_with('{') {
+            let lines = text.lines().filter(|line| !line.trim().is_empty()).count();
+            if lines > 1 {
+                return Err(NotATask::SeveralLines(lines));
+            }
             return Ok((Self::get_url(text)?, None));
         }
         let mut json = JsonMessage::parse(text)?;

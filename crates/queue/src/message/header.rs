@@ -15,19 +15,25 @@ pub(crate) const PARKED: &str = "x-parked";
 pub(crate) const PARKED_FOR: &str = "x-parked-for";
 /// The redeliveries before the last deferral, where the broker's own count begins anew.
 pub(crate) const RETURNED: &str = "x-returned";
-/// Why a message is dead, in one word.
+/// Why a message waits or is dead, in one word.
 pub(crate) const REASON: &str = "x-reason";
-/// Why a message is dead, in a sentence.
+/// The same in a sentence.
 pub(crate) const ERROR: &str = "x-error";
 /// The HTTP status of the last answer, if there was one.
 pub(crate) const STATUS: &str = "x-status";
 /// The number of attempts before a task was given up.
 pub(crate) const ATTEMPTS: &str = "x-attempts";
-/// The worker that gave up a message.
+/// The worker that let a message wait, or gave it up.
 pub(crate) const WORKER: &str = "x-worker";
 /// When a message was given up; RFC 3339, UTC. A replayed message keeps it: see
 /// [`Task::failed_at`](crate::Task::failed_at).
 pub(crate) const FAILED_AT: &str = "x-failed-at";
+/// Until when a message waits in its delay queue; RFC 3339, UTC. Dead letters do not have it.
+pub(crate) const UNTIL: &str = "x-until";
+/// Who published a directive.
+pub(crate) const BY: &str = "x-by";
+/// The place of a message in a stream, which the broker sets.
+pub(crate) const STREAM_OFFSET: &str = "x-stream-offset";
 /// The trace of a message (W3C Trace Context).
 pub(crate) const TRACEPARENT: &str = "traceparent";
 /// The broker's count of redeliveries, which quorum queues set.
@@ -35,6 +41,8 @@ pub(crate) const DELIVERY_COUNT: &str = "x-delivery-count";
 
 /// The `app_id` property of the messages that fetchline publishes itself.
 pub(crate) const APP_ID: &str = "fetchline";
+/// The `type` property of news.
+pub(crate) const TYPE_NEWS: &str = "news";
 /// The `type` property of a part report.
 pub(crate) const TYPE_PART: &str = "part";
 

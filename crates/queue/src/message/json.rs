@@ -19,8 +19,10 @@ const MAX_YEAR: i32 = 2100;
 const RESERVED_HEADERS: [HeaderName; 5] =
     [HOST, CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING, UPGRADE];
 
-/// A message as a JSON object.
+/// A message as a JSON object. A field with another name is a mistake: ignored, it would change
+/// what is fetched without a word.
 #[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct JsonMessage<'a> {
     pub(super) url: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -66,8 +68,13 @@ pub(super) fn string_body(body: &RawValue) -> Result<Option<Cow<'_, str>>, NotAT
     }
 }
 
-/// Describes a parse error. The library's text repeats the unexpected value, which may be a secret.
+/// Describes a parse error. The library's text repeats the unexpected value, which may be a secret;
+/// the name of a field is none.
 fn describe(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    if text.starts_with("unknown field") || text.starts_with("missing field") {
+        return text;
+    }
     let what = match error.classify() {
         serde_json::error::Category::Data => "a field is missing or of another type",
         _ => "its syntax is wrong",

@@ -1,12 +1,14 @@
 //! What a message says: a task or a part report.
 
 mod name;
+mod typed;
 mod address;
 mod damage;
 mod not_a_task;
 mod json;
 mod fetch_request;
 mod key;
+mod list;
 mod defer_reason;
 pub(crate) mod header;
 mod raw_message;
@@ -21,11 +23,13 @@ pub(crate) use damage::{HEADERS_TOO_LARGE, SUBSTITUTE};
 pub use defer_reason::DeferReason;
 pub use fetch_request::FetchRequest;
 pub use key::{Fingerprint, Key, PartId};
+pub use list::list_lines;
 pub use name::{MAX_NAME_BYTES, NO_RUN, is_name};
-pub use not_a_task::{MAX_MESSAGE_BYTES, NotATask};
+pub use not_a_task::{MAX_LIST_LINES, MAX_MESSAGE_BYTES, NotATask};
 pub use part_report::PartReport;
 pub use raw_message::RawMessage;
 pub use task::Task;
+pub(crate) use typed::bare;
 
 /// What a message says.
 #[derive(Clone, Debug, PartialEq)]

@@ -3,6 +3,9 @@
 use super::address::AddressError;
 use super::name::MAX_NAME_BYTES;
 
+/// The most lines of a list in one message. Each becomes a message that the worker holds until the
+/// broker has confirmed it.
+pub const MAX_LIST_LINES: usize = 5000;
 /// The largest message that a worker accepts, in bytes.
 pub const MAX_MESSAGE_BYTES: usize = 1024 * 1024;
 
@@ -32,6 +35,18 @@ pub enum NotATask {
          the message again with fewer or shorter headers"
     )]
     HeadersTooLarge,
+    /// Several URLs in one message.
+    #[error(
+        "the message has {0} lines, and a message is one task; publish a list with the routing key \
+         `list`, a task a line"
+    )]
+    SeveralLines(usize),
+    /// A list with too many lines.
+    #[error(
+        "the list has {0} lines; a message may hold {MAX_LIST_LINES}. Divide it, or publish it with \
+         `fetchline produce`"
+    )]
+    ListTooLong(usize),
     /// The body looks like JSON and is not an object that names a URL.
     #[error("the message is not a JSON object with a `url`: {0}")]
     Json(String),

@@ -148,10 +148,24 @@ mod tests {
     }
 
     #[test]
+    fn a_url_may_be_pasted_with_quotes_and_invisible_characters() {
+        let expected = read("https://shop.example/p/1").unwrap();
+        for typed in [
+            "\"https://shop.example/p/1\"",
+            "<https://shop.example/p/1>",
+            " '\u{feff}https://shop.example/p/1' ",
+            "\u{200b}https://shop.example/\u{200b}p/1",
+            r#"{"url":" <https://shop.example/p/1>"}"#,
+        ] {
+            assert_eq!(read(typed).unwrap().request, expected.request, "{typed:?}");
+        }
+    }
+
+    #[test]
     fn a_json_object_may_name_more_than_a_url() {
         let task = read(
             r#"{"url":"https://shop.example/api","method":"post","headers":{"Accept":"text/html"},
-                "body":{"sku":7},"category":"tea","run":"nightly","unknown":true}"#,
+                "body":{"sku":7},"category":"tea","run":"nightly"}"#,
         )
         .unwrap();
         assert_eq!(task.request.method, Method::POST);
@@ -166,8 +180,15 @@ mod tests {
         for (data, reason) in [
             ("", "empty"),
             ("hello", "absolute"),
-            (r#"{"link":"https://a.example/"}"#, "`url`"),
+            (r#"{"link":"https://a.example/"}"#, "unknown field `link`, expected one of `url`"),
+            (r#"{"URL":"https://a.example/"}"#, "unknown field `URL`"),
+            (r#"{"url":"https://a.example/","metod":"POST"}"#, "unknown field `metod`"),
+            (r#"{"url":"https://a.example/","Headers":{}}"#, "unknown field `Headers`"),
+            (r#"{"method":"POST"}"#, "missing field `url`"),
             (r#"["https://a.example/"]"#, "JSON object"),
+            ("[https://a.example/]", "write https:// before it"),
+            ("www.a.example/p", "write https:// before it"),
+            ("https://a.example/1\nhttps://a.example/2\n\n", "2 lines"),
             (r#"{"url":"ftp://a.example/"}"#, "`ftp`"),
             (r#"{"url":"https://a.example/","method":"BREW"}"#, "method"),
             (r#"{"url":"https://a.example/","headers":{"Host":"b.example"}}"#, "`Host`"),

@@ -6,6 +6,8 @@ use lapin::{Connection, Event};
 use tokio::sync::watch;
 use tokio_stream::StreamExt;
 
+use crate::Error;
+
 /// The broker does not read from a connection, since it is low on memory or disk
 /// (`connection.blocked`).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,4 +39,26 @@ pub fn watch_blocked(connection: &Connection) -> watch::Receiver<Option<Connecti
         }
     });
     receiver
+}
+
+/// The result of a publication, or [`Error::Blocked`] once the broker blocks the connection: an
+/// operator should not wait for an alarm to end.
+pub(crate) async fn unless_blocked<T>(
+    connection: &Connection,
+    publishing: impl Future<Output = Result<T, Error>>,
+) -> Result<T, Error> {
+    let mut blocked = watch_blocked(connection);
+    let is_blocked = async {
+        let blocked = blocked.wait_for(Option::is_some).await;
+        let reason = blocked.ok().and_then(|blocked| Some(blocked.as_ref()?.reason.clone()));
+        match reason {
+            Some(reason) => reason,
+            // The connection has ended; publishing reports that.
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        result = publishing => result,
+        reason = is_blocked => Err(Error::Blocked(reason)),
+    }
 }

@@ -11,6 +11,7 @@ use time::format_description::well_known::Rfc3339;
 use time::{OffsetDateTime, UtcOffset};
 
 use super::death::Death;
+use super::wait::Wait;
 use crate::message::header::{self, put, put_number};
 use crate::{DeferReason, FetchRequest, NotATask, PartReport, RawMessage, Task, Tier, Topology};
 
@@ -92,11 +93,50 @@ impl Draft {
         Self::own(Topology::RUNS.into(), properties, report.body().into())
     }
 
+    /// The message of a fact.
+    pub(crate) fn news(json: Vec<u8>) -> Self {
+        let properties = BasicProperties::default()
+            .with_type(header::TYPE_NEWS.into())
+            .with_content_type("application/json".into());
+        Self::stamped(Topology::NEWS.into(), properties, json.into())
+    }
+
+    /// The message of a line of a list, with the properties of the list. A line that is not a task
+    /// becomes a dead letter. If the list has an id, each line gets one that is derived from it.
+    pub fn of_list(
+        list: &RawMessage,
+        (number, line): (usize, Bytes),
+        worker: &str,
+        now: OffsetDateTime,
+    ) -> Self {
+        let (mut properties, headers) = carried(&list.properties);
+        // An id that leaves no room for a number is left to the list: lines without an id are
+        // fetched, however often they are delivered.
+        let id = list.properties.message_id().as_ref().filter(|id| !id.as_str().is_empty());
+        let id = id.and_then(|id| ShortString::try_new(format!("{id}-{number}")).ok());
+        properties = properties.with_message_id(id.unwrap_or_default());
+        let properties = properties.with_headers(headers);
+        match Task::read(&properties, &line) {
+            Ok(_) => Self::stamped(Topology::URLS.into(), properties, line),
+            Err(reason) => {
+                let original = RawMessage { properties: Box::new(properties), body: line };
+                Self::dead(original, &Death::not_a_task(&reason), worker, now)
+            }
+        }
+    }
+
     /// The copy of a message for another attempt after a delay.
-    pub fn retry(original: RawMessage, tier: Tier, attempt: u32) -> Self {
+    pub fn retry(
+        original: RawMessage,
+        tier: Tier,
+        attempt: u32,
+        wait: &Wait,
+        worker: &str,
+    ) -> Self {
         let (properties, mut headers) = carried(&original.properties);
         put_number(&mut headers, header::ATTEMPT, attempt);
         strip(&mut headers, |name| name == header::PARKED_FOR);
+        put_wait(&mut headers, wait, tier, worker);
         Self::stamped(tier.key().into(), properties.with_headers(headers), original.body)
     }
 
@@ -104,18 +144,27 @@ impl Draft {
     ///
     /// It counts deferrals, so that no copy is mistaken for the message that it replaces. It also
     /// keeps the number of redeliveries, since the broker's own count begins anew.
-    pub fn deferred(original: RawMessage, task: &Task, tier: Tier, reason: DeferReason) -> Self {
+    pub fn deferred(
+        original: RawMessage,
+        task: &Task,
+        tier: Tier,
+        reason: DeferReason,
+        worker: &str,
+    ) -> Self {
         let (properties, mut headers) = carried(&original.properties);
         put_number(&mut headers, header::PARKED, task.deferrals.saturating_add(1));
         let in_a_row = task.deferred_for(reason).saturating_add(1);
         put(&mut headers, header::PARKED_FOR, format!("{} {in_a_row}", reason.as_str()));
         let redeliveries = u32::try_from(task.redeliveries).unwrap_or(u32::MAX);
         put_number(&mut headers, header::RETURNED, redeliveries);
+        let error = reason.sentence().to_owned();
+        let wait = Wait { reason: reason.as_str(), error, status: None };
+        put_wait(&mut headers, &wait, tier, worker);
         Self::stamped(tier.key().into(), properties.with_headers(headers), original.body)
     }
 
-    /// The copy of a message that is given up. An operator who moves it back makes it a first
-    /// attempt again.
+    /// The copy of a message that is given up. It names no attempt, so an operator who moves it back
+    /// makes it a first attempt again.
     ///
     /// `failed_at` orders this death among the rows of the task. So it must come from the clock
     /// that stamps them: the database's.
@@ -128,17 +177,18 @@ impl Draft {
         let (properties, mut headers) = carried(&original.properties);
         // The status may be that of an earlier death if an operator moved the message back.
         strip(&mut headers, |name| {
-            [header::STATUS, header::PARKED, header::PARKED_FOR, header::RETURNED].contains(&name)
+            [
+                header::ATTEMPT,
+                header::STATUS,
+                header::PARKED,
+                header::PARKED_FOR,
+                header::RETURNED,
+                header::UNTIL,
+            ]
+            .contains(&name)
         });
-        put(&mut headers, header::REASON, death.reason);
-        let error: String = death.error.chars().take(MAX_ERROR_CHARS).collect();
-        put(&mut headers, header::ERROR, error);
-        if let Some(status) = death.status {
-            put_number(&mut headers, header::STATUS, u32::from(status));
-        }
+        put_reason(&mut headers, death.reason, &death.error, death.status, worker);
         put_number(&mut headers, header::ATTEMPTS, death.attempts);
-        put_number(&mut headers, header::ATTEMPT, 1);
-        put(&mut headers, header::WORKER, worker);
         put(&mut headers, header::FAILED_AT, utc(failed_at));
         Self::stamped(Topology::DEAD.into(), properties.with_headers(headers), original.body)
     }
@@ -153,6 +203,7 @@ impl Draft {
             header::STATUS,
             header::ATTEMPTS,
             header::WORKER,
+            header::UNTIL,
             header::PARKED,
             header::PARKED_FOR,
             header::RETURNED,
@@ -173,7 +224,10 @@ impl Draft {
     }
 
     /// The same message for another delay queue.
-    pub fn delayed_by(self, tier: Tier) -> Self {
+    pub fn delayed_by(mut self, tier: Tier) -> Self {
+        let mut headers = self.properties.headers().clone().unwrap_or_default();
+        put(&mut headers, header::UNTIL, until(tier));
+        self.properties = self.properties.with_headers(headers);
         Self { routing_key: tier.key().into(), ..self }
     }
 
@@ -205,6 +259,34 @@ impl Draft {
         let properties = properties.with_delivery_mode(PERSISTENT).with_timestamp(now);
         Self { routing_key, properties, body }
     }
+}
+
+/// Says in the headers why a message waits, and until when.
+fn put_wait(headers: &mut FieldTable, wait: &Wait, tier: Tier, worker: &str) {
+    strip(headers, |name| name == header::STATUS);
+    put_reason(headers, wait.reason, &wait.error, wait.status, worker);
+    put(headers, header::UNTIL, until(tier));
+}
+
+fn put_reason(
+    headers: &mut FieldTable,
+    reason: &str,
+    error: &str,
+    status: Option<u16>,
+    worker: &str,
+) {
+    put(headers, header::REASON, reason);
+    put(headers, header::ERROR, error.chars().take(MAX_ERROR_CHARS).collect::<String>());
+    if let Some(status) = status {
+        put_number(headers, header::STATUS, u32::from(status));
+    }
+    put(headers, header::WORKER, worker);
+}
+
+/// The end of a delay that begins now, in whole seconds.
+fn until(tier: Tier) -> String {
+    let now = OffsetDateTime::now_utc();
+    utc(now.replace_nanosecond(0).unwrap_or(now) + tier.delay())
 }
 
 /// RFC 3339 has four digits for a year; a time outside becomes an empty text.
@@ -281,6 +363,58 @@ mod tests {
         Death { reason: "timeout", error: "no answer".to_owned(), status: None, attempts: 4 }
     }
 
+    fn failed() -> Wait {
+        let error = "the site answered 503".to_owned();
+        Wait { reason: "http_error", error, status: Some(503) }
+    }
+
+    #[test]
+    fn a_waiting_message_says_why_and_until_when_and_a_dead_letter_forgets_it() {
+        let original = RawMessage {
+            properties: Box::default(),
+            body: Bytes::from_static(b"https://a.example/"),
+        };
+        let raw =
+            |draft: Draft| RawMessage { properties: Box::new(draft.properties), body: draft.body };
+        let tier = |seconds| Tier::of(Duration::from_secs(seconds)).unwrap();
+        let seconds_left = |message: &RawMessage| {
+            let until = message.header(header::UNTIL).unwrap();
+            let until = OffsetDateTime::parse(&until, &Rfc3339).unwrap();
+            (until - OffsetDateTime::now_utc()).whole_seconds()
+        };
+        let retried = Draft::retry(original, tier(600), 2, &failed(), "pod-1");
+        let shortened = raw(retried.clone().delayed_by(tier(60)));
+        let retried = raw(retried);
+        for (name, value) in [
+            (header::REASON, "http_error"),
+            (header::ERROR, "the site answered 503"),
+            (header::WORKER, "pod-1"),
+        ] {
+            assert_eq!(retried.header(name).as_deref(), Some(value));
+        }
+        assert_eq!(header::number(&retried.properties, header::STATUS), Some(503));
+        assert!((590..=600).contains(&seconds_left(&retried)));
+        assert!((50..=60).contains(&seconds_left(&shortened)));
+
+        let task = Task::read(&retried.properties, &retried.body).unwrap();
+        let deferred =
+            raw(Draft::deferred(retried, &task, tier(3600), DeferReason::Pause, "pod-2"));
+        assert_eq!(deferred.header(header::REASON).as_deref(), Some("pause"));
+        assert_eq!(deferred.header(header::ERROR).as_deref(), Some("its host is paused"));
+        assert_eq!(deferred.header(header::WORKER).as_deref(), Some("pod-2"));
+        assert_eq!(header::number(&deferred.properties, header::STATUS), None);
+        assert!((3590..=3600).contains(&seconds_left(&deferred)));
+
+        let dead = raw(Draft::dead(deferred, &timeout(), "pod-3", failed_at()));
+        assert_eq!(dead.header(header::REASON).as_deref(), Some("timeout"));
+        assert_eq!(dead.header(header::WORKER).as_deref(), Some("pod-3"));
+        assert_eq!(dead.header(header::UNTIL), None);
+        // The number of attempts is said once; a letter that is moved back is a first attempt.
+        assert_eq!(header::number(&dead.properties, header::ATTEMPTS), Some(4));
+        assert_eq!(header::number(&dead.properties, header::ATTEMPT), None);
+        assert_eq!(Task::read(&dead.properties, &dead.body).unwrap().attempt, 1);
+    }
+
     #[test]
     fn a_dead_letter_describes_its_latest_death_only() {
         let mut headers = FieldTable::default();
@@ -330,9 +464,9 @@ mod tests {
             properties: Box::new(dead.properties.clone()),
             body: dead.body.clone(),
         });
-        let retried = Draft::retry(original.clone(), tier, 2);
+        let retried = Draft::retry(original.clone(), tier, 2, &failed(), "pod-1");
         let task = Task::read(&BasicProperties::default(), &original.body).unwrap();
-        let deferred = Draft::deferred(original.clone(), &task, tier, DeferReason::Slot);
+        let deferred = Draft::deferred(original.clone(), &task, tier, DeferReason::Slot, "pod-1");
         for draft in [dead, replayed, retried, deferred] {
             let (new, old) = (&draft.properties, &original.properties);
             assert_eq!((new.message_id(), new.kind()), (old.message_id(), old.kind()));
@@ -358,7 +492,7 @@ mod tests {
             redeliveries: 2,
             ..Task::read(&original.properties, &original.body).unwrap()
         };
-        let draft = Draft::deferred(original, &known, hour, DeferReason::Slot);
+        let draft = Draft::deferred(original, &known, hour, DeferReason::Slot, "pod-1");
         let topology =
             Topology::new("p").with_tiers(vec![Tier::of(Duration::from_secs(600)).unwrap(), hour]);
         assert_eq!(draft.routing_key, "retry.3600s");
@@ -384,7 +518,7 @@ mod tests {
             DeferReason::Sockets,
         ] {
             let task = Task::read(&original.properties, &original.body).unwrap();
-            let draft = Draft::deferred(original, &task, tier, reason);
+            let draft = Draft::deferred(original, &task, tier, reason, "pod-1");
             original = RawMessage { properties: Box::new(draft.properties), body: draft.body };
             let task = Task::read(&original.properties, &original.body).unwrap();
             counts.push((
@@ -395,7 +529,7 @@ mod tests {
         }
         let expected = [(1, 1, 0), (2, 2, 0), (3, 0, 1), (4, 0, 2), (5, 0, 3), (6, 0, 4)];
         assert_eq!(counts, expected, "shortages count together");
-        let retried = Draft::retry(original, tier, 2);
+        let retried = Draft::retry(original, tier, 2, &failed(), "pod-1");
         let task = Task::read(&retried.properties, &retried.body).unwrap();
         assert_eq!(
             (task.deferrals, task.deferred_for(DeferReason::Memory)),

@@ -7,6 +7,7 @@
 //! all the same.
 
 mod death;
+mod wait;
 mod draft;
 mod round;
 mod confirm_channel;
@@ -14,8 +15,10 @@ mod connection_blocked;
 mod publisher;
 
 pub use confirm_channel::ConfirmChannel;
+pub(crate) use connection_blocked::unless_blocked;
 pub use connection_blocked::{ConnectionBlocked, watch_blocked};
 pub use death::Death;
 pub use draft::Draft;
 pub use publisher::Publisher;
 pub use round::{Confirmed, Round, Verdict};
+pub use wait::Wait;

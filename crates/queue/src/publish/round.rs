@@ -24,6 +24,13 @@ impl<T> Confirmed<T> {
     }
 }
 
+impl<T, E> Confirmed<Result<T, E>> {
+    /// The proof for the token inside, or the other one, for which a proof is of no use.
+    pub fn into_result(self) -> Result<Confirmed<T>, E> {
+        self.0.map(Confirmed)
+    }
+}
+
 impl<T> Confirmed<Option<T>> {
     /// The proof for the token inside, if there is one.
     pub fn transpose(self) -> Option<Confirmed<T>> {

@@ -23,8 +23,11 @@ impl Fleet {
     pub(crate) async fn new(name: &str) -> anyhow::Result<Self> {
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?.as_nanos();
         let prefix = format!("queue-test-{name}-{now}");
-        let broker =
-            Broker::new(&BrokerConfig { url: amqp_url()?, ca: None, prefix }, Role::Work, "test")?;
+        let broker = Broker::new(
+            &BrokerConfig { url: amqp_url()?, ca: None, prefix },
+            Role::Consume,
+            "test",
+        )?;
         broker.topology().declare(&broker.connect().await?).await?;
         Ok(Self { broker })
     }

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::router::Router;
-use super::subscription::{DEADLINE, Subscription, describe, open_session};
+use super::subscription::{DEADLINE, Plan, Subscription, Tags, describe, open_session};
 use crate::backoff::Backoff;
 use crate::control::dependencies::Dependencies;
 use crate::control::snapshot::{Directives, Snapshots};
@@ -27,6 +27,8 @@ const CHECK_INTERVAL: Duration = Duration::from_millis(500);
 pub(crate) struct Consumer {
     pub(crate) broker: Broker,
     pub(crate) pod: Arc<str>,
+    /// The concurrency of the configuration.
+    pub(crate) concurrency: usize,
     pub(crate) snapshots: Snapshots,
     pub(crate) dependencies: Dependencies,
     pub(crate) hold: Duration,
@@ -130,14 +132,12 @@ impl Consumer {
             () = self.stop.cancelled() => return SessionEnd::Stopped,
             end = lost(session) => return end,
         }
-        let mut number = 0;
+        let mut tags = Tags::default();
         loop {
             let directives = self.snapshots.read(|snapshot| snapshot.directives);
-            let result = if directives.paused {
-                self.pause(session).await
-            } else {
-                number += 1;
-                self.subscribe(session, number, directives).await
+            let result = match directives.paused {
+                true => self.pause(session, &mut tags, directives).await,
+                false => self.subscribe(session, &mut tags, directives).await,
             };
             if let Err(end) = result {
                 return end;
@@ -145,23 +145,36 @@ impl Consumer {
         }
     }
 
-    /// Receives nothing until the pause ends. Fetches in flight are finished, and acked on this
-    /// session.
-    async fn pause(&self, session: &Session) -> Result<(), SessionEnd> {
-        info!("paused: nothing is consumed until the directive `resume`");
-        tokio::select! {
-            biased;
-            () = self.stop.cancelled() => Err(SessionEnd::Stopped),
-            _ = self.snapshots.wait_for(|snapshot| !snapshot.directives.paused) => Ok(()),
-            end = lost(session) => Err(end),
-        }
+    /// Receives no tasks until the pause ends. Fetches in flight are finished, and acked on this
+    /// session. Part reports are still received: a new run is known during a pause, too.
+    async fn pause(
+        &self,
+        session: &Session,
+        tags: &mut Tags,
+        directives: Directives,
+    ) -> Result<(), SessionEnd> {
+        info!("paused: nothing is consumed until the directive `resume`, except reports on runs");
+        let plan = Plan { pod: &self.pod, prefetch: None, concurrency: None };
+        let subscription = self.open(session, plan, tags).await?;
+        let prefetch = self.router.prefetch.wanted(directives.concurrency);
+        self.receive(session, subscription, prefetch, directives).await
+    }
+
+    async fn open(
+        &self,
+        session: &Session,
+        plan: Plan<'_>,
+        tags: &mut Tags,
+    ) -> Result<Subscription, SessionEnd> {
+        let opened = Subscription::open(self.broker.topology(), session, plan, tags).await;
+        opened.map_err(|error| SessionEnd::Lost(chain(&error)))
     }
 
     /// Consumes with one prefetch. `Ok` if another one, or a pause, is due.
     async fn subscribe(
         &self,
         session: &Session,
-        number: u32,
+        tags: &mut Tags,
         directives: Directives,
     ) -> Result<(), SessionEnd> {
         self.sample(session).await?;
@@ -171,9 +184,9 @@ impl Consumer {
         // each consumer anew.
         self.router.routes.scheduler.set_capacity(prefetch.into());
         session.set_prefetch(prefetch);
-        let topology = self.broker.topology();
-        let opened = Subscription::open(topology, session, &self.pod, number, prefetch).await;
-        let subscription = opened.map_err(|error| SessionEnd::Lost(chain(&error)))?;
+        let set = Some(concurrency).filter(|concurrency| *concurrency != self.concurrency);
+        let plan = Plan { pod: &self.pod, prefetch: Some(prefetch), concurrency: set };
+        let subscription = self.open(session, plan, tags).await?;
         info!(prefetch, concurrency, "consuming");
         self.receive(session, subscription, prefetch, directives).await
     }
@@ -236,7 +249,9 @@ impl Consumer {
                     return Err(SessionEnd::Lost(cause.to_owned()));
                 }
             }
-            if self.router.prefetch.is_outdated(prefetch, directives.concurrency) {
+            if !directives.paused
+                && self.router.prefetch.is_outdated(prefetch, directives.concurrency)
+            {
                 break Ok(());
             }
         };
@@ -265,12 +280,13 @@ impl Consumer {
         subscription.next().await
     }
 
-    /// Waits until the directives demand a pause or another prefetch.
+    /// Waits until the directives demand a pause, its end, or other consumers. The tag of a
+    /// consumer shows the concurrency, so a new one needs another consumer.
     async fn directives_changed(&self, from: Directives) {
-        let prefetch = &self.router.prefetch;
-        let present = prefetch.by_concurrency(from.concurrency);
-        let differs =
-            |now: Directives| now.paused || prefetch.by_concurrency(now.concurrency) != present;
+        let differs = |now: Directives| match from.paused {
+            true => !now.paused,
+            false => now != from,
+        };
         self.snapshots.wait_for(|snapshot| differs(snapshot.directives)).await;
     }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use fetchline_queue::{Death, Message, NotATask, RawMessage, Task};
+use fetchline_queue::{Death, Message, NotATask, RawMessage, Task, Topology};
 use fetchline_store::PartReport;
 use lapin::message::Delivery;
 use tokio::sync::mpsc;
@@ -55,7 +55,13 @@ impl Router {
         self.metrics.delivered(delivery.redelivered);
         let receipt = self.routes.settle.receipt(session, delivery.delivery_tag);
         let redelivered = delivery.redelivered;
+        let is_list = delivery.routing_key.as_str() == Topology::LIST;
         let original = RawMessage::from(delivery);
+        if is_list {
+            let memory = self.prefetch.charge(original.bytes());
+            let claim = self.claims.without_task(receipt).with_memory(memory);
+            return self.routes.republish.divide(original, claim);
+        }
         match Message::read(&original.properties, &original.body) {
             Ok(Message::Task(task)) => self.route_task(task, original, receipt, redelivered),
             Ok(Message::PartReport(part)) => self.route_part(part, original, receipt),

@@ -1,5 +1,7 @@
-//! The session and the two consumers of a worker: of tasks, and of part reports.
+//! The session and the two consumers of a worker: of tasks, and of part reports. A paused worker has
+//! only the second one.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,8 +23,43 @@ const PREFETCH_OF_RUNS: u16 = 10;
 
 /// The consumers of one channel.
 pub(super) struct Subscription {
-    tasks: Consumer,
+    /// `None` while the worker is paused.
+    tasks: Option<Consumer>,
     runs: Consumer,
+}
+
+/// The consumer tags of a channel. The console shows them, so they say what the worker does.
+#[derive(Default)]
+pub(super) struct Tags(HashMap<String, u32>);
+
+impl Tags {
+    /// A tag that was not used before. If a tag is reused, quorum queues (seen on 4.0 and 4.3)
+    /// exceed the prefetch: for each message of the earlier consumer that is settled, they deliver
+    /// one more.
+    fn unused(&mut self, tag: String) -> String {
+        let uses = self.0.entry(tag.clone()).or_default();
+        *uses += 1;
+        if *uses == 1 { tag } else { format!("{tag} #{uses}") }
+    }
+}
+
+/// What a worker consumes, and how its consumers are called.
+pub(super) struct Plan<'a> {
+    pub(super) pod: &'a str,
+    /// The prefetch of tasks; `None` for a worker that is paused.
+    pub(super) prefetch: Option<u16>,
+    /// The concurrency that an operator has set.
+    pub(super) concurrency: Option<usize>,
+}
+
+impl Plan<'_> {
+    fn tag(&self) -> String {
+        match (self.prefetch, self.concurrency) {
+            (None, _) => format!("{} paused", self.pod),
+            (Some(_), Some(number)) => format!("{} concurrency={number}", self.pod),
+            (Some(_), None) => self.pod.to_owned(),
+        }
+    }
 }
 
 /// Connects, declares the queues, and opens a channel. `number` counts the sessions of this worker.
@@ -37,13 +74,12 @@ pub(super) async fn open_session(broker: &Broker, number: u64) -> Result<Session
 }
 
 impl Subscription {
-    /// Opens the consumers. `number` counts the subscriptions of the session, from 1.
+    /// Opens the consumers.
     pub(super) async fn open(
         topology: &Topology,
         session: &Session,
-        pod: &str,
-        number: u32,
-        prefetch: u16,
+        plan: Plan<'_>,
+        tags: &mut Tags,
     ) -> Result<Self, Error> {
         let channel = session.channel();
         let consume = async |key: &str, tag: String, prefetch: u16| {
@@ -57,12 +93,14 @@ impl Subscription {
             consuming.await.map_err(amqp("cannot consume"))
         };
         let opening = async {
-            // Each consumer has a tag of its own. If a tag is reused, quorum queues (seen on 4.0
-            // and 4.3) exceed the prefetch: for each message of the earlier consumer that is
-            // settled, they deliver one more.
-            let tag = if number == 1 { pod.to_owned() } else { format!("{pod}.{number}") };
-            let runs = consume(Topology::RUNS, format!("{tag}.runs"), PREFETCH_OF_RUNS).await?;
-            let tasks = consume(Topology::URLS, tag, prefetch).await?;
+            let tag = plan.tag();
+            // A paused worker shows in the console by the consumer that it has.
+            let of_runs = if plan.prefetch.is_some() { format!("{tag} runs") } else { tag.clone() };
+            let runs = consume(Topology::RUNS, tags.unused(of_runs), PREFETCH_OF_RUNS).await?;
+            let tasks = match plan.prefetch {
+                Some(prefetch) => Some(consume(Topology::URLS, tags.unused(tag), prefetch).await?),
+                None => None,
+            };
             Ok(Self { tasks, runs })
         };
         let opened = timeout(DEADLINE, opening).await;
@@ -71,17 +109,21 @@ impl Subscription {
 
     /// Returns the next delivery of either consumer; `None` if one of them has ended. Cancel safe.
     pub(super) async fn next(&mut self) -> Option<lapin::Result<Delivery>> {
-        tokio::select! {
-            biased;
-            next = self.runs.next() => next,
-            next = self.tasks.next() => next,
+        let Self { tasks, runs } = self;
+        match tasks {
+            Some(tasks) => tokio::select! {
+                biased;
+                next = runs.next() => next,
+                next = tasks.next() => next,
+            },
+            None => runs.next().await,
         }
     }
 
     /// Cancels the consumers, and passes on what they received in advance. Returns `false` if the
     /// broker does not confirm: the channel is lost, and the broker requeues everything on it.
     pub(super) async fn cancel(self, session: &Session, mut handle: impl FnMut(Delivery)) -> bool {
-        for mut consumer in [self.tasks, self.runs] {
+        for mut consumer in self.tasks.into_iter().chain([self.runs]) {
             let cancel =
                 session.channel().basic_cancel(consumer.tag(), BasicCancelOptions::default());
             if !matches!(timeout(DEADLINE, cancel).await, Ok(Ok(()))) {
@@ -100,5 +142,23 @@ pub(super) fn describe(error: &lapin::Error) -> String {
     match error.kind() {
         ErrorKind::ProtocolError(error) => error.get_message().to_string(),
         _ => chain(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tag_says_what_the_worker_does_and_is_used_once() {
+        let mut tags = Tags::default();
+        let mut tag = |prefetch, concurrency| {
+            tags.unused(Plan { pod: "blue-1", prefetch, concurrency }.tag())
+        };
+        assert_eq!(tag(Some(10), None), "blue-1");
+        assert_eq!(tag(None, None), "blue-1 paused");
+        assert_eq!(tag(Some(10), None), "blue-1 #2");
+        assert_eq!(tag(Some(10), Some(5)), "blue-1 concurrency=5");
+        assert_eq!(tag(None, Some(5)), "blue-1 paused #2");
     }
 }

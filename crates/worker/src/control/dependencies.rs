@@ -61,6 +61,7 @@ pub(crate) struct Repeater<'a> {
 pub(crate) struct Readiness {
     pub(crate) ready: bool,
     broker: Report,
+    topology: Report,
     database: Report,
 }
 
@@ -87,6 +88,12 @@ impl Dependencies {
     /// Records that the broker does not answer.
     pub(crate) fn broker_fails(&self, cause: &str) {
         self.change(|snapshot| &mut snapshot.broker, Some(cause));
+    }
+
+    /// Records that the exchange and all queues exist, or that one is missing. Returns whether that
+    /// is new.
+    pub(crate) fn topology_is(&self, missing: Option<&str>) -> bool {
+        self.change(|snapshot| &mut snapshot.topology, missing)
     }
 
     /// Records that the database has taken rows.
@@ -201,8 +208,9 @@ impl Dependencies {
             error: health.error.clone(),
         };
         self.snapshots.read(|snapshot| Readiness {
-            ready: snapshot.broker.up && snapshot.database.up,
+            ready: snapshot.broker.up && snapshot.topology.up && snapshot.database.up,
             broker: report(&snapshot.broker),
+            topology: report(&snapshot.topology),
             database: report(&snapshot.database),
         })
     }
@@ -257,6 +265,9 @@ mod tests {
         dependencies.broker_answers();
         dependencies.database_takes_rows();
         assert!(dependencies.readiness().ready);
+        assert!(dependencies.topology_is(Some("the exchange fetchline does not exist")));
+        assert!(!dependencies.readiness().ready);
+        assert!(dependencies.topology_is(None) && dependencies.readiness().ready);
         dependencies.database_fails("connection refused");
         let body = serde_json::to_value(dependencies.readiness()).unwrap();
         assert_eq!((&body["ready"], &body["broker"]["up"]), (&false.into(), &true.into()));

@@ -1,16 +1,18 @@
-//! Reads the directives of operators from the control stream.
+//! Reads the directives of operators from the control stream, and obeys them.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use fetchline_queue::control::{ControlStream, Directive};
+use fetchline_queue::control::{Begin, ControlStream, Directive, TypedWord};
 use fetchline_queue::{Broker, Error};
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use super::answers::Answers;
 use super::dependencies::Dependencies;
 use super::snapshot::{Directives, Snapshots};
+use super::topology;
 use crate::backoff::Backoff;
 use crate::error_chain::chain;
 
@@ -21,13 +23,24 @@ const QUIET: Duration = Duration::from_secs(5);
 const FAILURES: u32 = 5;
 
 impl Directives {
-    fn after(self, directive: Directive) -> Self {
+    /// The sum with one more directive, for a worker with this name and this concurrency.
+    fn after(self, directive: &Directive, pod: &str, own_concurrency: usize) -> Self {
         match directive {
-            Directive::Pause => Self { paused: true, ..self },
-            Directive::Resume => Self { paused: false, ..self },
-            Directive::Concurrency(concurrency) => Self { concurrency, ..self },
+            Directive::Pause(scope) if scope.includes(pod) => Self { paused: true, ..self },
+            Directive::Resume(scope) if scope.includes(pod) => Self { paused: false, ..self },
+            Directive::Concurrency(number) => {
+                Self { concurrency: number.unwrap_or(own_concurrency), ..self }
+            }
+            _ => self,
         }
     }
+}
+
+/// Which messages of the stream a worker has seen, or are from before its start.
+#[derive(Clone, Copy)]
+enum Old {
+    All,
+    UpTo(Option<u64>),
 }
 
 /// Follows the control stream and publishes its directives.
@@ -35,24 +48,29 @@ pub(crate) struct Control {
     pub(crate) broker: Broker,
     pub(crate) snapshots: Snapshots,
     pub(crate) dependencies: Dependencies,
+    pub(crate) answers: Arc<Answers>,
     pub(crate) pod: Arc<str>,
+    /// The concurrency of the configuration.
+    pub(crate) concurrency: usize,
+    /// Stops this worker.
+    pub(crate) stop: CancellationToken,
 }
 
 impl Control {
-    /// Runs until `stop`. While the stream cannot be read, the last directives apply.
-    pub(crate) async fn listen(self, stop: CancellationToken) {
+    /// Runs until `end`. While the stream cannot be read, the last directives apply.
+    pub(crate) async fn listen(self, end: CancellationToken) {
         tokio::select! {
             () = self.follow() => {}
-            () = stop.cancelled() => {}
+            () = end.cancelled() => {}
         }
     }
 
     async fn follow(&self) {
         let mut backoff = Backoff::default();
-        let mut failures = 0;
+        let (mut failures, mut old) = (0, Old::All);
         loop {
             let began = Instant::now();
-            let result = self.read_stream().await;
+            let result = self.read_stream(&mut old).await;
             backoff.reset_after(began.elapsed());
             match result {
                 Ok(()) => failures = 0,
@@ -67,7 +85,7 @@ impl Control {
                             "cannot read the control stream; working without new directives, and \
                              retrying at intervals"
                         );
-                        self.publish(self.directives());
+                        self.publish(self.directives(), None);
                     }
                 }
             }
@@ -75,39 +93,77 @@ impl Control {
         }
     }
 
-    /// Reads the stream from its beginning until the connection is lost.
-    async fn read_stream(&self) -> Result<(), Error> {
+    /// Reads the stream from its beginning until the connection is lost. Meanwhile, answers the
+    /// operators, and checks the exchange and the queues.
+    async fn read_stream(&self, old: &mut Old) -> Result<(), Error> {
         let connection = match self.broker.connect().await {
             // Not a failure while nothing can be consumed either: the first directive after the
             // outage may be a pause.
             Err(error) if !error.is_answer() && !self.dependencies.broker_is_up() => return Ok(()),
             connection => connection?,
         };
-        let mut words = ControlStream::open(&connection, self.broker.topology(), &self.pod).await?;
+        let topology = self.broker.topology();
+        let stream = ControlStream::open(&connection, topology, &self.pod, Begin::First).await;
+        if let Err(error @ Error::Missing(_)) = &stream {
+            self.dependencies.topology_is(Some(&chain(error)));
+        }
+        let stream = stream?;
+        tokio::select! {
+            () = self.obey(stream, old) => Ok(()),
+            result = self.answers.run(&connection) => result,
+            result = topology::keep(&connection, topology, &self.dependencies, self.answers.news())
+                => result,
+        }
+    }
+
+    /// Publishes the sum of the directives after each message, until the connection is lost.
+    async fn obey(&self, mut stream: ControlStream, old: &mut Old) {
         // Earlier directives are read again. The last published ones apply until then.
-        let mut directives = self.directives();
-        for _ in 0..words.backlog() {
-            match timeout(QUIET, words.next()).await {
-                Ok(Some(Ok(directive))) => directives = directives.after(directive),
-                // Workers that ran at the time have logged this message.
-                Ok(Some(Err(_))) => {}
-                Ok(None) => return Ok(()),
+        let (mut directives, mut last) = (self.directives(), None);
+        for _ in 0..stream.backlog() {
+            match timeout(QUIET, stream.next()).await {
+                Ok(Some(word)) => {
+                    directives = self.sum(directives, &word);
+                    self.drain_if_told(&word, *old);
+                    last = Some(word.offset);
+                }
+                Ok(None) => return,
                 Err(_) => break,
             }
         }
-        self.publish(directives);
-        loop {
-            match words.next().await {
-                Some(Ok(directive)) => directives = directives.after(directive),
-                Some(Err(reason)) => {
-                    warn!(
-                        %reason,
-                        "a message in the control stream is not a directive and is ignored"
-                    );
-                }
-                None => return Ok(()),
+        // What was typed before the start was meant for a predecessor of the same name.
+        *old = Old::UpTo(last);
+        self.publish(directives, last);
+        while let Some(word) = stream.next().await {
+            if let Err(reason) = &word.directive {
+                warn!(
+                    %reason,
+                    "a message in the control stream is not a directive and is ignored"
+                );
             }
-            self.publish(directives);
+            directives = self.sum(directives, &word);
+            self.publish(directives, Some(word.offset));
+            self.drain_if_told(&word, *old);
+            *old = Old::UpTo(Some(word.offset));
+        }
+    }
+
+    fn sum(&self, directives: Directives, word: &TypedWord) -> Directives {
+        match &word.directive {
+            Ok(directive) => directives.after(directive, &self.pod, self.concurrency),
+            Err(_) => directives,
+        }
+    }
+
+    /// Stops this worker if a new message says so.
+    fn drain_if_told(&self, word: &TypedWord, old: Old) {
+        let is_new = match old {
+            Old::All => false,
+            Old::UpTo(last) => last.is_none_or(|last| word.offset > last),
+        };
+        if is_new && matches!(&word.directive, Ok(Directive::Drain(pod)) if **pod == *self.pod) {
+            info!("an operator drains this worker");
+            self.stop.cancel();
         }
     }
 
@@ -116,11 +172,14 @@ impl Control {
     }
 
     /// Publishes the directives, and that those from before the start of this worker are known.
-    fn publish(&self, directives: Directives) {
+    fn publish(&self, directives: Directives, last: Option<u64>) {
         let mut has_changed = false;
         self.snapshots.update(|snapshot| {
             has_changed = std::mem::replace(&mut snapshot.directives, directives) != directives;
-            !std::mem::replace(&mut snapshot.directives_known, true) || has_changed
+            let was_known = std::mem::replace(&mut snapshot.directives_known, true);
+            let last = last.or(snapshot.directive);
+            let was_last = std::mem::replace(&mut snapshot.directive, last);
+            !was_known || has_changed || was_last != last
         });
         if has_changed {
             info!(
@@ -136,19 +195,35 @@ impl Control {
 mod tests {
     use super::*;
 
+    fn sum(pod: &str, words: &[&str]) -> Directives {
+        let own = Directives { paused: false, concurrency: 100 };
+        words
+            .iter()
+            .fold(own, |sum, word| sum.after(&Directive::read(word.as_bytes()).unwrap(), pod, 100))
+    }
+
     #[test]
     fn the_newest_directive_of_each_kind_applies() {
-        let own = Directives { paused: false, concurrency: 100 };
-        let after = |directives: &[Directive]| {
-            directives.iter().fold(own, |sum, directive| sum.after(*directive))
-        };
-        assert_eq!(after(&[Directive::Pause, Directive::Resume]), own);
-        let sum = after(&[
-            Directive::Concurrency(5),
-            Directive::Resume,
-            Directive::Pause,
-            Directive::Concurrency(7),
-        ]);
-        assert_eq!(sum, Directives { paused: true, concurrency: 7 });
+        for (words, paused, concurrency) in [
+            (&["pause", "resume"][..], false, 100),
+            (&["concurrency 5", "resume", "pause", "concurrency 7"], true, 7),
+            (&["concurrency 5", "concurrency default"], false, 100),
+            (&["pause", "cancel nightly", "host a.example pause", "drain blue-1"], true, 100),
+        ] {
+            assert_eq!(sum("blue-1", words), Directives { paused, concurrency }, "{words:?}");
+        }
+    }
+
+    #[test]
+    fn a_directive_for_one_worker_applies_to_it_alone() {
+        for (words, blue, green) in [
+            (&["pause blue-1"][..], true, false),
+            (&["pause", "resume blue-1"], false, true),
+            (&["pause blue-1", "resume"], false, false),
+            (&["pause blue-1", "pause", "resume green-1"], true, false),
+        ] {
+            let paused = |pod| sum(pod, words).paused;
+            assert_eq!((paused("blue-1"), paused("green-1")), (blue, green), "{words:?}");
+        }
     }
 }

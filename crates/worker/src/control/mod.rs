@@ -1,7 +1,12 @@
 //! The state that all parts of a worker act on: directives, host limits, cancelled parts, and the
-//! health of the dependencies, in one snapshot.
+//! health of the dependencies, in one snapshot. What the operator types is answered here, too.
 
+pub(crate) mod answers;
 pub(crate) mod dependencies;
 pub(crate) mod directives;
+mod host_facts;
+pub(crate) mod news;
 pub(crate) mod poller;
+pub(crate) mod roster;
 pub(crate) mod snapshot;
+mod topology;

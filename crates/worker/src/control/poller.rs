@@ -9,7 +9,10 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
 
+use super::answers::cancelled_name;
 use super::dependencies::{Dependencies, FOREVER, GaveUp};
+use super::host_facts::HostFacts;
+use super::news::{Fact, NewsHandle};
 use super::snapshot::{CancelledParts, KnownLimits, Snapshot, Snapshots};
 use crate::error_chain::chain;
 
@@ -25,6 +28,7 @@ pub(crate) struct Poller {
     pub(crate) store: Arc<Store>,
     pub(crate) snapshots: Snapshots,
     pub(crate) dependencies: Dependencies,
+    pub(crate) news: NewsHandle,
 }
 
 impl Poller {
@@ -34,7 +38,8 @@ impl Poller {
         let mut repeater = self.dependencies.repeater(FOREVER, stop);
         loop {
             match self.store.poll(None).await {
-                Ok(reading) => return Some(self.publish(reading)),
+                // What is in force already is no news.
+                Ok(reading) => return Some(self.publish(reading).0),
                 Err(error) => match repeater.failed(&error).await {
                     Ok(()) | Err(GaveUp::HoldOver) => {}
                     Err(GaveUp::Stopped) => return None,
@@ -45,13 +50,18 @@ impl Poller {
 
     /// Polls until `end`. While the database is away, the last known values apply.
     pub(crate) async fn follow(self, mut cursor: Cursor, end: CancellationToken) {
+        let mut host_facts = HostFacts::default();
         for round in 1_u32.. {
             tokio::select! {
                 () = tokio::time::sleep(POLL_INTERVAL) => {}
                 () = end.cancelled() => return,
             }
             match self.store.poll(Some(&cursor)).await {
-                Ok(reading) => cursor = self.publish(reading),
+                Ok(reading) => {
+                    let (next, changes) = self.publish(reading);
+                    cursor = next;
+                    self.tell(changes, &mut host_facts);
+                }
                 // A slow statement of another part may be its own fault. A slow poll is not: the
                 // server did not answer a simple query in time.
                 Err(error) if matches!(error.class(), Class::Slow) => {
@@ -73,43 +83,69 @@ impl Poller {
         limits.values().any(|(limit, _)| limit.slowed.is_some())
     }
 
-    fn publish(&self, reading: PollResult) -> Cursor {
+    fn publish(&self, reading: PollResult) -> (Cursor, Changes) {
         let PollResult { limits, cancelled, cancelled_is_complete, cursor } = reading;
         self.dependencies.database_answers();
+        let mut changes = Changes::default();
         self.snapshots.update(|snapshot| {
-            let limits_changed = update_limits(snapshot, limits);
-            limits_changed | update_cancelled(snapshot, cancelled, cancelled_is_complete)
+            changes.limits = update_limits(snapshot, limits);
+            changes.cancelled = update_cancelled(snapshot, cancelled, cancelled_is_complete);
+            !changes.limits.is_empty() || changes.cancelled.is_some()
         });
-        cursor
+        (cursor, changes)
+    }
+
+    /// Tells the operator what the sites have caused, and which runs were cancelled.
+    fn tell(&self, changes: Changes, host_facts: &mut HostFacts) {
+        for run in changes.cancelled.into_iter().flatten() {
+            let sentence = format!("the run {run} is cancelled: its waiting tasks are not fetched");
+            let fact = Fact::new("run_cancelled", cancelled_name(&run), sentence);
+            self.news.tell(fact.with("run", run));
+        }
+        for limit in changes.limits {
+            let Some(fact) = host_facts.of(&limit, Instant::now()) else { continue };
+            self.news.tell(fact);
+        }
     }
 }
 
-/// Adds cancelled parts, or replaces them if `is_whole`. Returns whether anything has changed.
+/// What a poll has changed.
+#[derive(Default)]
+struct Changes {
+    /// The limits that are new or have changed.
+    limits: Vec<HostLimit>,
+    /// The runs that were not cancelled before; `None` if nothing has changed.
+    cancelled: Option<Vec<String>>,
+}
+
+/// Adds cancelled parts, or replaces them if `is_whole`. Returns the new runs, and `None` if nothing
+/// has changed.
 fn update_cancelled(
     snapshot: &mut Snapshot,
     cancelled: Vec<(String, String)>,
     is_whole: bool,
-) -> bool {
+) -> Option<Vec<String>> {
     if cancelled.is_empty() && !is_whole {
-        return false;
+        return None;
     }
     let mut parts =
         if is_whole { CancelledParts::default() } else { (*snapshot.cancelled).clone() };
     cancelled.into_iter().for_each(|(run, part)| _ = parts.add(run, part));
     if parts == *snapshot.cancelled {
-        return false;
+        return None;
     }
+    let new = parts.names().filter(|run| !snapshot.cancelled.has(run)).map(str::to_owned).collect();
     info!(
         runs = parts.runs(),
         "runs were cancelled; their waiting tasks are recorded and not fetched"
     );
     snapshot.cancelled = Arc::new(parts);
-    true
+    Some(new)
 }
 
-/// Updates limits, and returns whether any has changed.
-fn update_limits(snapshot: &mut Snapshot, limits: Vec<HostLimit>) -> bool {
-    let (now, mut has_changed) = (Instant::now(), false);
+/// Updates limits, and returns those that have changed.
+fn update_limits(snapshot: &mut Snapshot, limits: Vec<HostLimit>) -> Vec<HostLimit> {
+    let (now, mut changed) = (Instant::now(), Vec::new());
     for limit in limits {
         if !is_new(&limit, &snapshot.limits) {
             continue;
@@ -117,14 +153,14 @@ fn update_limits(snapshot: &mut Snapshot, limits: Vec<HostLimit>) -> bool {
         let known = Arc::make_mut(&mut snapshot.limits);
         let interval_ms = limit.interval().map(|interval| interval.as_millis());
         let (host, paused) = (limit.host.clone(), limit.paused);
+        changed.push(limit.clone());
         match is_in_force(&limit) {
             true => _ = known.insert(host.as_str().into(), (limit, now)),
             false => _ = known.remove(host.as_str()),
         }
         info!(host, paused, interval_ms, "a host limit has changed");
-        has_changed = true;
     }
-    has_changed
+    changed
 }
 
 fn is_in_force(limit: &HostLimit) -> bool {

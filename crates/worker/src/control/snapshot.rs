@@ -17,9 +17,13 @@ pub(crate) struct Snapshot {
     pub(crate) directives: Directives,
     /// Whether the directives from before the start of this worker have been read.
     pub(crate) directives_known: bool,
+    /// The place in the control stream of the last message that was read.
+    pub(crate) directive: Option<u64>,
     pub(crate) limits: Arc<KnownLimits>,
     pub(crate) cancelled: Arc<CancelledParts>,
     pub(crate) broker: Health,
+    /// Whether the exchange and the queues exist.
+    pub(crate) topology: Health,
     pub(crate) database: Health,
 }
 
@@ -68,6 +72,16 @@ impl CancelledParts {
                 .is_some_and(|parts| parts.contains(task.part.as_deref().unwrap_or_default()))
     }
 
+    /// The runs with cancelled parts.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.keys().map(String::as_str)
+    }
+
+    /// Whether a run has cancelled parts.
+    pub(crate) fn has(&self, run: &str) -> bool {
+        self.0.contains_key(run)
+    }
+
     /// The number of runs with cancelled parts.
     pub(crate) fn runs(&self) -> usize {
         self.0.len()
@@ -90,9 +104,11 @@ impl Snapshots {
         let snapshot = Snapshot {
             directives: Directives { paused: false, concurrency },
             directives_known: false,
+            directive: None,
             limits: Arc::default(),
             cancelled: Arc::default(),
             broker: unreached.clone(),
+            topology: Health { up: true, error: None, ..unreached.clone() },
             database: unreached,
         };
         Self(Arc::new(watch::Sender::new(Arc::new(snapshot))))

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use fetchline_queue::{Death, DeferReason, Task, Tier};
+use fetchline_queue::{Death, DeferReason, Task, Tier, Wait};
 use fetchline_store::{Outcome, Store};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -180,7 +180,11 @@ impl Executor {
                 self.record(job, answer, facts, time, decision == Decision::GiveUp);
             }
             Decision::Retry(tier) => {
-                self.out.republish.retry(job.original, tier, job.task.attempt + 1, job.claim);
+                let error = answer.error.unwrap_or_default();
+                let reason = answer.outcome.as_str();
+                let wait = Wait { reason, error, status: answer.status };
+                let next = (tier, job.task.attempt + 1);
+                self.out.republish.retry(job.original, next, &wait, job.claim);
             }
             Decision::Defer(tier, reason) => self.defer_or_requeue(job, Some(tier), reason),
         }

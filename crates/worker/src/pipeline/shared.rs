@@ -9,6 +9,7 @@ use tracing::info;
 
 use crate::config::WorkerConfig;
 use crate::control::dependencies::Dependencies;
+use crate::control::news::{self, NewsHandle, Reporter};
 use crate::control::poller::Poller;
 use crate::control::snapshot::Snapshots;
 use crate::error::Error;
@@ -29,6 +30,7 @@ pub(super) struct Shared {
     pub(super) store: Arc<Store>,
     pub(super) snapshots: Snapshots,
     pub(super) dependencies: Dependencies,
+    pub(super) news: NewsHandle,
     pub(super) metrics: Arc<Metrics>,
     pub(super) traces: Arc<Traces>,
     pub(super) shutdown: Shutdown,
@@ -50,24 +52,30 @@ impl Shared {
         broker: Broker,
         store: Store,
         stop: CancellationToken,
-    ) -> Result<Self, Error> {
+    ) -> Result<(Self, Reporter), Error> {
         let tiers = config.execute.tiers();
         let metrics = Arc::new(Metrics::new(&tiers));
-        let broker = broker.with_tiers(tiers).with_role(Role::Work);
+        let broker = broker.with_tiers(tiers).with_role(Role::Consume);
         let endpoint = config.observe.otlp_endpoint.as_ref();
         let traces = Traces::new(endpoint, &config.pod, broker.topology(), config.prefetch());
         let snapshots = Snapshots::new(config.schedule.concurrency);
         let (end, grace_over) = (CancellationToken::new(), CancellationToken::new());
-        Ok(Self {
+        let store = Arc::new(store.with_batch_rows(config.write.batch_rows));
+        let pod = config.pod.as_str().into();
+        let (news, reporter) =
+            news::channel(store.clone(), broker.clone().with_role(Role::News), pod);
+        let shared = Self {
             broker,
-            store: Arc::new(store.with_batch_rows(config.write.batch_rows)),
+            store,
+            news,
             dependencies: Dependencies::new(snapshots.clone()),
             snapshots,
             metrics,
             traces: Arc::new(traces.map_err(|error| Error::Traces(error.into()))?),
             shutdown: Shutdown { stop, end, grace_over },
             config,
-        })
+        };
+        Ok((shared, reporter))
     }
 
     pub(super) fn pod(&self) -> Arc<str> {
@@ -103,6 +111,6 @@ impl Shared {
 
     pub(super) fn poller(&self) -> Poller {
         let (snapshots, dependencies) = (self.snapshots.clone(), self.dependencies.clone());
-        Poller { store: self.store.clone(), snapshots, dependencies }
+        Poller { store: self.store.clone(), snapshots, dependencies, news: self.news.clone() }
     }
 }

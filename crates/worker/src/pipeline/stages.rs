@@ -45,7 +45,7 @@ impl Stages {
             shared.deferral().longer().to_vec(),
             settle.clone(),
             shared.metrics.clone(),
-            shared.config.hold,
+            (shared.config.hold, shared.news.clone()),
         );
         let (results, collected) = mpsc::unbounded_channel();
         let out = Outputs { results, republish, settle, metrics: shared.metrics.clone() };
@@ -178,6 +178,7 @@ impl Shared {
         Consumer {
             broker: self.broker.clone(),
             pod: self.pod(),
+            concurrency: self.config.schedule.concurrency,
             snapshots: self.snapshots.clone(),
             dependencies: self.dependencies.clone(),
             hold: self.config.hold,

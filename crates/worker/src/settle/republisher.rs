@@ -6,11 +6,12 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use fetchline_queue::{
-    Broker, ConfirmChannel, Confirmed, Death, DeferReason, Draft, Error, RawMessage, Round, Task,
-    Tier, Verdict,
+    Broker, ConfirmChannel, Confirmed, Death, DeferReason, Draft, Error, RawMessage, Role, Round,
+    Task, Tier, Verdict, Wait, list_lines,
 };
 use fetchline_store::Store;
 use lapin::Connection;
@@ -21,6 +22,7 @@ use tracing::{info, warn};
 use super::claim::Claim;
 use super::settler::SettlerHandle;
 use crate::backoff::Backoff;
+use crate::control::news::{Fact, NewsHandle};
 use crate::error_chain::chain;
 use crate::observe::metrics::Metrics;
 use crate::observe::trace::{Step, Trace};
@@ -38,12 +40,19 @@ pub(crate) struct RepublisherHandle {
     store: Arc<Store>,
 }
 
-/// A message, and the claim on the one that it replaces.
+/// A message, and the one that it replaces.
 struct Republication {
     draft: Draft,
     reason: Reason,
-    claim: Claim,
+    original: Arc<Original>,
     since: Instant,
+}
+
+/// The claim on a message that one or more others replace. It is settled with the last of them.
+struct Original {
+    claim: Claim,
+    /// Whether one of the others could not be published.
+    has_failed: AtomicBool,
 }
 
 /// Why a message replaces another one.
@@ -53,12 +62,21 @@ enum Reason {
     Deferral,
     /// A dead letter, with its reason.
     Death(&'static str),
+    /// A line of a list.
+    Line,
 }
 
 impl RepublisherHandle {
     /// Republishes a task for another attempt.
-    pub(crate) fn retry(&self, original: RawMessage, tier: Tier, attempt: u32, claim: Claim) {
-        self.send(Draft::retry(original, tier, attempt), Reason::Retry(tier), claim);
+    pub(crate) fn retry(
+        &self,
+        original: RawMessage,
+        (tier, attempt): (Tier, u32),
+        wait: &Wait,
+        claim: Claim,
+    ) {
+        let draft = Draft::retry(original, tier, attempt, wait, &self.worker);
+        self.send(draft, Reason::Retry(tier), claim);
     }
 
     /// Republishes a task that waits in a delay queue without costing an attempt.
@@ -70,7 +88,25 @@ impl RepublisherHandle {
         reason: DeferReason,
         claim: Claim,
     ) {
-        self.send(Draft::deferred(original, task, tier, reason), Reason::Deferral, claim);
+        let draft = Draft::deferred(original, task, tier, reason, &self.worker);
+        self.send(draft, Reason::Deferral, claim);
+    }
+
+    /// Publishes each line of a list as a message of its own, and acks the list after the last one.
+    pub(crate) fn divide(&self, list: RawMessage, claim: Claim) {
+        let lines = match list_lines(&list.body) {
+            Ok(lines) => lines,
+            Err(reason) => return self.dead(list, &Death::not_a_task(&reason), claim),
+        };
+        info!(lines = lines.len(), "a list is divided into tasks");
+        let original = Arc::new(Original { claim, has_failed: AtomicBool::new(false) });
+        for line in (1..).zip(lines) {
+            let draft = Draft::of_list(&list, line, &self.worker, self.store.now());
+            let (original, since) = (original.clone(), Instant::now());
+            let republication = Republication { draft, reason: Reason::Line, original, since };
+            // The republisher outlives all handles.
+            _ = self.republications.send(republication);
+        }
     }
 
     /// Publishes a dead letter. The task's row, if there is one, must be durable. The time of death
@@ -84,7 +120,8 @@ impl RepublisherHandle {
         claim.enter(Step::Republish);
         // The new message continues the trace of the original.
         let draft = draft.within_trace(|| claim.trace().and_then(Trace::traceparent));
-        let republication = Republication { draft, reason, claim, since: Instant::now() };
+        let original = Arc::new(Original { claim, has_failed: AtomicBool::new(false) });
+        let republication = Republication { draft, reason, original, since: Instant::now() };
         // The republisher outlives all handles.
         _ = self.republications.send(republication);
     }
@@ -98,12 +135,13 @@ pub(crate) fn channel(
     longer: Vec<Tier>,
     settle: SettlerHandle,
     metrics: Arc<Metrics>,
-    hold: Duration,
+    (hold, news): (Duration, NewsHandle),
 ) -> (RepublisherHandle, Republisher) {
     let (republications, inbox) = mpsc::unbounded_channel();
     let has_warned = false;
+    let broker = broker.with_role(Role::Publish);
     let republisher =
-        Republisher { inbox, broker, longer, settle, metrics, hold, link: None, has_warned };
+        Republisher { inbox, broker, longer, settle, metrics, hold, news, link: None, has_warned };
     (RepublisherHandle { republications, worker, store }, republisher)
 }
 
@@ -117,6 +155,7 @@ pub(crate) struct Republisher {
     metrics: Arc<Metrics>,
     /// How long a republication waits for the broker before its original is requeued.
     hold: Duration,
+    news: NewsHandle,
     link: Option<Link>,
     /// Whether missing delay queues have been logged.
     has_warned: bool,
@@ -173,6 +212,8 @@ impl Republisher {
                             waiting,
                             "cannot publish retries or dead letters; retrying until it works"
                         );
+                        let sentence = format!("retries or dead letters wait: {problem}");
+                        self.news.tell(Fact::new("cannot_publish", sentence.clone(), sentence));
                     }
                     waiting = self.requeue_old(waiting);
                     tokio::time::sleep(backoff.next_pause()).await;
@@ -196,8 +237,11 @@ impl Republisher {
                  requeued"
             );
         }
-        for republication in old {
-            self.settle.requeue(republication.claim);
+        for Republication { original, .. } in old {
+            original.has_failed.store(true, Ordering::Relaxed);
+            if let Some(Original { claim, .. }) = Arc::into_inner(original) {
+                self.settle.requeue(claim);
+            }
         }
         young
     }
@@ -262,14 +306,26 @@ impl Republisher {
     }
 
     fn confirmed(&self, proof: Confirmed<Republication>) {
-        self.settle.confirmed(proof.map(|republication| {
+        let proof = proof.map(|republication| {
             match republication.reason {
                 Reason::Retry(tier) => self.metrics.retried(tier),
                 Reason::Deferral => self.metrics.deferred(),
                 Reason::Death(reason) => self.metrics.dead(reason),
+                Reason::Line => {}
             }
-            republication.claim
-        }));
+            Arc::into_inner(republication.original)
+        });
+        // `None` for a line of a list with others that are not confirmed yet.
+        let Some(proof) = proof.transpose() else { return };
+        let proof = proof.map(
+            |Original { claim, has_failed }| {
+                if has_failed.into_inner() { Err(claim) } else { Ok(claim) }
+            },
+        );
+        match proof.into_result() {
+            Ok(proof) => self.settle.confirmed(proof),
+            Err(claim) => self.settle.requeue(claim),
+        }
     }
 
     /// Connects, and declares the queues: a message whose queue was deleted would wait for ever. If

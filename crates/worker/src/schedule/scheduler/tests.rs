@@ -75,7 +75,7 @@ fn world(concurrency: usize) -> World {
         dependencies: dependencies.clone(),
         store: Arc::new(Store::open(config).unwrap()),
         queue: QueueDepth {
-            broker: Broker::new(&broker, fetchline_queue::Role::Work, "pod").unwrap(),
+            broker: Broker::new(&broker, fetchline_queue::Role::Consume, "pod").unwrap(),
             session: watch::channel(None).1,
         },
         scarce: Arc::default(),

@@ -1,0 +1,121 @@
+//! The control stream: how directives are read from it.
+
+use lapin::message::Delivery;
+use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions};
+use lapin::types::{AMQPValue, FieldTable};
+use lapin::{Channel, Connection, Consumer};
+use time::OffsetDateTime;
+use tokio_stream::StreamExt;
+
+use super::directive::Directive;
+use super::refusal::Refusal;
+use crate::connection::{open_channel, within};
+use crate::message::header;
+use crate::{Error, RawMessage, Topology};
+
+/// The prefetch of the stream; the broker does not deliver a stream without one.
+const PREFETCH: u16 = 100;
+
+/// Where reading begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Begin {
+    /// With the oldest message.
+    First,
+    /// With the first message that the broker received at this time or later, by its clock. A few
+    /// older ones may come first.
+    At(OffsetDateTime),
+}
+
+/// A message of the control stream.
+#[derive(Clone, Debug)]
+pub struct TypedWord {
+    /// Its place in the stream.
+    pub offset: u64,
+    /// What was typed.
+    pub body: bytes::Bytes,
+    /// Who published it with `fetchline control`; `None` for a message of the console.
+    pub by: Option<String>,
+    /// When, in that case.
+    pub at: Option<OffsetDateTime>,
+    /// What it says.
+    pub directive: Result<Directive, Refusal>,
+}
+
+/// The messages of the control stream.
+pub struct ControlStream {
+    consumer: Consumer,
+    channel: Channel,
+    /// The delivery that was returned last and is not acked yet.
+    unacked: Option<u64>,
+    backlog: u32,
+}
+
+impl ControlStream {
+    /// Starts to read the stream.
+    pub async fn open(
+        connection: &Connection,
+        topology: &Topology,
+        consumer_tag: &str,
+        begin: Begin,
+    ) -> Result<Self, Error> {
+        topology.declare_control(connection).await?;
+        let backlog =
+            topology.counts(connection, Topology::CONTROL).await?.map_or(0, |counts| counts.ready);
+        within("reading the control stream", async {
+            let channel = open_channel(connection).await?;
+            let failed = Error::amqp("cannot read the control stream");
+            channel.basic_qos(PREFETCH, BasicQosOptions::default()).await.map_err(&failed)?;
+            let mut arguments = FieldTable::default();
+            arguments.insert("x-stream-offset".into(), offset(begin));
+            let (queue, options) =
+                (topology.queue(Topology::CONTROL), BasicConsumeOptions::default());
+            let consumer = channel
+                .basic_consume(queue.into(), consumer_tag.into(), options, arguments)
+                .await
+                .map_err(&failed)?;
+            Ok(Self { consumer, channel, unacked: None, backlog })
+        })
+        .await
+    }
+
+    /// How many messages the stream held when it was opened.
+    pub fn backlog(&self) -> u32 {
+        self.backlog
+    }
+
+    /// The next message; `None` if the connection is lost or the stream is deleted. Safe to cancel.
+    pub async fn next(&mut self) -> Option<TypedWord> {
+        if let Some(tag) = self.unacked.take() {
+            self.ack(tag).await.ok()?;
+        }
+        let delivery: Delivery = self.consumer.next().await?.ok()?;
+        self.unacked = Some(delivery.delivery_tag);
+        let message = RawMessage::from(delivery);
+        Some(TypedWord {
+            offset: header::number(&message.properties, header::STREAM_OFFSET).unwrap_or(0),
+            by: message.header(header::BY),
+            at: message.properties.timestamp().and_then(|seconds| {
+                OffsetDateTime::from_unix_timestamp(i64::try_from(seconds).ok()?).ok()
+            }),
+            directive: Directive::read(&message.body),
+            body: message.body,
+        })
+    }
+
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "an ack in a stream settles nothing: it only requests more messages"
+    )]
+    async fn ack(&self, tag: u64) -> Result<(), lapin::Error> {
+        self.channel.basic_ack(tag, BasicAckOptions::default()).await
+    }
+}
+
+fn offset(begin: Begin) -> AMQPValue {
+    match begin {
+        Begin::First => AMQPValue::LongString("first".into()),
+        Begin::At(time) => {
+            AMQPValue::Timestamp(u64::try_from(time.unix_timestamp()).unwrap_or_default())
+        }
+    }
+}

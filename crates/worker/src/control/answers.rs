@@ -1,0 +1,334 @@
+//! Answers what operators type into the control stream, and carries out what is to be done once.
+//!
+//! Each worker reads the stream a second time, from some minutes ago, and one of them claims each
+//! message. So a directive is carried out once, also if it was typed while no worker ran, and never
+//! if it is old: the stream keeps what was typed months ago.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use fetchline_queue::control::{Begin, ControlStream, Directive, HostChange, Scope, TypedWord};
+use fetchline_queue::dead::{self, Counts, Search};
+use fetchline_queue::{Broker, Error, Role};
+use fetchline_store::{ClaimedFact, Store};
+use lapin::Connection;
+use time::OffsetDateTime;
+use tokio::time::Instant;
+use tracing::{debug, info};
+
+use super::news::{Fact, NewsHandle, identity, listing};
+use crate::error_chain::chain;
+
+/// A directive that is older is not carried out any more.
+const MAX_AGE: Duration = Duration::from_secs(600);
+/// A claim on a message counts for longer than the message does.
+const WINDOW: Duration = Duration::from_secs(1200);
+/// How long to wait until all workers obey, and how often to look.
+const OBEY_DEADLINE: Duration = Duration::from_secs(6);
+const OBEY_INTERVAL: Duration = Duration::from_millis(200);
+/// How much of a message an answer repeats, in characters.
+const EXCERPT_CHARS: usize = 100;
+
+/// Carries out directives and answers them.
+pub(crate) struct Answers {
+    pub(crate) store: Arc<Store>,
+    pub(crate) broker: Broker,
+    pub(crate) news: NewsHandle,
+    pub(crate) pod: Arc<str>,
+}
+
+/// A message that this worker has claimed.
+struct Claimed {
+    word: TypedWord,
+    /// What was typed, without control characters.
+    typed: String,
+    by: String,
+    fact: ClaimedFact,
+}
+
+impl Answers {
+    pub(super) fn news(&self) -> &NewsHandle {
+        &self.news
+    }
+
+    /// Reads the stream until the connection is lost.
+    pub(super) async fn run(self: &Arc<Self>, connection: &Connection) -> Result<(), Error> {
+        let (topology, begin) = (self.broker.topology(), OffsetDateTime::now_utc() - MAX_AGE);
+        let tag = format!("{} answers", self.pod);
+        let mut stream = ControlStream::open(connection, topology, &tag, Begin::At(begin)).await?;
+        while let Some(word) = stream.next().await {
+            if let Some(claimed) = self.claim(&word).await {
+                self.carry_out(claimed).await;
+            } else {
+                self.look_again(word);
+            }
+        }
+        Ok(())
+    }
+
+    /// Claims a message, unless another worker has.
+    async fn claim(&self, word: &TypedWord) -> Option<Claimed> {
+        let typed = excerpt(&word.body);
+        // The offsets of a stream that was deleted and declared again begin anew.
+        let name = format!("directive {} {typed}", word.offset);
+        let identity = identity(self.broker.topology().exchange(), &name);
+        match self.store.claim_fact(&identity, WINDOW).await {
+            Ok(fact) => {
+                let by = word.by.clone().unwrap_or_else(|| "the console".to_owned());
+                Some(Claimed { word: word.clone(), typed, by, fact: fact? })
+            }
+            Err(error) => {
+                debug!(cause = chain(&error), "cannot claim a directive");
+                None
+            }
+        }
+    }
+
+    /// Looks again once the worker that has claimed a message would have answered it.
+    fn look_again(self: &Arc<Self>, word: TypedWord) {
+        let answers = self.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(fetchline_store::FACT_LEASE + OBEY_DEADLINE).await;
+            if let Some(claimed) = answers.claim(&word).await {
+                answers.carry_out(claimed).await;
+            }
+        });
+    }
+
+    async fn carry_out(self: &Arc<Self>, claimed: Claimed) {
+        // Not what was typed: it may be anything.
+        info!(by = claimed.by, offset = claimed.word.offset, "answering an operator");
+        let directive = match &claimed.word.directive {
+            Ok(directive) => directive.clone(),
+            Err(reason) => {
+                let sentence = format!("`{}` is refused: {reason}", claimed.typed);
+                return self.answer(claimed, "refused", sentence).await;
+            }
+        };
+        match directive {
+            Directive::Host { pattern, change } => {
+                let result = self.change_host(&pattern, change).await;
+                self.answer_result(claimed, "host", result).await;
+            }
+            Directive::Cancel(run) => {
+                let result = self.cancel(&run).await;
+                self.answer_result(claimed, "run_cancelled", result).await;
+            }
+            Directive::Replay(search) => {
+                let answers = self.clone();
+                // It may take long, and other operators should not have to wait.
+                tokio::spawn(async move {
+                    let result = answers.replay(&search).await;
+                    answers.answer_result(claimed, "replayed", result).await;
+                });
+            }
+            Directive::Pause(_) | Directive::Resume(_) | Directive::Concurrency(_) => {
+                let answers = self.clone();
+                tokio::spawn(async move { answers.answer_state(claimed, directive).await });
+            }
+            Directive::Drain(pod) => self.answer_drain(claimed, &pod).await,
+        }
+    }
+
+    async fn change_host(&self, pattern: &str, change: HostChange) -> Result<String, String> {
+        let failed = |error: fetchline_store::Error| chain(&error);
+        Ok(match change {
+            HostChange::Rate(rate) => {
+                self.store.set_rate(pattern, Some(rate)).await.map_err(failed)?;
+                format!("{pattern} gets at most {rate} requests per second from all workers")
+            }
+            HostChange::Pause => {
+                self.store.pause_host(pattern).await.map_err(failed)?;
+                format!("{pattern} gets no requests until `host {pattern} resume`")
+            }
+            HostChange::Resume => {
+                self.store.resume_host(pattern).await.map_err(failed)?;
+                format!(
+                    "{pattern} gets requests again; its tasks in the retry queues come back when \
+                     their delay ends"
+                )
+            }
+            HostChange::Clear => {
+                self.store.set_rate(pattern, None).await.map_err(failed)?;
+                self.store.resume_host(pattern).await.map_err(failed)?;
+                format!("{pattern} has no limit any more")
+            }
+        })
+    }
+
+    async fn cancel(&self, run: &str) -> Result<String, String> {
+        let failed = |error: fetchline_store::Error| chain(&error);
+        let is_known = self.store.run(run).await.map_err(failed)?.is_known();
+        self.store.cancel_run(run).await.map_err(failed)?;
+        // The poller of each worker notices this as well.
+        let identity = identity(self.broker.topology().exchange(), &cancelled_name(run));
+        if let Ok(Some(fact)) = self.store.claim_fact(&identity, WINDOW).await {
+            _ = self.store.fact_told(fact).await;
+        }
+        Ok(match is_known {
+            true => format!("the run {run} is cancelled: its waiting tasks are not fetched"),
+            false => format!(
+                "the run {run} is cancelled, but no worker has reported a run of this name; check \
+                 the name"
+            ),
+        })
+    }
+
+    async fn replay(&self, search: &Search) -> Result<String, String> {
+        let broker = self.broker.clone().with_role(Role::Dead);
+        let (mut counts, mut left) = (Counts::default(), 0_u64);
+        let replayed = dead::replay(&broker, search, &mut counts, |_| left += 1).await;
+        let Counts { examined, removed, .. } = counts;
+        match replayed {
+            Ok(()) => Ok(format!("{removed} of {examined} dead letters are replayed")),
+            Err(error) => Err(format!(
+                "{} ({removed} of {examined} dead letters are replayed; the others are still in the \
+                 dead queue)",
+                chain(&error)
+            )),
+        }
+    }
+
+    /// Answers once all workers obey, or after a while.
+    async fn answer_state(&self, claimed: Claimed, directive: Directive) {
+        let offset = claimed.word.offset;
+        let began = Instant::now();
+        let (obeying, waiting) = loop {
+            let workers = self.workers(&directive).await;
+            let (obeying, waiting): (Vec<_>, Vec<_>) =
+                workers.into_iter().partition(|(_, directive)| *directive >= Some(offset));
+            if waiting.is_empty() && !obeying.is_empty() || began.elapsed() > OBEY_DEADLINE {
+                let names = |workers: Vec<(String, _)>| -> Vec<String> {
+                    workers.into_iter().map(|(pod, _)| pod).collect()
+                };
+                break (names(obeying), names(waiting));
+            }
+            tokio::time::sleep(OBEY_INTERVAL).await;
+        };
+        if let Some(pod) = directive.pod()
+            && obeying.is_empty()
+            && waiting.is_empty()
+        {
+            return self.answer_unknown(claimed, pod).await;
+        }
+        let (kind, mut sentence) = match &directive {
+            Directive::Pause(scope) => {
+                let until = match scope {
+                    Scope::All => "`resume`".to_owned(),
+                    Scope::Pod(pod) => format!("`resume` or `resume {pod}`"),
+                };
+                ("paused", format!("{} take no tasks until {until}", listing(&obeying)))
+            }
+            Directive::Resume(_) => ("resumed", format!("{} take tasks again", listing(&obeying))),
+            Directive::Concurrency(Some(number)) => (
+                "concurrency",
+                format!("{} make up to {number} fetches at the same time, each", listing(&obeying)),
+            ),
+            _ => (
+                "concurrency",
+                format!("{} make as many fetches as --concurrency says", listing(&obeying)),
+            ),
+        };
+        if !waiting.is_empty() {
+            sentence = format!("{sentence}; not yet: {}", listing(&waiting));
+        }
+        let fact = self.fact(&claimed, kind, sentence).with("pods", obeying);
+        let fact = if waiting.is_empty() { fact } else { fact.with("not_yet", waiting) };
+        self.finish(claimed, fact).await;
+    }
+
+    /// The workers that a directive is for, each with the last directive that it has obeyed.
+    async fn workers(&self, directive: &Directive) -> Vec<(String, Option<u64>)> {
+        let workers = self.store.workers(self.broker.topology().exchange()).await;
+        let workers = workers.unwrap_or_default().into_iter();
+        let workers = workers.filter(|worker| directive.pod().is_none_or(|pod| pod == worker.pod));
+        workers.map(|worker| (worker.pod, worker.directive)).collect()
+    }
+
+    async fn answer_drain(&self, claimed: Claimed, pod: &str) {
+        let workers = self.store.workers(self.broker.topology().exchange()).await;
+        match workers.unwrap_or_default().iter().any(|worker| worker.pod == pod) {
+            true => {
+                let sentence = format!("{pod} finishes what it has begun, and ends");
+                self.answer(claimed, "draining", sentence).await;
+            }
+            false => self.answer_unknown(claimed, pod).await,
+        }
+    }
+
+    async fn answer_unknown(&self, claimed: Claimed, pod: &str) {
+        let workers = self.store.workers(self.broker.topology().exchange()).await;
+        let workers = workers.unwrap_or_default().into_iter().map(|worker| worker.pod);
+        let sentence = format!(
+            "`{}` is refused: no worker is called {pod}; the workers are {}",
+            claimed.typed,
+            listing(&workers.collect::<Vec<_>>())
+        );
+        self.answer(claimed, "refused", sentence).await;
+    }
+
+    async fn answer_result(
+        &self,
+        claimed: Claimed,
+        kind: &'static str,
+        result: Result<String, String>,
+    ) {
+        match result {
+            Ok(sentence) => self.answer(claimed, kind, sentence).await,
+            Err(error) => {
+                let sentence = format!("`{}` has failed: {error}", claimed.typed);
+                self.answer(claimed, "failed", sentence).await;
+            }
+        }
+    }
+
+    async fn answer(&self, claimed: Claimed, kind: &'static str, sentence: String) {
+        let fact = self.fact(&claimed, kind, sentence);
+        self.finish(claimed, fact).await;
+    }
+
+    /// Tells the answer, and records that the message needs nothing more.
+    async fn finish(&self, claimed: Claimed, fact: Fact) {
+        self.news.tell(fact);
+        if let Err(error) = self.store.fact_told(claimed.fact).await {
+            debug!(cause = chain(&error), "cannot record that a directive is answered");
+        }
+    }
+
+    fn fact(&self, claimed: &Claimed, kind: &'static str, sentence: String) -> Fact {
+        let name = format!("answer {} {}", claimed.word.offset, claimed.typed);
+        let fact = Fact::new(kind, name, sentence)
+            .with("typed", claimed.typed.as_str())
+            .with("by", claimed.by.as_str())
+            .with("accepted", claimed.word.directive.is_ok() && kind != "refused");
+        match &claimed.word.directive {
+            Ok(directive) => fact.with("directive", directive.to_string()),
+            Err(_) => fact,
+        }
+    }
+}
+
+/// The name of the fact that a run was cancelled.
+pub(super) fn cancelled_name(run: &str) -> String {
+    format!("run cancelled {run}")
+}
+
+/// The beginning of what was typed, on one line and without control characters.
+fn excerpt(body: &[u8]) -> String {
+    let text = String::from_utf8_lossy(&body[..body.len().min(4 * EXCERPT_CHARS)]);
+    let shown = text.trim().chars().take(EXCERPT_CHARS);
+    shown.map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_repeats_a_part_of_what_was_typed() {
+        assert_eq!(excerpt(b" puase\n"), "puase");
+        assert_eq!(excerpt(b"pause\nresume\x1b[31m"), "pause resume [31m");
+        assert_eq!(excerpt(&[b'x'; 10_000]).len(), EXCERPT_CHARS);
+        assert_eq!(excerpt(b"\xff"), "\u{fffd}");
+    }
+}

@@ -1,0 +1,225 @@
+//! News for the operator: what the workers notice, a message a fact.
+//!
+//! Many workers notice the same fact. Each sends it to its reporter, and the one that claims it in
+//! the database publishes it. The others look again after a while, in case that one has died.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use fetchline_queue::control::{self, News};
+use fetchline_queue::{Broker, Error};
+use fetchline_store::{ClaimedFact, FACT_LEASE, Store};
+use lapin::Connection;
+use serde_json::{Map, Value};
+use sha2::{Digest, Sha256};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, timeout};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, warn};
+
+use crate::error_chain::chain;
+
+/// The most facts that wait to be told. News are no ledger: what is beyond is dropped.
+const MAX_WAITING: usize = 200;
+/// How long the same fact is not told again.
+const WINDOW: Duration = Duration::from_secs(600);
+/// How long the broker may take to confirm a message.
+const DEADLINE: Duration = Duration::from_secs(15);
+/// How often a fact is looked at.
+const LOOKS: u32 = 4;
+
+/// A fact that may be told.
+#[derive(Clone, Debug)]
+pub(crate) struct Fact {
+    /// Workers that notice the same fact give it the same name.
+    name: String,
+    /// How long the same fact is not told again.
+    window: Duration,
+    kind: &'static str,
+    sentence: String,
+    details: Map<String, Value>,
+    looks: u32,
+}
+
+impl Fact {
+    pub(crate) fn new(kind: &'static str, name: String, sentence: String) -> Self {
+        Self { name, window: WINDOW, kind, sentence, details: Map::new(), looks: 0 }
+    }
+
+    /// Adds a detail for programs.
+    pub(crate) fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
+        self.details.insert(name.to_owned(), value.into());
+        self
+    }
+
+    /// Tells the same fact once in this time.
+    pub(crate) fn once_in(self, window: Duration) -> Self {
+        Self { window, ..self }
+    }
+}
+
+/// Sends facts to the reporter of this worker; cheap to clone.
+#[derive(Clone)]
+pub(crate) struct NewsHandle(mpsc::Sender<Fact>);
+
+impl NewsHandle {
+    /// Tells a fact, unless another worker tells it.
+    pub(crate) fn tell(&self, fact: Fact) {
+        if self.0.try_send(fact).is_err() {
+            debug!("too many news; one is dropped");
+        }
+    }
+}
+
+/// The identity of a fact in a fleet.
+pub(super) fn identity(prefix: &str, name: &str) -> [u8; 32] {
+    Sha256::new().chain_update(prefix).chain_update([0_u8]).chain_update(name).finalize().into()
+}
+
+/// Publishes news.
+pub(crate) struct Reporter {
+    inbox: mpsc::Receiver<Fact>,
+    store: Arc<Store>,
+    broker: Broker,
+    pod: Arc<str>,
+    connection: Option<Connection>,
+    /// Facts that another worker has claimed, or that could not be told, and when to look again.
+    later: VecDeque<(Instant, Fact)>,
+    /// Whether a failure has been logged.
+    has_warned: bool,
+}
+
+/// Creates a reporter and its handle.
+pub(crate) fn channel(store: Arc<Store>, broker: Broker, pod: Arc<str>) -> (NewsHandle, Reporter) {
+    let (sender, inbox) = mpsc::channel(MAX_WAITING);
+    let (later, has_warned) = (VecDeque::new(), false);
+    let reporter = Reporter { inbox, store, broker, pod, connection: None, later, has_warned };
+    (NewsHandle(sender), reporter)
+}
+
+impl Reporter {
+    /// Runs until `end`, then tells what has been sent by then.
+    pub(crate) async fn run(mut self, end: CancellationToken) {
+        loop {
+            let due = self.later.front().map(|(due, _)| *due);
+            tokio::select! {
+                biased;
+                fact = self.inbox.recv() => match fact {
+                    Some(fact) => self.claim_and_tell(fact).await,
+                    None => return,
+                },
+                () = until(due) => {
+                    if let Some((_, fact)) = self.later.pop_front() {
+                        self.claim_and_tell(fact).await;
+                    }
+                }
+                () = end.cancelled() => break,
+            }
+        }
+        while let Ok(fact) = self.inbox.try_recv() {
+            self.claim_and_tell(fact).await;
+        }
+    }
+
+    async fn claim_and_tell(&mut self, fact: Fact) {
+        let identity = identity(self.broker.topology().exchange(), &fact.name);
+        match self.store.claim_fact(&identity, fact.window).await {
+            Ok(Some(claimed)) => self.publish(fact, claimed).await,
+            Ok(None) => self.look_again(fact),
+            Err(error) => {
+                debug!(cause = chain(&error), "cannot claim a fact");
+                self.look_again(fact);
+            }
+        }
+    }
+
+    /// Looks at a fact again once a claim on it has ended.
+    fn look_again(&mut self, mut fact: Fact) {
+        fact.looks += 1;
+        if fact.looks < LOOKS && self.later.len() < MAX_WAITING {
+            self.later.push_back((Instant::now() + FACT_LEASE + DEADLINE, fact));
+        }
+    }
+
+    async fn publish(&mut self, fact: Fact, claimed: ClaimedFact) {
+        let now = self.store.now();
+        let news = News {
+            news: fact.sentence.clone(),
+            kind: fact.kind,
+            at: now.replace_nanosecond(0).unwrap_or(now),
+            reported_by: self.pod.to_string(),
+            details: fact.details.clone(),
+        };
+        let published = timeout(DEADLINE, self.try_publish(&news)).await;
+        let published = published.unwrap_or(Err(Error::Deadline(DEADLINE.as_secs(), "news")));
+        match published {
+            Ok(()) => {
+                self.has_warned = false;
+                if let Err(error) = self.store.fact_told(claimed).await {
+                    debug!(cause = chain(&error), "cannot record that a fact is told");
+                }
+            }
+            Err(error) => {
+                self.connection = None;
+                if !std::mem::replace(&mut self.has_warned, true) {
+                    let cause = chain(&error);
+                    warn!(cause, kind = news.kind, "cannot publish news to the operator");
+                }
+                self.look_again(fact);
+            }
+        }
+    }
+
+    async fn try_publish(&mut self, news: &News) -> Result<(), Error> {
+        let topology = self.broker.topology();
+        if self.connection.as_ref().is_none_or(|connection| !connection.status().connected()) {
+            let connection = self.broker.connect().await?;
+            topology.declare_news(&connection).await?;
+            self.connection = Some(connection);
+        }
+        match &self.connection {
+            Some(connection) => control::publish_news(connection, topology, news).await,
+            None => Ok(()),
+        }
+    }
+}
+
+async fn until(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => tokio::time::sleep_until(moment).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Names in a sentence: `blue-1, blue-2 and green-1`, the first ones of many.
+pub(super) fn listing(names: &[String]) -> String {
+    const MAX_NAMES: usize = 10;
+    match names {
+        [] => "none".to_owned(),
+        [name] => name.clone(),
+        [first @ .., last] if names.len() <= MAX_NAMES => {
+            format!("{} and {last}", first.join(", "))
+        }
+        _ => format!("{} and {} others", names[..MAX_NAMES].join(", "), names.len() - MAX_NAMES),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_in_a_sentence_are_bounded() {
+        let names = |count: usize| (1..=count).map(|n| format!("p{n}")).collect::<Vec<_>>();
+        assert_eq!(listing(&names(1)), "p1");
+        assert_eq!(listing(&names(3)), "p1, p2 and p3");
+        assert_eq!(listing(&names(12)), "p1, p2, p3, p4, p5, p6, p7, p8, p9, p10 and 2 others");
+    }
+
+    #[test]
+    fn facts_of_two_fleets_on_one_database_differ() {
+        assert_ne!(identity("a", "b"), identity("ab", ""));
+        assert_eq!(identity("a", "b"), identity("a", "b"));
+    }
+}
