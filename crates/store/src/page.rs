@@ -6,7 +6,7 @@ pub struct Page {
     /// The page as one kind of request sees it: the primary key of `pages`.
     pub key: [u8; 16],
     /// The key of the row that has the last full answer.
-    pub fetch_id: Box<[u8]>,
+    pub fetch_id: [u8; 16],
     /// The hash of the body of that answer.
     pub body_sha256: [u8; 32],
     /// Whether that row was written with a body.

@@ -98,7 +98,7 @@ fn known_page(row: &MySqlRow) -> sqlx::Result<KnownPage> {
     };
     let page = Page {
         key: bytes(row, "page")?,
-        fetch_id: row.try_get::<Vec<u8>, _>("fetch_id")?.into(),
+        fetch_id: bytes(row, "fetch_id")?,
         body_sha256: bytes(row, "body_sha256")?,
         has_body: row.try_get("has_body")?,
         etag: text("etag")?,

@@ -59,7 +59,7 @@ fn encode(pages: &[(&Page, &Fetch)]) -> Result<MySqlArguments, BoxDynError> {
     let mut values = MySqlArguments::default();
     for (page, row) in pages {
         values.add(page.key.as_slice())?;
-        values.add(&*page.fetch_id)?;
+        values.add(page.fetch_id.as_slice())?;
         values.add(page.body_sha256.as_slice())?;
         values.add(page.has_body)?;
         values.add(page.etag.as_deref())?;

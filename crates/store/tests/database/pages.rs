@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use fetchline_store::{Fetch, KNOWN_PAGES, Outcome, Page, Product, ProductStatus};
+use fetchline_store::{Fetch, KNOWN_PAGES, Outcome, Page, Product, ProductStatus, Retention};
 use sqlx::{AssertSqlSafe, Row};
 
 use crate::database::{Database, Result, batch, row};
@@ -13,7 +13,7 @@ const KEY: [u8; 16] = [9; 16];
 fn page(task: u8) -> Page {
     Page {
         key: [task; 16],
-        fetch_id: row(task).id.as_slice().into(),
+        fetch_id: row(task).id,
         body_sha256: [task; 32],
         has_body: true,
         etag: Some(b"W/\"\xe4,1\"".as_slice().into()),
@@ -126,7 +126,7 @@ async fn an_unchanged_page_moves_the_time_of_its_item_and_nothing_else() -> Resu
         url: first.url.clone(),
         body_sha256: Some([9; 32]),
         page: Some(Box::new(Page { unchanged: 1, ..page(9) })),
-        ..Fetch::new([8; 32], "later", &first.url, Outcome::Unchanged, fetched_at)
+        ..Fetch::new([8; 16], "later", &first.url, Outcome::Unchanged, fetched_at)
     };
     _ = store.write(batch([first.clone()])).await;
     let seen = "SELECT TIMESTAMPDIFF(SECOND, updated_at, seen_at) FROM items";
@@ -179,6 +179,7 @@ async fn pages_that_are_not_fetched_any_more_are_pruned() -> Result {
         .execute("UPDATE pages SET fetched_at = '2020-01-01' WHERE page < UNHEX(REPEAT('14', 16))")
         .await?;
     let month = Duration::from_secs(30 * 86_400);
+    let month = Retention { rows: Some(month), bodies: None };
     store.prune(month, true, |_| {}).await?;
     assert_eq!(database.count("SELECT COUNT(*) FROM pages").await?, 50);
     store.prune(month, false, |_| {}).await?;

@@ -110,7 +110,7 @@ impl Extractor {
         }
         let facts = self.read_new(task, answer, body, sha256);
         let answer = FullAnswer {
-            fetch_id: task.key.as_bytes().as_slice().into(),
+            fetch_id: *task.key.as_bytes(),
             body_sha256: sha256,
             has_body: facts.stored.is_some(),
             version: *version,

@@ -147,7 +147,7 @@ mod tests {
         let task = |category: &str| {
             let json = format!(r#"{{"url":"http://a.example/","category":"{category}"}}"#);
             let request = request(&json);
-            let key = Key::of("run", "part", &request, 0);
+            let key = Key::of_other_program("run", "id");
             Task::new(request, "run".to_owned(), "part".to_owned(), key)
         };
         let fetch = FetchConfig::default();

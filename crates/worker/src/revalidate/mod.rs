@@ -46,7 +46,7 @@ impl Revalidation {
         let (key, reader) = (self.identity.page(&task.request), self.identity.reader(task));
         let known = self.pages.look_up(key).await;
         // The row of an earlier fetch of the same task would be replaced, and its body lost.
-        let known = known.filter(|known| *known.page.fetch_id != task.key.as_bytes()[..]);
+        let known = known.filter(|known| known.page.fetch_id != *task.key.as_bytes());
         let known = known.filter(|known| known.page.reader == reader);
         // A condition may be why an attempt failed, so later ones and replays go without.
         let may_ask = task.attempt == 1 && task.failed_at.is_none();

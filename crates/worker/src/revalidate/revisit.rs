@@ -20,7 +20,7 @@ pub(crate) struct Revisit {
 /// A complete answer with the status 200.
 pub(crate) struct FullAnswer {
     /// The key of its row.
-    pub(crate) fetch_id: Box<[u8]>,
+    pub(crate) fetch_id: [u8; 16],
     pub(crate) body_sha256: [u8; 32],
     /// Whether the row has the body.
     pub(crate) has_body: bool,
@@ -174,8 +174,7 @@ mod tests {
     }
 
     fn answer(body: u8, version: Version) -> FullAnswer {
-        let fetch_id = vec![body; 16].into();
-        FullAnswer { fetch_id, body_sha256: [body; 32], has_body: true, version }
+        FullAnswer { fetch_id: [body; 16], body_sha256: [body; 32], has_body: true, version }
     }
 
     fn visit(page: Option<Page>) -> Revisit {

@@ -13,7 +13,7 @@ async fn a_server_that_refuses_everything_is_not_asked_for_ever_and_each_time_ta
     let origin = http2::Origin::start(|_, _| Frames::Reset(REFUSED_STREAM)).await;
     let request = request(Method::POST, &origin.url("/"));
     let (mut place, slots) = Place::limited(request.address.host());
-    let answer = http2_fetcher().fetch(&request, "run", &mut place).await.unwrap();
+    let answer = http2_fetcher().fetch(&request, "run", None, &mut place).await.unwrap();
     assert_eq!((answer.outcome, answer.fault), (Outcome::Protocol, Fault::Unprocessed));
     assert_eq!(origin.counts().others, MAX_REPEATS + 1);
     // The first request has the slot of its task, and its first repeat needs none.
@@ -25,7 +25,7 @@ async fn a_task_that_gets_no_slot_for_a_repeat_starts_anew_later() {
     let origin = http2::Origin::start(|_, _| Frames::Reset(REFUSED_STREAM)).await;
     let request = request(Method::POST, &origin.url("/"));
     let mut place = Place::denied(request.address.host());
-    let denied = http2_fetcher().fetch(&request, "run", &mut place).await.unwrap_err();
+    let denied = http2_fetcher().fetch(&request, "run", None, &mut place).await.unwrap_err();
     assert!(matches!(denied, Denied::Requeue));
     assert_eq!(origin.counts().others, 2);
 }
