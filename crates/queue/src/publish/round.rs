@@ -19,15 +19,13 @@ impl<T> Confirmed<T> {
     }
 
     /// The token of the message.
+    pub fn get(&self) -> &T {
+        &self.0
+    }
+
+    /// The token of the message, without the proof.
     pub fn into_inner(self) -> T {
         self.0
-    }
-}
-
-impl<T, E> Confirmed<Result<T, E>> {
-    /// The proof for the token inside, or the other one, for which a proof is of no use.
-    pub fn into_result(self) -> Result<Confirmed<T>, E> {
-        self.0.map(Confirmed)
     }
 }
 

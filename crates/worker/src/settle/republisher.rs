@@ -317,14 +317,9 @@ impl Republisher {
         });
         // `None` for a line of a list with others that are not confirmed yet.
         let Some(proof) = proof.transpose() else { return };
-        let proof = proof.map(
-            |Original { claim, has_failed }| {
-                if has_failed.into_inner() { Err(claim) } else { Ok(claim) }
-            },
-        );
-        match proof.into_result() {
-            Ok(proof) => self.settle.confirmed(proof),
-            Err(claim) => self.settle.requeue(claim),
+        match proof.get().has_failed.load(Ordering::Relaxed) {
+            true => self.settle.requeue(proof.into_inner().claim),
+            false => self.settle.confirmed(proof.map(|original| original.claim)),
         }
     }
 
