@@ -3,14 +3,25 @@
 //! Migrations are never edited or removed. Each stays compatible with the previous release, whose
 //! workers continue on the new schema.
 
-use sqlx::migrate::Migrator;
+use std::sync::LazyLock;
+
+use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::mysql::MySqlConnection;
-use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor};
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor, SqlSafeStr};
 
 use crate::pool::{DEADLINE, SESSION, within};
 use crate::{Error, Store};
 
-static MIGRATIONS: Migrator = sqlx::migrate!();
+/// The files of the folder `migrations` as version, description and SQL.
+const FILES: &[(i64, &str, &str)] = include!(concat!(env!("OUT_DIR"), "/migrations.rs"));
+
+static MIGRATIONS: LazyLock<Migrator> = LazyLock::new(|| {
+    let migrations = FILES.iter().map(|(version, description, sql)| {
+        let kind = MigrationType::Simple;
+        Migration::new(*version, (*description).into(), kind, (*sql).into_sql_str(), false)
+    });
+    Migrator { migrations: migrations.collect(), ..Migrator::DEFAULT }
+});
 
 /// How long to wait for another process that migrates.
 const LOCK_WAIT_S: u64 = 120;
@@ -72,7 +83,7 @@ impl Store {
         }
     }
 
-    async fn connect(&self) -> Result<MySqlConnection, Error> {
+    pub(crate) async fn connect(&self) -> Result<MySqlConnection, Error> {
         let mut connection = self.options.connect().await.map_err(Error::Connect)?;
         connection.execute(SESSION).await.map_err(Error::database("cannot set up a session"))?;
         Ok(connection)

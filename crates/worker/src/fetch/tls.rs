@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use rustls::client::{ClientSessionMemoryCache, Resumption};
-use rustls::crypto::{CryptoProvider, aws_lc_rs};
+use rustls::crypto::ring;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::{Error as PemError, PemObject};
 use rustls::{AlertDescription, CertificateError, ClientConfig, Error, PeerIncompatible};
@@ -50,8 +50,7 @@ impl fmt::Debug for Authorities {
 /// The client's side of TLS, as the HTTP client itself would set it up, but with these authorities
 /// and a session cache for many hosts: the library's own has room for 32.
 pub(crate) fn client_config(authorities: &Authorities) -> Result<ClientConfig, Error> {
-    let provider = CryptoProvider::get_default().cloned();
-    let provider = provider.unwrap_or_else(|| Arc::new(aws_lc_rs::default_provider()));
+    let provider = Arc::new(ring::default_provider());
     let extra = authorities.0.iter().cloned();
     let verifier = Arc::new(Verifier::new_with_extra_roots(extra, provider.clone())?);
     let mut config = ClientConfig::builder_with_provider(provider)
