@@ -20,6 +20,7 @@ pub use address::{Address, AddressError, MAX_URL_BYTES};
 pub(crate) use damage::{HEADERS_TOO_LARGE, SUBSTITUTE};
 pub use defer_reason::DeferReason;
 pub use fetch_request::FetchRequest;
+pub(crate) use json::{METHODS, RESERVED_HEADERS};
 pub use key::Key;
 pub use name::{MAX_NAME_BYTES, NO_RUN, is_name};
 pub use not_a_task::{MAX_MESSAGE_BYTES, NotATask};
