@@ -3,6 +3,7 @@
 use clap::Subcommand;
 use fetchline_queue::Role;
 use fetchline_queue::control::{self, Directive};
+use serde_json::json;
 
 use crate::args::{self, GlobalArgs};
 use crate::exit::{self, Done, Result};
@@ -14,6 +15,10 @@ use crate::exit::{self, Done, Result};
 pub(crate) struct Args {
     #[command(subcommand)]
     command: Command,
+
+    /// Print JSON
+    #[arg(long, global = true, env = "FETCHLINE_JSON")]
+    json: bool,
 }
 
 #[derive(Subcommand)]
@@ -42,6 +47,9 @@ pub(crate) async fn run(global: GlobalArgs, args: Args) -> Result {
         Command::Concurrency { number } => Directive::Concurrency(number.into()),
     };
     control::publish(&broker, directive).await?;
-    exit::print(format_args!("sent: {directive}"));
+    match args.json {
+        true => exit::print(json!({ "sent": directive.to_string() })),
+        false => exit::print(format_args!("sent: {directive}")),
+    }
     Ok(Done::Whole)
 }

@@ -21,7 +21,9 @@ mod items;
 mod report;
 mod prune;
 mod migrate;
+mod check;
 
+pub use check::ServerFacts;
 pub use error::{Class, Error};
 pub use fetch::{Body, Fetch};
 pub use hosts::{HostLimit, Reserved};

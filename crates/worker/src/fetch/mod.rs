@@ -21,7 +21,7 @@ pub(crate) mod resolver;
 pub(crate) mod robots;
 mod trail;
 mod unprocessed;
-mod tls;
+pub(crate) mod tls;
 
 pub use config::{Config, Cookies, RobotsPolicy, Visitor};
 pub use proxy::{Proxy, ProxyError};

@@ -11,8 +11,10 @@ mod known_names;
 mod name_server;
 mod name_servers;
 mod reply;
+mod trial;
 
 pub(crate) use known_names::{KnownNames, Resolution};
+pub(crate) use trial::ask_each;
 
 use metrics::Counter;
 
