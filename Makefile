@@ -11,17 +11,24 @@ SERVICES = deploy/local/services
 BUILT = $(shell cargo metadata --no-deps --format-version 1 | \
 	sed -n 's/.*"target_directory":"\([^"]*\)".*/\1/p')
 
+# Whether packages can be installed without asking for a password, which a build would hide.
+CAN_INSTALL = $(shell { [ "$$(id -u)" = 0 ] || sudo -n true 2>/dev/null; } && echo yes)
+
 .DEFAULT_GOAL := help
-.PHONY: help run test test-faults test-matrix test-deploy soak
-.PHONY: bench bench-full bench-extraction bench-parts signatures rules manifests dist
+.PHONY: help run test test-faults test-matrix test-deploy test-clients soak
+.PHONY: bench bench-full bench-extraction bench-parts signatures rules manifests dist deb
 .PHONY: ci fmt fmt-check lint doc hygiene up down
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[.a-z-]+:.*## / { printf "  make %-16s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-run: up ## Fetch the sample shop or URLS=urls.txt with WORKERS=2, print a summary
-	cargo build --release --package fetchline --package fetchline-tests --bin fetchline --bin demo
-	@eval "$$($(SERVICES) env)" && $(BUILT)/release/demo \
+run: ## Fetch the sample shop or URLS=urls.txt with WORKERS=2, print a summary
+	@$(if $(CAN_INSTALL),,$(SERVICES) up)
+	@$(SERVICES) up & services=$$!; \
+		cargo build --profile demo --no-default-features --package fetchline \
+			--package fetchline-tests --bin fetchline --bin demo; \
+		built=$$?; wait $$services && exit $$built
+	@eval "$$($(SERVICES) env)" && $(BUILT)/demo/demo \
 		--workers $(WORKERS) --count $(COUNT) $(if $(URLS),--urls '$(URLS)')
 
 test: up ## Run all tests, including the end-to-end tests, on real services
@@ -68,12 +75,19 @@ ENV = .env
 		*=) echo "$$line$$(od -An -N 16 -tx1 /dev/urandom | tr -d ' \n')" ;; *) echo "$$line" ;; esac; \
 		done <.env.example >$(ENV))
 
-dist: ## Build the binary for distribution in target/dist
+dist: ## Build the binary for distribution, with all features, in target/dist
 	FETCHLINE_COMMIT=$$(git describe --always --dirty --abbrev=12) \
-		cargo build --locked --profile dist --package fetchline
+		cargo build --locked --profile dist --package fetchline --features otlp
+
+deb: dist ## Build a Debian package in target/debian, from the binary of `make dist`
+	deploy/debian/build
 
 test-matrix: ## Run the end-to-end tests on Debian 12, 13 and sid; needs root
 	tests/matrix/run
+
+test-clients: up ## Run the programs of docs/clients in Python, Node and shell
+	cargo build --package fetchline
+	tests/clients/run $(BUILT)/debug/fetchline
 
 test-deploy: ## Build the image and test docker-compose.yml; needs root
 	tests/deploy/run

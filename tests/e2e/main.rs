@@ -2,6 +2,7 @@
 //! after the promise that it checks, and has its own world.
 
 mod bounds;
+mod check;
 mod checkpoints;
 mod clocks;
 mod commits;
@@ -29,6 +30,7 @@ mod news;
 mod migrations;
 mod outages;
 mod permissions;
+mod pipes;
 mod poison;
 mod producing;
 mod refused_rows;

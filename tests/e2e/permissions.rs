@@ -372,3 +372,42 @@ async fn a_worker_restores_bindings_and_is_not_ready_without_its_exchange() -> a
     assert_eq!(worker.terminate().await?.code, Some(0));
     defined.remove().await
 }
+
+#[tokio::test]
+async fn a_producer_that_may_not_declare_waits_for_a_worker_and_says_so() -> anyhow::Result<()> {
+    let world = World::bare().await?;
+    let defined = Defined::new(&world).await?;
+    let migrated = world.run(&["migrate"], "").await?;
+    assert_eq!(migrated.code, Some(0), "{migrated:?}");
+    // A user who may publish to a fleet that does not exist yet.
+    let console = &defined.console;
+    let user = format!("{}-fetchline-producer", world.prefix);
+    let rights = json!({ "configure": "^$", "write": "^new$", "read": "^$" });
+    let path = format!("permissions/{}/{user}", defined.vhost);
+    console.call(reqwest::Method::PUT, &path, Some(rights)).await?;
+    let url = defined.amqp_url("fetchline-producer")?;
+    let produce = ["produce", "--amqp-url", &url, "--prefix", "new", "--json"];
+    let urls = world.file("urls.txt", &world.pages(5).join("\n"))?;
+    let at_once = [&produce[..], &["--wait-for-topology", "0", &urls]].concat();
+    let refused = world.run(&at_once, "").await?;
+    assert!(refused.code == Some(2) && refused.stderr.contains("`new` does"), "{refused:?}");
+    let mut stopped = world.start(&[&produce[..], &[&urls]].concat())?;
+    stopped.logs("grant this user `configure`; waiting").await?;
+    let stopped = stopped.terminate().await?;
+    assert_eq!(stopped.code, Some(1), "{stopped:?}");
+    assert_eq!(stopped.json()?["published"], 0);
+    let mut waiting = world.start(&[&produce[..], &[&urls]].concat())?;
+    waiting.logs("start a worker").await?;
+    // A worker whose user may declare.
+    let mut owner: reqwest::Url = world.amqp_url.parse()?;
+    owner.set_path(&format!("/{}", defined.vhost));
+    let admin = json!({ "configure": ".*", "write": ".*", "read": ".*" });
+    let path = format!("permissions/{}/{}", defined.vhost, owner.username());
+    console.call(reqwest::Method::PUT, &path, Some(admin)).await?;
+    let worker = world.worker_on(owner.as_str(), &["--prefix", "new"])?;
+    let produced = waiting.end().await?;
+    assert_eq!(produced.code, Some(0), "{produced:?}");
+    wait::until("every row", async || world.rows().await, |rows| *rows == 5).await?;
+    assert_eq!(worker.terminate().await?.code, Some(0));
+    defined.remove().await
+}

@@ -121,32 +121,15 @@ async fn a_message_that_a_full_queue_refuses_counts_as_not_sent() -> anyhow::Res
 }
 
 #[tokio::test]
-async fn a_producer_waits_until_a_worker_has_declared_the_topology() -> anyhow::Result<()> {
+async fn a_producer_may_be_the_first_program_to_run() -> anyhow::Result<()> {
     let world = World::bare().await?;
-    let migrated = world.run(&["migrate"], "").await?;
-    assert_eq!(migrated.code, Some(0), "{migrated:?}");
-    let urls = world.file("urls.txt", &world.pages(20).join("\n"))?;
-    let mut producer = world.start(&["produce", "--json", &urls])?;
-    producer.logs("does not exist yet").await?;
-    let worker = world.worker(&[])?;
-    let produced = producer.end().await?;
+    let produced = world.run(&["produce", "--json"], &world.pages(20).join("\n")).await?;
     assert_eq!(produced.code, Some(0), "{produced:?}");
     assert_eq!(produced.json()?["published"], 20);
-    let rows = async || world.rows().await;
-    fetchline_tests::wait::until("every row", rows, |rows| *rows == 20).await?;
-    assert_eq!(worker.terminate().await?.code, Some(0));
-    Ok(())
-}
-
-#[tokio::test]
-async fn a_producer_that_waits_for_the_topology_can_be_stopped() -> anyhow::Result<()> {
-    let world = World::bare().await?;
-    let urls = world.file("urls.txt", &world.pages(20).join("\n"))?;
-    let mut producer = world.start(&["produce", "--json", &urls])?;
-    producer.logs("does not exist yet").await?;
-    let produced = producer.terminate().await?;
-    assert_eq!(produced.code, Some(1), "{produced:?}");
-    assert_eq!(produced.json()?["published"], 0);
+    let migrated = world.run(&["migrate"], "").await?;
+    assert_eq!(migrated.code, Some(0), "{migrated:?}");
+    world.work_until_empty(&[]).await?;
+    assert_eq!(world.rows().await?, 20);
     Ok(())
 }
 

@@ -20,6 +20,7 @@ fn build() -> anyhow::Result<PathBuf> {
     let mut cargo = Command::new(env!("CARGO"));
     cargo
         .args(["build", "--quiet", "--package", "fetchline", "--bin", "fetchline"])
+        .args(["--features", "otlp"])
         .current_dir(project());
     if !cfg!(debug_assertions) {
         cargo.arg("--release");

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
-use tokio_rustls::rustls::crypto::aws_lc_rs;
+use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::rustls::{HandshakeKind, ServerConfig};
@@ -34,12 +34,12 @@ impl TlsSite {
         let certificates = CertificateDer::pem_file_iter(folder.join("cert.pem"))?;
         let certificates = certificates.collect::<Result<_, _>>()?;
         let key = PrivateKeyDer::from_pem_file(folder.join("key.pem"))?;
-        let provider = Arc::new(aws_lc_rs::default_provider());
+        let provider = Arc::new(ring::default_provider());
         let mut config = ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()?
             .with_no_client_auth()
             .with_single_cert(certificates, key)?;
-        config.ticketer = aws_lc_rs::Ticketer::new()?;
+        config.ticketer = ring::Ticketer::new()?;
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let (address, handshakes) = (listener.local_addr()?, Arc::new(Handshakes::default()));
         tokio::spawn(serve(listener, TlsAcceptor::from(Arc::new(config)), handshakes.clone()));

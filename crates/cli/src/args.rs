@@ -71,6 +71,13 @@ pub(crate) struct GlobalArgs {
     #[arg(value_parser = prefix)]
     pub(crate) prefix: String,
 
+    /// A configuration file: TOML with the names of flags
+    ///
+    /// A flag or its variable takes precedence. A table such as `work` is for one command. Without
+    /// this flag, /etc/fetchline.toml is read if it exists.
+    #[arg(long, global = true, value_name = "FILE", env = "FETCHLINE_CONFIG")]
+    pub(crate) config: Option<PathBuf>,
+
     /// The format of log lines, which go to standard error
     #[arg(
         long,

@@ -3,6 +3,7 @@
 use clap::Subcommand;
 use fetchline_queue::Role;
 use fetchline_queue::control::{self, Directive};
+use serde_json::json;
 
 use crate::args::{self, GlobalArgs};
 use crate::exit::{self, Done, Failure, Result};
@@ -15,6 +16,10 @@ use crate::exit::{self, Done, Failure, Result};
 pub(crate) struct Args {
     #[command(subcommand)]
     command: Command,
+
+    /// Print JSON
+    #[arg(long, global = true, env = "FETCHLINE_JSON")]
+    json: bool,
 }
 
 #[derive(Subcommand)]
@@ -104,7 +109,10 @@ pub(crate) async fn run(global: GlobalArgs, args: Args) -> Result {
     let broker = global.broker(Role::Control, &host)?;
     let directive = Directive::read(args.command.words().as_bytes()).map_err(Failure::usage)?;
     control::publish(&broker, &directive, &host).await?;
-    exit::print(format_args!("sent: {directive}"));
+    match args.json {
+        true => exit::print(json!({ "sent": directive.to_string() })),
+        false => exit::print(format_args!("sent: {directive}")),
+    }
     Ok(Done::Whole)
 }
 

@@ -1,6 +1,11 @@
 //! Exit codes.
 
+use std::fmt::Display;
+use std::io::{self, Write};
 use std::process::ExitCode;
+use std::sync::OnceLock;
+
+use anyhow::anyhow;
 
 use crate::args::LogFormat;
 
@@ -38,8 +43,16 @@ impl Failure {
 /// The result of a command.
 pub(crate) type Result = std::result::Result<Done, Failure>;
 
+/// The first failure to write to standard output. A command goes on without its output, since that
+/// may be the smaller part of what it does, and fails in the end.
+static UNWRITTEN: OnceLock<io::Error> = OnceLock::new();
+
 /// Prints a failure to standard error, or logs it as JSON, and returns the exit code.
 pub(crate) fn code(result: Result, log: LogFormat) -> ExitCode {
+    let result = match (result, UNWRITTEN.get()) {
+        (Ok(_), Some(error)) => Err(anyhow!("cannot write to standard output: {error}").into()),
+        (result, _) => result,
+    };
     let (error, code) = match result {
         Ok(Done::Whole) => return ExitCode::SUCCESS,
         Ok(Done::InputRejected) => return ExitCode::from(3),
@@ -47,14 +60,35 @@ pub(crate) fn code(result: Result, log: LogFormat) -> ExitCode {
         Err(Failure::Failed(error)) => (error, ExitCode::FAILURE),
     };
     match log {
-        LogFormat::Text => eprintln!("fetchline: {error:#}"),
+        LogFormat::Text => tell(format_args!("fetchline: {error:#}")),
         LogFormat::Json => tracing::error!("{error:#}"),
     }
     code
 }
 
-/// Prints to standard output. A closed pipe is not a failure.
-pub(crate) fn print(text: impl std::fmt::Display) {
-    use std::io::Write;
-    _ = writeln!(std::io::stdout(), "{text}");
+/// Prints what the parser of the command line has to say, which may be the help that was asked for.
+pub(crate) fn explain(error: &clap::Error) -> ExitCode {
+    match error.print() {
+        Err(unwritten) if unwritten.kind() != io::ErrorKind::BrokenPipe => ExitCode::FAILURE,
+        _ if error.use_stderr() => ExitCode::from(2),
+        _ => ExitCode::SUCCESS,
+    }
+}
+
+/// Prints to standard output. A closed pipe is not a failure: its reader has seen enough. Any other
+/// failure, such as a full disk, decides about the exit code.
+pub(crate) fn print(text: impl Display) {
+    let mut stdout = io::stdout();
+    let written = writeln!(stdout, "{text}").and_then(|()| stdout.flush());
+    if let Err(error) = written
+        && error.kind() != io::ErrorKind::BrokenPipe
+    {
+        _ = UNWRITTEN.set(error);
+    }
+}
+
+/// Prints to standard error. Unlike the macro of the standard library, it does not mind if nobody
+/// reads that.
+pub(crate) fn tell(text: impl Display) {
+    _ = writeln!(io::stderr(), "{text}");
 }

@@ -27,19 +27,26 @@ pub(crate) fn start(format: LogFormat) {
     let registry = tracing_subscriber::registry().with(filter);
     match format {
         LogFormat::Text => {
-            let ansi = io::IsTerminal::is_terminal(&io::stderr());
+            // https://no-color.org
+            let is_plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+            let ansi = !is_plain && io::IsTerminal::is_terminal(&io::stderr());
             registry
                 .with(
                     tracing_subscriber::fmt::layer()
                         .with_writer(io::stderr)
+                        // It would be printed to standard error, where nobody reads any more.
+                        .log_internal_errors(false)
                         .with_ansi(ansi)
                         .with_target(false),
                 )
                 .init();
         }
         LogFormat::Json => {
-            let layer =
-                tracing_subscriber::fmt::layer().json().flatten_event(true).with_writer(io::stderr);
+            let layer = tracing_subscriber::fmt::layer()
+                .json()
+                .flatten_event(true)
+                .log_internal_errors(false)
+                .with_writer(io::stderr);
             registry.with(layer).init();
         }
     }

@@ -2,6 +2,11 @@
 
 mod args;
 mod bot_keys;
+mod check;
+mod command_line;
+mod completions;
+mod config;
+mod config_file;
 mod control;
 mod dead;
 mod exit;
@@ -28,15 +33,19 @@ mod table;
 mod watch;
 mod work;
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 use std::sync::LazyLock;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
-use crate::args::GlobalArgs;
+use crate::args::{GlobalArgs, LogFormat};
+use crate::config_file::ConfigFile;
+use crate::exit::Failure;
 
 /// Each URL takes some 150 allocations, and one thread frees what another one allocates. Under this
 /// load threads contend for locks in the system's allocator.
+#[cfg(feature = "jemalloc")]
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
@@ -52,7 +61,7 @@ static VERSION: LazyLock<String> = LazyLock::new(|| match option_env!("FETCHLINE
 /// task is lost: each one ends as a row in the database.
 ///
 /// Every flag can also be set by an environment variable: FETCHLINE_ followed by the name of the
-/// flag in upper case, with _ in place of -. The flag takes precedence.
+/// flag in upper case, with _ in place of -, and by a configuration file. The flag takes precedence.
 ///
 /// Exit codes: 0 done; 1 failed; 2 wrong usage or configuration; 3 done, but some lines were
 /// rejected or some URLs failed; 130 ended immediately by a second signal.
@@ -77,13 +86,47 @@ enum Command {
     Items(items::Args),
     Extract(extract::Args),
     Control(control::Args),
+    Check(Box<check::Args>),
     Health(health::Args),
     BotKeys(bot_keys::Args),
+    Config(config::Args),
+    Completions(completions::Args),
+    #[command(hide = true)]
+    Man(completions::ManArgs),
+    #[command(hide = true)]
+    Schema(completions::SchemaArgs),
 }
 
 fn main() -> ExitCode {
-    let Cli { global, command } = Cli::parse();
+    let arguments: Vec<OsString> = std::env::args_os().collect();
+    let file = ConfigFile::find(&arguments);
+    let completed = file.and_then(|file| {
+        let command = command_line::complete(Cli::command());
+        let command = file.as_ref().map_or(Ok(command.clone()), |file| file.apply(command));
+        Ok((file, command?))
+    });
+    let (file, program) = match completed {
+        Ok(completed) => completed,
+        Err(error) => return exit::code(Err(Failure::Usage(error)), LogFormat::Text),
+    };
+    let parsed = program.clone().try_get_matches_from(arguments);
+    let Cli { global, command } = match parsed.and_then(|found| Cli::from_arg_matches(&found)) {
+        Ok(cli) => cli,
+        Err(error) => return exit::explain(&error),
+    };
+    // HTTP clients have no cryptography of their own.
+    _ = rustls::crypto::ring::default_provider().install_default();
     let log = global.log;
+    // These need neither services nor a runtime.
+    let command = match command {
+        Command::Config(args) => {
+            return exit::code(config::run(args, &program, file.as_ref()), log);
+        }
+        Command::Completions(args) => return exit::code(completions::run(&args, program), log),
+        Command::Man(args) => return exit::code(completions::write_manual(&args, program), log),
+        Command::Schema(args) => return exit::code(completions::print_schema(&args), log),
+        command => command,
+    };
     log::start(log);
     limits::raise_open_files();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
@@ -109,8 +152,12 @@ async fn run(global: GlobalArgs, command: Command) -> exit::Result {
         Command::Items(args) => items::run(global, args).await,
         Command::Extract(args) => extract::run(args).await,
         Command::Control(args) => control::run(global, args).await,
+        Command::Check(args) => check::run(global, *args).await,
         Command::Health(args) => health::run(args).await,
         Command::BotKeys(args) => bot_keys::run(&args),
+        Command::Config(_) | Command::Completions(_) | Command::Man(_) | Command::Schema(_) => {
+            Ok(exit::Done::Whole)
+        }
     }
 }
 

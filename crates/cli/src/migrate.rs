@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use anyhow::anyhow;
 use fetchline_store::FormerRows;
+use serde_json::json;
 
 use crate::args::GlobalArgs;
 use crate::exit::{self, Done, Failure, Result};
@@ -21,6 +22,10 @@ pub(crate) struct Args {
     /// Begin even if copying the rows of an earlier release takes longer than five minutes
     #[arg(long, env = "FETCHLINE_YES")]
     yes: bool,
+
+    /// Print the versions as JSON
+    #[arg(long, env = "FETCHLINE_JSON")]
+    json: bool,
 }
 
 pub(crate) async fn run(global: GlobalArgs, args: Args) -> Result {
@@ -42,6 +47,10 @@ pub(crate) async fn run(global: GlobalArgs, args: Args) -> Result {
     let copied = bar.position();
     bar.finish_and_clear();
     let (previous, current) = migrated?;
+    if args.json {
+        exit::print(json!({ "version": current, "previous": previous, "copied": copied }));
+        return Ok(Done::Whole);
+    }
     if copied > 0 {
         exit::print(format_args!("{copied} rows copied"));
     }

@@ -96,6 +96,14 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N/s", env = "FETCHLINE_RATE", value_parser = args::rate)]
     rate: Option<f64>,
 
+    /// How long to wait for the exchange and the queues if this user may not declare them [default:
+    /// for ever]
+    ///
+    /// A worker declares them when it starts. 0s fails at once, for scripts.
+    #[arg(long, value_name = "TIME", env = "FETCHLINE_WAIT_FOR_TOPOLOGY")]
+    #[arg(value_parser = args::duration)]
+    wait_for_topology: Option<Duration>,
+
     /// A file for rejected lines
     ///
     /// Lines are copied unchanged, CSV rows below their headings, so that the file can be corrected
@@ -138,6 +146,7 @@ pub(crate) async fn run(global: GlobalArgs, args: Args) -> Result {
         revalidate: args.revalidate,
         max_queued: args.max_queued,
         rate: args.rate,
+        wait_for_topology: args.wait_for_topology,
         checkpoint: args.checkpoint,
         dry_run: args.dry_run,
     };

@@ -11,6 +11,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::args::LogFormat;
+use crate::exit;
 use crate::table::printable;
 
 /// How often the bar is drawn.
@@ -119,9 +120,9 @@ impl EventPrinter {
             Event::Resumed => "publishing again".to_owned(),
         };
         if std::io::stderr().is_terminal() {
-            self.bar.suspend(|| eprintln!("{text}"));
+            self.bar.suspend(|| exit::tell(&text));
         } else {
-            eprintln!("{text}");
+            exit::tell(&text);
         }
     }
 }

@@ -9,7 +9,7 @@ use fetchline_store::{Part, Run, Store};
 use indicatif::{ProgressBar, ProgressStyle};
 use tokio::time::Instant;
 
-use crate::exit::Failure;
+use crate::exit::{self, Failure};
 use crate::fleet;
 use crate::table::format_duration;
 
@@ -158,7 +158,7 @@ impl<'a> Display<'a> {
         let is_due =
             self.last_line.is_none_or(|(at, last)| last != state || at.elapsed() >= LINE_INTERVAL);
         if is_due {
-            eprintln!("{}: {text}", self.name);
+            exit::tell(format_args!("{}: {text}", self.name));
             self.last_line = Some((Instant::now(), state));
         }
     }

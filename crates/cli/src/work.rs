@@ -9,9 +9,9 @@ use std::time::Duration;
 use anyhow::Context;
 use fetchline_queue::Role;
 use fetchline_worker::{
-    ConsumeConfig, Cookies, Error, ExecuteConfig, FetchConfig, ObserveConfig, Proxy,
-    RevalidateConfig, RobotsPolicy, ScheduleConfig, SignatureAgent, Signing, StoreBody, Visitor,
-    Worker, WorkerConfig, WriteConfig,
+    ConsumeConfig, Cookies, EXPORTS_TRACES, Error, ExecuteConfig, FetchConfig, ObserveConfig,
+    Proxy, RevalidateConfig, RobotsPolicy, ScheduleConfig, SignatureAgent, Signing, StoreBody,
+    Visitor, Worker, WorkerConfig, WriteConfig,
 };
 use ipnet::IpNet;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
@@ -230,7 +230,7 @@ pub(crate) struct Args {
 
     /// Print the summary as JSON
     #[arg(long, env = "FETCHLINE_JSON")]
-    json: bool,
+    pub(crate) json: bool,
 }
 
 /// The value of `--listen`.
@@ -319,6 +319,11 @@ fn otlp_endpoint(flag: Option<String>) -> std::result::Result<Option<Url>, Failu
         .or_else(|| variable(whole).map(|url| (whole, url)))
         .or_else(|| variable(base).map(|url| (base, with_path(url))));
     let Some((name, text)) = named else { return Ok(None) };
+    if name != "--otlp-endpoint" && !EXPORTS_TRACES {
+        // Other programs read these variables, too. They are no request to this one.
+        tracing::warn!("{name} is ignored: this program is built without traces");
+        return Ok(None);
+    }
     let url = Url::parse(&text)
         .ok()
         .filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
@@ -354,7 +359,7 @@ fn headers(lines: &[String]) -> std::result::Result<HeaderMap, Failure> {
 }
 
 impl Args {
-    fn into_config(self, pod: String) -> std::result::Result<WorkerConfig, Failure> {
+    pub(crate) fn into_config(self, pod: String) -> std::result::Result<WorkerConfig, Failure> {
         // clap does not parse the proxy, since it would repeat a wrong URL with its password.
         let proxy = self.proxy.as_deref().map(Proxy::parse).transpose();
         let proxy = proxy.map_err(|error| Failure::usage(anyhow::anyhow!("--proxy: {error}")))?;

@@ -40,6 +40,9 @@ pub struct Config {
     pub revalidate: bool,
     /// Publishing waits while so many tasks or more are ready in the queue.
     pub max_queued: Option<u32>,
+    /// How long to wait for a worker to declare the exchange and the queues, if this user may not;
+    /// `None` for ever.
+    pub wait_for_topology: Option<Duration>,
     /// A file that records the progress of the part until it is finished. If it exists, the part
     /// is resumed.
     pub checkpoint: Option<PathBuf>,
@@ -65,6 +68,9 @@ pub enum Error {
          user `read` on the queue"
     )]
     QueueCounts(#[source] fetchline_queue::Error),
+    /// The exchange or queues do not exist, and the user may not declare them.
+    #[error("{0}")]
+    Topology(String),
     /// The broker refuses the connection or is not trusted.
     #[error("{}", .0.refusal().unwrap_or("the broker cannot be reached"))]
     Broker(#[source] fetchline_queue::Error),

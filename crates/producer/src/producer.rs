@@ -243,7 +243,7 @@ async fn connect<'a>(mut sender: Sender<'a>, config: &Config) -> Result<Option<S
     if config.dry_run {
         return Ok(None);
     }
-    sender.connect().await.map_err(Error::Broker)?;
+    sender.connect(config.wait_for_topology).await?;
     if let Some(max_queued) = config.max_queued {
         sender.limit_queue(max_queued).await.map_err(Error::QueueCounts)?;
     }

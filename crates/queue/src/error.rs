@@ -2,6 +2,9 @@
 
 use crate::connection::Difference;
 
+/// The context of errors while a connection is opened.
+pub(crate) const CONNECTING: &str = "cannot connect to the broker";
+
 /// A failure at the boundary to RabbitMQ.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -16,6 +19,12 @@ pub enum Error {
         /// Why.
         source: std::io::Error,
     },
+    /// There are no certificate authorities to check the broker's certificate with.
+    #[error(
+        "the system's certificate authorities cannot be used: install ca-certificates, or use \
+             --amqp-ca"
+    )]
+    Tls(#[source] rustls::Error),
     /// What exists on the broker would multiply messages or keep them for ever.
     #[error("{0}. Delete it, or use another prefix; a worker declares what is missing")]
     Topology(Difference),
@@ -88,7 +97,7 @@ impl Error {
 
     /// Whether another attempt cannot succeed before an operator has corrected something.
     pub fn is_configuration(&self) -> bool {
-        matches!(self, Self::Url(_) | Self::Ca { .. } | Self::Topology(_))
+        matches!(self, Self::Url(_) | Self::Ca { .. } | Self::Tls(_) | Self::Topology(_))
             || self.refusal().is_some()
     }
 
@@ -104,21 +113,40 @@ impl Error {
                 "the broker's certificate is not trusted: --amqp-ca must name the authority that \
                  signed it, and the URL the host that it was issued for",
             ),
+            Self::Amqp { context: CONNECTING, source } => other_protocol(source),
             _ => None,
         }
     }
 }
 
+/// What to correct if something else than AMQP is spoken at the port.
+fn other_protocol(error: &lapin::Error) -> Option<&'static str> {
+    match error.kind() {
+        lapin::ErrorKind::ParsingError(_) | lapin::ErrorKind::InvalidProtocolVersion(_) => Some(
+            "what answers at this port does not speak AMQP: the usual port is 5672, and 5671 with \
+             amqps://; 15672 is that of the console",
+        ),
+        _ if matches!(tls_error(error), Some(rustls::Error::InvalidMessage(_))) => Some(
+            "what answers at this port does not speak TLS: use amqp://, or the port for TLS, which \
+             is usually 5671",
+        ),
+        _ => None,
+    }
+}
+
 /// Whether this side ended the connection because of the broker's certificate.
 fn is_untrusted(error: &lapin::Error) -> bool {
-    let lapin::ErrorKind::IOError(error) = error.kind() else { return false };
+    matches!(tls_error(error), Some(rustls::Error::InvalidCertificate(_)))
+}
+
+fn tls_error(error: &lapin::Error) -> Option<&rustls::Error> {
+    let lapin::ErrorKind::IOError(error) = error.kind() else { return None };
     let mut inner = error.get_ref();
     // Each layer of TLS may have wrapped the error once more.
     while let Some(wrapped) = inner.and_then(|inner| inner.downcast_ref::<std::io::Error>()) {
         inner = wrapped.get_ref();
     }
-    let error = inner.and_then(|inner| inner.downcast_ref::<rustls::Error>());
-    matches!(error, Some(rustls::Error::InvalidCertificate(_)))
+    inner.and_then(|inner| inner.downcast_ref::<rustls::Error>())
 }
 
 /// The AMQP reply code of a protocol error.

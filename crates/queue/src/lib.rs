@@ -6,10 +6,13 @@ mod connection;
 mod publish;
 pub mod control;
 pub mod dead;
+pub mod schema;
 
 pub use lapin;
 
-pub use connection::{Broker, BrokerConfig, Difference, QueueCounts, Role, Tier, Topology};
+pub use connection::{
+    Broker, BrokerConfig, Difference, MissingPermission, QueueCounts, Role, Tier, Topology,
+};
 pub use dead::DeadLetter;
 pub use error::Error;
 pub use message::{

@@ -28,7 +28,9 @@ mod positions;
 mod partitions;
 mod prune;
 mod migrate;
+mod check;
 
+pub use check::ServerFacts;
 pub use error::{Class, Error};
 pub use facts::{ClaimedFact, FACT_LEASE};
 pub use fetch::{Body, Fetch};

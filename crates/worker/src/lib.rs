@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod backoff;
+mod check;
 mod config;
 mod consume;
 mod control;
@@ -22,6 +23,7 @@ mod write;
 #[cfg(feature = "bench")]
 pub mod bench;
 
+pub use check::{AskedServer, TrialFetch, ask_name_servers, check_authorities, trial_fetch};
 pub use config::WorkerConfig;
 pub use consume::Config as ConsumeConfig;
 pub use error::Error;
@@ -32,6 +34,7 @@ pub use fetch::{
 };
 pub use observe::Config as ObserveConfig;
 pub use observe::summary::Summary;
+pub use observe::trace::EXPORTS_TRACES;
 pub use problem::Problem;
 pub use revalidate::Config as RevalidateConfig;
 pub use schedule::{Config as ScheduleConfig, delay_tiers};

@@ -73,6 +73,8 @@ impl Shop {
     ///
     /// If the address cannot be bound.
     pub async fn start(options: Options) -> anyhow::Result<Self> {
+        // HTTP clients of its tests have no cryptography of their own.
+        _ = tokio_rustls::rustls::crypto::ring::default_provider().install_default();
         let listener = server::listen(options.listen)?;
         let addr = listener.local_addr()?;
         let visits = Visits::new();

@@ -78,6 +78,6 @@ fn report(files: &[(PathBuf, Decimal)], lesson: &Lesson) {
             Some(found) => format!("{found}, not {price}"),
             None => format!("nothing, not {price}"),
         };
-        eprintln!("{}: {verdict}", file.display());
+        exit::tell(format_args!("{}: {verdict}", file.display()));
     }
 }

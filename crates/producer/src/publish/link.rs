@@ -31,6 +31,11 @@ impl Link {
         Ok(Self { lanes, blocked: watch_blocked(&connection), connection })
     }
 
+    /// Declares what is missing as far as the user may. Returns the names of what is missing then.
+    pub(super) async fn declare(&self, topology: &Topology) -> Result<Vec<String>, Error> {
+        topology.declare_permitted(&self.connection).await
+    }
+
     /// The lane of a round.
     pub(super) fn lane(&self, round: usize) -> &ConfirmChannel {
         &self.lanes[round % 2]

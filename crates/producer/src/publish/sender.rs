@@ -1,7 +1,7 @@
 //! Sends messages within a bounded window of confirms, and sends again what was not confirmed.
 
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use fetchline_queue::{Broker, Draft, Error, PartReport, Round, Task, Topology, Verdict};
 use tokio_util::sync::CancellationToken;
@@ -11,6 +11,7 @@ use super::queue_limit::{COUNT_INTERVAL, QueueLimit};
 use super::reporter::Reporter;
 use super::window::{Outgoing, Payload, Window};
 use crate::checkpoint::Position;
+use crate::config;
 use crate::progress::{Observer, Progress};
 
 /// Messages of one round. Two rounds are under way at once, so the window is twice as large.
@@ -36,6 +37,8 @@ pub(crate) struct Sender<'a> {
     round: usize,
     pause: Duration,
     queue_limit: Option<QueueLimit>,
+    /// Whether the exchange or a queue may be missing.
+    may_lack_topology: bool,
     stop: CancellationToken,
 }
 
@@ -55,22 +58,44 @@ impl<'a> Sender<'a> {
             round: 0,
             pause: FIRST_PAUSE,
             queue_limit: None,
+            may_lack_topology: true,
             stop,
         }
     }
 
-    /// Connects for the first time and waits for the broker as long as necessary. A broker that
-    /// refuses the connection is an error.
-    pub(crate) async fn connect(&mut self) -> Result<(), Error> {
-        while self.link.is_none() && !self.stop.is_cancelled() {
-            match Link::open(&self.broker).await {
-                Ok(link) => self.link = Some(link),
-                Err(error) if error.refusal().is_some() => return Err(error),
-                Err(error) => {
-                    self.reporter.waiting(self.describe(&error));
-                    self.back_off().await;
+    /// Connects for the first time and waits for the broker as long as necessary, and at most
+    /// `wait_for_topology` for what the user may not declare. A broker that refuses the connection
+    /// is an error.
+    pub(crate) async fn connect(
+        &mut self,
+        wait_for_topology: Option<Duration>,
+    ) -> Result<(), config::Error> {
+        let mut missing_since = None;
+        while !self.stop.is_cancelled() {
+            let missing = match Link::open(&self.broker).await {
+                Ok(link) => link.declare(self.broker.topology()).await.map(|names| (link, names)),
+                Err(error) => Err(error),
+            };
+            match missing {
+                Ok((link, names)) if names.is_empty() => {
+                    (self.link, self.may_lack_topology) = (Some(link), false);
+                    self.reporter.resumed();
+                    return Ok(());
                 }
+                Ok((_, names)) => {
+                    let since = *missing_since.get_or_insert_with(Instant::now);
+                    let text = describe_missing(&names);
+                    if wait_for_topology.is_some_and(|limit| since.elapsed() >= limit) {
+                        return Err(config::Error::Topology(text));
+                    }
+                    self.reporter.waiting(format!("{text}; waiting"));
+                }
+                Err(error) if error.refusal().is_some() => {
+                    return Err(config::Error::Broker(error));
+                }
+                Err(error) => self.reporter.waiting(self.describe(&error)),
             }
+            self.back_off().await;
         }
         Ok(())
     }
@@ -251,6 +276,7 @@ impl<'a> Sender<'a> {
                     if problem.is_none() || error.is_not_found() {
                         problem = Some(self.describe(&error));
                     }
+                    self.may_lack_topology |= error.is_not_found();
                     if is_over {
                         self.not_sent(outgoing, "stopped before the broker accepted it");
                     } else {
@@ -271,6 +297,7 @@ impl<'a> Sender<'a> {
     }
 
     fn unroutable(&mut self, mut outgoing: Outgoing) {
+        self.may_lack_topology = true;
         if self.must_be_repeated(&outgoing) {
             return self.repeat_report(outgoing);
         }
@@ -278,7 +305,7 @@ impl<'a> Sender<'a> {
         if outgoing.returns < MAX_RETURNS && !self.stop.is_cancelled() {
             self.window.resend.push(outgoing);
         } else {
-            let reason = "no queue takes it; start a worker, which declares the queues";
+            let reason = "no queue takes it: check the bindings of the exchange";
             self.not_sent(outgoing, reason);
         }
     }
@@ -299,9 +326,8 @@ impl<'a> Sender<'a> {
 
     fn repeat_report(&mut self, outgoing: Outgoing) {
         let queue = self.broker.topology().queue(Topology::RUNS);
-        self.reporter.waiting(format!(
-            "the queue `{queue}` accepts no messages; waiting for a worker to declare it"
-        ));
+        self.reporter
+            .waiting(format!("the queue `{queue}` takes no messages; waiting until it does"));
         self.window.resend.push(outgoing);
     }
 
@@ -314,13 +340,24 @@ impl<'a> Sender<'a> {
     }
 
     async fn reconnect(&mut self) {
-        if self.link.as_ref().is_some_and(Link::is_open) {
-            return;
+        if !self.link.as_ref().is_some_and(Link::is_open) {
+            self.link = None;
+            match Link::open(&self.broker).await {
+                Ok(link) => self.link = Some(link),
+                Err(error) => self.reporter.waiting(self.describe(&error)),
+            }
         }
-        self.link = None;
-        match Link::open(&self.broker).await {
-            Ok(link) => self.link = Some(link),
-            Err(error) => self.reporter.waiting(self.describe(&error)),
+        if let Some(link) = self.link.as_ref().filter(|_| self.may_lack_topology) {
+            match link.declare(self.broker.topology()).await {
+                Ok(missing) if missing.is_empty() => self.may_lack_topology = false,
+                Ok(missing) => {
+                    self.reporter.waiting(format!("{}; waiting", describe_missing(&missing)));
+                }
+                Err(error) => {
+                    self.reporter.waiting(self.describe(&error));
+                    self.link = None;
+                }
+            }
         }
     }
 
@@ -335,12 +372,22 @@ impl<'a> Sender<'a> {
     fn describe(&self, error: &Error) -> String {
         if error.is_not_found() {
             let exchange = self.broker.topology().exchange();
-            return format!(
-                "the exchange `{exchange}` does not exist yet; waiting for a worker to declare it"
-            );
+            return format!("the exchange `{exchange}` does not exist; waiting until it does");
         }
         let cause = std::error::Error::source(error);
         let cause = cause.map(|cause| format!(": {cause}")).unwrap_or_default();
         format!("{error}{cause}; retrying")
     }
+}
+
+/// Says what is missing, and what to do about it.
+fn describe_missing(names: &[String]) -> String {
+    let (names, are, them) = match names {
+        [name] => (format!("`{name}`"), "does", "it"),
+        names => (format!("`{}`", names.join("`, `")), "do", "them"),
+    };
+    format!(
+        "{names} {are} not exist, and this user may not declare {them}: start a worker \
+         (`fetchline work`), which declares {them}, or grant this user `configure`"
+    )
 }

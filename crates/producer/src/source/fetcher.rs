@@ -161,6 +161,8 @@ impl Fetcher {
 
     async fn client(&self) -> io::Result<&Client> {
         let build = async || {
+            // The HTTP client has no cryptography of its own. It does not matter who installs it.
+            _ = rustls::crypto::ring::default_provider().install_default();
             let builder = Client::builder()
                 .user_agent(concat!("fetchline/", env!("CARGO_PKG_VERSION")))
                 .connect_timeout(CONNECT_TIMEOUT)

@@ -3,17 +3,19 @@
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use lapin::tcp::OwnedTLSConfig;
 use lapin::uri::{AMQPAuthority, AMQPUri};
 use lapin::{Connection, ConnectionProperties};
 use url::{Host, Url};
 
 use super::deadline::{DEADLINE, within};
 use super::inspection::Difference;
+use super::permissions::MissingPermission;
+use super::socket::Connector;
 use super::tier::Tier;
 use super::topology::Topology;
 use super::transport;
 use crate::Error;
+use crate::error::CONNECTING;
 
 /// Seconds between heartbeats unless the URL sets them. A silent peer is noticed after two of them
 /// at the latest.
@@ -48,6 +50,8 @@ pub enum Role {
     Dead,
     /// Publishes directives.
     Control,
+    /// Tries whether a worker could work.
+    Check,
 }
 
 impl Role {
@@ -60,6 +64,7 @@ impl Role {
             Self::Status => "status",
             Self::Dead => "dead",
             Self::Control => "control",
+            Self::Check => "check",
         }
     }
 }
@@ -68,7 +73,7 @@ impl Role {
 #[derive(Clone)]
 pub struct Broker {
     uri: AMQPUri,
-    tls: OwnedTLSConfig,
+    connector: Connector,
     topology: Topology,
     name: String,
     role: Role,
@@ -96,16 +101,9 @@ impl Broker {
         }
         uri.query.heartbeat.get_or_insert(HEARTBEAT_S);
         uri.query.connection_timeout.get_or_insert(DEADLINE.as_millis() as u64);
-        let cert_chain = match &config.ca {
-            None => None,
-            Some(path) => Some(
-                std::fs::read_to_string(path)
-                    .map_err(|source| Error::Ca { path: path.display().to_string(), source })?,
-            ),
-        };
         Ok(Self {
+            connector: Connector::new(&uri.scheme, config.ca.as_deref())?,
             uri,
-            tls: OwnedTLSConfig { identity: None, cert_chain },
             topology: Topology::new(&config.prefix),
             name: name.to_owned(),
             role,
@@ -146,6 +144,19 @@ impl Broker {
         format!("{host}:{port} {}", self.uri.vhost)
     }
 
+    /// What exists and is not as it would be declared.
+    pub async fn differences(&self, connection: &Connection) -> Result<Vec<Difference>, Error> {
+        self.topology.differences(connection).await
+    }
+
+    /// The permissions that the user lacks for what a worker does. Changes nothing.
+    pub async fn missing_permissions(
+        &self,
+        connection: &Connection,
+    ) -> Result<Vec<MissingPermission>, Error> {
+        self.topology.missing_permissions(connection).await
+    }
+
     /// Connects, and compares what exists with what would be declared. Differences that do no harm
     /// are returned.
     ///
@@ -170,9 +181,9 @@ impl Broker {
             .with_client_property("role".into(), self.role.name().into())
             .with_client_property("pod".into(), self.name.as_str().into());
         within("connecting", async {
-            transport::connect(self.uri.clone(), properties, self.tls.clone())
+            transport::connect(self.uri.clone(), properties, self.connector.clone())
                 .await
-                .map_err(Error::amqp("cannot connect to the broker"))
+                .map_err(Error::amqp(CONNECTING))
         })
         .await
     }

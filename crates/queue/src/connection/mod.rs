@@ -5,7 +5,9 @@ mod channel;
 mod tier;
 mod topology;
 mod inspection;
+mod permissions;
 mod frames;
+mod socket;
 mod transport;
 mod broker;
 
@@ -13,5 +15,6 @@ pub use broker::{Broker, BrokerConfig, Role};
 pub(crate) use channel::{open_channel, open_confirm_channel};
 pub(crate) use deadline::within;
 pub use inspection::Difference;
+pub use permissions::MissingPermission;
 pub use tier::Tier;
 pub use topology::{QueueCounts, Topology};

@@ -110,6 +110,43 @@ impl Topology {
         within("declaring the queue of news", declaring).await.map(drop)
     }
 
+    /// Declares what is missing as far as the user may. Returns the names of what is missing then.
+    /// Newer brokers do not show a user whether a queue exists that he may not use; such a queue
+    /// counts as present.
+    pub async fn declare_permitted(&self, connection: &Connection) -> Result<Vec<String>, Error> {
+        within("declaring the topology", async {
+            let existing = self.declare_exchange(connection, true).await;
+            if existing.as_ref().is_err_and(Error::is_not_found) {
+                match self.declare_exchange(connection, false).await {
+                    Err(error) if error.is_access_refused() => {
+                        return Ok(vec![self.exchange().to_owned()]);
+                    }
+                    declared => declared?,
+                }
+            } else {
+                or_refused(existing)?;
+            }
+            let mut missing = Vec::new();
+            for (key, arguments) in self.queues() {
+                let existing = self.declare_queue(connection, &key, None).await;
+                if existing.as_ref().is_err_and(Error::is_not_found) {
+                    match self.declare_queue(connection, &key, Some(arguments)).await {
+                        Err(error) if error.is_access_refused() => {
+                            missing.push(self.queue(&key));
+                            continue;
+                        }
+                        declared => _ = declared?,
+                    }
+                } else {
+                    or_refused(existing)?;
+                }
+                or_refused(self.bind(connection, &key).await)?;
+            }
+            Ok(missing)
+        })
+        .await
+    }
+
     /// Declares a delay queue in addition to those of [`Self::with_tiers`], if it is missing.
     pub async fn declare_delay(&self, connection: &Connection, tier: Tier) -> Result<(), Error> {
         within(
@@ -148,9 +185,9 @@ impl Topology {
         .await
     }
 
-    /// Every queue of the flow as routing key and arguments. Arguments hold the structure; operators tune the
-    /// rest by policies.
-    pub(super) fn queues(&self) -> Vec<(String, FieldTable)> {
+    /// Every queue of the flow as routing key and arguments. Arguments hold the structure; operators
+    /// tune the rest by policies.
+    pub(crate) fn queues(&self) -> Vec<(String, FieldTable)> {
         let work = |key: &str| (key.to_owned(), limited(self.dead_lettering_to(Self::DEAD)));
         let mut queues = vec![work(Self::RUNS), work(Self::URLS)];
         queues.extend(self.tiers.iter().map(|tier| (tier.key(), self.delaying(*tier))));
@@ -302,6 +339,15 @@ fn news() -> FieldTable {
     arguments.insert("x-max-length".into(), AMQPValue::LongLongInt(MAX_NEWS));
     put(&mut arguments, "x-overflow", "drop-head");
     arguments
+}
+
+/// Whether a request succeeded that a user need not be permitted.
+fn or_refused<T>(result: Result<T, Error>) -> Result<bool, Error> {
+    match result {
+        Ok(_) => Ok(true),
+        Err(error) if error.is_access_refused() => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 fn quorum() -> FieldTable {

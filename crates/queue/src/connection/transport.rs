@@ -1,4 +1,4 @@
-//! The transport to the broker: TCP, TLS if the URL asks for it, and a reader that repairs frames.
+//! The transport to the broker: a socket, and a reader that repairs frames.
 
 use std::io::{self, IoSlice, Read, Write};
 use std::net::SocketAddr;
@@ -12,28 +12,31 @@ use async_rs::util::RuntimeParts;
 use async_rs::{Runtime, Tokio, TokioRuntime};
 use futures_io::{AsyncRead, AsyncWrite};
 use futures_util::Stream;
-use lapin::tcp::{AMQPUriTcpExt, AsyncTcpStream, OwnedTLSConfig};
+use lapin::tcp::AsyncTcpStream;
 use lapin::uri::AMQPUri;
 use lapin::{Connection, ConnectionProperties};
+use tokio::net::TcpStream;
 
 use super::frames::FrameRepair;
+use super::socket::{self, Connector, Socket};
 
 /// How many bytes are read at once into memory of our own if a frame does not fit into the rest of
 /// the library's buffer.
 const ASIDE_BYTES: usize = 64 * 1024;
 
-/// Connects as `lapin::Connection::connect_uri_with_config` does, with another reader.
+/// Connects as `lapin::Connection::connect_uri_with_config` does, with a socket and a reader of our
+/// own.
 pub(crate) async fn connect(
     uri: AMQPUri,
     properties: ConnectionProperties,
-    tls: OwnedTLSConfig,
+    connector: Connector,
 ) -> lapin::Result<Connection> {
     let reactor = RepairReactor(TokioRuntime::tokio_current());
     let runtime = Runtime::new(RuntimeParts::new(reactor.0.clone(), reactor));
-    let inner = TokioRuntime::tokio_current();
     let connect = async move |uri: AMQPUri, _: RepairRuntime| {
-        let stream = uri.connect_with_config_async(tls.as_ref(), &inner).await?;
-        Ok(AsyncTcpStream::Plain(RepairStream::new(stream, uri.query.frame_max)))
+        let socket = connector.connect(&uri).await?;
+        // Plain for the library, which has no TLS of its own here.
+        Ok(AsyncTcpStream::Plain(RepairStream::new(socket, uri.query.frame_max)))
     };
     Connection::connector(uri, runtime, connect, properties).await
 }
@@ -46,7 +49,7 @@ type RepairRuntime = Runtime<RuntimeParts<TokioRuntime, RepairReactor>>;
 struct RepairReactor(TokioRuntime);
 
 impl Reactor for RepairReactor {
-    type TcpStream = RepairStream<AsyncTcpStream<<Tokio as Reactor>::TcpStream>>;
+    type TcpStream = RepairStream<Socket>;
     type Sleep = <Tokio as Reactor>::Sleep;
 
     fn register<H: Read + Write + AsFd + AsRawFd + Send + 'static>(
@@ -68,8 +71,10 @@ impl Reactor for RepairReactor {
         &self,
         address: SocketAddr,
     ) -> impl Future<Output = io::Result<Self::TcpStream>> + Send + 'static {
-        let connecting = self.0.tcp_connect_addr(address);
-        async move { Ok(RepairStream::new(AsyncTcpStream::Plain(connecting.await?), None)) }
+        async move {
+            let stream = TcpStream::connect(address).await?;
+            Ok(RepairStream::new(socket::plain(stream), None))
+        }
     }
 }
 

@@ -16,8 +16,19 @@ const MAX_HEADER_NAME_BYTES: usize = 200;
 /// A time from this year on is a mistake, such as milliseconds in the place of seconds.
 const MAX_YEAR: i32 = 2100;
 /// Headers that belong to the connection and that the worker sets.
-const RESERVED_HEADERS: [HeaderName; 5] =
+pub(crate) const RESERVED_HEADERS: [HeaderName; 5] =
     [HOST, CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING, UPGRADE];
+
+/// The methods of requests.
+pub(crate) const METHODS: [Method; 7] = [
+    Method::GET,
+    Method::HEAD,
+    Method::POST,
+    Method::PUT,
+    Method::PATCH,
+    Method::DELETE,
+    Method::OPTIONS,
+];
 
 /// A message as a JSON object. A field with another name is a mistake: ignored, it would change
 /// what is fetched without a word.
@@ -84,16 +95,8 @@ fn describe(error: &serde_json::Error) -> String {
 
 /// Parses a method; case does not matter.
 pub(super) fn parse_method(name: &str) -> Result<Method, NotATask> {
-    match name.to_ascii_uppercase().as_str() {
-        "GET" => Ok(Method::GET),
-        "HEAD" => Ok(Method::HEAD),
-        "POST" => Ok(Method::POST),
-        "PUT" => Ok(Method::PUT),
-        "PATCH" => Ok(Method::PATCH),
-        "DELETE" => Ok(Method::DELETE),
-        "OPTIONS" => Ok(Method::OPTIONS),
-        _ => Err(NotATask::Method),
-    }
+    let known = METHODS.into_iter().find(|method| name.eq_ignore_ascii_case(method.as_str()));
+    known.ok_or(NotATask::Method)
 }
 
 /// Parses a time: RFC 3339, or seconds since 1970, as a number or as text. `None` if it is blank.

@@ -22,6 +22,7 @@ pub use address::{Address, AddressError, MAX_URL_BYTES};
 pub(crate) use damage::{HEADERS_TOO_LARGE, SUBSTITUTE};
 pub use defer_reason::DeferReason;
 pub use fetch_request::FetchRequest;
+pub(crate) use json::{METHODS, RESERVED_HEADERS};
 pub use key::{Fingerprint, Key, PartId};
 pub use list::list_lines;
 pub use name::{MAX_NAME_BYTES, NO_RUN, is_name};

@@ -7,9 +7,11 @@
 mod former_keys;
 mod steps;
 
-use sqlx::migrate::Migrator;
+use std::sync::LazyLock;
+
+use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::mysql::MySqlConnection;
-use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor};
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor, SqlSafeStr};
 
 pub use self::former_keys::FormerRows;
 
@@ -17,7 +19,16 @@ use crate::partitions::{self, Crowd};
 use crate::pool::{DEADLINE, SESSION, within};
 use crate::{Error, Store, contention};
 
-static MIGRATIONS: Migrator = sqlx::migrate!();
+/// The files of the folder `migrations` as version, description and SQL.
+const FILES: &[(i64, &str, &str)] = include!(concat!(env!("OUT_DIR"), "/migrations.rs"));
+
+static MIGRATIONS: LazyLock<Migrator> = LazyLock::new(|| {
+    let migrations = FILES.iter().map(|(version, description, sql)| {
+        let kind = MigrationType::Simple;
+        Migration::new(*version, (*description).into(), kind, (*sql).into_sql_str(), false)
+    });
+    Migrator { migrations: migrations.collect(), ..Migrator::DEFAULT }
+});
 
 /// How long a change of a table waits for those who use the table, in seconds. Everybody who comes
 /// later waits behind it.

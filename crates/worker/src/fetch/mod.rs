@@ -23,7 +23,7 @@ pub(crate) mod resolver;
 pub(crate) mod robots;
 mod shortage;
 mod signing;
-mod tls;
+pub(crate) mod tls;
 mod trail;
 mod unprocessed;
 

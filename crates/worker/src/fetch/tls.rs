@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use rustls::client::Resumption;
-use rustls::crypto::{CryptoProvider, aws_lc_rs};
+use rustls::crypto::ring;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::{Error as PemError, PemObject};
 use rustls::{AlertDescription, CertificateError, ClientConfig, Error, PeerIncompatible};
@@ -63,8 +63,7 @@ fn with_sessions(
     authorities: &Authorities,
     sessions: Arc<SessionStore>,
 ) -> Result<ClientConfig, Error> {
-    let provider = CryptoProvider::get_default().cloned();
-    let provider = provider.unwrap_or_else(|| Arc::new(aws_lc_rs::default_provider()));
+    let provider = Arc::new(ring::default_provider());
     let extra = authorities.0.iter().cloned();
     let verifier = Arc::new(Verifier::new_with_extra_roots(extra, provider.clone())?);
     let verifier = Arc::new(MeasuringVerifier { verifier, sessions: sessions.clone() });

@@ -201,9 +201,9 @@ impl Place {
     }
 }
 
-#[cfg(test)]
 impl Place {
-    /// A place that may always advance.
+    /// A place outside of any schedule, for trials and tests. It may always
+    /// advance.
     pub(crate) fn unlimited(host: &str) -> Self {
         Self::counted(host).0
     }

@@ -29,12 +29,33 @@ const HOSTS_TTL: Duration = Duration::from_secs(300);
 /// A public address: where packets can be sent to it, there is a route for IPv6.
 const PUBLIC_IPV6: IpAddr = IpAddr::V6(Ipv6Addr::new(0x2001, 0x4860, 0x4860, 0, 0, 0, 0, 0x8888));
 
-/// Looks hosts up.
-pub(super) struct HostLookup {
-    hosts: Hosts,
+/// Whom to ask, and for which names.
+pub(super) struct SystemNames {
+    pub(super) servers: Vec<SocketAddr>,
     /// The suffixes that are tried for short names.
     search: Vec<Name>,
     /// A name with as many dots is tried as it is before it is tried with suffixes.
+    ndots: usize,
+}
+
+impl SystemNames {
+    /// Reads the system's configuration, unless the settings name the servers.
+    pub(super) fn new(config: &Config) -> Result<Self, NetError> {
+        if !config.dns_servers.is_empty() {
+            return Ok(Self { servers: config.dns_servers.clone(), search: Vec::new(), ndots: 1 });
+        }
+        let (system, options) = read_system_conf()?;
+        let servers = system.name_servers().iter().map(|it| SocketAddr::new(it.ip, 53));
+        let search = system.search().to_vec();
+        Ok(Self { servers: servers.collect(), search, ndots: options.ndots })
+    }
+}
+
+/// Looks hosts up.
+pub(super) struct HostLookup {
+    hosts: Hosts,
+    /// As in [`SystemNames`].
+    search: Vec<Name>,
     ndots: usize,
     servers: NameServers,
     /// Where an IPv6 address may be useful.
@@ -44,13 +65,7 @@ pub(super) struct HostLookup {
 impl HostLookup {
     /// Reads the system's configuration, unless the settings name the servers.
     pub(super) fn new(config: &Config, counters: Counters) -> Result<Self, NetError> {
-        let (servers, search, ndots) = if config.dns_servers.is_empty() {
-            let (system, options) = read_system_conf()?;
-            let servers = system.name_servers().iter().map(|it| SocketAddr::new(it.ip, 53));
-            (servers.collect(), system.search().to_vec(), options.ndots)
-        } else {
-            (config.dns_servers.clone(), Vec::new(), 1)
-        };
+        let SystemNames { servers, search, ndots } = SystemNames::new(config)?;
         let (places, limit) = (config.dns_concurrency, config.dns_timeout);
         let allowed = config.allowed_networks.iter().map(|network| network.addr());
         Ok(Self {

@@ -11,9 +11,11 @@ mod known_names;
 mod name_server;
 mod name_servers;
 mod reply;
+mod trial;
 
 pub(crate) use known_names::{KnownNames, Resolution};
 pub(super) use name_servers::has_route;
+pub(crate) use trial::ask_each;
 
 use metrics::Counter;
 

@@ -38,14 +38,14 @@ fn server(
         None => params.self_signed(&key),
     };
     let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
-    let provider = Arc::new(aws_lc_rs::default_provider());
+    let provider = Arc::new(ring::default_provider());
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .unwrap()
         .with_no_client_auth()
         .with_single_cert(vec![certificate.unwrap().der().clone()], key)
         .unwrap();
-    config.ticketer = aws_lc_rs::Ticketer::new().unwrap();
+    config.ticketer = ring::Ticketer::new().unwrap();
     Arc::new(config)
 }
 

@@ -1,0 +1,102 @@
+//! `fetchline check`.
+
+mod broker;
+mod database;
+mod finding;
+mod machine;
+
+use std::time::Duration;
+
+use anyhow::anyhow;
+use fetchline_queue::{Address, Role, Tier};
+use serde_json::json;
+
+use self::finding::{Finding, Status};
+use crate::args::{self, GlobalArgs};
+use crate::exit::{self, Done, Failure, Result};
+use crate::work;
+
+/// Try whether a worker could work here, and say what is wrong and how to mend it
+///
+/// It connects to the broker, the database and the name servers as a worker does, and changes
+/// nothing. It takes all flags and variables of `work`, so run it with the settings of the worker.
+///
+/// The exit code is 0 if a worker could work, 1 if something is away, and 2 if something has to be
+/// corrected.
+#[derive(clap::Args)]
+// Its group would have the name of that of `work`.
+#[group(skip)]
+pub(crate) struct Args {
+    /// A page to fetch as a worker would
+    #[arg(long, value_name = "URL", env = "FETCHLINE_CHECK_URL")]
+    url: Option<String>,
+
+    #[command(flatten)]
+    work: work::Args,
+}
+
+pub(crate) async fn run(global: GlobalArgs, args: Args) -> Result {
+    let Args { url, work } = args;
+    let address = url.as_deref().map(Address::parse).transpose();
+    let address = address.map_err(|error| Failure::usage(anyhow!("--url: {error}")))?;
+    let json = work.json;
+    let name = args::host_name();
+    let broker = global.broker(Role::Check, &name)?;
+    let store = global.store(1, Duration::from_secs(10))?;
+    let config = work.into_config(name)?;
+    let problems = config.problems();
+    // What a worker declares when it starts.
+    let delays = config.execute.retry_delays.iter();
+    let broker = broker.with_tiers(delays.filter_map(|delay| Tier::of(*delay)).collect());
+
+    let mut findings: Vec<Finding> = problems
+        .iter()
+        .map(|problem| {
+            let text = args::with_flags(&problem.to_string());
+            Finding::bad("settings", Status::Wrong, text, "")
+        })
+        .collect();
+    let (broker, database, machine) = tokio::join!(
+        broker::check(&broker),
+        database::check(&store, config.fetch.max_body),
+        machine::check(&config, address.as_ref()),
+    );
+    findings.extend(broker.into_iter().chain(database).chain(machine));
+    conclude(&findings, json)
+}
+
+fn conclude(findings: &[Finding], json: bool) -> Result {
+    let count = |status| findings.iter().filter(|finding| finding.status == status).count();
+    let (wrong, failed) = (count(Status::Wrong), count(Status::Failed));
+    if json {
+        let ok = wrong + failed == 0;
+        exit::print(json!({ "ok": ok, "checks": findings }));
+    } else {
+        for finding in findings {
+            exit::print(finding.line());
+        }
+    }
+    match (wrong, failed) {
+        (0, 0) => Ok(Done::Whole),
+        (0, _) => Err(anyhow!("a worker could not work: {failed} checks failed").into()),
+        _ => {
+            let number = wrong + failed;
+            Err(Failure::usage(anyhow!("a worker could not work: {number} checks failed")))
+        }
+    }
+}
+
+/// An error and its causes in one line.
+fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        // Some libraries repeat their cause.
+        if !text.contains(&cause_text) {
+            text = format!("{text}: {cause_text}");
+        }
+        source = cause.source();
+    }
+    text
+}

@@ -1,0 +1,90 @@
+//! The broker: login, virtual host, permissions and topology.
+
+use fetchline_queue::lapin::Connection;
+use fetchline_queue::{Broker, Error, Topology};
+
+use super::finding::{Finding, Status};
+
+const LOGIN: &str = "broker";
+const PERMISSIONS: &str = "permissions";
+const TOPOLOGY: &str = "topology";
+
+/// Checks the broker.
+pub(super) async fn check(broker: &Broker) -> Vec<Finding> {
+    let (user, _) = broker.credentials();
+    let connection = match broker.connect().await {
+        Ok(connection) => connection,
+        Err(error) => {
+            let skipped = [PERMISSIONS, TOPOLOGY].map(|check| Finding::skipped(check, LOGIN));
+            return [unusable(LOGIN, &error)].into_iter().chain(skipped).collect();
+        }
+    };
+    let mut findings =
+        vec![Finding::ok(LOGIN, format!("{} takes the user {user}", broker.location()))];
+    findings.push(permissions(broker, &connection).await);
+    findings.extend(topology(broker, &connection).await);
+    findings
+}
+
+fn unusable(check: &'static str, error: &Error) -> Finding {
+    let text = super::chain(error);
+    match error.refusal() {
+        Some(remedy) => Finding::bad(check, Status::Wrong, text, remedy),
+        None if error.is_configuration() => Finding::bad(check, Status::Wrong, text, ""),
+        None => Finding::bad(
+            check,
+            Status::Failed,
+            text,
+            "start the broker, or correct host and port of --amqp-url",
+        ),
+    }
+}
+
+async fn permissions(broker: &Broker, connection: &Connection) -> Finding {
+    match broker.missing_permissions(connection).await {
+        Ok(missing) if missing.is_empty() => Finding::ok(PERMISSIONS, "all that a worker needs"),
+        Ok(missing) => {
+            let missing: Vec<String> = missing.iter().map(ToString::to_string).collect();
+            Finding::bad(
+                PERMISSIONS,
+                Status::Wrong,
+                format!("the user lacks: {}", missing.join("; ")),
+                "grant them (rabbitmqctl set_permissions, or Admin > Users in the console)",
+            )
+        }
+        Err(error) => unusable(PERMISSIONS, &error),
+    }
+}
+
+async fn topology(broker: &Broker, connection: &Connection) -> Vec<Finding> {
+    let mut missing = Vec::new();
+    for key in broker.topology().keys() {
+        match broker.topology().counts(connection, &key).await {
+            Ok(Some(_)) => {}
+            Ok(None) => missing.push(broker.topology().queue(&key)),
+            Err(error) if error.is_answer() => {}
+            Err(error) => return vec![unusable(TOPOLOGY, &error)],
+        }
+    }
+    let differences = match broker.differences(connection).await {
+        Ok(differences) => differences,
+        Err(error) => return vec![unusable(TOPOLOGY, &error)],
+    };
+    if !differences.is_empty() {
+        let bad = differences.iter().map(|difference| {
+            let status = if difference.is_fatal { Status::Wrong } else { Status::Warning };
+            let remedy = "delete it when it is empty, or use another --prefix";
+            Finding::bad(TOPOLOGY, status, difference.to_string(), remedy)
+        });
+        return bad.collect();
+    }
+    let exchange = broker.topology().exchange();
+    let text = match missing.len() {
+        0 => format!("the exchange {exchange} and its queues are as a worker declares them"),
+        _ if missing.contains(&broker.topology().queue(Topology::URLS)) => {
+            format!("not declared yet: the first worker declares {}", missing.join(", "))
+        }
+        _ => format!("a worker will declare {}", missing.join(", ")),
+    };
+    vec![Finding::ok(TOPOLOGY, text)]
+}

@@ -1,0 +1,123 @@
+//! This machine: certificate authorities, name servers, open files, and the way to a site.
+
+use std::time::Duration;
+
+use fetchline_queue::Address;
+use fetchline_store::Outcome;
+use fetchline_worker::{WorkerConfig, ask_name_servers, check_authorities, trial_fetch};
+
+use super::finding::{Finding, Status};
+
+const AUTHORITIES: &str = "authorities";
+const NAMES: &str = "name servers";
+const FILES: &str = "open files";
+const EGRESS: &str = "egress";
+
+/// The host that name servers are asked for unless a URL names another one.
+const KNOWN_HOST: &str = "example.com";
+/// Files of a worker besides connections to sites.
+const OTHER_FILES: u64 = 100;
+/// A slow answer of a name server.
+const SLOW: Duration = Duration::from_secs(1);
+
+/// Checks this machine, and fetches `address` if there is one.
+pub(super) async fn check(config: &WorkerConfig, address: Option<&Address>) -> Vec<Finding> {
+    let mut findings = vec![open_files(config), authorities(config)];
+    // A proxy resolves the names.
+    if config.fetch.proxy.is_none() {
+        let host = address.and_then(|address| address.as_url().domain()).unwrap_or(KNOWN_HOST);
+        findings.extend(name_servers(config, host).await);
+    }
+    if let Some(address) = address {
+        findings.push(egress(config, address).await);
+    }
+    findings
+}
+
+/// Each fetch has a connection, and as many may be idle.
+fn open_files(config: &WorkerConfig) -> Finding {
+    let needed = 2 * config.schedule.concurrency as u64 + OTHER_FILES;
+    match rlimit::getrlimit(rlimit::Resource::NOFILE) {
+        Ok((limit, _)) if limit >= needed => {
+            Finding::ok(FILES, format!("{limit} may be open, and a worker needs {needed}"))
+        }
+        Ok((limit, _)) => Finding::bad(
+            FILES,
+            Status::Warning,
+            format!("only {limit} may be open, and a worker may need {needed}"),
+            "raise the hard limit (ulimit -Hn, LimitNOFILE=), or lower --concurrency",
+        ),
+        Err(error) => {
+            let text = format!("the limit cannot be read: {error}");
+            Finding::bad(FILES, Status::Warning, text, "")
+        }
+    }
+}
+
+fn authorities(config: &WorkerConfig) -> Finding {
+    match check_authorities(&config.fetch) {
+        Ok(()) => Finding::ok(AUTHORITIES, "certificates of sites can be checked"),
+        Err(error) => Finding::bad(
+            AUTHORITIES,
+            Status::Wrong,
+            super::chain(&error),
+            "install the package ca-certificates, or name a file by --ca or SSL_CERT_FILE",
+        ),
+    }
+}
+
+async fn name_servers(config: &WorkerConfig, host: &str) -> Vec<Finding> {
+    let asked = match ask_name_servers(&config.fetch, host).await {
+        Ok(asked) => asked,
+        Err(error) => return vec![Finding::bad(NAMES, Status::Wrong, super::chain(&error), "")],
+    };
+    if asked.is_empty() {
+        let text = "there is none: /etc/resolv.conf names no name server";
+        return vec![Finding::bad(NAMES, Status::Wrong, text, "name one by --dns-server")];
+    }
+    let some_answer = asked.iter().any(|(_, answer)| answer.is_ok());
+    let finding = |(server, answer): &(_, Result<Duration, String>)| match answer {
+        Ok(time) if *time < SLOW => {
+            Finding::ok(NAMES, format!("{server} answers in {} ms", time.as_millis()))
+        }
+        Ok(time) => {
+            let text = format!("{server} took {:.1} s for {host}", time.as_secs_f64());
+            Finding::bad(NAMES, Status::Warning, text, "use a name server that is nearer")
+        }
+        Err(error) => {
+            // The others are asked after a pause, for every name.
+            let status = if some_answer { Status::Warning } else { Status::Failed };
+            let remedy = "correct /etc/resolv.conf or --dns-server, and check that port 53 is open";
+            Finding::bad(NAMES, status, format!("{error} ({host})"), remedy)
+        }
+    };
+    asked.iter().map(finding).collect()
+}
+
+async fn egress(config: &WorkerConfig, address: &Address) -> Finding {
+    let masked = address.masked();
+    let fetched = match trial_fetch(config, address).await {
+        Ok(fetched) => fetched,
+        Err(error) => return Finding::bad(EGRESS, Status::Wrong, super::chain(&error), ""),
+    };
+    let elapsed = format!("{} ms", fetched.elapsed.as_millis());
+    if let (Some(status), Outcome::Ok | Outcome::HttpError) = (fetched.status, fetched.outcome) {
+        let bytes = fetched.body_bytes;
+        return Finding::ok(
+            EGRESS,
+            format!("{masked} answered {status} with {bytes} bytes in {elapsed}"),
+        );
+    }
+    let remedy = match fetched.outcome {
+        Outcome::Blocked => "--allow-network opens a network that is not public",
+        Outcome::Dns => "see the check of the name servers",
+        Outcome::Connect | Outcome::Timeout => {
+            "check that a firewall lets this machine out, or name a --proxy"
+        }
+        Outcome::Tls => "a proxy that opens TLS needs its authority in --ca",
+        _ => "",
+    };
+    let error = fetched.error.unwrap_or_default();
+    let text = format!("{masked} ended as {} after {elapsed}: {error}", fetched.outcome.as_str());
+    Finding::bad(EGRESS, Status::Failed, text, remedy)
+}

@@ -1,0 +1,212 @@
+//! What the command line has beyond what its types say: headings, examples, short help, and rules
+//! for all switches and variables.
+
+use clap::builder::BoolishValueParser;
+use clap::{Arg, ArgAction, Command};
+
+/// The flags of `work` by the heading that they have in its help. Others have none.
+const HEADINGS: [(&str, &[&str]); 6] = [
+    (
+        "Fetching",
+        &[
+            "concurrency",
+            "per_host",
+            "timeout",
+            "connect_timeout",
+            "read_timeout",
+            "max_body",
+            "memory_budget",
+            "user_agent",
+            "accept_language",
+            "header",
+            "cookies",
+            "robots",
+            "robots_token",
+        ],
+    ),
+    (
+        "Networks and names",
+        &["allow_network", "proxy", "ca", "dns_server", "dns_timeout", "dns_concurrency"],
+    ),
+    ("Retries", &["retry_delays", "max_attempts"]),
+    ("Results", &["store_body", "rules", "batch_rows", "batch_age", "batch_bytes"]),
+    ("Broker and database", &["prefetch", "pool", "pool_timeout", "hold", "grace"]),
+    ("Observability", &["listen", "otlp_endpoint", "pod"]),
+];
+
+/// Variables that other commands use in another sense than `produce`. There, the name of the
+/// command is part of their name.
+const PREFIXED: [&str; 5] = [
+    "FETCHLINE_CATEGORY",
+    "FETCHLINE_FORMAT",
+    "FETCHLINE_LIMIT",
+    "FETCHLINE_OLDER_THAN",
+    "FETCHLINE_RATE",
+];
+
+/// Examples by command.
+const EXAMPLES: [(&str, &str); 10] = [
+    ("migrate", "  fetchline migrate --database-url mysql://root@127.0.0.1:3306/fetchline"),
+    (
+        "produce",
+        "  fetchline produce urls.txt\n  \
+         fetchline produce --run nightly --category books lists/*.csv.gz\n  \
+         fetchline produce https://shop.example/sitemap.xml --modified-since 2d\n  \
+         zcat urls.gz | fetchline produce --checkpoint nightly.checkpoint",
+    ),
+    (
+        "work",
+        "  fetchline work\n  \
+         fetchline work --until-empty --json\n  \
+         fetchline work --concurrency 400 --per-host 4 --robots obey \\\n      \
+         --user-agent 'PriceBot/1.0 (+https://bot.example)'",
+    ),
+    (
+        "status",
+        "  fetchline status\n  \
+         fetchline status --run nightly --wait --for 30m --report nightly.html",
+    ),
+    ("runs", "  fetchline runs list\n  fetchline runs prune --older-than 30d"),
+    ("dead", "  fetchline dead list\n  fetchline dead replay --run nightly --reason timeout"),
+    (
+        "hosts",
+        "  fetchline hosts set shop.example --rate 5/s\n  \
+         fetchline hosts set '*.myshop.example' --rate 20/s\n  fetchline hosts pause shop.example",
+    ),
+    ("items", "  fetchline items list --category books --format csv\n  fetchline items show 42"),
+    (
+        "extract",
+        "  fetchline extract https://shop.example/p/1 --explain\n  \
+         fetchline extract page.html --rules rules.toml --json",
+    ),
+    ("check", "  fetchline check\n  fetchline check --url https://shop.example/ --json"),
+];
+
+/// Completes the command line.
+pub(crate) fn complete(command: Command) -> Command {
+    command.mut_subcommands(|command| {
+        let name = command.get_name().to_owned();
+        let command = walk(command, &name);
+        match EXAMPLES.iter().find(|(of, _)| *of == name) {
+            Some((_, examples)) => command.after_help(format!("Examples:\n{examples}")),
+            None => command,
+        }
+    })
+}
+
+/// Completes the flags of a command and of those below it; `name` is that of the uppermost one.
+fn walk(command: Command, name: &str) -> Command {
+    command
+        .mut_args(|argument| {
+            let argument = with_any_boolean(with_own_variable(with_short_help(argument), name));
+            match name {
+                "work" => with_heading(argument),
+                // Its flags are those of `work`, where they are explained.
+                "check" if !["url", "json"].contains(&argument.get_id().as_str()) => {
+                    argument.hide(true)
+                }
+                _ => argument,
+            }
+        })
+        .mut_subcommands(|command| walk(command, name))
+}
+
+/// `-h` shows the first sentence of each help text, and `--help` all of it.
+fn with_short_help(argument: Arg) -> Arg {
+    let (None, Some(help)) = (argument.get_long_help(), argument.get_help()) else {
+        return argument;
+    };
+    let whole = help.to_string();
+    match whole.split_once(". ") {
+        Some((first, _)) => argument.help(first.to_owned()).long_help(whole),
+        None => argument,
+    }
+}
+
+/// The variable of a switch may be 1, yes, on and so on.
+fn with_any_boolean(argument: Arg) -> Arg {
+    match argument.get_action() {
+        ArgAction::SetTrue => argument.value_parser(BoolishValueParser::new()),
+        _ => argument,
+    }
+}
+
+fn with_own_variable(argument: Arg, command: &str) -> Arg {
+    let variable = argument.get_env().and_then(|variable| variable.to_str());
+    let Some(variable) = variable.filter(|name| PREFIXED.contains(name) && command != "produce")
+    else {
+        return argument;
+    };
+    let rest = variable.trim_start_matches("FETCHLINE_");
+    let own = format!("FETCHLINE_{}_{rest}", command.to_uppercase());
+    argument.env(own)
+}
+
+fn with_heading(argument: Arg) -> Arg {
+    let id = argument.get_id().as_str();
+    match HEADINGS.iter().find(|(_, flags)| flags.contains(&id)) {
+        Some((heading, _)) => argument.help_heading(*heading),
+        None => argument,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use crate::Cli;
+
+    use super::*;
+
+    fn command(name: &str) -> Command {
+        let mut command = complete(Cli::command());
+        command.build();
+        command.find_subcommand(name).unwrap().clone()
+    }
+
+    #[test]
+    fn headings_and_examples_are_of_flags_and_commands_that_exist() {
+        let work = command("work");
+        for flag in HEADINGS.iter().flat_map(|(_, flags)| *flags) {
+            assert!(work.get_arguments().any(|argument| argument.get_id() == flag), "{flag}");
+        }
+        for (name, examples) in EXAMPLES {
+            assert!(command(name).render_help().to_string().ends_with(&format!("{examples}\n")));
+        }
+    }
+
+    #[test]
+    fn examples_are_command_lines_that_are_understood() {
+        for line in EXAMPLES.iter().flat_map(|(_, text)| {
+            text.replace("\\\n", "").lines().map(str::to_owned).collect::<Vec<_>>()
+        }) {
+            let line = line.split("| ").last().unwrap().replace('\'', "");
+            // The name of the crawler contains a blank.
+            let words = line.replace(" (+https://bot.example)", "");
+            let parsed = complete(Cli::command()).try_get_matches_from(words.split_whitespace());
+            assert!(parsed.is_ok(), "{line}: {}", parsed.unwrap_err());
+        }
+    }
+
+    #[test]
+    fn the_short_help_of_work_has_a_sentence_per_flag_and_own_flags_come_first() {
+        let help = command("work").render_help().to_string();
+        assert!(!help.contains("less if slow fetches"), "{help}");
+        let position = |text: &str| help.find(text).unwrap_or_else(|| panic!("{text} in {help}"));
+        assert!(position("--concurrency") < position("--amqp-url"));
+        assert!(command("work").render_long_help().to_string().contains("less if slow fetches"));
+    }
+
+    #[test]
+    fn a_switch_is_set_by_any_boolean_and_variables_have_one_meaning() {
+        for name in ["produce", "work", "status"] {
+            let command = command(name);
+            let json = command.get_arguments().find(|argument| argument.get_id() == "json");
+            let parser = json.unwrap().get_value_parser();
+            assert_eq!(parser.type_id(), clap::builder::ValueParser::bool().type_id());
+        }
+        let list = command("items").find_subcommand("list").unwrap().clone();
+        let format = list.get_arguments().find(|argument| argument.get_id() == "format").unwrap();
+        assert_eq!(format.get_env().unwrap(), "FETCHLINE_ITEMS_FORMAT");
+    }
+}

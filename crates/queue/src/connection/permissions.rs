@@ -1,0 +1,210 @@
+//! Which permissions of a worker a user lacks, without changing anything on the broker.
+//!
+//! A permission is tried by a request that the broker cannot carry out: it checks the permission
+//! first (403), and only then the rest. A channel that was refused is closed, so each trial has a
+//! channel of its own.
+
+use std::fmt;
+
+use lapin::options::{
+    BasicConsumeOptions, BasicPublishOptions, ExchangeDeclareOptions, ExchangeDeleteOptions,
+    QueueDeclareOptions, QueueDeleteOptions,
+};
+use lapin::types::{AMQPValue, FieldTable};
+use lapin::{BasicProperties, Channel, Connection, ExchangeKind};
+
+use super::channel::open_channel;
+use super::deadline::within;
+use super::topology::Topology;
+use crate::Error;
+
+/// A routing key that nothing is bound to.
+const UNBOUND: &str = "fetchline.check";
+/// The context of errors of a trial.
+const TRIAL: &str = "cannot try a permission";
+
+/// A permission that a worker needs and the user lacks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MissingPermission {
+    /// `configure`, `write` or `read`.
+    pub kind: &'static str,
+    /// The exchange or the queue.
+    pub name: String,
+    /// What it is for.
+    pub purpose: &'static str,
+}
+
+impl fmt::Display for MissingPermission {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} on {} ({})", self.kind, self.name, self.purpose)
+    }
+}
+
+impl Topology {
+    /// The permissions that the user lacks for what a worker does with these names.
+    pub(crate) async fn missing_permissions(
+        &self,
+        connection: &Connection,
+    ) -> Result<Vec<MissingPermission>, Error> {
+        within("trying the permissions", async {
+            let trial = Trial { topology: self, connection };
+            let mut missing = trial.exchange().await?;
+            for key in self.keys() {
+                missing.extend(trial.queue(&key).await?);
+            }
+            if self.counts(connection, Self::CONTROL).await.is_ok_and(|counts| counts.is_some()) {
+                let name = self.queue(Self::CONTROL);
+                let may_read = trial.consume(&name).await?;
+                missing.extend(lacks(may_read, "read", &name, "reading directives"));
+            }
+            missing.dedup();
+            Ok(missing)
+        })
+        .await
+    }
+}
+
+fn lacks(
+    has: bool,
+    kind: &'static str,
+    name: &str,
+    purpose: &'static str,
+) -> Option<MissingPermission> {
+    (!has).then(|| MissingPermission { kind, name: name.to_owned(), purpose })
+}
+
+struct Trial<'a> {
+    topology: &'a Topology,
+    connection: &'a Connection,
+}
+
+impl Trial<'_> {
+    async fn exchange(&self) -> Result<Vec<MissingPermission>, Error> {
+        let name = self.topology.exchange();
+        let exists = exists(self.topology.declare_exchange(self.connection, true).await)?;
+        let missing = if exists {
+            lacks(self.publish().await?, "write", name, "publishing retries and dead letters")
+        } else {
+            lacks(self.declare_exchange().await?, "configure", name, "declaring the exchange")
+        };
+        Ok(missing.into_iter().collect())
+    }
+
+    async fn queue(&self, key: &str) -> Result<Vec<MissingPermission>, Error> {
+        let name = self.topology.queue(key);
+        let exists = exists(self.topology.declare_queue(self.connection, key, None).await)?;
+        let mut missing = Vec::new();
+        if exists {
+            missing.extend(self.bind(&name).await?);
+            if key == Topology::URLS || key == Topology::RUNS {
+                missing.extend(lacks(self.consume(&name).await?, "read", &name, "consuming"));
+            }
+        } else {
+            let may_declare = self.declare_queue(&name).await?;
+            missing.extend(lacks(may_declare, "configure", &name, "declaring the queue"));
+        }
+        Ok(missing)
+    }
+
+    /// Publishes within a transaction that is rolled back.
+    async fn publish(&self) -> Result<bool, Error> {
+        let channel = self.channel().await?;
+        let published = async {
+            channel.tx_select().await?;
+            let (exchange, options) = (self.topology.exchange(), BasicPublishOptions::default());
+            let properties = BasicProperties::default();
+            channel
+                .basic_publish(exchange.into(), UNBOUND.into(), options, b"", properties)
+                .await?;
+            channel.tx_rollback().await
+        };
+        permitted(published.await)
+    }
+
+    /// Consumes with a priority that is no number.
+    async fn consume(&self, queue: &str) -> Result<bool, Error> {
+        let channel = self.channel().await?;
+        let mut arguments = FieldTable::default();
+        arguments.insert("x-priority".into(), AMQPValue::LongString("none".into()));
+        let options = BasicConsumeOptions::default();
+        permitted(channel.basic_consume(queue.into(), "".into(), options, arguments).await)
+    }
+
+    /// Removes a binding that does not exist, for which the same permissions are needed as for
+    /// adding one.
+    async fn bind(&self, queue: &str) -> Result<Option<MissingPermission>, Error> {
+        let channel = self.channel().await?;
+        let exchange = self.topology.exchange();
+        let unbound = channel
+            .queue_unbind(queue.into(), exchange.into(), UNBOUND.into(), FieldTable::default())
+            .await
+            .map_err(Error::amqp(TRIAL));
+        match unbound {
+            Err(error) if error.is_access_refused() => {
+                let is_about_exchange = format!("{error:?}").contains(" exchange '");
+                let purpose = "binding the queues";
+                Ok(match is_about_exchange {
+                    true => lacks(false, "read", exchange, purpose),
+                    false => lacks(false, "write", queue, purpose),
+                })
+            }
+            Err(error) if !error.is_answer() => Err(error),
+            _ => Ok(None),
+        }
+    }
+
+    /// Declares a missing queue with a negative time to live.
+    async fn declare_queue(&self, name: &str) -> Result<bool, Error> {
+        let channel = self.channel().await?;
+        let mut arguments = FieldTable::default();
+        arguments.insert("x-message-ttl".into(), AMQPValue::LongLongInt(-1));
+        let options = QueueDeclareOptions { durable: true, ..Default::default() };
+        let declared = channel.queue_declare(name.into(), options, arguments).await;
+        if declared.is_ok() {
+            // Not the RabbitMQ that we know: leave nothing behind.
+            let options = QueueDeleteOptions { if_empty: true, if_unused: true, nowait: false };
+            return permitted(channel.queue_delete(name.into(), options).await);
+        }
+        permitted(declared)
+    }
+
+    /// Declares a missing exchange with an alternate exchange whose name is a number.
+    async fn declare_exchange(&self) -> Result<bool, Error> {
+        let channel = self.channel().await?;
+        let name = self.topology.exchange();
+        let mut arguments = FieldTable::default();
+        arguments.insert("alternate-exchange".into(), AMQPValue::LongLongInt(1));
+        let options = ExchangeDeclareOptions { durable: true, ..Default::default() };
+        let declared =
+            channel.exchange_declare(name.into(), ExchangeKind::Direct, options, arguments).await;
+        if declared.is_ok() {
+            let options = ExchangeDeleteOptions { if_unused: true, nowait: false };
+            return permitted(channel.exchange_delete(name.into(), options).await);
+        }
+        permitted(declared)
+    }
+
+    async fn channel(&self) -> Result<Channel, Error> {
+        open_channel(self.connection).await
+    }
+}
+
+/// Whether a passive declaration found something. One that is refused did: newer brokers show a
+/// user only what he may use.
+fn exists<T>(declared: Result<T, Error>) -> Result<bool, Error> {
+    match declared {
+        Ok(_) => Ok(true),
+        Err(error) if error.is_not_found() => Ok(false),
+        Err(error) if error.is_access_refused() => Ok(true),
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether the broker did not refuse a request for lack of a permission, whatever else it said.
+fn permitted<T>(result: lapin::Result<T>) -> Result<bool, Error> {
+    match result.map_err(Error::amqp(TRIAL)) {
+        Err(error) if error.is_access_refused() => Ok(false),
+        Err(error) if !error.is_answer() => Err(error),
+        _ => Ok(true),
+    }
+}

@@ -1,0 +1,82 @@
+//! What a worker needs of its own machine and of the network, tried once.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use fetchline_queue::{Address, FetchRequest};
+use fetchline_store::Outcome;
+
+use crate::config::WorkerConfig;
+use crate::error::Error;
+use crate::fetch::Config as FetchConfig;
+use crate::fetch::dns::{KnownNames, ask_each};
+use crate::fetch::fetcher::Fetcher;
+use crate::fetch::resolver::Resolver;
+use crate::fetch::tls;
+use crate::observe::metrics::Metrics;
+use crate::schedule::Place;
+
+/// What became of a fetch.
+#[derive(Clone, Debug)]
+pub struct TrialFetch {
+    /// As in a row of `fetches`.
+    pub outcome: Outcome,
+    /// The status of the last response.
+    pub status: Option<u16>,
+    /// Why the outcome is not `ok`.
+    pub error: Option<String>,
+    /// The size of the body after decompression.
+    pub body_bytes: usize,
+    /// From the start to the end of the body.
+    pub elapsed: Duration,
+}
+
+/// A name server, and how long its answer took, or why there was none.
+pub type AskedServer = (SocketAddr, Result<Duration, String>);
+
+/// Whether the certificate authorities of the system and of the settings can be used.
+///
+/// # Errors
+///
+/// [`Error::Client`].
+pub fn check_authorities(config: &FetchConfig) -> Result<(), Error> {
+    tls::client_config(&config.authorities).map(drop).map_err(|error| Error::Client(error.into()))
+}
+
+/// Asks each name server alone for the addresses of a host.
+///
+/// # Errors
+///
+/// [`Error::Resolver`] where the system's configuration cannot be read.
+pub async fn ask_name_servers(config: &FetchConfig, host: &str) -> Result<Vec<AskedServer>, Error> {
+    let counters = Metrics::new(&[]).dns();
+    ask_each(config, host, counters).await.map_err(|error| Error::Resolver(error.into()))
+}
+
+/// Fetches a page as a worker does, apart from limits and robots.txt. Stores nothing.
+///
+/// # Errors
+///
+/// [`Error::Resolver`] or [`Error::Client`].
+pub async fn trial_fetch(config: &WorkerConfig, address: &Address) -> Result<TrialFetch, Error> {
+    let WorkerConfig { fetch, schedule, hold, .. } = config;
+    let names = KnownNames::new(fetch, Metrics::new(&[]).dns());
+    let names = names.map_err(|error| Error::Resolver(error.into()))?;
+    let resolver = Arc::new(Resolver::new(names));
+    let fetcher = Fetcher::new(fetch, schedule.concurrency, *hold, resolver, None)
+        .map_err(|error| Error::Client(error.into()))?;
+    let request = FetchRequest::get(address.clone());
+    let mut place = Place::unlimited(address.host());
+    let began = Instant::now();
+    let fetched = fetcher.fetch(&request, "check", &mut place).await;
+    let elapsed = began.elapsed();
+    let Ok(answer) = fetched else { unreachable!("the place may always advance") };
+    Ok(TrialFetch {
+        outcome: answer.outcome,
+        status: answer.status,
+        error: answer.error,
+        body_bytes: answer.body.map_or(0, |body| body.len()),
+        elapsed,
+    })
+}

@@ -1,0 +1,20 @@
+<?php
+// Publishes the URLs of standard input. Needs php-amqplib/php-amqplib.
+require __DIR__ . '/vendor/autoload.php';
+
+use PhpAmqpLib\Connection\AMQPStreamConnection;
+use PhpAmqpLib\Message\AMQPMessage;
+use PhpAmqpLib\Wire\AMQPTable;
+
+$connection = new AMQPStreamConnection('127.0.0.1', 5672, 'guest', 'guest', '/');
+$channel = $connection->channel();
+$channel->confirm_select();
+$channel->set_return_listener(fn ($code, $text) => exit("not stored: $text\n"));
+$channel->set_nack_handler(fn () => exit("not stored: the queue is full\n"));
+while (($line = fgets(STDIN)) !== false) {
+    $headers = new AMQPTable(['x-run' => 'php']);
+    $task = new AMQPMessage(trim($line), ['delivery_mode' => 2, 'application_headers' => $headers]);
+    $channel->basic_publish($task, 'fetchline', 'urls', true);
+}
+$channel->wait_for_pending_acks_returns(60);
+$connection->close();

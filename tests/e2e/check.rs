@@ -1,0 +1,174 @@
+//! `fetchline check`: what it finds, and that it changes nothing.
+
+use fetchline_tests::console::Console;
+use fetchline_tests::name_server::{Behaviour, NameServer};
+use fetchline_tests::process::{self, Output};
+use fetchline_tests::world::World;
+use serde_json::{Value, json};
+use sqlx::Executor;
+
+/// Runs a check with these flags and variables, and a name server that answers.
+async fn check(
+    world: &World,
+    flags: &[&str],
+    variables: &[(&str, &str)],
+) -> anyhow::Result<(Output, Value)> {
+    let server = NameServer::start(Behaviour::Answer).await?;
+    let mut command = world.command(&["check", "--json", "--dns-server", &server.address()])?;
+    command.args(flags).envs(variables.iter().copied());
+    let output = process::run(&mut command, "").await?;
+    let report = output.json()?;
+    Ok((output, report))
+}
+
+/// The status and the words of a check.
+fn finding(report: &Value, check: &str) -> (String, String) {
+    let found = report["checks"].as_array().into_iter().flatten().find(|it| it["check"] == check);
+    let found = found.cloned().unwrap_or_default();
+    let words = format!("{} {}", found["text"], found["remedy"]);
+    (found["status"].as_str().unwrap_or("missing").to_owned(), words)
+}
+
+#[tokio::test]
+async fn a_check_is_green_where_a_worker_can_work() -> anyhow::Result<()> {
+    let world = World::new().await?;
+    let page = world.shop.url("/p/1");
+    let flags = ["--url", &page, "--allow-network", fetchline_tests::shop::NETWORK];
+    let (output, report) = check(&world, &flags, &[]).await?;
+    assert_eq!(output.code, Some(0), "{output:?}");
+    assert_eq!(report["ok"], true);
+    for name in ["broker", "permissions", "topology", "database", "schema", "rights", "writes"] {
+        assert_eq!(finding(&report, name).0, "ok", "{report}");
+    }
+    assert!(finding(&report, "egress").1.contains("answered 200"), "{report}");
+    // A visit of the page, and nothing else, is left.
+    assert_eq!(world.rows().await?, 0);
+    let text = world.run(&["check", "--dns-server", "127.0.0.1:9", "--dns-timeout", "1s"], "");
+    let text = text.await?;
+    assert_eq!(text.code, Some(1), "{text:?}");
+    assert!(text.stdout.contains("ok       broker "), "{text:?}");
+    assert!(text.stdout.contains("failed   name servers "), "{text:?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_check_declares_nothing_and_creates_no_database() -> anyhow::Result<()> {
+    let world = World::bare().await?;
+    let (output, report) = check(&world, &[], &[]).await?;
+    assert_eq!(output.code, Some(2), "{output:?}");
+    assert_eq!(finding(&report, "permissions").0, "ok", "{report}");
+    let (status, words) = finding(&report, "topology");
+    assert!(status == "ok" && words.contains("not declared yet"), "{report}");
+    let (status, words) = finding(&report, "database");
+    assert!(status == "wrong" && words.contains("fetchline migrate"), "{report}");
+    assert_eq!(world.broker()?.topology().counts(&world.amqp, "urls").await?, None);
+    let again = check(&world, &[], &[]).await?.1;
+    assert!(finding(&again, "topology").1.contains("not declared yet"), "{again}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_check_names_what_is_wrong_and_how_to_mend_it() -> anyhow::Result<()> {
+    let world = World::new().await?;
+    let with = |url: &str, change: &dyn Fn(&mut reqwest::Url)| -> anyhow::Result<String> {
+        let mut url = url.parse()?;
+        change(&mut url);
+        Ok(url.to_string())
+    };
+    let (amqp, sql) = (world.amqp_url.as_str(), world.database_url.as_str());
+    let management = world.management_url.clone().unwrap_or_default();
+    let management: reqwest::Url = management.parse()?;
+    let cases = [
+        (
+            "AMQP_URL",
+            with(amqp, &|url| _ = url.set_password(Some("hunter2")))?,
+            2,
+            "broker",
+            "wrong",
+        ),
+        ("AMQP_URL", with(amqp, &|url| _ = url.set_username("nobody"))?, 2, "broker", "wrong"),
+        ("AMQP_URL", with(amqp, &|url| url.set_path("/missing"))?, 2, "broker", "wrong"),
+        ("AMQP_URL", with(amqp, &|url| _ = url.set_port(Some(9)))?, 1, "broker", "failed"),
+        ("AMQP_URL", with(amqp, &|url| _ = url.set_port(management.port()))?, 1, "broker", "failed"),
+        ("AMQP_URL", amqp.replace("amqp://", "amqps://"), 2, "broker", "wrong"),
+        ("DATABASE_URL", with(sql, &|url| _ = url.set_username("nobody"))?, 2, "database", "wrong"),
+        ("DATABASE_URL", with(sql, &|url| _ = url.set_port(Some(9)))?, 1, "database", "failed"),
+        ("DATABASE_URL", with(sql, &|url| url.set_path("/missing"))?, 2, "database", "wrong"),
+        ("FETCHLINE_CONCURRENCY", "1000000".to_owned(), 2, "settings", "wrong"),
+        ("FETCHLINE_MAX_BODY", "1GiB".to_owned(), 2, "packet size", "warning"),
+        ("FETCHLINE_CHECK_URL", world.shop.url("/p/1"), 1, "egress", "failed"),
+        ("FETCHLINE_CHECK_URL", "http://127.0.0.1:9/".to_owned(), 1, "egress", "failed"),
+    ];
+    for (variable, value, code, name, expected) in cases {
+        let (output, report) = check(&world, &[], &[(variable, &value)]).await?;
+        let (status, words) = finding(&report, name);
+        let found = (output.code, status.as_str());
+        assert_eq!(found, (Some(code), expected), "{variable}={value}: {report}");
+        // The text about a setting is the remedy.
+        let has_remedy = name == "settings" || !words.ends_with("null");
+        assert!(has_remedy, "no remedy for {variable}={value}: {report}");
+        assert!(!format!("{output:?}").contains("hunter2"), "{output:?}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_check_names_the_permissions_that_the_user_lacks() -> anyhow::Result<()> {
+    let world = World::new().await?;
+    let console = Console::of(&world)?;
+    let user = format!("{}-check", world.prefix);
+    let (name, password) = (world.prefix.as_str(), "not-a-secret-here");
+    let body = json!({ "password": password, "tags": "" });
+    console.call(reqwest::Method::PUT, &format!("users/{user}"), Some(body)).await?;
+    let mut url: reqwest::Url = world.amqp_url.parse()?;
+    anyhow::ensure!(url.set_username(&user).and(url.set_password(Some(password))).is_ok());
+    let all = format!("^{name}.*");
+    let cases = [
+        ("^$", all.as_str(), all.as_str(), None),
+        ("^$", "^$", all.as_str(), Some(format!("write on {name} "))),
+        ("^$", all.as_str(), "^$", Some(format!("read on {name}.urls "))),
+        ("^$", all.as_str(), "^$", Some(format!("read on {name} "))),
+        (all.as_str(), "^$", "^$", Some(format!("read on {name}.runs "))),
+    ];
+    let vhost = url.path().trim_start_matches('/').to_owned();
+    for (configure, write, read, lacking) in cases {
+        let rights = json!({ "configure": configure, "write": write, "read": read });
+        let path = format!("permissions/{vhost}/{user}");
+        console.call(reqwest::Method::PUT, &path, Some(rights)).await?;
+        let (output, report) = check(&world, &[], &[("AMQP_URL", url.as_str())]).await?;
+        let (status, words) = finding(&report, "permissions");
+        let found = (output.code, status.as_str());
+        match &lacking {
+            None => assert_eq!(found, (Some(0), "ok"), "{report}"),
+            Some(text) => {
+                assert_eq!(found, (Some(2), "wrong"), "{report}");
+                assert!(words.contains(text), "{text} in {report}");
+            }
+        }
+        assert_eq!(world.ready("urls").await?, 0);
+    }
+    console.call(reqwest::Method::DELETE, &format!("users/{user}"), None).await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_check_names_the_rights_that_the_account_lacks() -> anyhow::Result<()> {
+    let world = World::new().await?;
+    let mut url: reqwest::Url = world.database_url.parse()?;
+    let account = world.prefix.replace("test-", "check_");
+    let database = url.path().trim_start_matches('/').to_owned();
+    let create = format!("CREATE USER '{account}'@'%' IDENTIFIED BY 'not-a-secret-here'");
+    world.database.execute(sqlx::AssertSqlSafe(create)).await?;
+    let grant = format!("GRANT SELECT, INSERT ON `{database}`.* TO '{account}'@'%'");
+    world.database.execute(sqlx::AssertSqlSafe(grant)).await?;
+    let set = url.set_username(&account).and(url.set_password(Some("not-a-secret-here")));
+    anyhow::ensure!(set.is_ok());
+    let (output, report) = check(&world, &[], &[("DATABASE_URL", url.as_str())]).await?;
+    world.database.execute(sqlx::AssertSqlSafe(format!("DROP USER '{account}'@'%'"))).await?;
+    assert_eq!(output.code, Some(2), "{report}");
+    let (status, words) = finding(&report, "rights");
+    assert_eq!(status, "wrong", "{report}");
+    assert!(words.contains("UPDATE on fetches") && words.contains("DELETE on hosts"), "{words}");
+    assert!(!words.contains("INSERT on"), "{words}");
+    Ok(())
+}
