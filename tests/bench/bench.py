@@ -16,6 +16,7 @@ from contextlib import ExitStack
 import pymysql
 
 import report
+import tls
 from ground import (
     BUILT,
     DATABASE,
@@ -56,7 +57,7 @@ def origins(stack):
     command = [BUILT / "shop", "--listen", f"127.0.0.1:{SHOP_PORT}"]
     shop = until_the_end(subprocess.Popen(command, stdout=subprocess.DEVNULL))
     page = answer_of(shop, f"http://127.0.0.1:{SHOP_PORT}/big/1")
-    nginx = until_the_end(start_nginx(page))
+    nginx = until_the_end(start_nginx(page, tls.prepare()))
     answer_of(nginx, f"http://127.0.0.1:{NGINX_PORT}/json/1")
 
 

@@ -61,7 +61,7 @@ def say(text):
 # --- Origins ---
 
 
-def start_nginx(page):
+def start_nginx(page, servers):
     folder = STATE / "nginx"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
@@ -83,6 +83,7 @@ http {{
     }}
     location /status {{ stub_status; }}
   }}
+{servers}
 }}
 """)
     return subprocess.Popen(

@@ -38,6 +38,7 @@ from sides import (
     urls,
     write_list,
 )
+from tls import tls
 
 SIDES = ("", "URLs/s", "CPU µs/URL", "peak MiB")
 BARE = "lapin + reqwest + sqlx, bare"
@@ -368,4 +369,5 @@ SECTIONS = [
     fairness,
     publishing,
     memory,
+    tls,
 ]

@@ -82,6 +82,10 @@ class Processes:
             ]
         return self.last_memory
 
+    def files(self):
+        """The open files of all processes."""
+        return sum(len(os.listdir(f"/proc/{process.pid}/fd")) for process in self.all)
+
     def alive(self):
         return all(process.poll() is None for process in self.all)
 
@@ -117,13 +121,15 @@ def trial(side, urls, visits, workers=1, whole=False):
         publish_list()
     before = visits()
     processes = Processes(side, workers)
-    samples, half = [], None
+    samples, half, files = [], None, 0
     try:
         while True:
             done, now, memory = visits() - before, time.monotonic(), processes.memory()
             samples.append((now, done, processes.cpu(), processors()))
             if half is None and done >= total / 2:
                 half = memory
+            if processes.alive():
+                files = max(files, processes.files())
             if done >= total:
                 break
             if not processes.alive() or now - samples[0][0] > 900:
@@ -137,6 +143,7 @@ def trial(side, urls, visits, workers=1, whole=False):
     finally:
         processes.end()
     result = {"rss": memory[0], "peak": memory[1], "half_rss": half[0], "half_peak": half[1]}
+    result["files"] = files
     if whole:
         began = max(moment for moment, done, *_ in samples if done == 0)
         return result | {"rate": total / (ended - began), "cpu": cpu / total * 1e6}

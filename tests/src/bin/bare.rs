@@ -2,16 +2,21 @@
 //! without anything that fetchline adds. Rows are written in batches, with one ack per batch. For
 //! `make bench`; nothing here survives an outage.
 
+use std::io::Read;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::Context;
 use bytes::Bytes;
 use clap::{Parser, ValueEnum};
+use flate2::read::GzDecoder;
 use futures_util::future::try_join_all;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicPublishOptions, BasicQosOptions};
 use lapin::types::FieldTable;
 use lapin::{BasicProperties, Channel, Connection, ConnectionProperties};
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use reqwest::header::{ACCEPT_ENCODING, CONTENT_ENCODING, HeaderValue};
 use sqlx::mysql::MySqlPool;
 use sqlx::{MySql, QueryBuilder};
 use tokio::io::{AsyncBufReadExt, BufReader};
@@ -41,6 +46,9 @@ struct Args {
     /// Rows per batch
     #[arg(long, default_value_t = 500)]
     batch: usize,
+    /// An authority that sites may have; all names are local ones then
+    #[arg(long)]
+    ca: Option<std::path::PathBuf>,
     /// Rows that `insert` writes
     #[arg(long, default_value_t = 0)]
     count: u64,
@@ -101,7 +109,7 @@ async fn work(args: &Args) -> anyhow::Result<()> {
     let channel = channel(args).await?;
     let deliveries = consumer(args, &channel).await?;
     let pool = table(args).await?;
-    let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(30)).build()?;
+    let client = client(args)?;
     let (results, mut received) = mpsc::channel::<Fetched>(args.batch);
     let size = args.batch;
     let writing = tokio::spawn(async move {
@@ -134,6 +142,37 @@ async fn work(args: &Args) -> anyhow::Result<()> {
     writing.await?
 }
 
+fn client(args: &Args) -> anyhow::Result<reqwest::Client> {
+    let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(30));
+    let Some(ca) = &args.ca else { return Ok(client.build()?) };
+    let authorities = reqwest::Certificate::from_pem_bundle(&std::fs::read(ca)?)?;
+    let accepting = [(ACCEPT_ENCODING, HeaderValue::from_static("gzip"))].into_iter().collect();
+    let client = client.tls_certs_merge(authorities).default_headers(accepting);
+    Ok(client.dns_resolver(Local).build()?)
+}
+
+/// Finds every host on this machine.
+struct Local;
+
+impl Resolve for Local {
+    fn resolve(&self, _: Name) -> Resolving {
+        let found: Addrs = Box::new(std::iter::once(SocketAddr::from(([127, 0, 0, 1], 0))));
+        Box::pin(std::future::ready(Ok(found)))
+    }
+}
+
+/// The body, without its coding.
+async fn body(response: reqwest::Response) -> anyhow::Result<Bytes> {
+    let is_gzip = response.headers().get(CONTENT_ENCODING).is_some_and(|it| it == "gzip");
+    let body = response.bytes().await?;
+    if !is_gzip {
+        return Ok(body);
+    }
+    let mut decoded = Vec::new();
+    GzDecoder::new(&*body).read_to_end(&mut decoded)?;
+    Ok(decoded.into())
+}
+
 async fn fetch(
     client: reqwest::Client,
     delivery: lapin::message::Delivery,
@@ -141,7 +180,7 @@ async fn fetch(
     let url = String::from_utf8(delivery.data)?;
     let response = client.get(&url).send().await?;
     let status = response.status().as_u16();
-    Ok(Fetched { tag: delivery.delivery_tag, url, status, body: response.bytes().await? })
+    Ok(Fetched { tag: delivery.delivery_tag, url, status, body: body(response).await? })
 }
 
 #[expect(clippy::disallowed_methods, reason = "a benchmark, not a part of the worker")]

@@ -88,7 +88,7 @@ pub(super) fn about_the_server(response: &DnsResponse) -> Option<String> {
 }
 
 /// Whether a server refers to others instead of asking them (RFC 2308, 2.2): it was not meant to be
-/// asked, or it has lost its zone. That the name has no address is told with an SOA, or with nothing.
+/// asked, or it has lost its zone. A server that knows of no address sends an SOA, or nothing.
 fn is_referral(response: &DnsResponse) -> bool {
     let has = |kind| response.authorities.iter().any(|record| record.record_type() == kind);
     response.answers.is_empty()
