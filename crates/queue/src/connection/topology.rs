@@ -140,7 +140,7 @@ impl Topology {
                 } else {
                     or_refused(existing)?;
                 }
-                or_refused(self.bind(connection, &key).await)?;
+                or_refused(self.bind_all(connection, &key).await)?;
             }
             Ok(missing)
         })
@@ -238,13 +238,19 @@ impl Topology {
         arguments: FieldTable,
     ) -> Result<bool, Error> {
         let is_new = self.declare_missing(connection, key, arguments).await?;
+        self.bind_all(connection, key).await?;
+        Ok(is_new)
+    }
+
+    /// Binds a queue by each of its routing keys.
+    async fn bind_all(&self, connection: &Connection, key: &str) -> Result<(), Error> {
         // A person at the console may take the name of the queue for its key.
         let name = self.queue(key);
         let list = (key == Self::URLS).then_some(Self::LIST);
         for routing_key in [key, name.as_str()].into_iter().chain(list) {
             self.bind(connection, key, routing_key).await?;
         }
-        Ok(is_new)
+        Ok(())
     }
 
     async fn declare_missing(

@@ -4,9 +4,9 @@ use std::fmt;
 use std::io;
 use std::path::Path;
 
-use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use ring::signature::{Ed25519KeyPair, KeyPair};
 use rustls::pki_types::PrivateKeyDer;
 use rustls::pki_types::pem::PemObject;
 use serde_json::{Value, json};
@@ -57,7 +57,9 @@ impl BotKey {
             Ok(_) | Err(_) => return Err(without_key(pem)),
         };
         let other = |_| BotKeyError::OtherKey("a key that is not Ed25519, or a damaged one");
-        let pair = Ed25519KeyPair::from_pkcs8(key.secret_pkcs8_der()).map_err(other)?;
+        // "Unchecked": the file need not hold the public key, which OpenSSL leaves out.
+        let pair = Ed25519KeyPair::from_pkcs8_maybe_unchecked(key.secret_pkcs8_der());
+        let pair = pair.map_err(other)?;
         let id = thumbprint(pair.public_key().as_ref());
         Ok(Self { pair, id })
     }

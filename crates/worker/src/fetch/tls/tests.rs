@@ -202,7 +202,7 @@ fn sessions_of_both_versions_of_the_protocol_are_resumed_again_and_again() {
     let authority = authority("ours");
     let both = server(Some(&authority), "shop.example", |_| {});
     for version in [&TLS12, &TLS13] {
-        let provider = Arc::new(aws_lc_rs::default_provider());
+        let provider = Arc::new(ring::default_provider());
         let server = ServerConfig::builder_with_provider(provider)
             .with_protocol_versions(&[version])
             .unwrap()
@@ -216,7 +216,7 @@ fn sessions_of_both_versions_of_the_protocol_are_resumed_again_and_again() {
             assert_eq!(kind, Ok(HandshakeKind::Resumed), "{version:?}");
         }
         // A server that has lost its keys ends a session, and gives another one.
-        let renewed = with_tickets(&server, aws_lc_rs::Ticketer::new().unwrap());
+        let renewed = with_tickets(&server, ring::Ticketer::new().unwrap());
         let kinds: Vec<_> =
             (0..4).map(|_| connect(&client, &renewed, "shop.example").unwrap()).collect();
         assert_eq!(kinds.first(), Some(&HandshakeKind::Full), "{version:?}");
