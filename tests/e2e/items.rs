@@ -284,7 +284,11 @@ async fn items_are_listed_newest_first_for_people_and_programs() -> anyhow::Resu
         };
         Fetch { item: Some(Box::new(item)), ..fetch }
     });
-    write(&store(&world)?, fetches).await?;
+    // One after the other, since the newest is the one that was found last.
+    let store = store(&world)?;
+    for fetch in fetches {
+        write(&store, [fetch]).await?;
+    }
     let list = async |arguments: &[&str]| -> anyhow::Result<String> {
         let output = world.run(&[&["items", "list"], arguments].concat(), "").await?;
         anyhow::ensure!(output.code == Some(0), "{output:?}");

@@ -92,10 +92,15 @@ async fn a_duplicate_of_a_given_up_task_becomes_a_dead_letter_without_a_request(
     // As if the worker had died between the row and the dead letter: the message as it was at its
     // last attempt.
     let mut headers = FieldTable::default();
-    headers.insert("x-run".into(), AMQPValue::LongString("broken".into()));
+    for name in ["x-run", "x-part"] {
+        let value = text(&properties.headers().clone().unwrap_or_default(), name);
+        headers.insert(name.into(), AMQPValue::LongString(value.into()));
+    }
     headers.insert("x-attempt".into(), AMQPValue::LongLongInt(4));
     let id = properties.message_id().clone().unwrap_or_default();
-    let duplicate = BasicProperties::default().with_message_id(id).with_headers(headers);
+    let app = properties.app_id().clone().unwrap_or_default();
+    let duplicate =
+        BasicProperties::default().with_message_id(id).with_app_id(app).with_headers(headers);
     world.publish(std::str::from_utf8(&body)?, duplicate).await?;
     world.work_until_empty(&[]).await?;
     assert_eq!(
