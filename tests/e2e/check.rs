@@ -89,7 +89,13 @@ async fn a_check_names_what_is_wrong_and_how_to_mend_it() -> anyhow::Result<()> 
         ("AMQP_URL", with(amqp, &|url| _ = url.set_username("nobody"))?, 2, "broker", "wrong"),
         ("AMQP_URL", with(amqp, &|url| url.set_path("/missing"))?, 2, "broker", "wrong"),
         ("AMQP_URL", with(amqp, &|url| _ = url.set_port(Some(9)))?, 1, "broker", "failed"),
-        ("AMQP_URL", with(amqp, &|url| _ = url.set_port(management.port()))?, 1, "broker", "failed"),
+        (
+            "AMQP_URL",
+            with(amqp, &|url| _ = url.set_port(management.port()))?,
+            1,
+            "broker",
+            "failed",
+        ),
         ("AMQP_URL", amqp.replace("amqp://", "amqps://"), 2, "broker", "wrong"),
         ("DATABASE_URL", with(sql, &|url| _ = url.set_username("nobody"))?, 2, "database", "wrong"),
         ("DATABASE_URL", with(sql, &|url| _ = url.set_port(Some(9)))?, 1, "database", "failed"),
@@ -122,9 +128,11 @@ async fn a_check_names_the_permissions_that_the_user_lacks() -> anyhow::Result<(
     console.call(reqwest::Method::PUT, &format!("users/{user}"), Some(body)).await?;
     let mut url: reqwest::Url = world.amqp_url.parse()?;
     anyhow::ensure!(url.set_username(&user).and(url.set_password(Some(password))).is_ok());
-    let all = format!("^{name}.*");
+    let (all, delays) = (format!("^{name}.*"), format!("^{name}.retry.*"));
     let cases = [
-        ("^$", all.as_str(), all.as_str(), None),
+        // The retry queues are missing.
+        (delays.as_str(), all.as_str(), all.as_str(), None),
+        ("^$", all.as_str(), all.as_str(), Some(format!("configure on {name}.retry.10s "))),
         ("^$", "^$", all.as_str(), Some(format!("write on {name} "))),
         ("^$", all.as_str(), "^$", Some(format!("read on {name}.urls "))),
         ("^$", all.as_str(), "^$", Some(format!("read on {name} "))),

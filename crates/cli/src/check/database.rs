@@ -67,7 +67,9 @@ fn unusable(check: &'static str, error: &Error) -> Finding {
         (_, Some(1045 | 1698 | 1130 | 1820 | 1862 | 3118 | 4151)) => {
             (Status::Wrong, "correct user and password of --database-url, or the account")
         }
-        (_, Some(1044)) => (Status::Wrong, "grant the account the rights on this database"),
+        (_, Some(1044 | 1142 | 1143)) => {
+            (Status::Wrong, "grant the account the rights on this database")
+        }
         (_, Some(1049)) => (Status::Wrong, "run `fetchline migrate`, which creates the database"),
         (_, Some(1290 | 1792 | 1836 | 1874 | 3989)) => {
             (Status::Wrong, "the server is read-only: name the primary in --database-url")

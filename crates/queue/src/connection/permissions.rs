@@ -57,7 +57,12 @@ impl Topology {
                 let may_read = trial.consume(&name).await?;
                 missing.extend(lacks(may_read, "read", &name, "reading directives"));
             }
-            missing.dedup();
+            let mut seen = Vec::new();
+            missing.retain(|lacking: &MissingPermission| {
+                let is_new = !seen.contains(lacking);
+                seen.extend(is_new.then(|| lacking.clone()));
+                is_new
+            });
             Ok(missing)
         })
         .await
