@@ -41,7 +41,8 @@ pub type AskedServer = (SocketAddr, Result<Duration, String>);
 ///
 /// [`Error::Client`].
 pub fn check_authorities(config: &FetchConfig) -> Result<(), Error> {
-    tls::client_config(&config.authorities).map(drop).map_err(|error| Error::Client(error.into()))
+    let tls = tls::client_config(&config.authorities, config.memory_budget);
+    tls.map(drop).map_err(|error| Error::Client(error.into()))
 }
 
 /// Asks each name server alone for the addresses of a host.
@@ -69,7 +70,7 @@ pub async fn trial_fetch(config: &WorkerConfig, address: &Address) -> Result<Tri
     let request = FetchRequest::get(address.clone());
     let mut place = Place::unlimited(address.host());
     let began = Instant::now();
-    let fetched = fetcher.fetch(&request, "check", &mut place).await;
+    let fetched = fetcher.fetch(&request, "check", None, &mut place).await;
     let elapsed = began.elapsed();
     let Ok(answer) = fetched else { unreachable!("the place may always advance") };
     Ok(TrialFetch {

@@ -1,9 +1,7 @@
 //! The way into the scheduler, and the places that it gives out.
 
 use std::sync::Arc;
-#[cfg(test)]
-use std::sync::atomic::AtomicUsize;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use fetchline_queue::Address;
@@ -202,13 +200,13 @@ impl Place {
 }
 
 impl Place {
-    /// A place outside of any schedule, for trials and tests. It may always
-    /// advance.
+    /// A place outside of any schedule, for trials and tests. It may always advance.
     pub(crate) fn unlimited(host: &str) -> Self {
         Self::counted(host).0
     }
 
     /// A place at a limited host that may always advance, and how often it has.
+    #[cfg(test)]
     pub(crate) fn limited(host: &str) -> (Self, Arc<AtomicUsize>) {
         let (place, slots) = Self::counted(host);
         place.scheduler.set_has_limits(true);
@@ -216,6 +214,7 @@ impl Place {
     }
 
     /// A place that never advances.
+    #[cfg(test)]
     pub(crate) fn denied(host: &str) -> Self {
         let (scheduler, _) = channel();
         scheduler.set_has_limits(true);

@@ -23,7 +23,7 @@ pub(crate) async fn ask_each(
     for address in SystemNames::new(config)?.servers {
         let server = NameServers::new(vec![address], 1, config.dns_timeout, counters.clone());
         let began = Instant::now();
-        let answer = server.ask(&name, RecordType::A).await;
+        let answer = server.ask(&name, RecordType::A, server.deadline()).await;
         let answer = answer.map(|_| began.elapsed()).map_err(|error| error.to_string());
         asked.push((address, answer));
     }
