@@ -1,9 +1,10 @@
 //! Workbooks of Excel (`.xlsx`).
 //!
 //! A thread of its own reads the rows and passes entries on through a bounded channel. Only the
-//! file itself and the texts that its sheets share are held in memory, and both are bounded.
+//! file itself, the texts that its sheets share, and one tag or text of a sheet are held in memory,
+//! and all of them are bounded.
 
-use std::io::{self, Cursor, Read};
+use std::io::{self, BufRead, Cursor, Read};
 
 use calamine::{Data, Reader, SheetVisible, Xlsx};
 use fetchline_queue::MAX_MESSAGE_BYTES;
@@ -111,7 +112,7 @@ fn read_rows(
     url_field: Option<&str>,
     sender: &mpsc::Sender<io::Result<Message>>,
 ) -> io::Result<()> {
-    check_shared_bytes(&file)?;
+    check_parts(&file)?;
     let mut workbook = Xlsx::new(Cursor::new(file)).map_err(unreadable)?;
     let sheets: Vec<String> = workbook
         .sheets_metadata()
@@ -153,8 +154,8 @@ fn read_rows(
     Err(io::Error::other(problem))
 }
 
-/// Unpacks what would be held in memory, to see how large it is.
-fn check_shared_bytes(file: &[u8]) -> io::Result<()> {
+/// Unpacks every part, to see how much of it would be held in memory.
+fn check_parts(file: &[u8]) -> io::Result<()> {
     let mut archive = ZipArchive::new(Cursor::new(file)).map_err(unreadable)?;
     if let Some(kind) = other_archive(&archive) {
         return Err(io::Error::other(kind));
@@ -164,6 +165,9 @@ fn check_shared_bytes(file: &[u8]) -> io::Result<()> {
         let part = archive.by_index(index).map_err(unreadable)?;
         let name = part.name().map_err(unreadable)?.to_lowercase();
         if !is_held(&name) {
+            if !name.starts_with("xl/media/") {
+                check_sheet(io::BufReader::new(part))?;
+            }
             continue;
         }
         let unpacked = io::copy(&mut part.take(remaining + 1), &mut io::sink());
@@ -177,6 +181,35 @@ fn check_shared_bytes(file: &[u8]) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Refuses a sheet with a tag or a text that is longer than a message: the reader holds each of them
+/// whole.
+fn check_sheet(mut part: impl BufRead) -> io::Result<()> {
+    let mut length = 0;
+    // A comment and the like may hold any `<` and `>`. It ends with `-->` or `]]>`.
+    let (mut is_special, mut last) = (false, [0; 2]);
+    loop {
+        let bytes = part.fill_buf().map_err(unreadable)?;
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        for &byte in bytes {
+            length += 1;
+            is_special |= last[1] == b'<' && byte == b'!';
+            let ends_special = byte == b'>' && matches!(&last, b"--" | b"]]");
+            let ends = if is_special { ends_special } else { matches!(byte, b'<' | b'>') };
+            if ends {
+                (length, is_special) = (0, false);
+            }
+            last = [last[1], byte];
+        }
+        if length > MAX_MESSAGE_BYTES {
+            return Err(unreadable(format!("a cell has more than {MAX_MESSAGE_BYTES} bytes")));
+        }
+        let read = bytes.len();
+        part.consume(read);
+    }
 }
 
 /// Whether a part with this name in lower case is held in memory. The reader ignores case, and

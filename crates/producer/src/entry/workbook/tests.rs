@@ -113,6 +113,28 @@ async fn a_row_is_bounded() {
 }
 
 #[test]
+fn a_tag_and_a_text_of_a_sheet_are_bounded() {
+    let long = "x".repeat(MAX_MESSAGE_BYTES);
+    let many = "<c><v>1</v></c>".repeat(MAX_MESSAGE_BYTES / 10);
+    for (sheet, is_read) in [
+        (many.clone(), true),
+        (format!("<!-- <b> -->{many}"), true),
+        (format!("<![CDATA[>]]>{many}"), true),
+        (format!("<t>{long}</t>"), false),
+        (format!("<t a=\"{long}\"/>"), false),
+        (format!("<!--{}-->", "<>".repeat(MAX_MESSAGE_BYTES)), false),
+        (format!("<t><![CDATA[{}]]></t>", "->".repeat(MAX_MESSAGE_BYTES)), false),
+        (long, false),
+    ] {
+        let result = check_sheet(sheet.as_bytes());
+        assert_eq!(result.is_ok(), is_read, "{}", &sheet[..20]);
+        // The parts of a buffer divide marks.
+        let result = check_sheet(io::BufReader::with_capacity(1, sheet.as_bytes()));
+        assert_eq!(result.is_ok(), is_read, "{}", &sheet[..20]);
+    }
+}
+
+#[test]
 fn all_parts_but_sheets_are_held() {
     for (name, held) in [
         ("xl/worksheets/sheet1.xml", false),
