@@ -84,8 +84,8 @@ def write(command, method):
     text += [markdown(goals, ("workload", "goal", "measured", "met")), ""]
     text += [
         prose(
-            "A ratio is the median of the ratios of the rounds, so it differs slightly from the "
-            "ratio of the medians in the tables below."
+            "A ratio is the median of the ratios of the rounds, so it can differ from the ratio "
+            "of the medians in the tables below."
         ),
         "",
     ]

@@ -82,7 +82,7 @@ def small_json(full):
         "fetchline inserts its 21 under a hash and an index. Only fetchline brings its own "
         "allocator (jemalloc)."
     )
-    table("380 bytes of JSON at once, stored", text, SIDES, side_rows(r))
+    table("380 bytes of JSON served immediately, stored", text, SIDES, side_rows(r))
     speed = r.ratio("rate", "fetchline", "asyncio")
     saved = r.ratio("cpu", "asyncio", "fetchline")
     over = r.ratio("cpu", "fetchline", BARE)
@@ -126,7 +126,7 @@ def html(full):
         "A product page of 40 kB from nginx. fetchline extracts the product from every page that "
         "is text. Without extraction, the page is served and stored as bytes."
     )
-    table("40 kB of HTML at once, stored", text, SIDES, side_rows(r))
+    table("40 kB of HTML served immediately, stored", text, SIDES, side_rows(r))
     saved = r.ratio("cpu", "asyncio", "fetchline, with extraction")
     over = r.ratio("cpu", "fetchline, with extraction", "fetchline, without")
     on = "40 kB HTML, stored, with extraction"
@@ -220,7 +220,7 @@ def scaling(full):
         "Workers on one queue",
         "200 ms pages, concurrency 100 each. The processors are shared by workers, broker, "
         "database and shop; time that the hypervisor takes counts as busy, too.",
-        ("workers", "URLs/s", "of linear", "CPU µs/URL", "peak MiB of one", "processors busy"),
+        ("workers", "URLs/s", "of linear", "CPU µs/URL", "peak MiB per worker", "processors busy"),
         rows,
     )
 
