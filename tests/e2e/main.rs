@@ -2,6 +2,7 @@
 //! after the promise that it checks, and has its own world.
 
 mod bounds;
+mod changes;
 mod checkpoints;
 mod clocks;
 mod commits;
@@ -25,6 +26,7 @@ mod malformed;
 mod messages;
 mod metrics;
 mod migrations;
+mod nights;
 mod outages;
 mod permissions;
 mod poison;

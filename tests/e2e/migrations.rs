@@ -15,7 +15,8 @@ const DROP_SCHEMA: &str =
 /// Takes a database back to the first release.
 const TO_FIRST_RELEASE: [&str; 3] = [
     "DROP TABLE hosts, robots, items, price_history, runs, run_counts",
-    "ALTER TABLE fetches DROP COLUMN product, DROP COLUMN given_url, DROP COLUMN rewrites",
+    "ALTER TABLE fetches DROP COLUMN product, DROP COLUMN given_url, DROP COLUMN rewrites, \
+     DROP KEY fetches_by_run, DROP COLUMN part, ADD KEY fetches_by_run (run, outcome)",
     "DELETE FROM _sqlx_migrations WHERE version > 1",
 ];
 

@@ -1,7 +1,9 @@
 #![doc = include_str!("../README.md")]
 
 mod args;
+mod changes;
 mod control;
+mod coverage;
 mod dead;
 mod exit;
 mod extract;
@@ -20,6 +22,7 @@ mod report;
 mod runs;
 mod sources;
 mod sparkline;
+mod spreadsheet;
 mod status;
 mod stop;
 mod table;

@@ -15,13 +15,19 @@ mod lookup;
 mod quarantine;
 mod hosts;
 mod robots;
-mod poll;
 mod runs;
+mod poll;
 mod items;
+mod changes;
+mod row_groups;
 mod report;
 mod prune;
 mod migrate;
 
+pub use changes::{
+    Change, ChangeCounts, ChangeFilter, ChangeKind, Changes, PRICE_CHANGES, STATUS_CHANGES,
+    STOCK_CHANGES,
+};
 pub use error::{Class, Error};
 pub use fetch::{Body, Fetch};
 pub use hosts::{HostLimit, Reserved};
@@ -29,14 +35,20 @@ pub use items::{
     ITEM_OF_PAGE, ITEMS, ITEMS_OF_CATEGORY, Item, ItemKey, PRICES_OF_ITEM, PricePoint,
 };
 pub use lookup::{FailedLookup, Lookup, StoredFetch};
-pub use outcome::Outcome;
+pub use outcome::{Outcome, UNCHANGED};
 pub use part_report::PartReport;
 pub use poll::{Cursor, PollResult};
 pub use product::{Product, ProductStatus};
 pub use prune::{Pruned, ROWS_OF_PRUNE};
-pub use report::{FailedUrl, HostReport, ROWS_OF_REPORT, Reason, Report, ReportRow, Span};
+pub use report::{
+    FailedUrl, HostReport, ProductCounts, ROWS_OF_REPORT, Reason, Report, ReportRow, Span,
+};
 pub use robots::RobotsFile;
-pub use runs::{FetchTimes, LATEST_RUNS, PARTS_OF_RUN, Part, ROWS_OF_RUN, Run};
+pub use row_groups::{GROUPS_OF_PART, GROUPS_OF_RUN};
+pub use runs::{
+    FetchTimes, LATEST_PARTS, NEWEST_PART, PARTS_OF_RUN, Part, ROWS_OF_PART, ROWS_OF_RUN, Run,
+    Selection,
+};
 pub use statements::fetches::MAX_BATCH_ROWS;
 pub use store::{Store, StoreConfig};
 #[cfg(feature = "bench")]

@@ -2,6 +2,9 @@
 
 use std::fmt;
 
+/// The word for a page that has not changed since it was fetched before.
+pub const UNCHANGED: &str = "unchanged";
+
 /// How a task ended. The word for it is stored in the column `outcome`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Outcome {
@@ -81,6 +84,12 @@ impl Outcome {
     /// The outcome for a word in the database; `None` for an outcome of a newer release.
     pub fn of(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|outcome| outcome.as_str() == word)
+    }
+
+    /// Whether this word in the database stands for a success: the page was fetched, and nothing is
+    /// wrong with it. A page may also have been found unchanged.
+    pub fn is_success(word: &str) -> bool {
+        [Self::Ok.as_str(), UNCHANGED].contains(&word)
     }
 
     /// Whether the row's duration is that of a fetch. Tasks with the other outcomes were not

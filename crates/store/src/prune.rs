@@ -6,6 +6,7 @@ use sqlx::{AssertSqlSafe, Connection};
 use time::PrimitiveDateTime;
 
 use crate::contention;
+use crate::row_groups::{self, RowGroup};
 use crate::statements::counts::{CountChanges, DELETED_SLOT};
 use crate::statements::placeholders::list;
 use crate::{Error, Store};
@@ -16,32 +17,34 @@ const CHUNK: usize = 500;
 /// have the database to themselves for half of the time.
 const MAX_PAUSE: Duration = Duration::from_secs(1);
 
-/// The next rows of a run and an outcome; binds both, the last key, and the maximum number of rows.
-/// The index is forced, as for reports: otherwise MariaDB skips every row before the page.
+/// The next rows of a group; binds the run, the part, the outcome, the status, the last key, and the
+/// maximum number of rows. The index is forced, as for reports: otherwise MariaDB skips every row
+/// before the page.
 pub const ROWS_OF_PRUNE: &str = "SELECT id, fetched_at FROM fetches FORCE INDEX (fetches_by_run) \
-                                 WHERE run = ? AND outcome = ? AND id > ? ORDER BY id LIMIT ?";
+                                 WHERE run = ? AND part = ? AND outcome = ? AND status <=> ? \
+                                 AND id > ? ORDER BY id LIMIT ?";
 
 /// What pruning has deleted, or would delete.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Pruned {
     /// The number of rows of `fetches`.
     pub rows: u64,
-    /// The number of runs of which nothing is left.
-    pub runs: u64,
+    /// The number of parts of runs of which nothing is left.
+    pub parts: u64,
 }
 
-/// A position in the rows of a run with one outcome.
+/// A position in a group of rows of a run.
 struct Scan<'a> {
     run: &'a str,
-    outcome: &'a str,
+    group: RowGroup,
     /// The last key that was read.
     after: Vec<u8>,
     cutoff: PrimitiveDateTime,
 }
 
 impl Store {
-    /// Deletes rows that were fetched longer ago, and runs that began longer ago and have no rows
-    /// left. Items and prices stay. `on_progress` is called with the totals. A dry run deletes
+    /// Deletes rows that were fetched longer ago, and parts of runs that ended longer ago and have
+    /// no rows left. Items and prices stay. `on_progress` is called with the totals. A dry run deletes
     /// nothing, and counts only rows.
     pub async fn prune(
         &self,
@@ -52,8 +55,13 @@ impl Store {
         let mut pruned = Pruned::default();
         let Some(cutoff) = self.time_before(older_than).await? else { return Ok(pruned) };
         for run in self.runs_before(cutoff).await? {
-            for outcome in self.run(&run).await?.outcomes.into_keys() {
-                let mut scan = Scan { run: &run, outcome: &outcome, after: Vec::new(), cutoff };
+            let groups = self
+                .with_connection("listing the rows of a run", async |connection| {
+                    row_groups::read(connection, &run, None).await
+                })
+                .await?;
+            for group in groups {
+                let mut scan = Scan { run: &run, group, after: Vec::new(), cutoff };
                 loop {
                     let began = Instant::now();
                     let (old, is_last) = self.next_old_rows(&mut scan).await?;
@@ -70,10 +78,10 @@ impl Store {
                     tokio::time::sleep(began.elapsed().min(MAX_PAUSE)).await;
                 }
             }
-            if !dry_run && self.delete_if_empty(&run, cutoff).await? {
-                pruned.runs += 1;
-                on_progress(pruned);
-            }
+        }
+        if !dry_run {
+            pruned.parts = self.forget_parts(cutoff).await?;
+            on_progress(pruned);
         }
         Ok(pruned)
     }
@@ -110,7 +118,9 @@ impl Store {
             .with_connection("reading old rows", async |connection| {
                 let rows = sqlx::query_as(ROWS_OF_PRUNE)
                     .bind(scan.run)
-                    .bind(scan.outcome)
+                    .bind(&scan.group.part)
+                    .bind(&scan.group.outcome)
+                    .bind(scan.group.status)
                     .bind(&scan.after[..])
                     .bind(CHUNK as u32)
                     .fetch_all(connection)
@@ -140,62 +150,14 @@ impl Store {
                 for id in ids {
                     query = query.bind(&id[..]);
                 }
-                let query = query.bind(scan.run).bind(scan.outcome).bind(scan.cutoff);
+                let query = query.bind(scan.run).bind(&scan.group.outcome).bind(scan.cutoff);
                 let deleted = query.execute(&mut *transaction).await.map_err(&failed)?;
                 let deleted = deleted.rows_affected();
-                CountChanges::of_deletion(scan.run, scan.outcome, deleted)
+                CountChanges::of_deletion(scan.run, &scan.group.outcome, deleted)
                     .write(&mut transaction, DELETED_SLOT)
                     .await?;
                 transaction.commit().await.map_err(&failed)?;
                 Ok(deleted)
-            })
-        };
-        contention::retry(delete).await
-    }
-
-    /// Deletes the parts and counts of a run without rows. Returns `false` if the run has rows or
-    /// recent parts.
-    async fn delete_if_empty(&self, run: &str, cutoff: PrimitiveDateTime) -> Result<bool, Error> {
-        const COUNTS: &str = "SELECT part, outcome, slot, tasks FROM run_counts WHERE run = ? \
-                              ORDER BY part, outcome, slot FOR UPDATE";
-        // Parts that began, ended or were cancelled since are still needed: tasks of a cancelled
-        // part may be waiting.
-        const RECENT: &str = "SELECT COUNT(*) FROM runs WHERE run = ? AND GREATEST(created_at, \
-                              COALESCE(closed_at, created_at), \
-                              COALESCE(cancelled_at, created_at)) >= ?";
-        const DELETE_COUNT: &str =
-            "DELETE FROM run_counts WHERE run = ? AND part = ? AND outcome = ? AND slot = ?";
-        const DELETE_PARTS: &str = "DELETE FROM runs WHERE run = ? AND GREATEST(created_at, \
-                                    COALESCE(closed_at, created_at), \
-                                    COALESCE(cancelled_at, created_at)) < ?";
-        let delete = || {
-            self.with_connection("deleting old runs", async |connection| {
-                let failed = Error::database("cannot delete old runs");
-                let mut transaction = connection.begin().await.map_err(&failed)?;
-                let counts: Vec<(String, String, u8, i64)> = sqlx::query_as(COUNTS)
-                    .bind(run)
-                    .fetch_all(&mut *transaction)
-                    .await
-                    .map_err(&failed)?;
-                let recent: i64 = sqlx::query_scalar(RECENT)
-                    .bind(run)
-                    .bind(cutoff)
-                    .fetch_one(&mut *transaction)
-                    .await
-                    .map_err(&failed)?;
-                if recent > 0 || counts.iter().map(|(.., tasks)| tasks).sum::<i64>() != 0 {
-                    return Ok(false);
-                }
-                // One by one: a count that a worker adds meanwhile was not read, and stays.
-                for (part, outcome, slot, _) in counts {
-                    let delete =
-                        sqlx::query(DELETE_COUNT).bind(run).bind(part).bind(outcome).bind(slot);
-                    delete.execute(&mut *transaction).await.map_err(&failed)?;
-                }
-                let delete = sqlx::query(DELETE_PARTS).bind(run).bind(cutoff);
-                delete.execute(&mut *transaction).await.map_err(&failed)?;
-                transaction.commit().await.map_err(&failed)?;
-                Ok(true)
             })
         };
         contention::retry(delete).await

@@ -93,7 +93,7 @@ impl<'a> Host<'a> {
     /// `most` is the number of rows of the largest host.
     fn new(name: &'a str, host: &HostReport, most: u64) -> Self {
         let mut failures: Vec<_> =
-            host.outcomes.iter().filter(|(outcome, _)| *outcome != Outcome::Ok.as_str()).collect();
+            host.outcomes.iter().filter(|(outcome, _)| !Outcome::is_success(outcome)).collect();
         failures.sort_by_key(|(_, rows)| Reverse(**rows));
         // No line break between an outcome and its number.
         let failures =

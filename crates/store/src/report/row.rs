@@ -23,11 +23,13 @@ pub struct ReportRow<'a> {
     pub attempts: u32,
     /// The error, for people.
     pub error: Option<&'a str>,
+    /// What the page contains: the word in the database.
+    pub product: Option<&'a str>,
 }
 
 impl ReportRow<'_> {
     pub(super) fn is_ok(&self) -> bool {
-        self.outcome == Outcome::Ok.as_str()
+        Outcome::is_success(self.outcome)
     }
 
     /// The duration of the fetch; `None` for a task that was not fetched.

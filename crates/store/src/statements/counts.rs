@@ -1,4 +1,4 @@
-//! The row counts of each run, by part and outcome, in `run_counts`.
+//! The row counts of each run, by part, outcome and product, in `run_counts`.
 //!
 //! Counts change in the transaction that changes the rows, by exactly as much, so that nobody has
 //! to count rows later. The number of affected rows shows whether a row existed before: 1 for a new
@@ -17,6 +17,7 @@ use crate::Error;
 use crate::clock::to_stored;
 use crate::error::CANNOT_COUNT;
 use crate::fetch::Fetch;
+use crate::product::ProductStatus;
 
 /// The number of slots that each count is spread over, so that transactions of several workers
 /// rarely wait for each other.
@@ -32,6 +33,8 @@ struct CountKey<'a> {
     run: &'a str,
     part: &'a str,
     outcome: &'a str,
+    /// What the page contained; empty if no page was read.
+    product: &'a str,
 }
 
 /// The counted columns of a row that exists.
@@ -39,7 +42,15 @@ struct CountKey<'a> {
 pub(crate) struct ExistingRow {
     run: String,
     outcome: String,
+    product: Option<String>,
     fetched_at: PrimitiveDateTime,
+}
+
+impl ExistingRow {
+    fn key<'a>(&'a self, part: &'a str) -> CountKey<'a> {
+        let product = self.product.as_deref().unwrap_or_default();
+        CountKey { run: &self.run, part, outcome: &self.outcome, product }
+    }
 }
 
 /// The changes of counts.
@@ -63,13 +74,12 @@ impl<'a> CountChanges<'a> {
         for row in rows {
             // The key of a task depends on its part, so all rows of a task have the same part.
             let part = row.part.as_deref().unwrap_or_default();
-            let key = CountKey { run: &row.run, part, outcome: row.outcome.as_str() };
+            let product = row.product.map(ProductStatus::as_str).unwrap_or_default();
+            let key = CountKey { run: &row.run, part, outcome: row.outcome.as_str(), product };
             let at = to_microseconds(to_stored(row.fetched_at));
             let replaced = match previous {
                 Some((id, key, at)) if *id == row.id => Some((key, at)),
-                _ => existing.get(&row.id).map(|row| {
-                    (CountKey { run: &row.run, part, outcome: &row.outcome }, row.fetched_at)
-                }),
+                _ => existing.get(&row.id).map(|row| (row.key(part), row.fetched_at)),
             };
             changes.affected += if replaced.is_some() { 2 } else { 1 };
             let (key, at) = match replaced {
@@ -92,7 +102,7 @@ impl<'a> CountChanges<'a> {
     pub(crate) fn of_deletion(run: &'a str, outcome: &'a str, rows: u64) -> Self {
         let mut changes = Self::default();
         let deleted = i64::try_from(rows).unwrap_or(i64::MAX);
-        changes.add(CountKey { run, part: "", outcome }, -deleted);
+        changes.add(CountKey { run, part: "", outcome, product: "" }, -deleted);
         changes
     }
 
@@ -113,9 +123,9 @@ impl<'a> CountChanges<'a> {
         let failed = Error::database(CANNOT_COUNT);
         let values = self.encode(slot).map_err(sqlx::Error::Encode).map_err(&failed)?;
         let statement = format!(
-            "INSERT INTO run_counts (run, part, outcome, slot, tasks) VALUES {} \
+            "INSERT INTO run_counts (run, part, outcome, product, slot, tasks) VALUES {} \
              ON DUPLICATE KEY UPDATE tasks = tasks + VALUES(tasks)",
-            list("(?,?,?,?,?)", self.changes.len())
+            list("(?,?,?,?,?,?)", self.changes.len())
         );
         let query = sqlx::query_with(AssertSqlSafe(statement), values)
             .persistent(self.changes.len() <= MAX_PERSISTENT);
@@ -124,10 +134,11 @@ impl<'a> CountChanges<'a> {
 
     fn encode(&self, slot: u8) -> Result<MySqlArguments, BoxDynError> {
         let mut values = MySqlArguments::default();
-        for (CountKey { run, part, outcome }, change) in &self.changes {
+        for (CountKey { run, part, outcome, product }, change) in &self.changes {
             values.add(*run)?;
             values.add(*part)?;
             values.add(*outcome)?;
+            values.add(*product)?;
             values.add(slot)?;
             values.add(*change)?;
         }
@@ -155,14 +166,15 @@ pub(crate) async fn lock_existing(
     let keys = bind_keys(rows.iter().map(|row| &row.id)).map_err(&failed)?;
     // In key order, as all row locks are taken.
     let statement = format!(
-        "SELECT id, run, outcome, fetched_at FROM fetches WHERE id IN ({}) ORDER BY id FOR UPDATE",
+        "SELECT id, run, outcome, product, fetched_at FROM fetches WHERE id IN ({}) ORDER BY id \
+         FOR UPDATE",
         list("?", rows.len())
     );
-    type Row = (Vec<u8>, String, String, PrimitiveDateTime);
+    type Row = (Vec<u8>, String, String, Option<String>, PrimitiveDateTime);
     let query = sqlx::query_as_with(AssertSqlSafe(statement), keys).persistent(false);
     let existing: Vec<Row> = query.fetch_all(connection).await.map_err(&failed)?;
-    let existing = existing.into_iter().filter_map(|(id, run, outcome, fetched_at)| {
-        Some((id.try_into().ok()?, ExistingRow { run, outcome, fetched_at }))
+    let existing = existing.into_iter().filter_map(|(id, run, outcome, product, fetched_at)| {
+        Some((id.try_into().ok()?, ExistingRow { run, outcome, product, fetched_at }))
     });
     Ok(existing.collect())
 }
@@ -191,7 +203,8 @@ mod tests {
 
     fn existing(id: u8, outcome: &str, second: u64) -> ([u8; 32], ExistingRow) {
         let fetched_at = to_stored(OffsetDateTime::UNIX_EPOCH + Duration::from_secs(second));
-        ([id; 32], ExistingRow { run: "r".to_owned(), outcome: outcome.to_owned(), fetched_at })
+        let (run, outcome) = ("r".to_owned(), outcome.to_owned());
+        ([id; 32], ExistingRow { run, outcome, product: None, fetched_at })
     }
 
     fn changes(rows: &[Fetch], stored: &[(&str, u64)]) -> (Vec<(String, i64)>, u64) {
@@ -216,6 +229,23 @@ mod tests {
         // The same task twice in one batch.
         let twice = [row(1, Outcome::Ok, 1), row(1, Outcome::Ok, 2)];
         assert_eq!(changes(&twice, &[]), (vec![("ok".to_owned(), 1)], 3));
+    }
+
+    #[test]
+    fn what_pages_contain_is_counted_and_a_change_of_it_moves_the_count() {
+        let found = |product| Fetch { product: Some(product), ..row(1, Outcome::Ok, 6) };
+        let existing = existing(1, "ok", 5);
+        let existing = HashMap::from([(
+            existing.0,
+            ExistingRow { product: Some("found".to_owned()), ..existing.1 },
+        )]);
+        let products = |row: &Fetch| {
+            let changes = CountChanges::of_upsert(&[row], &existing).changes;
+            changes.iter().map(|(key, change)| (key.product.to_owned(), *change)).collect()
+        };
+        let moved: Vec<(String, i64)> = products(&found(ProductStatus::NoPrice));
+        assert_eq!(moved, [("found".to_owned(), -1), ("no_price".to_owned(), 1)]);
+        assert_eq!(products(&found(ProductStatus::Found)), []);
     }
 
     #[test]

@@ -20,7 +20,7 @@ use crate::outcome::Outcome;
 use crate::product::Product;
 
 /// The columns of `items`, in the order in which they are bound.
-const COLUMNS: [&str; 13] = [
+const COLUMNS: [&str; 17] = [
     "source_sha256",
     "source_url",
     "name",
@@ -33,12 +33,41 @@ const COLUMNS: [&str; 13] = [
     "image_url",
     "canonical_url",
     "variants",
+    "run",
+    "created_at",
+    "status",
+    "status_since",
     "updated_at",
 ];
 
+/// The columns that an upsert of a known item assigns by rules of their own, or not at all.
+const INSERT_ONLY: [&str; 3] = ["created_at", "status", "status_since"];
+
+/// The rules, which compare with the old values. A page that says nothing about the availability is
+/// no change of it. An item of an older release has no status, and gets one without a change.
+const FIRST: [&str; 4] = [
+    "availability_before = IF(VALUES(updated_at) >= updated_at \
+     AND VALUES(availability) IS NOT NULL AND NOT availability <=> VALUES(availability), \
+     availability, availability_before)",
+    "availability_since = IF(VALUES(updated_at) >= updated_at \
+     AND VALUES(availability) IS NOT NULL AND NOT availability <=> VALUES(availability), \
+     VALUES(updated_at), availability_since)",
+    "status_since = IF(VALUES(updated_at) >= GREATEST(updated_at, \
+     COALESCE(status_since, updated_at)) AND status <> VALUES(status), \
+     VALUES(updated_at), status_since)",
+    "status = IF(VALUES(updated_at) >= GREATEST(updated_at, COALESCE(status_since, updated_at)), \
+     VALUES(status), status)",
+];
+
+/// The words of `items.status`: the page has the product with a price, without one, or no longer
+/// has the product.
+pub(crate) const FOUND: &str = "found";
+pub(crate) const NO_PRICE: &str = "no_price";
+pub(crate) const GONE: &str = "gone";
+
 /// The statement that writes items.
 pub(crate) fn upsert() -> Upsert {
-    Upsert::new("items", &COLUMNS)
+    Upsert::new("items", &COLUMNS).with_insert_only(&INSERT_ONLY).with_first(&FIRST)
 }
 
 /// Writes the items of these fetches, and their prices, in the transaction of `connection`.
@@ -149,6 +178,8 @@ impl<'a> Observation<'a> {
 
     fn bind(&self, arguments: &mut MySqlArguments) -> Result<(), BoxDynError> {
         let product = self.product;
+        let at = to_stored(self.fetch.fetched_at);
+        let status = if product.price.is_some() { FOUND } else { NO_PRICE };
         arguments.add(self.source.as_slice())?;
         arguments.add(self.fetch.url.as_str())?;
         arguments.add(product.name.as_deref())?;
@@ -161,7 +192,11 @@ impl<'a> Observation<'a> {
         arguments.add(product.image_url.as_deref())?;
         arguments.add(product.canonical_url.as_deref())?;
         arguments.add(product.variants)?;
-        arguments.add(to_stored(self.fetch.fetched_at))
+        arguments.add(self.fetch.run.as_str())?;
+        arguments.add(at)?;
+        arguments.add(status)?;
+        arguments.add(at)?;
+        arguments.add(at)
     }
 }
 

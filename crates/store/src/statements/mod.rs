@@ -6,3 +6,4 @@ pub(crate) mod items;
 pub(crate) mod parts;
 pub(crate) mod placeholders;
 pub(crate) mod upsert;
+pub(crate) mod vanished;

@@ -9,8 +9,8 @@ use super::server_thread::ServerThread;
 use crate::fetch::Fetch;
 use crate::part_report::PartReport;
 use crate::pool::Lane;
-use crate::statements::{counts, fetches, items, parts};
-use crate::{Error, Store};
+use crate::statements::{counts, fetches, items, parts, vanished};
+use crate::{Class, Error, Store};
 
 /// The additional time for each row. A disk without an SSD's speed reads about 100 random pages per
 /// second, and a new row touches a page of the primary key and one of another index.
@@ -188,6 +188,11 @@ async fn write_rows(
         return Ok(Applied::UnexpectedRows);
     }
     items::write(connection, &store.upsert_items, rows, packet).await?;
+    match vanished::mark(connection, rows).await {
+        // A fetch keeps its row, whatever is wrong with an item.
+        Err(error) if error.class() == Class::Rejected => {}
+        marked => marked?,
+    }
     changes.write(connection, options.slot).await?;
     Ok(Applied::Complete)
 }

@@ -2,5 +2,6 @@
 
 mod database;
 mod poll;
+mod runs;
 mod session;
 mod write;
