@@ -2,6 +2,7 @@
 //! after the promise that it checks, and has its own world.
 
 mod bounds;
+mod changes;
 mod checkpoints;
 mod clocks;
 mod commits;
@@ -27,6 +28,7 @@ mod messages;
 mod metrics;
 mod news;
 mod migrations;
+mod nights;
 mod outages;
 mod permissions;
 mod poison;

@@ -2,7 +2,9 @@
 
 mod args;
 mod bot_keys;
+mod changes;
 mod control;
+mod coverage;
 mod dead;
 mod exit;
 mod extract;
@@ -22,6 +24,7 @@ mod report;
 mod runs;
 mod sources;
 mod sparkline;
+mod spreadsheet;
 mod status;
 mod stop;
 mod table;

@@ -14,8 +14,8 @@ pub use dead::DeadLetter;
 pub use error::Error;
 pub use message::{
     Address, AddressError, DeferReason, FetchRequest, Fingerprint, Key, MAX_LIST_LINES,
-    MAX_MESSAGE_BYTES, MAX_NAME_BYTES, MAX_URL_BYTES, Message, NO_RUN, NotATask, PartId, PartReport,
-    RawMessage, Task, is_name, list_lines,
+    MAX_MESSAGE_BYTES, MAX_NAME_BYTES, MAX_URL_BYTES, Message, NO_RUN, NotATask, PartId,
+    PartReport, RawMessage, Task, is_name, list_lines,
 };
 pub use publish::{
     ConfirmChannel, Confirmed, ConnectionBlocked, Death, Draft, Publisher, Round, Verdict, Wait,
