@@ -2,6 +2,7 @@
 //! after the promise that it checks, and has its own world.
 
 mod bounds;
+mod changes;
 mod check;
 mod checkpoints;
 mod clocks;
@@ -28,6 +29,7 @@ mod messages;
 mod metrics;
 mod news;
 mod migrations;
+mod nights;
 mod outages;
 mod permissions;
 mod pipes;

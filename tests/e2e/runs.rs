@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use anyhow::Context;
 use fetchline_store::{
-    Fetch, LATEST_RUNS, Outcome, PARTS_OF_RUN, ROWS_OF_PRUNE, ROWS_OF_REPORT, ROWS_OF_RUN, Store,
+    Fetch, GROUPS_OF_PART, GROUPS_OF_RUN, LATEST_PARTS, NEWEST_PART, Outcome, PARTS_OF_RUN,
+    ROWS_OF_PART, ROWS_OF_PRUNE, ROWS_OF_REPORT, ROWS_OF_RUN, Selection, Store,
 };
 use fetchline_tests::rows::{fetch, report_part, store, write};
 use fetchline_tests::wait;
@@ -26,6 +27,34 @@ async fn row_counts(world: &World, run: &str) -> anyhow::Result<BTreeMap<String,
 
 fn task(task: u8, outcome: Outcome, second: i64) -> Fetch {
     Fetch { part: Some("p1".to_owned()), outcome, ..fetch(task, second) }
+}
+
+/// A step of a plan.
+#[derive(Debug)]
+struct Plan {
+    table: String,
+    by: String,
+    key: Option<String>,
+    extra: String,
+}
+
+/// The plan of a statement with these values.
+async fn explain(world: &World, statement: &str, bound: &[&str]) -> anyhow::Result<Vec<Plan>> {
+    let statement = bound
+        .iter()
+        .fold(statement.to_owned(), |statement, value| statement.replacen('?', value, 1));
+    // A maximum number that is bound last.
+    let statement = statement.replace("LIMIT 'p1'", "LIMIT 20");
+    let plans = sqlx::query(AssertSqlSafe(format!("EXPLAIN FORMAT = TRADITIONAL {statement}")))
+        .fetch_all(&world.database)
+        .await?;
+    let plan = |row: &sqlx::mysql::MySqlRow| Plan {
+        table: row.get("table"),
+        by: row.get("type"),
+        key: row.get("key"),
+        extra: row.get::<Option<String>, _>("Extra").unwrap_or_default(),
+    };
+    Ok(plans.iter().map(plan).collect())
 }
 
 #[tokio::test]
@@ -56,11 +85,13 @@ async fn waiting_for_a_run_ends_with_the_run_and_reports_failures() -> anyhow::R
         .await?;
     assert_eq!(output.code, Some(3), "{output:?}");
     let page = std::fs::read_to_string(page)?;
-    assert!(page.contains(&failing[0]) && page.contains("202 rows, 1 failed"), "{page}");
+    assert!(page.contains(&failing[0]) && page.contains("2 rows, 1 failed"), "{page}");
     assert!(
-        output.stdout.contains("202 of 202 rows, 1 failed") && output.stdout.contains("http_error"),
+        output.stdout.contains("2 of 2 rows, 1 failed") && output.stdout.contains("http_error"),
         "{output:?}"
     );
+    let all = world.run(&["status", "--run", "nightly", "--part", "all", "--json"], "").await?;
+    assert_eq!(all.json()?["run"]["rows"], 202, "{all:?}");
     worker.terminate().await?;
     Ok(())
 }
@@ -79,7 +110,7 @@ async fn a_reused_run_is_complete_when_its_last_part_is() -> anyhow::Result<()> 
     assert_eq!(output.code, Some(1), "{output:?}");
     let worker = world.worker(&[])?;
     let output = world.run(&[&wait[..], &["30s"]].concat(), "").await?;
-    assert_eq!((output.code, &output.json()?["run"]["rows"]), (Some(0), &8.into()), "{output:?}");
+    assert_eq!((output.code, &output.json()?["run"]["rows"]), (Some(0), &5.into()), "{output:?}");
     worker.terminate().await?;
     Ok(())
 }
@@ -116,15 +147,15 @@ async fn part_reports_may_arrive_twice_and_in_any_order() -> anyhow::Result<()> 
     // An end that arrives after a later one.
     report_part(&store, "p1", Some(1), 40).await?;
     report_part(&store, "p1", None, 20).await?;
-    let run = store.run("nightly").await?;
+    let run = store.run("nightly", &Selection::All).await?;
     assert_eq!((run.parts.len(), run.planned(), run.remaining()), (1, Some(2), Some(2)));
     let part = &run.parts[0];
     assert_eq!(part.closed_at.map(|closed| (closed - part.created_at).whole_seconds()), Some(40));
     // Rows that belong to no part do not complete the run.
     write(&store, [fetch(1, 1), fetch(2, 1), task(3, Outcome::Ok, 1)]).await?;
-    assert!(!store.run("nightly").await?.is_complete());
+    assert!(!store.run("nightly", &Selection::All).await?.is_complete());
     write(&store, [task(4, Outcome::Dns, 1)]).await?;
-    let run = store.run("nightly").await?;
+    let run = store.run("nightly", &Selection::All).await?;
     assert!(run.is_complete() && run.rows() == 4, "{run:?}");
     Ok(())
 }
@@ -150,7 +181,7 @@ async fn counts_are_exact_under_concurrent_rewrites() -> anyhow::Result<()> {
     };
     tokio::try_join!(writer(1, &store), writer(2, &store), writer(3, &store), writer(4, &store))?;
     let rows = row_counts(&world, "nightly").await?;
-    assert_eq!(store.run("nightly").await?.outcomes, rows);
+    assert_eq!(store.run("nightly", &Selection::All).await?.outcomes, rows);
     assert_eq!(rows.values().sum::<u64>(), 60);
     assert!(world.count("SELECT CAST(SUM(rewrites) AS SIGNED) FROM fetches").await? > 500);
     Ok(())
@@ -176,7 +207,7 @@ async fn counts_are_exact_under_duplicates_and_replays() -> anyhow::Result<()> {
         .work_until_empty(&["--max-attempts", "1", "--retry-delays", "1s", "--batch-rows", "7"])
         .await?;
     let store = store(&world)?;
-    let run = store.run("nightly").await?;
+    let run = store.run("nightly", &Selection::All).await?;
     assert_eq!(run.outcomes, row_counts(&world, "nightly").await?);
     assert!(
         run.is_complete() && run.rows() == 52 && run.rows_with(Outcome::HttpError) == 2,
@@ -185,7 +216,7 @@ async fn counts_are_exact_under_duplicates_and_replays() -> anyhow::Result<()> {
     let replayed = world.run(&["dead", "replay", "--run", "nightly"], "").await?;
     assert_eq!(replayed.code, Some(0), "{replayed:?}");
     world.work_until_empty(&["--max-attempts", "1", "--retry-delays", "1s"]).await?;
-    let run = store.run("nightly").await?;
+    let run = store.run("nightly", &Selection::All).await?;
     assert_eq!(run.outcomes, row_counts(&world, "nightly").await?);
     assert!(run.is_complete() && run.rows() == 52, "{run:?}");
     Ok(())
@@ -201,64 +232,77 @@ async fn the_status_of_a_run_reads_none_of_its_rows() -> anyhow::Result<()> {
     for _ in 0..8 {
         sqlx::query(
             "INSERT INTO fetches \
-             (id, run, url, method, outcome, attempts, elapsed_ms, fetched_at, worker) \
-             SELECT LEFT(UNHEX(SHA2(CONCAT(HEX(id), RAND()), 256)), 16), \
-             run, url, method, outcome, attempts, elapsed_ms, fetched_at, worker FROM fetches",
+             (id, run, part, url, method, outcome, status, attempts, elapsed_ms, fetched_at, \
+             worker) SELECT LEFT(UNHEX(SHA2(CONCAT(HEX(id), RAND()), 256)), 16), run, part, url, \
+             method, outcome, status, attempts, elapsed_ms, fetched_at, worker FROM fetches",
         )
         .execute(&world.database)
         .await?;
     }
+    // Years of other nights, and many other runs.
+    for number in 0..400 {
+        for statement in [
+            format!(
+                "INSERT INTO runs (run, part, planned, created_at) \
+                 VALUES ('nightly', 'night-{number}', 5, '2020-01-01' + INTERVAL {number} DAY)"
+            ),
+            format!(
+                "INSERT INTO run_counts VALUES ('nightly', 'night-{number}', 'ok', '', 0, 5), \
+                 ('nightly', 'night-{number}', 'dns', '', 0, 5)"
+            ),
+        ] {
+            sqlx::query(AssertSqlSafe(statement)).execute(&world.database).await?;
+        }
+    }
     for run in 0..200 {
-        let other = format!("INSERT INTO run_counts VALUES ('other-{run}', '', 'ok', 1, 5)");
+        let other = format!("INSERT INTO run_counts VALUES ('other-{run}', '', 'ok', '', 1, 5)");
         sqlx::query(AssertSqlSafe(other)).execute(&world.database).await?;
         let other = format!(
             "INSERT INTO runs (run, part, created_at) VALUES ('other-{run}', 'p', UTC_TIMESTAMP(6))"
         );
         sqlx::query(AssertSqlSafe(other)).execute(&world.database).await?;
     }
-    sqlx::query("ANALYZE TABLE runs, run_counts").execute(&world.database).await?;
-    for (statement, table) in [(PARTS_OF_RUN, "runs"), (ROWS_OF_RUN, "run_counts")] {
-        let explain =
-            format!("EXPLAIN FORMAT = TRADITIONAL {}", statement.replace('?', "'nightly'"));
-        for plan in sqlx::query(AssertSqlSafe(explain)).fetch_all(&world.database).await? {
-            let (of, key): (String, Option<String>) = (plan.get("table"), plan.get("key"));
-            assert_eq!((of.as_str(), key.as_deref()), (table, Some("PRIMARY")), "{statement}");
+    sqlx::query("ANALYZE TABLE fetches, runs, run_counts").execute(&world.database).await?;
+    for (statement, table, index) in [
+        (NEWEST_PART, "runs", "runs_by_name"),
+        (PARTS_OF_RUN, "runs", "runs_by_name"),
+        (LATEST_PARTS, "runs", "runs_by_time"),
+        (ROWS_OF_PART, "run_counts", "PRIMARY"),
+        (ROWS_OF_RUN, "run_counts", "PRIMARY"),
+        (GROUPS_OF_PART, "fetches", "fetches_by_run"),
+        (GROUPS_OF_RUN, "fetches", "fetches_by_run"),
+    ] {
+        let bound = if statement == LATEST_PARTS { ["20", ""] } else { ["'nightly'", "'p1'"] };
+        for plan in explain(&world, statement, &bound).await? {
+            assert_eq!((&*plan.table, plan.key.as_deref()), (table, Some(index)), "{statement}");
+            // Rows of `fetches` are grouped without reading any of them.
+            assert!(
+                table != "fetches" || plan.extra.contains("Using index"),
+                "{statement}: {plan:?}"
+            );
         }
     }
     // A statement that reads rows reads each of them once, however many pages there are.
     let (time, later) = ("'2027-01-15 08:00:01'", "'2027-01-15 08:00:02'");
     for (statement, index, bound) in [
-        (ROWS_OF_REPORT, "fetches_by_run", vec!["'nightly'", "'ok'", "UNHEX('80')", "50"]),
-        (ROWS_OF_PRUNE, "fetches_by_time", vec![later, time, time, "UNHEX('80')", "50"]),
+        (ROWS_OF_REPORT, "fetches_by_run", ["'nightly'", "'p1'", "'ok'", "UNHEX('80')", "50"]),
+        (ROWS_OF_PRUNE, "fetches_by_time", [later, time, time, "UNHEX('80')", "50"]),
     ] {
-        let statement = bound
-            .iter()
-            .fold(statement.to_owned(), |statement, value| statement.replacen('?', value, 1));
-        let plans = sqlx::query(AssertSqlSafe(format!("EXPLAIN FORMAT = TRADITIONAL {statement}")))
-            .fetch_all(&world.database)
-            .await?;
-        for plan in plans {
-            let (by, key, extra): (String, Option<String>, Option<String>) =
-                (plan.get("type"), plan.get("key"), plan.get("Extra"));
-            assert_eq!((by.as_str(), key.as_deref()), ("range", Some(index)), "{statement}");
-            assert!(!extra.is_some_and(|extra| extra.contains("filesort")), "{statement}");
+        for plan in explain(&world, statement, &bound).await? {
+            assert_eq!((&*plan.by, plan.key.as_deref()), ("range", Some(index)), "{statement}");
+            assert!(!plan.extra.contains("filesort"), "{statement}: {plan:?}");
         }
     }
     // The server's own counts confirm it.
     let mut connection = world.database.acquire().await?;
     sqlx::query("FLUSH STATUS").execute(&mut *connection).await?;
-    for statement in [PARTS_OF_RUN, ROWS_OF_RUN] {
-        sqlx::query(statement).bind("nightly").fetch_all(&mut *connection).await?;
-    }
+    sqlx::query(NEWEST_PART).bind("nightly").fetch_all(&mut *connection).await?;
+    sqlx::query(ROWS_OF_PART).bind("nightly").bind("p1").fetch_all(&mut *connection).await?;
     let reads: Vec<(String, String)> = sqlx::query_as("SHOW SESSION STATUS LIKE 'Handler_read%'")
         .fetch_all(&mut *connection)
         .await?;
     let reads: u64 = reads.iter().filter_map(|(_, reads)| reads.parse::<u64>().ok()).sum();
     assert!((1..100).contains(&reads), "{reads} rows were read");
-    // A list of runs reads no rows either.
-    let explain = format!("EXPLAIN FORMAT = TRADITIONAL {}", LATEST_RUNS.replace('?', "20"));
-    let plans = sqlx::query(AssertSqlSafe(explain)).fetch_all(&world.database).await?;
-    assert!(plans.iter().all(|plan| plan.get::<String, _>("table") == "runs"), "{plans:?}");
     Ok(())
 }
 
@@ -296,7 +340,10 @@ async fn a_cancelled_run_is_no_longer_fetched_and_a_later_part_is() -> anyhow::R
     assert!(not_fetched > 200, "{not_fetched}");
     assert_eq!(world.shop.visits().total(), 301 - not_fetched.unsigned_abs());
     assert_eq!((world.ready("urls").await?, world.ready("dead").await?), (0, 0));
-    assert_eq!(store(&world)?.run("bad").await?.outcomes, row_counts(&world, "bad").await?);
+    assert_eq!(
+        store(&world)?.run("bad", &Selection::All).await?.outcomes,
+        row_counts(&world, "bad").await?
+    );
 
     world.produce("bad", &world.pages(3)).await?;
     let ok = async || {
@@ -304,9 +351,12 @@ async fn a_cancelled_run_is_no_longer_fetched_and_a_later_part_is() -> anyhow::R
     };
     wait::until("the rows of the later part", ok, |ok| *ok == 3).await?;
     let list = world.run(&["runs", "list", "--json"], "").await?.json()?;
+    let states: Vec<_> =
+        [0, 1].map(|part| (&list[part]["name"], &list[part]["state"], &list[part]["rows"])).into();
+    let bad = &"bad".into();
     assert_eq!(
-        (&list[0]["name"], &list[0]["state"], &list[0]["rows"]),
-        (&"bad".into(), &"cancelled".into(), &304.into())
+        states,
+        [(bad, &"complete".into(), &3.into()), (bad, &"cancelled".into(), &300.into())]
     );
     let refused = world.run(&["runs", "cancel", "adhoc"], "").await?;
     assert!(refused.code == Some(2) && refused.stderr.contains("purge"), "{refused:?}");
@@ -397,14 +447,18 @@ async fn old_rows_are_pruned_and_the_counts_of_the_others_stay_exact() -> anyhow
     assert_eq!((&dry["rows"], world.rows().await?), (&1_211.into(), 1_270));
     let pruned = world.run(&["runs", "prune", "--older-than", "30d", "--json"], "").await?;
     assert_eq!(pruned.code, Some(0), "{pruned:?}");
-    assert_eq!((&pruned.json()?["rows"], &pruned.json()?["runs"]), (&1_211.into(), &1.into()));
+    assert_eq!((&pruned.json()?["rows"], &pruned.json()?["parts"]), (&1_211.into(), &1.into()));
     assert_eq!(world.rows().await?, 59);
     let store = store(&world)?;
-    assert!(!store.run("old").await?.is_known());
+    assert!(!store.run("old", &Selection::All).await?.is_known());
     for run in ["young", "adhoc"] {
-        assert_eq!(store.run(run).await?.outcomes, row_counts(&world, run).await?, "{run}");
+        assert_eq!(
+            store.run(run, &Selection::All).await?.outcomes,
+            row_counts(&world, run).await?,
+            "{run}"
+        );
     }
-    assert!(store.run("young").await?.is_complete());
+    assert!(store.run("young", &Selection::Newest).await?.is_complete());
     assert_eq!(world.count("SELECT COUNT(*) FROM items").await?, 1_200, "prices are kept");
     Ok(())
 }

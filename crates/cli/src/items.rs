@@ -1,17 +1,19 @@
 //! `fetchline items`.
 
+use std::time::Duration;
+
 use anyhow::anyhow;
 use clap::{Subcommand, ValueEnum};
 use fetchline_queue::Address;
-use fetchline_store::{Item, ItemKey, PricePoint, Store};
+use fetchline_store::{ChangeFilter, Changes, Item, ItemKey, PricePoint, Store};
 use rust_decimal::Decimal;
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use crate::exit::{self, Done, Result};
-use crate::table::{or_dash, table};
-use crate::{args::GlobalArgs, money, sparkline};
+use crate::table::{format_time, or_dash, table};
+use crate::{args, args::GlobalArgs, changes, money, sparkline, spreadsheet};
 
 /// Show the products that were found, and set prices
 #[derive(clap::Args)]
@@ -35,6 +37,34 @@ enum Action {
         /// The most products to show
         #[arg(long, value_name = "N", env = "FETCHLINE_LIMIT", default_value_t = 50)]
         #[arg(value_parser = clap::value_parser!(u32).range(1..))]
+        limit: u32,
+
+        /// The output format; --json is the same as --format json
+        ///
+        /// In CSV, text that a spreadsheet would take for a formula is prefixed with an apostrophe.
+        #[arg(long, value_name = "FORMAT", env = "FETCHLINE_FORMAT", default_value = "table")]
+        format: Format,
+    },
+    /// List what changed: prices, availability, and products that appeared or vanished
+    ///
+    /// Price changes come first, the largest ones before the others.
+    Changes {
+        /// How far to look back
+        #[arg(long, value_name = "DURATION", env = "FETCHLINE_SINCE", default_value = "24h")]
+        #[arg(value_parser = args::duration)]
+        since: Duration,
+
+        /// Only products that this run saw last
+        #[arg(long, value_name = "NAME", env = "FETCHLINE_RUN")]
+        run: Option<String>,
+
+        /// Only products of this category
+        #[arg(long, value_name = "NAME", env = "FETCHLINE_CATEGORY")]
+        category: Option<String>,
+
+        /// The most changes of each kind to show
+        #[arg(long, value_name = "N", env = "FETCHLINE_LIMIT", default_value_t = 1000)]
+        #[arg(value_parser = clap::value_parser!(u32).range(1..=100_000))]
         limit: u32,
 
         /// The output format; --json is the same as --format json
@@ -92,6 +122,11 @@ pub(crate) async fn run(global: GlobalArgs, args: Args) -> Result {
             let format = if args.json { Format::Json } else { format };
             list(&store.items(category.as_deref(), limit).await?, format)
         }
+        Action::Changes { since, run, category, limit, format } => {
+            let format = if args.json { Format::Json } else { format };
+            let filter = ChangeFilter { run: run.as_deref(), category: category.as_deref() };
+            list_changes(&store.latest_changes(filter, since, limit as usize).await?, format)
+        }
         Action::Show { item } => show(&store, &item, args.json).await,
         Action::SetPrice { item, price, currency } => {
             // It returns `false` if there is no such product; `show` reports that.
@@ -107,6 +142,27 @@ fn list(items: &[Item], format: Format) -> Result {
         Format::Csv => exit::print(csv(items)?.trim_end()),
         Format::Table if items.is_empty() => exit::print("no items"),
         Format::Table => exit::print(format_list(items).trim_end()),
+    }
+    Ok(Done::Whole)
+}
+
+fn list_changes(changes: &Changes, format: Format) -> Result {
+    match format {
+        Format::Json => {
+            exit::print(Value::from(
+                changes.changes.iter().map(changes::to_json).collect::<Vec<_>>(),
+            ));
+        }
+        Format::Csv => exit::print(changes::csv(changes)?.trim_end()),
+        Format::Table => {
+            let summary = changes::summary(changes);
+            let table = changes::format_table(changes);
+            exit::print(format!("changes: {summary}\n{table}").trim_end());
+        }
+    }
+    let listed = changes.changes.len() as u64;
+    if changes.is_truncated || listed < changes.counts.values().sum() {
+        eprintln!("not all changes are listed: shorten --since, or raise --limit");
     }
     Ok(Done::Whole)
 }
@@ -160,7 +216,7 @@ fn price(item: &Item) -> Option<String> {
 }
 
 fn csv(items: &[Item]) -> anyhow::Result<String> {
-    const HEADINGS: [&str; 13] = [
+    let headings = [
         "id",
         "name",
         "price",
@@ -175,21 +231,8 @@ fn csv(items: &[Item]) -> anyhow::Result<String> {
         "source_url",
         "updated_at",
     ];
-    let mut writer = csv::Writer::from_writer(Vec::new());
-    writer.write_record(HEADINGS)?;
-    for item in items {
-        let document = to_json(item);
-        writer.write_record(HEADINGS.map(|heading| match &document[heading] {
-            Value::Null => String::new(),
-            // A spreadsheet would run it as a formula, and the text comes from a site.
-            Value::String(text) if text.starts_with(['=', '+', '-', '@', '\t', '\r']) => {
-                format!("'{text}")
-            }
-            Value::String(text) => text.clone(),
-            other => other.to_string(),
-        }))?;
-    }
-    Ok(String::from_utf8(writer.into_inner()?)?)
+    let documents: Vec<Value> = items.iter().map(to_json).collect();
+    spreadsheet::csv(headings, &documents)
 }
 
 fn format_list(items: &[Item]) -> String {
@@ -241,12 +284,6 @@ fn format_item(item: &Item, history: &[PricePoint]) -> String {
     text.push('\n');
     text.push_str(&table(["seen at (UTC)", "price", "source"], prices.collect()));
     text
-}
-
-/// Formats a time to the second.
-fn format_time(at: OffsetDateTime) -> String {
-    let (date, time) = (at.date(), at.time());
-    format!("{date} {:02}:{:02}:{:02}", time.hour(), time.minute(), time.second())
 }
 
 fn rfc3339(at: OffsetDateTime) -> Option<String> {

@@ -2,12 +2,14 @@
 
 mod args;
 mod bot_keys;
+mod changes;
 mod check;
 mod command_line;
 mod completions;
 mod config;
 mod config_file;
 mod control;
+mod coverage;
 mod dead;
 mod exit;
 mod extract;
@@ -27,6 +29,7 @@ mod report;
 mod runs;
 mod sources;
 mod sparkline;
+mod spreadsheet;
 mod status;
 mod stop;
 mod table;

@@ -196,6 +196,9 @@ pub(crate) async fn run(global: GlobalArgs, args: Args) -> Result {
 
 fn print(summary: &Summary, dry_run: bool) {
     exit::print(format_args!("run         {}", summary.run));
+    if !dry_run {
+        exit::print(format_args!("part        {}", summary.part));
+    }
     let published = if dry_run { "to publish" } else { "published " };
     exit::print(format_args!("{published}  {}", summary.published));
     if summary.resumed > 0 {

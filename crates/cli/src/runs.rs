@@ -5,11 +5,12 @@ use std::time::Duration;
 use anyhow::anyhow;
 use clap::Subcommand;
 use fetchline_queue::{MAX_NAME_BYTES, NO_RUN, is_name};
-use fetchline_store::{Pruned, Retention, Run, Store};
+use fetchline_store::{Part, ProductCounts, Pruned, Retention, Run, Selection, Store};
 use serde_json::{Value, json};
 use time::format_description::well_known::Rfc3339;
 
 use crate::args::{self, GlobalArgs};
+use crate::coverage;
 use crate::exit::{self, Done, Failure, Result};
 use crate::table::{format_duration, or_dash, table};
 
@@ -26,9 +27,15 @@ pub(crate) struct Args {
 
 #[derive(Subcommand)]
 enum Action {
-    /// List the latest runs, newest first
+    /// List the latest parts of runs, newest first
+    ///
+    /// A part is one `produce`.
     List {
-        /// The most runs to show
+        /// Only parts of this run
+        #[arg(long, value_name = "NAME", env = "FETCHLINE_RUN")]
+        run: Option<String>,
+
+        /// The most parts to show
         #[arg(long, value_name = "N", env = "FETCHLINE_LIMIT", default_value_t = 20)]
         limit: u32,
     },
@@ -64,7 +71,7 @@ enum Action {
 pub(crate) async fn run(global: GlobalArgs, args: Args) -> Result {
     let store = global.migrated_store().await?;
     match args.action {
-        Action::List { limit } => list(&store, limit, args.json).await,
+        Action::List { run, limit } => list(&store, run.as_deref(), limit, args.json).await,
         Action::Cancel { name } => cancel(&store, &name, args.json).await,
         Action::Prune { older_than, bodies_older_than, dry_run } => {
             let retention = Retention { rows: older_than, bodies: bodies_older_than };
@@ -73,48 +80,68 @@ pub(crate) async fn run(global: GlobalArgs, args: Args) -> Result {
     }
 }
 
-async fn list(store: &Store, limit: u32, as_json: bool) -> Result {
-    let mut runs = Vec::new();
-    for name in store.latest_runs(limit).await? {
-        let run = store.run(&name).await?;
-        runs.push((name, run));
-    }
+async fn list(store: &Store, name: Option<&str>, limit: u32, as_json: bool) -> Result {
+    let runs = store.latest_parts(name, limit).await?;
     if as_json {
         let runs: Vec<Value> = runs.iter().map(|(name, run)| json(name, run)).collect();
         exit::print(serde_json::to_string(&runs)?);
         return Ok(Done::Whole);
     }
     let rows = runs.iter().map(|(name, run)| {
-        let ok = run.succeeded();
-        let began = run.parts.iter().map(|part| part.created_at).min();
+        let began = run.parts.first().map(|part| part.created_at);
         let age = began.and_then(|began| Duration::try_from(run.asked_at - began).ok());
         [
             name.clone(),
+            or_dash(only_part(run)),
             state(run).to_owned(),
             or_dash(run.planned()),
-            ok.to_string(),
-            (run.rows() - ok).to_string(),
+            run.succeeded().to_string(),
+            run.failed().to_string(),
             or_dash(run.remaining()),
             or_dash(age.map(format_duration)),
         ]
     });
-    let headings = ["run", "state", "planned", "ok", "failed", "remaining", "age"];
+    let headings = ["run", "part", "state", "planned", "ok", "failed", "remaining", "age"];
     exit::print(table(headings, rows.collect()).trim_end());
     Ok(Done::Whole)
 }
 
-/// The state of a run in one word.
+/// The state of the selected parts of a run in one word.
 pub(crate) fn state(run: &Run) -> &'static str {
     match run {
         run if !run.is_known() => "unknown",
         run if run.is_cancelled() => "cancelled",
         run if run.is_complete() => "complete",
-        run if run.parts.iter().any(|part| part.is_open()) => "open",
+        run if run.parts.iter().any(Part::is_open) => "open",
         _ => "running",
     }
 }
 
-/// A run as JSON.
+/// The part that this is about; `None` if it is about all of them, or if there is none.
+pub(crate) fn only_part(run: &Run) -> Option<&str> {
+    match &run.selection {
+        Selection::All => None,
+        Selection::Part(part) => Some(part),
+        Selection::Newest => run.parts.first().map(|part| &*part.part),
+    }
+}
+
+/// Names the selected parts behind the name of the run; empty for a run without parts.
+pub(crate) fn selected_parts(run: &Run) -> String {
+    match (only_part(run), run.parts.len()) {
+        (Some(part), _) => format!(", part {part}"),
+        (None, 0) => String::new(),
+        (None, 1) => ", 1 part".to_owned(),
+        (None, parts) => format!(", {parts} parts"),
+    }
+}
+
+/// What the pages of a run contain.
+pub(crate) fn products(run: &Run) -> ProductCounts {
+    ProductCounts::of(run.products.iter().map(|(word, pages)| (&**word, *pages)))
+}
+
+/// The selected parts of a run as JSON.
 pub(crate) fn json(name: &str, run: &Run) -> Value {
     let time = |at: time::OffsetDateTime| at.format(&Rfc3339).unwrap_or_default();
     let parts: Vec<Value> = run
@@ -128,15 +155,20 @@ pub(crate) fn json(name: &str, run: &Run) -> Value {
                 "created_at": time(part.created_at),
                 "closed_at": part.closed_at.map(time),
                 "cancelled_at": part.cancelled_at.map(time),
+                "completed_at": part.completed_at.map(time),
             })
         })
         .collect();
     json!({
         "name": name,
+        "part": only_part(run),
         "state": state(run),
         "planned": run.planned(),
         "rows": run.rows(),
+        "ok": run.succeeded(),
+        "failed": run.failed(),
         "outcomes": run.outcomes,
+        "products": coverage::to_json(products(run)),
         "remaining": run.remaining(),
         "complete": run.is_complete(),
         "parts": parts,
@@ -155,7 +187,7 @@ async fn cancel(store: &Store, name: &str, as_json: bool) -> Result {
             "the name of a run must have 1 to {MAX_NAME_BYTES} bytes and no control characters"
         )));
     }
-    let known = store.run(name).await?.is_known();
+    let known = store.run(name, &Selection::Newest).await?.is_known();
     let parts = store.cancel_run(name).await?;
     if as_json {
         exit::print(json!({ "run": name, "known": known, "parts": parts }));
@@ -179,10 +211,11 @@ async fn prune(store: &Store, retention: Retention, dry_run: bool, as_json: bool
         })
         .await;
     bar.finish_and_clear();
-    let Pruned { rows, weeks, bodies, runs } = pruned?;
+    let Pruned { rows, weeks, bodies, parts, runs } = pruned?;
     if as_json {
         exit::print(json!({
-            "rows": rows, "weeks": weeks, "bodies": bodies, "runs": runs, "dry_run": dry_run,
+            "rows": rows, "weeks": weeks, "bodies": bodies, "parts": parts, "runs": runs,
+            "dry_run": dry_run,
         }));
         return Ok(Done::Whole);
     }
@@ -196,8 +229,11 @@ async fn prune(store: &Store, retention: Retention, dry_run: bool, as_json: bool
     if retention.bodies.is_some() {
         exit::print(format_args!("{bodies} bodies {would}deleted"));
     }
+    if parts > 0 {
+        exit::print(format_args!("{parts} parts of runs have no rows left and were deleted"));
+    }
     if runs > 0 {
-        exit::print(format_args!("{runs} runs have no rows left and were deleted"));
+        exit::print(format_args!("{runs} runs have no parts left and were deleted"));
     }
     Ok(Done::Whole)
 }

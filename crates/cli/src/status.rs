@@ -1,11 +1,11 @@
 //! `fetchline status`.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use fetchline_queue::{Broker, Role, Tier};
-use fetchline_store::{Run, Store};
+use fetchline_store::{Changes, Report, Run, Selection, Store};
 use fetchline_worker::delay_tiers;
 use serde_json::{Value, json};
 
@@ -13,9 +13,9 @@ use crate::args::{self, GlobalArgs};
 use crate::exit::{self, Done, Failure, Result};
 use crate::fleet::{self, Management, Queue};
 use crate::fleet_state::FleetState;
-use crate::runs;
 use crate::table::format_duration;
-use crate::watch::{self, Observation, RowRate};
+use crate::watch::{self, Observation, RowRate, Wait};
+use crate::{changes, coverage, runs};
 
 /// The time over which the rate of a run is measured.
 const RATE_INTERVAL: Duration = Duration::from_secs(2);
@@ -25,16 +25,30 @@ const RATE_INTERVAL: Duration = Duration::from_secs(2);
 pub(crate) struct Args {
     /// A run to show
     ///
-    /// Shows its planned tasks, rows by outcome, remaining tasks, rate, and time left.
+    /// Shows its planned tasks, rows by outcome, remaining tasks, rate, and time left; and what its
+    /// pages contain, and what has changed.
     #[arg(long, value_name = "NAME", env = "FETCHLINE_RUN")]
     run: Option<String>,
 
-    /// Wait until the run is complete
+    /// The part of the run: its id, as `produce` prints it, or `all` [default: the newest part]
+    #[arg(long, value_name = "ID|all", env = "FETCHLINE_PART", requires = "run")]
+    part: Option<String>,
+
+    /// Wait until the part is complete
     ///
-    /// It also waits for a run that no worker has reported yet. The queues are not shown. The exit
-    /// code is 0 if every row is ok, and 3 if some are not.
+    /// It also waits for a part that no worker has reported yet, and while the broker cannot say
+    /// whether a newer part has begun. The queues are not shown. The exit code is 0 if every row is
+    /// a success, and 3 if some are not or the part was cancelled.
     #[arg(long, env = "FETCHLINE_WAIT", requires = "run")]
     wait: bool,
+
+    /// How long ago the newest part may have been published if --wait finds it complete
+    ///
+    /// An older one is taken for that of the last night, and a newer one is waited for. Not used
+    /// with --part.
+    #[arg(long, value_name = "DURATION", env = "FETCHLINE_SINCE", requires = "wait")]
+    #[arg(value_parser = args::duration, default_value = "12h")]
+    since: Duration,
 
     /// How long --wait waits at most, such as 30m [default: no limit]
     ///
@@ -48,6 +62,12 @@ pub(crate) struct Args {
     /// It reads every row of the run.
     #[arg(long, value_name = "FILE.html", env = "FETCHLINE_REPORT", requires = "run")]
     report: Option<PathBuf>,
+
+    /// Show what the pages of each host contain, which shows where a rule is needed
+    ///
+    /// It reads every row of the run.
+    #[arg(long, env = "FETCHLINE_HOSTS", requires = "run")]
+    hosts: bool,
 
     /// The URL of RabbitMQ's management API, which adds the unacked messages of each queue
     ///
@@ -77,14 +97,15 @@ pub(crate) async fn run(global: GlobalArgs, args: Args) -> Result {
             .with_context(|| format!("cannot write --report {}", file.display()))
             .map_err(Failure::usage)?;
     }
+    let selection = selection(args.part.as_deref());
     match &args.run {
-        Some(name) if args.wait => wait(&global, name, &args).await,
+        Some(name) if args.wait => wait(&global, name, &selection, &args).await,
         Some(name) => {
             let queues = queues(&global, &args).await?;
             let store = global.migrated_store().await?;
-            let (run, rate) = observe(&store, name).await?;
-            show(Some(&queues), Some((name, &run, &rate)), args.json);
-            write_report(&store, name, args.report.as_deref()).await?;
+            let (run, rate) = observe(&store, name, &selection).await?;
+            let details = details(&store, name, &run, &args).await?;
+            show(Some(&queues), Some((name, &run, &rate, &details)), args.json);
             Ok(Done::Whole)
         }
         None => {
@@ -94,37 +115,75 @@ pub(crate) async fn run(global: GlobalArgs, args: Args) -> Result {
     }
 }
 
-async fn wait(global: &GlobalArgs, name: &str, args: &Args) -> Result {
+fn selection(part: Option<&str>) -> Selection {
+    match part {
+        None => Selection::Newest,
+        Some("all") => Selection::All,
+        Some(part) => Selection::Part(part.to_owned()),
+    }
+}
+
+async fn wait(global: &GlobalArgs, name: &str, selection: &Selection, args: &Args) -> Result {
     let store = global.store(1, Duration::from_secs(5))?;
     let broker = global.broker(Role::Status, &args::host_name())?;
-    let Observation { run, rate, is_complete } =
-        watch::wait_until_complete(&store, &broker, name, args.wait_limit).await?;
+    let wait = Wait { name, selection, since: args.since, limit: args.wait_limit };
+    let Observation { run, rate, obstacle } =
+        watch::wait_until_complete(&store, &broker, &wait).await?;
     let limit = args.wait_limit.map(format_duration).unwrap_or_default();
     let Some(run) = run else {
         return Err(anyhow!("the database did not answer within {limit}").into());
     };
-    show(None, Some((name, &run, &rate)), args.json);
-    write_report(&store, name, args.report.as_deref()).await?;
-    if !is_complete {
-        return Err(anyhow!("the run {name} is not complete after {limit}").into());
+    let details = match (details(&store, name, &run, args).await, &obstacle) {
+        // The state that was seen last is shown, although the database may be away by now.
+        (Err(_), Some(_)) => Details::default(),
+        (details, _) => details?,
+    };
+    show(None, Some((name, &run, &rate, &details)), args.json);
+    if let Some(obstacle) = obstacle {
+        return Err(anyhow!("the run {name} is not complete after {limit}: {obstacle}").into());
     }
-    let failed = run.rows() - run.succeeded();
-    Ok(if failed > 0 { Done::InputRejected } else { Done::Whole })
+    let is_flawed = run.failed() > 0 || run.parts.iter().any(|part| part.cancelled_at.is_some());
+    Ok(if is_flawed { Done::InputRejected } else { Done::Whole })
 }
 
-/// Writes the HTML page of a run.
-async fn write_report(
+/// What is known of a run besides its counts.
+#[derive(Default)]
+struct Details {
+    /// `None` for a run without parts.
+    changes: Option<Changes>,
+    /// Read only for a report and for `--hosts`.
+    report: Option<Report>,
+}
+
+/// Reads the details of a run, and writes its HTML page.
+async fn details(
     store: &Store,
     name: &str,
-    file: Option<&Path>,
-) -> std::result::Result<(), Failure> {
-    let Some(file) = file else { return Ok(()) };
-    let report = store.report(name).await?;
-    // Read again, so that the planned tasks fit the rows.
-    let page = crate::report::render(name, &store.run(name).await?, &report)?;
-    std::fs::write(file, page)
-        .with_context(|| format!("cannot write --report {}", file.display()))?;
-    Ok(())
+    run: &Run,
+    args: &Args,
+) -> std::result::Result<Details, Failure> {
+    let limit = if args.report.is_some() { crate::report::MAX_CHANGES } else { 0 };
+    let changes = store.changes_of_run(name, run, limit).await?;
+    if args.report.is_none() && !args.hosts {
+        return Ok(Details { changes, report: None });
+    }
+    let report = store.report(name, runs::only_part(run)).await?;
+    if let Some(file) = &args.report {
+        // Read again, so that the planned tasks fit the rows.
+        let run = store.run(name, &fixed(run)).await?;
+        let page = crate::report::render(name, &run, &report, changes.as_ref())?;
+        std::fs::write(file, page)
+            .with_context(|| format!("cannot write --report {}", file.display()))?;
+    }
+    Ok(Details { changes, report: Some(report) })
+}
+
+/// A selection that stays what was shown, although a newer part may begin.
+fn fixed(run: &Run) -> Selection {
+    match runs::only_part(run) {
+        Some(part) => Selection::Part(part.to_owned()),
+        None => run.selection.clone(),
+    }
 }
 
 async fn queues(
@@ -146,21 +205,25 @@ async fn queues(
 }
 
 /// A run, and its rate if it is under way.
-async fn observe(store: &Store, name: &str) -> std::result::Result<(Run, RowRate), Failure> {
+async fn observe(
+    store: &Store,
+    name: &str,
+    selection: &Selection,
+) -> std::result::Result<(Run, RowRate), Failure> {
     let mut rate = RowRate::default();
-    let mut run = store.run(name).await?;
+    let mut run = store.run(name, selection).await?;
     if !run.is_complete() && run.is_known() {
-        rate.sample(run.rows());
+        rate.sample(&run);
         tokio::time::sleep(RATE_INTERVAL).await;
-        run = store.run(name).await?;
-        rate.sample(run.rows());
+        run = store.run(name, selection).await?;
+        rate.sample(&run);
     }
     Ok((run, rate))
 }
 
 fn show(
     fleet: Option<&(Vec<Queue>, FleetState)>,
-    run: Option<(&str, &Run, &RowRate)>,
+    run: Option<(&str, &Run, &RowRate, &Details)>,
     as_json: bool,
 ) {
     if as_json {
@@ -169,11 +232,15 @@ fn show(
             status = json!(state);
             status["queues"] = json!(queues);
         }
-        if let Some((name, run, rate)) = run {
+        if let Some((name, run, rate, details)) = run {
             status["run"] = runs::json(name, run);
             status["run"]["rate"] = json!(rate.per_second());
             let left = run.remaining().and_then(|remaining| rate.time_left(remaining));
             status["run"]["seconds_left"] = left.map_or(Value::Null, |left| left.as_secs().into());
+            status["run"]["changes"] = json!(details.changes.as_ref().map(changes::counts_json));
+            if let Some(report) = &details.report {
+                status["run"]["hosts"] = coverage::hosts_json(report);
+            }
         }
         return exit::print(status);
     }
@@ -184,17 +251,36 @@ fn show(
             exit::print(state);
         }
     }
-    if let Some((name, run, rate)) = run {
+    if let Some((name, run, rate, details)) = run {
         let blank_line = if fleet.is_some() { "\n" } else { "" };
         exit::print(format_args!(
-            "{blank_line}run {name} ({}): {}",
+            "{blank_line}run {name}{} ({}): {}",
+            runs::selected_parts(run),
             runs::state(run),
             watch::describe(run, rate)
         ));
-        let mut outcomes: Vec<_> = run.outcomes.iter().collect();
-        outcomes.sort_by_key(|(_, rows)| std::cmp::Reverse(**rows));
-        for (outcome, rows) in outcomes {
-            exit::print(format_args!("  {outcome:12} {rows:>10}"));
+        show_details(run, details);
+    }
+}
+
+fn show_details(run: &Run, details: &Details) {
+    let mut outcomes: Vec<_> = run.outcomes.iter().collect();
+    outcomes.sort_by_key(|(_, rows)| std::cmp::Reverse(**rows));
+    for (outcome, rows) in outcomes {
+        exit::print(format_args!("  {outcome:12} {rows:>10}"));
+    }
+    let products = coverage::summary(runs::products(run), run.unchanged());
+    if let Some(products) = &products {
+        exit::print(format_args!("products: {products}"));
+    }
+    let changes = details.changes.as_ref();
+    if let Some(changes) = changes.filter(|all| products.is_some() || !all.counts.is_empty()) {
+        exit::print(format_args!("changes: {}", changes::summary(changes)));
+    }
+    if let Some(report) = &details.report {
+        let hosts = coverage::format_hosts(report);
+        if !hosts.is_empty() {
+            exit::print(format_args!("\n{}", hosts.trim_end()));
         }
     }
 }

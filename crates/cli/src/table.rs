@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use time::OffsetDateTime;
+
 /// Aligned columns under their headings, one line per row; empty if there are no rows.
 pub(crate) fn table<const N: usize>(headings: [&str; N], rows: Vec<[String; N]>) -> String {
     if rows.is_empty() {
@@ -33,6 +35,12 @@ pub(crate) fn format_duration(duration: Duration) -> String {
     let whole = Duration::from_secs(duration.as_secs());
     let text = humantime::format_duration(whole).to_string();
     text.split(' ').take(2).collect::<Vec<_>>().join(" ")
+}
+
+/// Formats a time to the second.
+pub(crate) fn format_time(at: OffsetDateTime) -> String {
+    let (date, time) = (at.date(), at.time());
+    format!("{date} {:02}:{:02}:{:02}", time.hour(), time.minute(), time.second())
 }
 
 /// Replaces control characters: text from elsewhere may hold escape sequences of a terminal.

@@ -17,11 +17,13 @@ mod pages;
 mod quarantine;
 mod hosts;
 mod robots;
-mod poll;
 mod runs;
+mod poll;
 mod facts;
 mod workers;
 mod items;
+mod changes;
+mod row_groups;
 mod report;
 mod keys;
 mod positions;
@@ -30,6 +32,10 @@ mod prune;
 mod migrate;
 mod check;
 
+pub use changes::{
+    Change, ChangeCounts, ChangeFilter, ChangeKind, Changes, PRICE_CHANGES, STATUS_CHANGES,
+    STOCK_CHANGES,
+};
 pub use check::ServerFacts;
 pub use error::{Class, Error};
 pub use facts::{ClaimedFact, FACT_LEASE};
@@ -47,9 +53,15 @@ pub use part_report::PartReport;
 pub use poll::{Cursor, PollResult};
 pub use product::{Product, ProductStatus};
 pub use prune::{Pruned, ROWS_OF_PRUNE, Retention};
-pub use report::{FailedUrl, HostReport, ROWS_OF_REPORT, Reason, Report, ReportRow, Span};
+pub use report::{
+    FailedUrl, HostReport, ProductCounts, ROWS_OF_REPORT, Reason, Report, ReportRow, Span,
+};
 pub use robots::RobotsFile;
-pub use runs::{FetchTimes, LATEST_RUNS, PARTS_OF_RUN, Part, ROWS_OF_RUN, Run};
+pub use row_groups::{GROUPS_OF_PART, GROUPS_OF_RUN};
+pub use runs::{
+    FetchTimes, LATEST_PARTS, NEWEST_PART, PARTS_OF_RUN, Part, ROWS_OF_PART, ROWS_OF_RUN, Run,
+    Selection,
+};
 pub use statements::fetches::MAX_BATCH_ROWS;
 pub use store::{Store, StoreConfig};
 pub use workers::WorkerState;

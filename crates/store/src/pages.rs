@@ -12,14 +12,16 @@ use crate::statements::placeholders::list;
 use crate::{Error, Store};
 
 /// The pages whose last full answer is still kept, without the list of keys: their rows are those
-/// of that answer and have its body, and no other fetch has written their items since.
+/// of that answer and have its body, and no other fetch has written their items since, or found
+/// that they have vanished: a page that is there again is fetched in full.
 pub const KNOWN_PAGES: &str = "SELECT page, fetch_id, pages.body_sha256, has_body, etag, \
     last_modified, address, reader, trusted, unchanged, checks, body_bytes, content_type \
     FROM pages JOIN fetches ON fetches.id = pages.fetch_id \
     LEFT JOIN items ON items.source_sha256 = UNHEX(SHA2(fetches.url, 256)) \
     WHERE fetches.outcome = 'ok' AND fetches.body_sha256 = pages.body_sha256 \
     AND (NOT has_body OR body_json IS NOT NULL OR body_text IS NOT NULL OR body IS NOT NULL) \
-    AND (COALESCE(product, 'none') = 'none' OR items.updated_at <= fetches.fetched_at) \
+    AND (COALESCE(product, 'none') = 'none' OR (items.updated_at <= fetches.fetched_at \
+    AND COALESCE(items.status, '') <> 'gone')) \
     AND page IN ";
 /// The last page of the next chunk; binds the last key, and the number of pages.
 pub const PAGES_OF_PRUNE: &str =

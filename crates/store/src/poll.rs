@@ -7,6 +7,7 @@ use time::PrimitiveDateTime;
 
 use crate::hosts::{self, HostLimit};
 use crate::pool::{DEADLINE, Lane};
+use crate::runs;
 use crate::store::check_writable;
 use crate::{Error, Store};
 
@@ -16,6 +17,8 @@ const VISIBILITY_DELAY: Duration = Duration::from_secs(15);
 /// One poll in this many reads all cancelled parts, which shows the cancellations that were
 /// revoked.
 const FULL_POLL_INTERVAL: u32 = 30;
+/// How long the messages of a cancelled run that belong to no part are cancelled.
+const CANCELLED_WITHOUT_PART: Duration = Duration::from_secs(12 * 3_600);
 /// If the database's clock went back (a failover to another server), changes are read again from
 /// this long ago. Workers sit out no longer outage than that.
 const CLOCK_STEP_BACK: Duration = Duration::from_secs(600);
@@ -53,8 +56,8 @@ impl Store {
     /// database accepts no writes. After an error the caller polls again with the same cursor, so
     /// no change is missed.
     ///
-    /// If nothing has changed, a poll reads no rows, except for the cancelled parts in one poll in
-    /// thirty.
+    /// If nothing has changed, a poll reads no rows, except for one poll in thirty: that one reads
+    /// all cancelled parts, and folds the counts of parts that have become complete.
     pub async fn poll(&self, since: Option<&Cursor>) -> Result<PollResult, Error> {
         const POLL: &str = "reading limits, cancelled runs and the health of the database";
         self.on_live_connection(|| {
@@ -72,6 +75,10 @@ impl Store {
                 };
                 if since.is_some() {
                     check_writable(connection).await?;
+                }
+                if result.cancelled_is_complete {
+                    // If it fails, the next full poll tries it again, of this or another worker.
+                    _ = runs::fold_counts(connection).await;
                 }
                 Ok(result)
             })
@@ -96,7 +103,15 @@ async fn read_cancelled(
     after: Option<PrimitiveDateTime>,
 ) -> Result<Vec<(String, String)>, Error> {
     let query = match after {
-        None => sqlx::query_as("SELECT run, part FROM runs WHERE cancelled_at IS NOT NULL"),
+        None => {
+            // Cancelling applies to tasks that wait at that time. Those without a part cannot be
+            // told from later ones, so it holds for them no longer than they may have to wait.
+            sqlx::query_as(
+                "SELECT run, part FROM runs WHERE cancelled_at IS NOT NULL AND (part <> '' \
+                 OR cancelled_at > UTC_TIMESTAMP(6) - INTERVAL ? SECOND)",
+            )
+            .bind(CANCELLED_WITHOUT_PART.as_secs())
+        }
         Some(after) => {
             sqlx::query_as("SELECT run, part FROM runs WHERE cancelled_at > ?").bind(after)
         }

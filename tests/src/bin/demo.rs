@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
 use clap::Parser;
-use fetchline_store::{Store, StoreConfig};
+use fetchline_store::{Selection, Store, StoreConfig};
 use fetchline_tests::items;
 use fetchline_tests::process::Running;
 use fetchline_tests::services::{Services, project};
@@ -120,7 +120,7 @@ struct Finished {
 
 impl Finished {
     async fn print_outcomes(&self, store: &Store) -> anyhow::Result<()> {
-        let outcomes = store.run(&self.run).await?.outcomes;
+        let outcomes = store.run(&self.run, &Selection::Newest).await?.outcomes;
         let ok = outcomes.get("ok").copied().unwrap_or(0);
         let others: Vec<String> = outcomes
             .iter()
@@ -282,7 +282,7 @@ impl Demo {
             "{bar:30} {pos}/{len} rows  {msg}  {eta} left",
         )?);
         loop {
-            let rows = store.run(run).await?.rows();
+            let rows = store.run(run, &Selection::Newest).await?.rows();
             bar.set_position(rows);
             bar.set_message(format!("{:.0}/s", rows as f64 / started.elapsed().as_secs_f64()));
             if rows >= published {

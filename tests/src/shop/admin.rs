@@ -17,7 +17,7 @@ use axum::{
 use serde::Deserialize;
 use serde_json::json;
 
-use super::{Visits, visit::Visit};
+use super::{Visits, posted::PostedPages, visit::Visit};
 
 /// The state of the shop.
 #[derive(Clone)]
@@ -26,6 +26,7 @@ pub(super) struct ShopState {
     pub(super) revision: Arc<AtomicU64>,
     /// The status and the text of `/robots.txt`.
     pub(super) robots: Arc<Mutex<(u16, String)>>,
+    pub(super) posted: PostedPages,
 }
 
 /// `/robots.txt`: 404 until a test sets it.

@@ -11,6 +11,7 @@ mod charsets;
 mod compression;
 mod failures;
 mod page;
+mod posted;
 mod products;
 mod raw;
 mod redirects;
@@ -63,6 +64,7 @@ pub struct Shop {
     visits: Visits,
     revision: Arc<AtomicU64>,
     robots: Arc<Mutex<(u16, String)>>,
+    posted: posted::PostedPages,
     /// Dropping it ends `serving`.
     stop: oneshot::Sender<()>,
     serving: JoinHandle<()>,
@@ -81,14 +83,16 @@ impl Shop {
         let revision = Arc::new(AtomicU64::new(options.revision));
         let (stop, stopped) = oneshot::channel();
         let robots = Arc::new(Mutex::new((404, String::new())));
+        let posted = posted::PostedPages::default();
         let state = admin::ShopState {
             visits: visits.clone(),
             revision: revision.clone(),
             robots: robots.clone(),
+            posted: posted.clone(),
         };
         let counter = server::Counter::new(state);
         let serving = tokio::spawn(server::serve(listener, counter, stopped));
-        Ok(Self { addr, visits, revision, robots, stop, serving })
+        Ok(Self { addr, visits, revision, robots, posted, stop, serving })
     }
 
     /// The address that it listens on.
@@ -124,6 +128,11 @@ impl Shop {
     /// Sets the status and the text of `/robots.txt`.
     pub fn set_robots(&self, status: u16, text: &str) {
         *self.robots.lock().unwrap_or_else(PoisonError::into_inner) = (status, text.to_owned());
+    }
+
+    /// Puts up the page `/posted/{name}` with this status, or replaces it.
+    pub fn post(&self, name: &str, status: u16, html: &str) {
+        self.posted.post(name, status, html);
     }
 
     /// Closes the shop; returns when its port is free and its connections are closed.

@@ -7,13 +7,16 @@ use axum::{
     routing::{any, get, post},
 };
 
-use super::{admin, bodies, charsets, compression, failures, products, raw, redirects, timing};
+use super::{
+    admin, bodies, charsets, compression, failures, posted, products, raw, redirects, timing,
+};
 
 pub(super) fn routes(state: admin::ShopState) -> Router {
     Router::new()
         // Product pages.
         .route("/p/{id}", any(products::page)) // HTML with JSON-LD; JSON as /p/{id}.json
         .route("/big/{id}", any(products::big)) // the same page with about 40 kB
+        .route("/posted/{*rest}", any(posted::page)) // 404 until a test puts it up
         .route("/robots.txt", get(admin::robots)) // 404 until one is set
         // Late answers, or none.
         .route("/slow/{ms}/{*rest}", any(timing::slow)) // JSON after `ms`

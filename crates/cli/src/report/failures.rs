@@ -65,7 +65,7 @@ pub(super) fn note(report: &Report, shown: usize) -> String {
         0 => String::new(),
         more => format!(
             "And {} more: SELECT url, outcome, status, error FROM fetches \
-             WHERE run = '…' AND outcome NOT IN ('ok', 'unchanged')",
+             WHERE run = '…' AND part = '…' AND outcome NOT IN ('ok', 'unchanged')",
             count(more)
         ),
     }

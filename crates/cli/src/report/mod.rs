@@ -6,6 +6,7 @@ mod chart;
 mod throughput;
 mod fetch_times;
 mod hosts;
+mod products;
 mod failures;
 #[cfg(test)]
 mod sample;
@@ -13,7 +14,7 @@ mod sample;
 use std::cmp::Reverse;
 
 use askama::Template;
-use fetchline_store::{Outcome, Report, Run};
+use fetchline_store::{Changes, Outcome, Report, Run};
 use reqwest::StatusCode;
 use time::OffsetDateTime;
 
@@ -22,10 +23,14 @@ use self::failures::{Failure, Reason};
 use self::fetch_times::FetchTimes;
 use self::hosts::{Host, Hosts, SlowHost};
 use self::numbers::{count, ms, percent, rate, share, size};
+use self::products::{ChangeTable, HostProducts};
 use self::throughput::Throughput;
 use self::time_format::{DATE_TIME, TIME, format_time};
 use crate::runs;
 use crate::table::format_duration;
+
+/// The maximum number of changes of each kind on a page.
+pub(crate) const MAX_CHANGES: usize = 50;
 
 /// The page. The template escapes all texts.
 #[derive(Template)]
@@ -33,9 +38,15 @@ use crate::table::format_duration;
 struct Page<'a> {
     title: String,
     run: &'a str,
+    parts: String,
     state: &'static str,
     period: String,
     figures: Vec<Figure>,
+    /// Empty if no page was examined; so are the next two.
+    product_figures: Vec<Figure>,
+    changes: Vec<ChangeTable<'a>>,
+    product_hosts: Vec<HostProducts<'a>>,
+    note: String,
     outcomes: Vec<OutcomeShare>,
     throughput: Throughput,
     times: Option<FetchTimes>,
@@ -75,7 +86,12 @@ struct StatusShare {
 }
 
 /// Renders the page of a run.
-pub(crate) fn render(name: &str, run: &Run, report: &Report) -> anyhow::Result<String> {
+pub(crate) fn render(
+    name: &str,
+    run: &Run,
+    report: &Report,
+    changes: Option<&Changes>,
+) -> anyhow::Result<String> {
     let hosts = Hosts::of(report);
     let failed_urls = failures::urls(report);
     let page = Page {
@@ -85,9 +101,14 @@ pub(crate) fn render(name: &str, run: &Run, report: &Report) -> anyhow::Result<S
             count(report.failed())
         ),
         run: name,
+        parts: runs::selected_parts(run).trim_start_matches(", ").to_owned(),
         state: runs::state(run),
         period: format_period(report),
         figures: figures(run, report),
+        product_figures: products::figures(report, changes),
+        changes: changes.map(products::tables).unwrap_or_default(),
+        product_hosts: products::hosts(report),
+        note: missing_rows(run, report),
         outcomes: outcomes(report),
         throughput: Throughput::draw(report),
         times: FetchTimes::draw(report),
@@ -107,6 +128,20 @@ pub(crate) fn render(name: &str, run: &Run, report: &Report) -> anyhow::Result<S
     Ok(page.render()?)
 }
 
+/// Says that rows are missing; empty if none are. Rows from before parts were recorded belong to no
+/// part, and rows may have been deleted.
+fn missing_rows(run: &Run, report: &Report) -> String {
+    match run.rows().saturating_sub(report.rows) {
+        0 => String::new(),
+        missing if runs::only_part(run).is_some() => format!(
+            "{} rows are not shown: they were deleted, or were written by a release that did not \
+             record their part. `--part all` shows all rows that are left.",
+            count(missing)
+        ),
+        missing => format!("{} rows are not shown: they were deleted.", count(missing)),
+    }
+}
+
 fn format_period(report: &Report) -> String {
     let Some((first, last)) = report.period else { return "no row has been written".to_owned() };
     let start = format_time(first, DATE_TIME);
@@ -122,7 +157,7 @@ fn figures(run: &Run, report: &Report) -> Vec<Figure> {
     let planned = match run.planned() {
         Some(planned) => format!("of {} planned", count(planned)),
         // Other programs publish into a run without reporting a part.
-        None if run.parts.iter().all(|part| part.part.is_empty()) => "none planned".to_owned(),
+        None if run.parts.is_empty() => "none planned".to_owned(),
         None => "more may be published".to_owned(),
     };
     // Less than a second, or a single row, has no meaningful rate.
@@ -147,7 +182,7 @@ fn figures(run: &Run, report: &Report) -> Vec<Figure> {
     ]
 }
 
-/// The outcomes, most frequent first. Successes always have the first colour.
+/// The outcomes, most frequent first. A success always has the first colour.
 fn outcomes(report: &Report) -> Vec<OutcomeShare> {
     const COLOURS: usize = 8;
     let mut outcomes: Vec<_> = report.outcomes.iter().collect();
@@ -197,13 +232,19 @@ fn statuses(report: &Report) -> Vec<StatusShare> {
 mod tests {
     use std::collections::BTreeMap;
 
-    use fetchline_store::ReportRow;
+    use fetchline_store::{Change, ChangeKind, ReportRow, Selection};
 
     use super::sample::row;
     use super::*;
 
     fn run() -> Run {
-        Run { parts: Vec::new(), outcomes: BTreeMap::new(), asked_at: OffsetDateTime::UNIX_EPOCH }
+        Run {
+            selection: Selection::Newest,
+            parts: Vec::new(),
+            outcomes: BTreeMap::new(),
+            products: BTreeMap::new(),
+            asked_at: OffsetDateTime::UNIX_EPOCH,
+        }
     }
 
     #[test]
@@ -216,12 +257,55 @@ mod tests {
             error: Some(error),
             ..row("http://<b>\"&/?<script>")
         });
-        let html = render("<i>nightly", &run(), &report).unwrap();
+        let html = render("<i>nightly", &run(), &report, None).unwrap();
         assert!(
             !html.contains("<script") && !html.contains("<b>\"") && !html.contains("<i>nightly"),
             "{html}"
         );
         assert!(html.contains("&#60;script&#62;alert"), "{html}");
+    }
+
+    /// A page with one product, and with one change of each kind of a product with this name.
+    fn page_of_changes(name: &str) -> String {
+        let price = |price: i64| Some((price.into(), Some("EUR".to_owned())));
+        let change = |kind| Change {
+            kind,
+            item: 1,
+            name: Some(name.to_owned()),
+            category: None,
+            source_url: format!("http://a.example/?{name}"),
+            old_price: matches!(kind, ChangeKind::PriceUp | ChangeKind::PriceDown)
+                .then(|| price(80))
+                .flatten(),
+            price: price(if kind == ChangeKind::PriceUp { 100 } else { 60 }),
+            old_availability: None,
+            availability: Some(name.to_owned()),
+            at: OffsetDateTime::UNIX_EPOCH,
+            source: "page".to_owned(),
+        };
+        let changes = Changes {
+            counts: ChangeKind::ALL.map(|kind| (kind, 1_234)).into(),
+            changes: ChangeKind::ALL.map(change).into(),
+            is_truncated: false,
+        };
+        let mut report = Report::default();
+        report.add(&ReportRow { product: Some("found"), ..row("http://a.example/") });
+        render("nightly", &run(), &report, Some(&changes)).unwrap()
+    }
+
+    #[test]
+    fn changes_are_shown_with_the_old_and_the_new_price() {
+        let html = page_of_changes("Tea");
+        for text in ["80.00 EUR", "100.00 EUR", "+25.0 %", "-25.0 %", "Vanished products"] {
+            assert!(html.contains(text), "{text}: {html}");
+        }
+        assert!(html.contains("1\u{202f}233 more are not"), "{html}");
+    }
+
+    #[test]
+    fn names_of_products_are_escaped() {
+        let html = page_of_changes("<script>alert('x')</script>");
+        assert!(!html.contains("<script"), "{html}");
     }
 
     #[test]
@@ -233,7 +317,7 @@ mod tests {
             status: Some(404),
             ..row("http://a.example/2")
         });
-        let html = render("nightly", &run(), &report).unwrap();
+        let html = render("nightly", &run(), &report, None).unwrap();
         for reference in ["src=", "href=", "url(", "@import", "<script", "<link"] {
             assert!(!html.contains(reference), "{reference}");
         }
@@ -242,14 +326,14 @@ mod tests {
 
     #[test]
     fn a_run_without_rows_and_a_run_with_one_row_have_a_page() {
-        let empty = render("nightly", &run(), &Report::default()).unwrap();
+        let empty = render("nightly", &run(), &Report::default(), None).unwrap();
         assert!(
             empty.contains("no rows yet") && !empty.contains("NaN") && !empty.contains("inf"),
             "{empty}"
         );
         let mut report = Report::default();
         report.add(&row("http://a.example/"));
-        let single = render("nightly", &run(), &report).unwrap();
+        let single = render("nightly", &run(), &report, None).unwrap();
         assert!(
             single.contains("No URL failed") && !single.contains("NaN") && !single.contains("inf"),
             "{single}"

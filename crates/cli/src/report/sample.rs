@@ -13,5 +13,6 @@ pub(super) fn row(url: &str) -> ReportRow<'_> {
         bytes: 10,
         attempts: 1,
         error: None,
+        product: None,
     }
 }

@@ -12,7 +12,7 @@ use sqlx::{AssertSqlSafe, Connection, Executor};
 use super::NO_SUCH_TABLE;
 use crate::error::Error;
 use crate::partitions::FIRST_DATED;
-use crate::statements::counts::{CountChanges, DELETED_SLOT};
+use crate::statements::counts::{CountChanges, CountedRow, DELETED_SLOT};
 use crate::{contention, positions};
 
 /// The migration that makes the tables with the present keys.
@@ -29,7 +29,7 @@ const ROWS_PER_SECOND: u64 = 10_000;
 const BYTES_PER_SECOND: u64 = 10 << 20;
 /// The entry of `positions`.
 const OPERATION: &str = "copy of fetches";
-/// The columns of both tables besides the key.
+/// The columns of both tables besides the key. The former rows know no part, so theirs is empty.
 const COLUMNS: &str = "run, url, given_url, final_url, method, outcome, status, content_type, \
                        body_bytes, body_sha256, body_json, body_text, body, product, error, \
                        attempts, elapsed_ms, fetched_at, worker, message_id, rewrites";
@@ -157,9 +157,7 @@ async fn copy_chunk(connection: &mut MySqlConnection, bytes: u64) -> Result<Chun
         return transaction.rollback().await.map(|()| Chunked::Overtaken).map_err(&failed);
     }
     let mut counts = CountChanges::default();
-    for (run, outcome) in &known {
-        counts.remove(run, "", outcome, 1);
-    }
+    known.iter().for_each(|row| counts.remove(row));
     counts.write(&mut transaction, DELETED_SLOT).await?;
     positions::save_position(&mut transaction, OPERATION, last, None).await?;
     transaction.commit().await.map_err(&failed)?;
@@ -175,14 +173,12 @@ struct Chunk<'a> {
 }
 
 impl Chunk<'_> {
-    /// Locks the rows that workers have written anew. Returns run and outcome of their former rows,
-    /// which are counted as well.
-    async fn known_rows(
-        &self,
-        connection: &mut MySqlConnection,
-    ) -> Result<Vec<(String, String)>, Error> {
+    /// Locks the rows that workers have written anew. Returns their former rows, which are counted
+    /// as well: without a part, and by an earlier release without a product.
+    async fn known_rows(&self, connection: &mut MySqlConnection) -> Result<Vec<CountedRow>, Error> {
         let statement = format!(
-            "SELECT former.run, former.outcome FROM fetches_former AS former \
+            "SELECT former.run, '' AS part, former.outcome, NULL AS product \
+             FROM fetches_former AS former \
              JOIN fetches ON fetches.id = {} \
              WHERE former.id > ? AND former.id <= ? FOR UPDATE",
             self.key

@@ -44,6 +44,8 @@ pub struct Pruned {
     pub weeks: u64,
     /// The number of rows that have lost their body.
     pub bodies: u64,
+    /// The number of parts of runs that had no rows left.
+    pub parts: u64,
     /// The number of runs of which nothing is left.
     pub runs: u64,
 }
@@ -69,7 +71,7 @@ impl Store {
         {
             self.prune_rows(cutoff, dry_run, &mut pruned, &mut on_progress).await?;
             if !dry_run {
-                pruned.runs = self.forget_parts(cutoff).await?;
+                self.forget_parts(cutoff, &mut pruned).await?;
                 self.prune_pages(cutoff).await?;
             }
         }

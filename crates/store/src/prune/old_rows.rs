@@ -1,6 +1,6 @@
 //! Rows that were fetched too long ago.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::BTreeMap;
 use std::time::Instant;
 
 use sqlx::mysql::MySqlConnection;
@@ -9,7 +9,7 @@ use time::PrimitiveDateTime;
 
 use super::{CHUNK, Pruned, pause_after};
 use crate::keys::part_of_key;
-use crate::statements::counts::{CountChanges, DELETED_SLOT};
+use crate::statements::counts::{CountChanges, CountedRow, DELETED_SLOT};
 use crate::statements::placeholders::{bind_keys, list};
 use crate::{Error, Store, contention};
 
@@ -133,11 +133,10 @@ impl Store {
     }
 }
 
-/// What the counts say of a row.
+/// A row to delete.
 struct OldRow {
     key: Key,
-    run: String,
-    outcome: String,
+    counted: CountedRow,
 }
 
 async fn lock_old_rows(
@@ -147,43 +146,32 @@ async fn lock_old_rows(
 ) -> Result<Vec<OldRow>, Error> {
     let failed = Error::database("cannot read old rows");
     let statement = format!(
-        "SELECT id, run, outcome FROM fetches WHERE id IN ({}) AND fetched_at < ? \
+        "SELECT id, run, part, outcome, product FROM fetches WHERE id IN ({}) AND fetched_at < ? \
          ORDER BY id FOR UPDATE",
         list("?", keys.len())
     );
     let keys = bind_keys(keys).map_err(&failed)?;
     let query = sqlx::query_as_with(AssertSqlSafe(statement), keys).bind(cutoff).persistent(false);
-    let rows: Vec<(Vec<u8>, String, String)> =
+    let rows: Vec<(Vec<u8>, String, String, String, Option<String>)> =
         query.fetch_all(connection).await.map_err(&failed)?;
-    let rows = rows
-        .into_iter()
-        .filter_map(|(id, run, outcome)| Some(OldRow { key: id.try_into().ok()?, run, outcome }));
+    let rows = rows.into_iter().filter_map(|(id, run, part, outcome, product)| {
+        let counted = CountedRow { run, part, outcome, product };
+        Some(OldRow { key: id.try_into().ok()?, counted })
+    });
     Ok(rows.collect())
 }
 
-/// Subtracts deleted rows from the counts, and from the planned tasks of their part: a part that
-/// was complete stays complete.
+/// Subtracts deleted rows from the counts, and from the planned tasks of their part: what remained
+/// of it still does. A part that is recorded as complete keeps its plan.
 async fn count_deleted(connection: &mut MySqlConnection, rows: &[OldRow]) -> Result<(), Error> {
-    const PLANNED: &str = "UPDATE runs SET planned = planned - ? \
-                           WHERE run = ? AND part = ? AND planned >= ?";
-    let parts: Vec<Option<String>> = rows.iter().map(|row| part_of_key(row.key)).collect();
-    let named: BTreeSet<(&str, &str)> = rows
-        .iter()
-        .zip(&parts)
-        .filter_map(|(row, part)| Some((&*row.run, part.as_deref()?)))
-        .collect();
-    let known = counted_parts(connection, &named).await?;
+    const PLANNED: &str = "UPDATE runs SET planned = planned - ? WHERE run = ? AND part = ? \
+                           AND planned >= ? AND completed_at IS NULL";
     let mut counts = CountChanges::default();
-    let mut deleted: BTreeMap<(&str, &str), i64> = BTreeMap::new();
-    for (row, part) in rows.iter().zip(&parts) {
-        // A row of another program is subtracted from those without a part, whatever its message
-        // said: the sum over the parts is right.
-        let part = part
-            .as_deref()
-            .filter(|part| known.iter().any(|(run, known)| *run == row.run && known == part));
-        counts.remove(&row.run, part.unwrap_or_default(), &row.outcome, 1);
-        if let Some(part) = part {
-            *deleted.entry((&row.run, part)).or_default() += 1;
+    let mut deleted: BTreeMap<(&str, &str), u64> = BTreeMap::new();
+    for OldRow { counted, .. } in rows {
+        counts.remove(counted);
+        if !counted.part.is_empty() {
+            *deleted.entry((&counted.run, &counted.part)).or_default() += 1;
         }
     }
     for ((run, part), rows) in deleted {
@@ -192,24 +180,4 @@ async fn count_deleted(connection: &mut MySqlConnection, rows: &[OldRow]) -> Res
         planned.map_err(Error::database("cannot count deleted rows"))?;
     }
     counts.write(connection, DELETED_SLOT).await
-}
-
-/// Which of these parts have counts.
-async fn counted_parts(
-    connection: &mut MySqlConnection,
-    parts: &BTreeSet<(&str, &str)>,
-) -> Result<HashSet<(String, String)>, Error> {
-    if parts.is_empty() {
-        return Ok(HashSet::new());
-    }
-    let statement = format!(
-        "SELECT DISTINCT run, part FROM run_counts WHERE {}",
-        vec!["(run = ? AND part = ?)"; parts.len()].join(" OR ")
-    );
-    let mut query = sqlx::query_as(AssertSqlSafe(statement)).persistent(false);
-    for (run, part) in parts {
-        query = query.bind(*run).bind(*part);
-    }
-    let known = query.fetch_all(connection).await;
-    Ok(known.map_err(Error::database("cannot read the counts of parts"))?.into_iter().collect())
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::durations::Durations;
+use super::products::ProductCounts;
 use super::row::ReportRow;
 use super::top::Count;
 
@@ -18,6 +19,8 @@ pub struct HostReport {
     pub max_missing: u64,
     /// The number of rows by outcome.
     pub outcomes: BTreeMap<String, u64>,
+    /// What its pages contain.
+    pub products: ProductCounts,
     durations: Durations,
 }
 
@@ -25,7 +28,8 @@ impl Count for HostReport {
     fn new(max_missing: u64) -> Self {
         // One digit, because there are many hosts.
         let (outcomes, durations) = (BTreeMap::new(), Durations::new(1));
-        Self { rows: 0, failed: 0, max_missing, outcomes, durations }
+        let products = ProductCounts::default();
+        Self { rows: 0, failed: 0, max_missing, outcomes, products, durations }
     }
 
     fn rows(&self) -> u64 {
@@ -38,6 +42,7 @@ impl HostReport {
         self.rows += 1;
         self.failed += u64::from(!row.is_ok());
         *self.outcomes.entry(row.outcome.to_owned()).or_default() += 1;
+        row.product.into_iter().for_each(|word| self.products.add(word));
         row.fetch_ms().into_iter().for_each(|ms| self.durations.add(ms));
     }
 
@@ -47,6 +52,7 @@ impl HostReport {
         for (outcome, rows) in other.outcomes {
             *self.outcomes.entry(outcome).or_default() += rows;
         }
+        self.products.merge(other.products);
         self.durations.merge(&other.durations);
     }
 

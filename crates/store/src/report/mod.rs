@@ -1,6 +1,7 @@
 //! The report of a run. It reads every row once, page by page, and keeps a bounded amount of data.
 
 mod durations;
+mod products;
 mod host;
 mod row;
 mod spans;
@@ -12,12 +13,14 @@ use std::time::Duration;
 use time::{OffsetDateTime, PrimitiveDateTime};
 
 pub use self::host::HostReport;
+pub use self::products::ProductCounts;
 pub use self::row::ReportRow;
 pub use self::spans::Span;
 
 use self::durations::Durations;
 use self::spans::Spans;
 use self::top::{Count, TopCounts};
+use crate::row_groups::{self, RowGroup};
 use crate::{Error, Store};
 
 /// The number of rows that are read together.
@@ -29,12 +32,14 @@ const MAX_HOSTS: usize = 2_000;
 const MAX_REASONS: usize = 1_000;
 /// The maximum number of failed URLs of each outcome.
 const MAX_FAILED_URLS: u64 = 200;
-/// The next rows of a run and an outcome; binds both, the last key, and the maximum number of rows.
-/// The index is forced: otherwise MariaDB looks up run and outcome only and skips every row before
-/// the page, or reads the rows of all runs by key.
-pub const ROWS_OF_REPORT: &str = "SELECT id, url, status, elapsed_ms, fetched_at, body_bytes, \
-                                  attempts, error FROM fetches FORCE INDEX (fetches_by_run) \
-                                  WHERE run = ? AND outcome = ? AND id > ? ORDER BY id LIMIT ?";
+/// The next rows of a group; binds the run, the part, the outcome, the last key, and the maximum
+/// number of rows. The index is forced: otherwise MariaDB looks up the group only and skips
+/// every row before the page, or reads the rows of all runs by key.
+pub const ROWS_OF_REPORT: &str = "SELECT id, status, url, elapsed_ms, fetched_at, body_bytes, \
+                                  attempts, error, product \
+                                  FROM fetches FORCE INDEX (fetches_by_run) \
+                                  WHERE run = ? AND part = ? AND outcome = ? AND id > ? \
+                                  ORDER BY id LIMIT ?";
 
 /// A URL that failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,7 +80,7 @@ impl Count for Reason {
 pub struct Report {
     /// The number of rows.
     pub rows: u64,
-    /// The number of rows that are `ok` or `unchanged`.
+    /// The number of rows that are successes.
     pub ok: u64,
     /// The size of all bodies after decompression.
     pub bytes: u64,
@@ -87,6 +92,8 @@ pub struct Report {
     pub outcomes: BTreeMap<String, u64>,
     /// The number of rows by status. Rows without an answer are missing.
     pub statuses: BTreeMap<u16, u64>,
+    /// What the pages contain.
+    pub products: ProductCounts,
     /// The rows of the hosts that are too small to be told apart.
     pub other_hosts: HostReport,
     /// Some of the URLs that failed, for each outcome.
@@ -107,6 +114,7 @@ impl Default for Report {
             period: None,
             outcomes: BTreeMap::new(),
             statuses: BTreeMap::new(),
+            products: ProductCounts::default(),
             other_hosts: HostReport::new(0),
             failed_urls: Vec::new(),
             hosts: TopCounts::new(MAX_HOSTS),
@@ -130,6 +138,7 @@ impl Report {
         let (first, last) = self.period.unwrap_or((row.fetched_at, row.fetched_at));
         self.period = Some((first.min(row.fetched_at), last.max(row.fetched_at)));
         self.spans.add(row.fetched_at, !row.is_ok());
+        row.product.into_iter().for_each(|word| self.products.add(word));
         row.fetch_ms().into_iter().for_each(|ms| self.durations.add(ms));
         self.hosts.entry(row.host(), |small| self.other_hosts.merge(small)).add(row);
         match row.is_ok() {
@@ -156,7 +165,7 @@ impl Report {
         }
     }
 
-    /// The number of rows that are neither `ok` nor `unchanged`.
+    /// The number of rows that are no successes.
     pub fn failed(&self) -> u64 {
         self.rows - self.ok
     }
@@ -196,13 +205,18 @@ impl Report {
 }
 
 impl Store {
-    /// Reads every row of a run.
-    pub async fn report(&self, run: &str) -> Result<Report, Error> {
+    /// Reads every row of a run, or of one of its parts.
+    pub async fn report(&self, run: &str, part: Option<&str>) -> Result<Report, Error> {
+        let groups = self
+            .with_connection("listing a run's rows", async |connection| {
+                row_groups::read(connection, run, part).await
+            })
+            .await?;
         let mut report = Report::default();
-        for outcome in self.run(run).await?.outcomes.into_keys() {
+        for group in groups {
             let mut last = Some(Vec::new());
             while let Some(after) = last {
-                last = self.report_page(&mut report, run, &outcome, &after).await?;
+                last = self.report_page(&mut report, run, &group, &after).await?;
             }
         }
         Ok(report)
@@ -213,27 +227,30 @@ impl Store {
         &self,
         report: &mut Report,
         run: &str,
-        outcome: &str,
+        group: &RowGroup,
         after: &[u8],
     ) -> Result<Option<Vec<u8>>, Error> {
         type Row = (
             Vec<u8>,
-            String,
             Option<u16>,
+            String,
             u32,
             PrimitiveDateTime,
             Option<u64>,
             u32,
             Option<String>,
+            Option<String>,
         );
+        let RowGroup { part, outcome } = group;
         let rows: Vec<Row> = self
             .with_connection("reading a run's rows", async |connection| {
-                let query = sqlx::query_as(ROWS_OF_REPORT).bind(run).bind(outcome);
-                let rows = query.bind(after).bind(PAGE).fetch_all(connection).await;
+                let query = sqlx::query_as(ROWS_OF_REPORT).bind(run).bind(part).bind(outcome);
+                let page = query.bind(after).bind(PAGE);
+                let rows = page.fetch_all(connection).await;
                 rows.map_err(Error::database("cannot read a run's rows"))
             })
             .await?;
-        for (_, url, status, elapsed_ms, fetched_at, bytes, attempts, error) in &rows {
+        for (_, status, url, elapsed_ms, fetched_at, bytes, attempts, error, product) in &rows {
             report.add(&ReportRow {
                 url,
                 outcome,
@@ -243,6 +260,7 @@ impl Store {
                 bytes: bytes.unwrap_or(0),
                 attempts: *attempts,
                 error: error.as_deref(),
+                product: product.as_deref(),
             });
         }
         Ok(rows.into_iter().last().map(|(id, ..)| id))
@@ -265,6 +283,7 @@ mod tests {
             bytes: 10,
             attempts: 1,
             error: None,
+            product: None,
         }
     }
 
@@ -330,6 +349,23 @@ mod tests {
         assert_eq!(all().map(HostReport::fetches).sum::<u64>(), report.rows);
         let reasons: Vec<_> = report.reasons().map(|(text, reason)| (text, reason.rows)).collect();
         assert_eq!(reasons, [("no address", 20_000)]);
+    }
+
+    #[test]
+    fn pages_are_counted_by_what_they_contain_and_by_host() {
+        let mut report = Report::default();
+        let words = ["found", "found", "suspect", "no_price", "none", "of a newer release"];
+        for word in words {
+            report.add(&ReportRow { product: Some(word), ..row("http://a.example/", 0, 1) });
+        }
+        report.add(&ReportRow { product: Some("none"), ..row("http://b.example/", 0, 1) });
+        report.add(&row("http://b.example/image", 0, 1));
+        let products = report.products;
+        assert_eq!((products.found, products.pages(), products.without_price()), (2, 6, 4));
+        let hosts: BTreeMap<_, _> = report.hosts().collect();
+        let of_host = |host: &str| hosts[host].products;
+        assert_eq!(of_host("a.example"), ProductCounts { none: 1, ..products });
+        assert_eq!(of_host("b.example"), ProductCounts { none: 1, ..ProductCounts::default() });
     }
 
     #[test]

@@ -23,6 +23,8 @@ pub struct ReportRow<'a> {
     pub attempts: u32,
     /// The error, for people.
     pub error: Option<&'a str>,
+    /// What the page contains: the word in the database.
+    pub product: Option<&'a str>,
 }
 
 impl ReportRow<'_> {

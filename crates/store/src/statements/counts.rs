@@ -1,4 +1,4 @@
-//! The row counts of each run, by part and outcome, in `run_counts`.
+//! The row counts of each run, by part, outcome and product, in `run_counts`.
 //!
 //! Counts change in the transaction that changes the rows, by exactly as much, so that nobody has
 //! to count rows later. The number of affected rows shows whether a row existed before: 1 for a new
@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use sqlx::error::BoxDynError;
 use sqlx::mysql::{MySqlArguments, MySqlConnection};
-use sqlx::{Arguments, AssertSqlSafe};
+use sqlx::{Arguments, AssertSqlSafe, FromRow};
 use time::PrimitiveDateTime;
 
 use super::placeholders::{bind_keys, list};
@@ -17,6 +17,7 @@ use crate::Error;
 use crate::clock::to_stored;
 use crate::error::CANNOT_COUNT;
 use crate::fetch::Fetch;
+use crate::product::ProductStatus;
 
 /// The number of slots that each count is spread over, so that transactions of several workers
 /// rarely wait for each other.
@@ -32,13 +33,32 @@ struct CountKey<'a> {
     run: &'a str,
     part: &'a str,
     outcome: &'a str,
+    /// What the page contained; empty if no page was read.
+    product: &'a str,
 }
 
-/// The counted columns of a row that exists.
+/// The columns of a stored row that say where it is counted.
+#[derive(Clone, Debug, PartialEq, Eq, FromRow)]
+pub(crate) struct CountedRow {
+    pub(crate) run: String,
+    /// Empty for a row that an earlier release wrote, whatever part it was counted with: the sums
+    /// over the parts are right.
+    pub(crate) part: String,
+    pub(crate) outcome: String,
+    pub(crate) product: Option<String>,
+}
+
+impl CountedRow {
+    fn key<'a>(&'a self, part: &'a str) -> CountKey<'a> {
+        let product = self.product.as_deref().unwrap_or_default();
+        CountKey { run: &self.run, part, outcome: &self.outcome, product }
+    }
+}
+
+/// A row that exists.
 #[derive(Debug)]
 pub(crate) struct ExistingRow {
-    run: String,
-    outcome: String,
+    row: CountedRow,
     fetched_at: PrimitiveDateTime,
 }
 
@@ -63,13 +83,12 @@ impl<'a> CountChanges<'a> {
         for row in rows {
             // The key of a task depends on its part, so all rows of a task have the same part.
             let part = row.part.as_deref().unwrap_or_default();
-            let key = CountKey { run: &row.run, part, outcome: row.outcome.as_str() };
+            let product = row.product.map(ProductStatus::as_str).unwrap_or_default();
+            let key = CountKey { run: &row.run, part, outcome: row.outcome.as_str(), product };
             let at = to_microseconds(to_stored(row.fetched_at));
             let replaced = match previous {
                 Some((id, key, at)) if *id == row.id => Some((key, at)),
-                _ => existing.get(&row.id).map(|row| {
-                    (CountKey { run: &row.run, part, outcome: &row.outcome }, row.fetched_at)
-                }),
+                _ => existing.get(&row.id).map(|stored| (stored.row.key(part), stored.fetched_at)),
             };
             changes.affected += if replaced.is_some() { 2 } else { 1 };
             let (key, at) = match replaced {
@@ -88,9 +107,9 @@ impl<'a> CountChanges<'a> {
         changes
     }
 
-    /// Adds the change that the deletion of this number of rows causes.
-    pub(crate) fn remove(&mut self, run: &'a str, part: &'a str, outcome: &'a str, rows: i64) {
-        self.add(CountKey { run, part, outcome }, -rows);
+    /// Adds the change that the deletion of a row causes.
+    pub(crate) fn remove(&mut self, row: &'a CountedRow) {
+        self.add(row.key(&row.part), -1);
     }
 
     fn add(&mut self, key: CountKey<'a>, change: i64) {
@@ -110,9 +129,9 @@ impl<'a> CountChanges<'a> {
         let failed = Error::database(CANNOT_COUNT);
         let values = self.encode(slot).map_err(sqlx::Error::Encode).map_err(&failed)?;
         let statement = format!(
-            "INSERT INTO run_counts (run, part, outcome, slot, tasks) VALUES {} \
+            "INSERT INTO run_counts (run, part, outcome, product, slot, tasks) VALUES {} \
              ON DUPLICATE KEY UPDATE tasks = tasks + VALUES(tasks)",
-            list("(?,?,?,?,?)", self.changes.len())
+            list("(?,?,?,?,?,?)", self.changes.len())
         );
         let query = sqlx::query_with(AssertSqlSafe(statement), values)
             .persistent(self.changes.len() <= MAX_PERSISTENT);
@@ -121,10 +140,11 @@ impl<'a> CountChanges<'a> {
 
     fn encode(&self, slot: u8) -> Result<MySqlArguments, BoxDynError> {
         let mut values = MySqlArguments::default();
-        for (CountKey { run, part, outcome }, change) in &self.changes {
+        for (CountKey { run, part, outcome, product }, change) in &self.changes {
             values.add(*run)?;
             values.add(*part)?;
             values.add(*outcome)?;
+            values.add(*product)?;
             values.add(slot)?;
             values.add(*change)?;
         }
@@ -152,14 +172,16 @@ pub(crate) async fn lock_existing(
     let keys = bind_keys(rows.iter().map(|row| &row.id)).map_err(&failed)?;
     // In key order, as all row locks are taken.
     let statement = format!(
-        "SELECT id, run, outcome, fetched_at FROM fetches WHERE id IN ({}) ORDER BY id FOR UPDATE",
+        "SELECT id, run, part, outcome, product, fetched_at FROM fetches WHERE id IN ({}) ORDER BY id \
+         FOR UPDATE",
         list("?", rows.len())
     );
-    type Row = (Vec<u8>, String, String, PrimitiveDateTime);
+    type Row = (Vec<u8>, String, String, String, Option<String>, PrimitiveDateTime);
     let query = sqlx::query_as_with(AssertSqlSafe(statement), keys).persistent(false);
     let existing: Vec<Row> = query.fetch_all(connection).await.map_err(&failed)?;
-    let existing = existing.into_iter().filter_map(|(id, run, outcome, fetched_at)| {
-        Some((id.try_into().ok()?, ExistingRow { run, outcome, fetched_at }))
+    let existing = existing.into_iter().filter_map(|(id, run, part, outcome, product, at)| {
+        let row = CountedRow { run, part, outcome, product };
+        Some((id.try_into().ok()?, ExistingRow { row, fetched_at: at }))
     });
     Ok(existing.collect())
 }
@@ -188,7 +210,13 @@ mod tests {
 
     fn existing(id: u8, outcome: &str, second: u64) -> ([u8; 16], ExistingRow) {
         let fetched_at = to_stored(OffsetDateTime::UNIX_EPOCH + Duration::from_secs(second));
-        ([id; 16], ExistingRow { run: "r".to_owned(), outcome: outcome.to_owned(), fetched_at })
+        let row = CountedRow {
+            run: "r".to_owned(),
+            part: "p".to_owned(),
+            outcome: outcome.to_owned(),
+            product: None,
+        };
+        ([id; 16], ExistingRow { row, fetched_at })
     }
 
     fn changes(rows: &[Fetch], stored: &[(&str, u64)]) -> (Vec<(String, i64)>, u64) {
@@ -213,6 +241,21 @@ mod tests {
         // The same task twice in one batch.
         let twice = [row(1, Outcome::Ok, 1), row(1, Outcome::Ok, 2)];
         assert_eq!(changes(&twice, &[]), (vec![("ok".to_owned(), 1)], 3));
+    }
+
+    #[test]
+    fn what_pages_contain_is_counted_and_a_change_of_it_moves_the_count() {
+        let found = |product| Fetch { product: Some(product), ..row(1, Outcome::Ok, 6) };
+        let existing = existing(1, "ok", 5);
+        let row = CountedRow { product: Some("found".to_owned()), ..existing.1.row };
+        let existing = HashMap::from([(existing.0, ExistingRow { row, ..existing.1 })]);
+        let products = |row: &Fetch| {
+            let changes = CountChanges::of_upsert(&[row], &existing).changes;
+            changes.iter().map(|(key, change)| (key.product.to_owned(), *change)).collect()
+        };
+        let moved: Vec<(String, i64)> = products(&found(ProductStatus::NoPrice));
+        assert_eq!(moved, [("found".to_owned(), -1), ("no_price".to_owned(), 1)]);
+        assert_eq!(products(&found(ProductStatus::Found)), []);
     }
 
     #[test]

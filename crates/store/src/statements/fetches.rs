@@ -11,9 +11,10 @@ use crate::fetch::{Body, Fetch};
 use crate::product::ProductStatus;
 
 /// The columns of `fetches`, in the order in which they are bound.
-const COLUMNS: [&str; 21] = [
+const COLUMNS: [&str; 22] = [
     "id",
     "run",
+    "part",
     "url",
     "given_url",
     "final_url",
@@ -42,9 +43,10 @@ pub const MAX_BATCH_ROWS: usize = 65_535 / COLUMNS.len();
 const CONTENT_TYPE_CHARS: usize = 255;
 const ERROR_CHARS: usize = 1000;
 
-/// The statement that writes rows.
+/// The statement that writes rows. It counts how often a row was written again, so that it always
+/// changes a row that exists.
 pub(crate) fn upsert() -> Upsert {
-    Upsert::new("fetches", &COLUMNS).with_rewrites("rewrites")
+    Upsert::new("fetches", &COLUMNS).with_first(&["rewrites = rewrites + 1"])
 }
 
 /// Writes rows, and returns the number of rows that the server reports as affected.
@@ -92,6 +94,7 @@ fn bind(arguments: &mut MySqlArguments, row: &Fetch) -> Result<(), BoxDynError> 
     }
     arguments.add(row.id.as_slice())?;
     arguments.add(row.run.as_str())?;
+    arguments.add(row.part.as_deref().unwrap_or_default())?;
     arguments.add(row.url.as_str())?;
     arguments.add(row.given_url.as_deref())?;
     arguments.add(row.final_url.as_deref())?;

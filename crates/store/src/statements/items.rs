@@ -20,7 +20,7 @@ use crate::outcome::Outcome;
 use crate::product::Product;
 
 /// The columns of `items`, in the order in which they are bound.
-const COLUMNS: [&str; 14] = [
+const COLUMNS: [&str; 18] = [
     "source_sha256",
     "source_url",
     "name",
@@ -34,12 +34,41 @@ const COLUMNS: [&str; 14] = [
     "canonical_url",
     "variants",
     "seen_at",
+    "run",
+    "created_at",
+    "status",
+    "status_since",
     "updated_at",
 ];
 
+/// The columns that an upsert of a known item assigns by rules of their own, or not at all.
+const INSERT_ONLY: [&str; 3] = ["created_at", "status", "status_since"];
+
+/// The rules, which compare with the old values. A page that says nothing about the availability is
+/// no change of it. An item of an older release has no status, and gets one without a change.
+const FIRST: [&str; 4] = [
+    "availability_before = IF(VALUES(updated_at) >= updated_at \
+     AND VALUES(availability) IS NOT NULL AND NOT availability <=> VALUES(availability), \
+     availability, availability_before)",
+    "availability_since = IF(VALUES(updated_at) >= updated_at \
+     AND VALUES(availability) IS NOT NULL AND NOT availability <=> VALUES(availability), \
+     VALUES(updated_at), availability_since)",
+    "status_since = IF(VALUES(updated_at) >= GREATEST(updated_at, \
+     COALESCE(status_since, updated_at)) AND status <> VALUES(status), \
+     VALUES(updated_at), status_since)",
+    "status = IF(VALUES(updated_at) >= GREATEST(updated_at, COALESCE(status_since, updated_at)), \
+     VALUES(status), status)",
+];
+
+/// The words of `items.status`: the page has the product with a price, without one, or no longer
+/// has the product.
+pub(crate) const FOUND: &str = "found";
+pub(crate) const NO_PRICE: &str = "no_price";
+pub(crate) const GONE: &str = "gone";
+
 /// The statement that writes items.
 pub(crate) fn upsert() -> Upsert {
-    Upsert::new("items", &COLUMNS)
+    Upsert::new("items", &COLUMNS).with_insert_only(&INSERT_ONLY).with_first(&FIRST)
 }
 
 /// Writes the items of these fetches, and their prices, in the transaction of `connection`.
@@ -76,7 +105,7 @@ pub(crate) async fn write(
 }
 
 /// Notes that the products of unchanged pages were seen, in the transaction of `connection`. Pages
-/// without a product have no item, and change nothing.
+/// without a product have no item, or one that has vanished, and change nothing.
 pub(crate) async fn write_seen(
     connection: &mut MySqlConnection,
     rows: &[&Fetch],
@@ -92,7 +121,7 @@ pub(crate) async fn write_seen(
     let padded = sources.len().next_power_of_two();
     let statement = format!(
         "UPDATE items SET seen_at = GREATEST(COALESCE(seen_at, updated_at), ?) \
-         WHERE source_sha256 IN ({})",
+         WHERE source_sha256 IN ({}) AND COALESCE(status, '') <> '{GONE}'",
         list("?", padded)
     );
     let mut values = MySqlArguments::default();
@@ -180,6 +209,8 @@ impl<'a> Observation<'a> {
 
     fn bind(&self, arguments: &mut MySqlArguments) -> Result<(), BoxDynError> {
         let product = self.product;
+        let at = to_stored(self.fetch.fetched_at);
+        let status = if product.price.is_some() { FOUND } else { NO_PRICE };
         arguments.add(self.source.as_slice())?;
         arguments.add(self.fetch.url.as_str())?;
         arguments.add(product.name.as_deref())?;
@@ -192,7 +223,10 @@ impl<'a> Observation<'a> {
         arguments.add(product.image_url.as_deref())?;
         arguments.add(product.canonical_url.as_deref())?;
         arguments.add(product.variants)?;
-        let at = to_stored(self.fetch.fetched_at);
+        arguments.add(at)?;
+        arguments.add(self.fetch.run.as_str())?;
+        arguments.add(at)?;
+        arguments.add(status)?;
         arguments.add(at)?;
         arguments.add(at)
     }

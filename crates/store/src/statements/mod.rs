@@ -7,3 +7,4 @@ pub(crate) mod pages;
 pub(crate) mod parts;
 pub(crate) mod placeholders;
 pub(crate) mod upsert;
+pub(crate) mod vanished;

@@ -10,8 +10,10 @@ use super::placeholders::list;
 pub(crate) struct Upsert {
     table: &'static str,
     columns: &'static [&'static str],
-    /// A column that counts how often a row was written again.
-    rewrites: Option<&'static str>,
+    /// Columns that keep the value of the first write.
+    insert_only: &'static [&'static str],
+    /// Assignments that come before those of the other columns, and so see their old values.
+    first: &'static [&'static str],
     /// The number of rows of a full batch.
     full: usize,
     texts: Mutex<HashMap<usize, Arc<str>>>,
@@ -21,13 +23,24 @@ impl Upsert {
     /// The first column is the key, the last one the time. A row that is older than the stored one
     /// changes nothing.
     pub(crate) fn new(table: &'static str, columns: &'static [&'static str]) -> Self {
-        Self { table, columns, rewrites: None, full: usize::MAX, texts: Mutex::default() }
+        Self {
+            table,
+            columns,
+            insert_only: &[],
+            first: &[],
+            full: usize::MAX,
+            texts: Mutex::default(),
+        }
     }
 
-    /// Counts in this column how often a row was written again, so that an upsert always changes
-    /// a row that exists.
-    pub(crate) fn with_rewrites(self, column: &'static str) -> Self {
-        Self { rewrites: Some(column), ..self }
+    /// Sets the columns that an upsert of an existing row does not assign by the general rule.
+    pub(crate) fn with_insert_only(self, insert_only: &'static [&'static str]) -> Self {
+        Self { insert_only, ..self }
+    }
+
+    /// Sets assignments for existing rows that come before those of the other columns.
+    pub(crate) fn with_first(self, first: &'static [&'static str]) -> Self {
+        Self { first, ..self }
     }
 
     /// Sets the number of rows of a full batch, which is written by one statement.
@@ -64,16 +77,17 @@ impl Upsert {
 
     /// `VALUES(…)` is deprecated on MySQL, but MariaDB has nothing else.
     fn build(&self, rows: usize) -> String {
-        let Self { table, columns, rewrites, .. } = self;
+        let Self { table, columns, insert_only, first, .. } = self;
         let placeholders = format!("({})", list("?", columns.len()));
         let values = list(&placeholders, rows);
         let time = columns.last().copied().unwrap_or_default();
         // Assignments run in order. The time comes last, because the others compare it.
-        let newer = columns[1..].iter().map(|column| {
+        let newer = columns[1..].iter().filter(|column| !insert_only.contains(column));
+        let newer = newer.map(|column| {
             format!("{column} = IF(VALUES({time}) >= {time}, VALUES({column}), {column})")
         });
-        let rewrites = rewrites.map(|column| format!("{column} = {column} + 1"));
-        let updates: Vec<_> = rewrites.into_iter().chain(newer).collect();
+        let first = first.iter().map(|&assignment| assignment.to_owned());
+        let updates: Vec<_> = first.chain(newer).collect();
         let columns = columns.join(", ");
         format!(
             "INSERT INTO {table} ({columns}) VALUES {values} ON DUPLICATE KEY UPDATE {}",
@@ -118,7 +132,11 @@ mod tests {
             "INSERT INTO t (id, a, at) VALUES (?,?,?),(?,?,?) ON DUPLICATE KEY UPDATE \
              a = IF(VALUES(at) >= at, VALUES(a), a), at = IF(VALUES(at) >= at, VALUES(at), at)"
         );
-        let counting = Upsert::new("t", &["id", "at"]).with_rewrites("n").text(1);
-        assert!(counting.contains("UPDATE n = n + 1, at = "), "{counting}");
+        let first = Upsert::new("t", &["id", "born", "at"])
+            .with_insert_only(&["born"])
+            .with_first(&["n = n + 1"])
+            .text(1);
+        assert!(first.contains("(id, born, at)"), "{first}");
+        assert!(first.contains("UPDATE n = n + 1, at = "), "{first}");
     }
 }

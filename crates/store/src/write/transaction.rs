@@ -9,8 +9,8 @@ use super::server_thread::ServerThread;
 use crate::fetch::Fetch;
 use crate::part_report::PartReport;
 use crate::pool::Lane;
-use crate::statements::{counts, fetches, items, pages, parts};
-use crate::{Error, Store};
+use crate::statements::{counts, fetches, items, pages, parts, vanished};
+use crate::{Class, Error, Store};
 
 /// The additional time for each row. A disk without an SSD's speed reads about 100 random pages per
 /// second, and a new row touches a page of the primary key and one of another index.
@@ -188,10 +188,20 @@ async fn write_rows(
         return Ok(Applied::UnexpectedRows);
     }
     items::write(connection, &store.upsert_items, rows, packet).await?;
-    items::write_seen(connection, rows).await?;
+    unless_rejected(items::write_seen(connection, rows).await)?;
+    unless_rejected(vanished::mark(connection, rows).await)?;
     pages::write(connection, &store.upsert_pages, rows, packet).await?;
     changes.write(connection, options.slot).await?;
     Ok(Applied::Complete)
+}
+
+/// Ignores that the database refuses what a fetch says of an item that it has already: whatever is
+/// wrong with the item, the fetch keeps its row.
+fn unless_rejected(noted: Result<(), Error>) -> Result<(), Error> {
+    match noted {
+        Err(error) if error.class() == Class::Rejected => Ok(()),
+        noted => noted,
+    }
 }
 
 async fn end(connection: &mut MySqlConnection, statement: &'static str) -> Result<(), Error> {

@@ -6,5 +6,6 @@ mod pages;
 mod poll;
 mod prune;
 mod queries;
+mod runs;
 mod session;
 mod write;

@@ -1,6 +1,6 @@
 //! Migrations from earlier releases.
 
-use fetchline_store::{Fetch, Outcome, Store};
+use fetchline_store::{Fetch, Outcome, Selection, Store};
 use sqlx::{AssertSqlSafe, Row};
 
 use crate::database::{Database, Result, row};
@@ -29,7 +29,7 @@ async fn rows(database: &mut Database) -> Result<Vec<(String, String)>> {
 
 /// The number of rows by outcome, as they are counted.
 async fn counted(store: &Store) -> Result<Vec<(String, u64)>> {
-    Ok(store.run("nightly").await?.outcomes.into_iter().collect())
+    Ok(store.run("nightly", &Selection::All).await?.outcomes.into_iter().collect())
 }
 
 #[tokio::test]

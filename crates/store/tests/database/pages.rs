@@ -65,6 +65,7 @@ async fn a_page_is_not_known_once_its_row_its_body_or_its_item_is_another() -> R
         "UPDATE fetches SET body_sha256 = UNHEX(SHA2('other', 256))",
         "DELETE FROM items",
         "UPDATE items SET updated_at = updated_at + INTERVAL 1 MICROSECOND",
+        "UPDATE items SET status = 'gone'",
     ] {
         let mut database = Database::new().await?;
         let store = database.store(2)?;

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use fetchline_store::{Batch, Body, Fetch, Outcome, PartReport, Pruned, Retention, Store};
+use fetchline_store::{
+    Batch, Body, Fetch, Outcome, PartReport, Pruned, Retention, Selection, Store,
+};
 use sqlx::Connection;
 use time::{OffsetDateTime, PrimitiveDateTime};
 
@@ -92,7 +94,7 @@ async fn make_old_weeks(database: &mut Database) -> Result {
 }
 
 async fn counted(store: &Store, run: &str) -> Result<u64> {
-    Ok(store.run(run).await?.rows())
+    Ok(store.run(run, &Selection::All).await?.rows())
 }
 
 async fn rows(database: &mut Database, run: &str) -> Result<u64> {
@@ -134,7 +136,7 @@ async fn old_weeks_are_dropped_and_counts_stay_exact() -> Result {
         assert_eq!(counted(&store, run).await?, expected, "{run}");
     }
     // The old part is forgotten, although the name of its run is still in use.
-    let run = store.run("nightly").await?;
+    let run = store.run("nightly", &Selection::All).await?;
     assert!(run.parts.len() == 1 && run.is_complete(), "{run:?}");
     let old = Part::new(70).name();
     let counts = format!("SELECT COUNT(*) FROM run_counts WHERE part = '{old}'");
@@ -169,7 +171,7 @@ async fn without_partitions_or_the_right_to_change_them_rows_are_deleted() -> Re
             assert_eq!(rows(&mut database, run).await?, expected, "{run}");
             assert_eq!(counted(&database.store(1)?, run).await?, expected, "{run}");
         }
-        assert_eq!(store.run("nightly").await?.parts.len(), 1);
+        assert_eq!(store.run("nightly", &Selection::All).await?.parts.len(), 1);
     }
     Ok(())
 }
@@ -217,7 +219,7 @@ async fn a_part_that_loses_some_of_its_rows_stays_complete() -> Result {
         .execute("UPDATE fetches SET fetched_at = fetched_at - INTERVAL 9 DAY ORDER BY id LIMIT 8")
         .await?;
     assert_eq!(prune(&store, ROWS).await?.rows, 8);
-    let run = store.run("nightly").await?;
+    let run = store.run("nightly", &Selection::All).await?;
     assert!(run.is_complete() && run.rows() == 12 && run.planned() == Some(12), "{run:?}");
     Ok(())
 }

@@ -7,14 +7,15 @@ use crate::database::{Database, Result, batch, row};
 
 /// Two runs of 20,000 rows each. The later one has two outcomes and three statuses.
 async fn fill(database: &mut Database) -> Result {
-    const ROWS: &str = "INSERT INTO fetches (id, run, url, method, outcome, status, attempts, \
+    const ROWS: &str = "INSERT INTO fetches (id, run, part, url, method, outcome, status, attempts, \
                         elapsed_ms, fetched_at, worker, body_text) \
                         WITH RECURSIVE numbers AS \
                         (SELECT 1 AS n UNION ALL SELECT n + 1 FROM numbers WHERE n < 200), \
                         pairs AS (SELECT one.n + 200 * (other.n - 1) AS n \
                         FROM numbers AS one JOIN numbers AS other) \
                         SELECT CONCAT(X'019AD0325A3C7F31A530', UNHEX(LPAD(HEX(n), 12, '0'))), \
-                        IF(n <= 20000, 'monday', 'tuesday'), CONCAT('http://a.example/', n), \
+                        IF(n <= 20000, 'monday', 'tuesday'), \
+                        IF(n <= 20000, 'p1', 'p2'), CONCAT('http://a.example/', n), \
                         'GET', IF(n % 10 = 0 AND n > 20000, 'http_error', 'ok'), \
                         IF(n % 10 > 0, 200, IF(n % 20 = 0, 404, 410)), 1, n % 700, \
                         '2026-03-01' + INTERVAL n SECOND, 'pod', REPEAT('x', 300) FROM pairs";
@@ -56,6 +57,8 @@ async fn queries_about_a_run_read_its_index_entries_only() -> Result {
         // README.md and docs/runs.md.
         "SELECT outcome, status, COUNT(*) FROM fetches WHERE run = 'tuesday' \
          GROUP BY outcome, status",
+        "SELECT outcome, status, COUNT(*) FROM fetches WHERE run = 'tuesday' AND part = 'p2' \
+         GROUP BY outcome, status",
         "SELECT outcome, COUNT(*) FROM fetches WHERE run = 'tuesday' GROUP BY outcome",
         "SELECT COUNT(*) FROM fetches WHERE run = 'tuesday' AND outcome <> 'ok'",
     ] {
@@ -75,7 +78,7 @@ async fn queries_for_a_few_rows_read_a_few_rows() -> Result {
         // docs/database.md and docs/operations.md.
         ("SELECT url, outcome FROM fetches ORDER BY fetched_at DESC LIMIT 10", 10),
         (
-            "SELECT url, status, error FROM fetches WHERE run = 'tuesday' \
+            "SELECT url, status, error FROM fetches WHERE run = 'tuesday' AND part = 'p2' \
              AND outcome = 'http_error' ORDER BY id LIMIT 100",
             100,
         ),

@@ -230,7 +230,7 @@ async fn lock_counts(other: &mut sqlx::mysql::MySqlConnection, slots: u8) -> Res
     other.execute("BEGIN").await?;
     for slot in 0..slots {
         let lock =
-            sqlx::query("INSERT INTO run_counts VALUES ('nightly', '', 'ok', ?, 0)").bind(slot);
+            sqlx::query("INSERT INTO run_counts VALUES ('nightly', '', 'ok', '', ?, 0)").bind(slot);
         lock.execute(&mut *other).await?;
     }
     Ok(())

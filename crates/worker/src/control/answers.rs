@@ -10,7 +10,7 @@ use std::time::Duration;
 use fetchline_queue::control::{Begin, ControlStream, Directive, HostChange, Scope, TypedWord};
 use fetchline_queue::dead::{self, Counts, Search};
 use fetchline_queue::{Broker, Error, Role};
-use fetchline_store::{ClaimedFact, Store};
+use fetchline_store::{ClaimedFact, Selection, Store};
 use lapin::Connection;
 use time::OffsetDateTime;
 use tokio::time::Instant;
@@ -158,7 +158,7 @@ impl Answers {
 
     async fn cancel(&self, run: &str) -> Result<String, String> {
         let failed = |error: fetchline_store::Error| chain(&error);
-        let is_known = self.store.run(run).await.map_err(failed)?.is_known();
+        let is_known = self.store.run(run, &Selection::Newest).await.map_err(failed)?.is_known();
         self.store.cancel_run(run).await.map_err(failed)?;
         // The poller of each worker notices this as well.
         let identity = identity(self.broker.topology().exchange(), &cancelled_name(run));

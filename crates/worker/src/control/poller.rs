@@ -114,11 +114,11 @@ impl Poller {
 struct Changes {
     /// The limits that are new or have changed.
     limits: Vec<HostLimit>,
-    /// The runs that were not cancelled before; `None` if nothing has changed.
+    /// The runs with parts that were not cancelled before; `None` if nothing has changed.
     cancelled: Option<Vec<String>>,
 }
 
-/// Adds cancelled parts, or replaces them if `is_whole`. Returns the new runs, and `None` if nothing
+/// Adds cancelled parts, or replaces them if `is_whole`. Returns the runs of new ones, and `None` if nothing
 /// has changed.
 fn update_cancelled(
     snapshot: &mut Snapshot,
@@ -134,7 +134,7 @@ fn update_cancelled(
     if parts == *snapshot.cancelled {
         return None;
     }
-    let new = parts.names().filter(|run| !snapshot.cancelled.has(run)).map(str::to_owned).collect();
+    let new = parts.new_since(&snapshot.cancelled).map(str::to_owned).collect();
     info!(
         runs = parts.runs(),
         "runs were cancelled; their waiting tasks are recorded and not fetched"

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use fetchline_store::{Error, Outcome, Run, Store, WorkerState};
+use fetchline_store::{Error, Outcome, Part, Run, Store, WorkerState};
 use time::OffsetDateTime;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -19,15 +19,18 @@ use crate::error_chain::chain;
 const INTERVAL: Duration = Duration::from_secs(5);
 /// A worker that could not use the database for a while does not know who else could not.
 const STEADY: Duration = Duration::from_secs(60);
-/// How often one of the workers looks at the runs, and at how many of the latest ones.
+/// How often one of the workers looks at the runs, and at how many of their latest parts.
 const RUNS_INTERVAL: Duration = Duration::from_secs(9);
-const LATEST_RUNS: u32 = 20;
-/// A run that began longer ago is no news.
-const NEW_RUN: Duration = Duration::from_secs(86_400);
+const LATEST_PARTS: u32 = 20;
+/// A part that began longer ago is no news.
+const NEW_PART: Duration = Duration::from_secs(86_400);
 /// A fact about a run is told once.
 const ONCE: Duration = Duration::from_secs(7 * 86_400);
 /// How long the end of a worker may wait for the database.
 const LEAVING: Duration = Duration::from_secs(2);
+
+/// The number of facts that were told of each part, by the names of its run and of the part.
+type ToldParts = HashMap<(String, String), usize>;
 
 /// Keeps the roster.
 pub(crate) struct Roster {
@@ -78,7 +81,7 @@ impl Roster {
         &self,
         state: WorkerState,
         is_steady: bool,
-        told: &mut HashMap<String, usize>,
+        told: &mut ToldParts,
     ) -> Result<(), Error> {
         if self.store.worker_seen(&self.prefix, &state).await? {
             let sentence = format!(
@@ -118,19 +121,20 @@ impl Roster {
         })
     }
 
-    /// Tells which of the latest runs have begun, and which are complete. `told` has the number of
-    /// facts that this worker has told of each.
-    async fn look_at_runs(&self, told: &mut HashMap<String, usize>) -> Result<(), Error> {
-        let latest = self.store.latest_runs(LATEST_RUNS).await?;
-        told.retain(|run, _| latest.contains(run));
-        for name in latest {
-            let run = self.store.run(&name).await?;
-            let newest = run.parts.iter().map(|part| part.created_at).max();
-            if newest.is_none_or(|newest| run.asked_at - newest > NEW_RUN) {
+    /// Tells which of the latest parts of runs have begun, and which are complete. `told` has the
+    /// number of facts that this worker has told of each.
+    async fn look_at_runs(&self, told: &mut ToldParts) -> Result<(), Error> {
+        let mut known = std::mem::take(told);
+        for (name, run) in self.store.latest_parts(None, LATEST_PARTS).await? {
+            let Some(part) = run.parts.first() else { continue };
+            if run.asked_at - part.created_at > NEW_PART {
                 continue;
             }
-            let facts = facts(&name, &run);
-            if told.insert(name, facts.len()) != Some(facts.len()) {
+            let facts = facts(&name, part, &run);
+            let identity = (name, part.part.clone());
+            let is_told = known.remove(&identity) == Some(facts.len());
+            told.insert(identity, facts.len());
+            if !is_told {
                 facts.into_iter().for_each(|fact| self.news.tell(fact.once_in(ONCE)));
             }
         }
@@ -138,22 +142,17 @@ impl Roster {
     }
 }
 
-/// What there is to tell of a run.
-fn facts(name: &str, run: &Run) -> Vec<Fact> {
-    let Some(first) = run.parts.iter().find(|part| !part.part.is_empty()) else {
-        return Vec::new();
-    };
+/// What there is to tell of a part; `run` is the state of this part alone.
+fn facts(name: &str, Part { part, .. }: &Part, run: &Run) -> Vec<Fact> {
     let begun = format!("the run {name} begins");
-    let mut facts = vec![
-        Fact::new("run_begun", format!("run begun {name} {}", first.part), begun).with("run", name),
-    ];
+    let mut facts =
+        vec![Fact::new("run_begun", format!("run begun {name} {part}"), begun).with("run", name)];
     if let Some(planned) = run.planned().filter(|_| run.is_complete() && !run.is_cancelled()) {
         let ok = run.rows_with(Outcome::Ok);
         let others = run.outcomes.iter().filter(|(outcome, _)| *outcome != Outcome::Ok.as_str());
         let others: String = others.map(|(outcome, rows)| format!(", {rows} {outcome}")).collect();
         let sentence = format!("the run {name} is complete: {planned} tasks, {ok} ok{others}");
-        // A part that joins later makes it complete once more.
-        let name_of_fact = format!("run complete {name} {planned} {}", first.part);
+        let name_of_fact = format!("run complete {name} {part}");
         let complete = Fact::new("run_complete", name_of_fact, sentence).with("run", name);
         let outcomes = serde_json::to_value(&run.outcomes).unwrap_or_default();
         facts.push(complete.with("planned", planned).with("outcomes", outcomes));

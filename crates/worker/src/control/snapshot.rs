@@ -72,14 +72,12 @@ impl CancelledParts {
                 .is_some_and(|parts| parts.contains(task.part.as_deref().unwrap_or_default()))
     }
 
-    /// The runs with cancelled parts.
-    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
-        self.0.keys().map(String::as_str)
-    }
-
-    /// Whether a run has cancelled parts.
-    pub(crate) fn has(&self, run: &str) -> bool {
-        self.0.contains_key(run)
+    /// The runs with parts that were not cancelled earlier.
+    pub(crate) fn new_since(&self, earlier: &Self) -> impl Iterator<Item = &str> {
+        let is_new = |run: &str, parts: &HashSet<String>| {
+            earlier.0.get(run).is_none_or(|known| !parts.is_subset(known))
+        };
+        self.0.iter().filter(move |(run, parts)| is_new(run, parts)).map(|(run, _)| run.as_str())
     }
 
     /// The number of runs with cancelled parts.
