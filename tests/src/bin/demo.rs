@@ -282,7 +282,7 @@ impl Demo {
             "{bar:30} {pos}/{len} rows  {msg}  {eta} left",
         )?);
         loop {
-            let rows = store.run(run).await?.rows();
+            let rows = store.run(run, &Selection::Newest).await?.rows();
             bar.set_position(rows);
             bar.set_message(format!("{:.0}/s", rows as f64 / started.elapsed().as_secs_f64()));
             if rows >= published {
