@@ -17,9 +17,9 @@ const CHUNK: usize = 500;
 /// have the database to themselves for half of the time.
 const MAX_PAUSE: Duration = Duration::from_secs(1);
 
-/// The next rows of a group; binds the run, the part, the outcome, the status, the last key, and the
-/// maximum number of rows. The index is forced, as for reports: otherwise MariaDB skips every row
-/// before the page.
+/// The next rows of a group; binds the run, the part, the outcome, the status, the last key, and
+/// the maximum number of rows. The index is forced, as for reports: otherwise MariaDB skips every
+/// row before the page.
 pub const ROWS_OF_PRUNE: &str = "SELECT id, fetched_at FROM fetches FORCE INDEX (fetches_by_run) \
                                  WHERE run = ? AND part = ? AND outcome = ? AND status <=> ? \
                                  AND id > ? ORDER BY id LIMIT ?";
@@ -44,8 +44,8 @@ struct Scan<'a> {
 
 impl Store {
     /// Deletes rows that were fetched longer ago, and parts of runs that ended longer ago and have
-    /// no rows left. Items and prices stay. `on_progress` is called with the totals. A dry run deletes
-    /// nothing, and counts only rows.
+    /// no rows left. Items and prices stay. `on_progress` is called with the totals. A dry run
+    /// deletes nothing, and counts only rows.
     pub async fn prune(
         &self,
         older_than: Duration,

@@ -32,8 +32,8 @@ const MAX_HOSTS: usize = 2_000;
 const MAX_REASONS: usize = 1_000;
 /// The maximum number of failed URLs of each outcome.
 const MAX_FAILED_URLS: u64 = 200;
-/// The next rows of a group; binds the run, the part, the outcome, the status, the last key, and the
-/// maximum number of rows. The index is forced: otherwise MariaDB looks up the group only and skips
+/// The next rows of a group; binds the run, the part, the outcome, the status, the last key, and
+/// the maximum number of rows. The index is forced: otherwise MariaDB looks up the group only and skips
 /// every row before the page, or reads the rows of all runs by key.
 pub const ROWS_OF_REPORT: &str = "SELECT id, url, elapsed_ms, fetched_at, body_bytes, attempts, \
                                   error, product FROM fetches FORCE INDEX (fetches_by_run) \

@@ -12,8 +12,8 @@ use crate::statements::counts::DELETED_SLOT;
 use crate::{Error, Store};
 
 /// The old parts after a position; binds the cutoff three times, the position (its time twice, the
-/// run, the part), and the maximum number. Parts that began, ended or were cancelled since are still
-/// needed: tasks of a cancelled part may be waiting.
+/// run, the part), and the maximum number. Parts that began, ended or were cancelled since are
+/// still needed: tasks of a cancelled part may be waiting.
 const OLD_PARTS: &str = "SELECT created_at, run, part FROM runs FORCE INDEX (runs_by_time) \
                          WHERE created_at < ? \
                          AND COALESCE(closed_at, created_at) < ? \
