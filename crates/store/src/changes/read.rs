@@ -14,8 +14,10 @@ use crate::statements::items::{FOUND, GONE, NO_PRICE};
 use crate::{Error, Store};
 
 /// The new prices of a period that replace an earlier one; binds the first and the last time, and
-/// the maximum number of new prices. The first price of an item replaces none.
-pub const PRICE_CHANGES: &str = "SELECT items.id, items.run, items.name, items.category, items.source_url, \
+/// the maximum number of new prices. The first price of an item replaces none. The order of the
+/// joins is forced: otherwise MariaDB reads all of a small table first.
+pub const PRICE_CHANGES: &str = "\
+     SELECT STRAIGHT_JOIN items.id, items.run, items.name, items.category, items.source_url, \
      items.availability, new.price, new.currency, new.seen_at, new.source, \
      old.price AS old_price, old.currency AS old_currency \
      FROM (SELECT item_id, seen_at, price, currency, source FROM price_history \
@@ -26,16 +28,19 @@ pub const PRICE_CHANGES: &str = "SELECT items.id, items.run, items.name, items.c
      (SELECT MAX(earlier.seen_at) FROM price_history AS earlier \
      WHERE earlier.item_id = new.item_id AND earlier.seen_at < new.seen_at)";
 /// The number of new prices of a period; binds the first and the last time, and a maximum.
-const COUNT_OF_PRICES: &str = "SELECT COUNT(*) FROM (SELECT 1 FROM price_history FORCE INDEX (price_history_by_time) \
+const COUNT_OF_PRICES: &str = "\
+     SELECT COUNT(*) FROM (SELECT 1 FROM price_history FORCE INDEX (price_history_by_time) \
      WHERE seen_at >= ? AND seen_at <= ? LIMIT ?) AS prices";
 /// The items that appeared, vanished, lost their price or came back in a period; binds the first
 /// and the last time, and the maximum number.
-pub const STATUS_CHANGES: &str = "SELECT id, run, name, category, source_url, availability, price, currency, status, \
+pub const STATUS_CHANGES: &str = "\
+     SELECT id, run, name, category, source_url, availability, price, currency, status, \
      status_since, created_at FROM items FORCE INDEX (items_by_status_time) \
      WHERE status_since >= ? AND status_since <= ? ORDER BY status_since DESC LIMIT ?";
 /// The items whose availability changed in a period; binds the first and the last time, and the
 /// maximum number.
-pub const STOCK_CHANGES: &str = "SELECT id, run, name, category, source_url, availability, price, currency, \
+pub const STOCK_CHANGES: &str = "\
+     SELECT id, run, name, category, source_url, availability, price, currency, \
      availability_before, availability_since FROM items FORCE INDEX (items_by_availability_time) \
      WHERE availability_since >= ? AND availability_since <= ? \
      ORDER BY availability_since DESC LIMIT ?";
