@@ -72,7 +72,12 @@ pub fn message() -> Value {
                 "type": "boolean",
                 "description": "Whether no other site may see the body.",
             },
+            "revalidate": {
+                "type": ["boolean", "null"],
+                "description": "Whether the page is fetched only if it has changed.",
+            },
         },
+        "additionalProperties": false,
     })
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use fetchline_queue::lapin::BasicProperties;
-use fetchline_queue::{Task, Tier, schema};
+use fetchline_queue::{FetchRequest, Task, Tier, schema};
 use serde_json::{Value, json};
 
 /// Compares a document with the code, whatever the order of its keys.
@@ -74,8 +74,14 @@ fn the_schema_and_the_parser_agree() {
         with("secret_headers", json!("cookie")),
         with("secret_body", json!(true)),
         with("secret_body", json!("yes")),
-        with("comment", json!({ "other": "fields are ignored" })),
+        with("revalidate", json!(false)),
+        with("revalidate", json!(null)),
+        with("revalidate", json!(1)),
+        with("metod", json!("POST")),
     ];
+    for field in FetchRequest::FIELDS {
+        assert!(schema::message()["properties"].get(field).is_some(), "{field}");
+    }
     for body in bodies {
         let parsed = read(&body);
         let cause = parsed.as_ref().err().map(ToString::to_string);

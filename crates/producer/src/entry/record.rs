@@ -137,6 +137,7 @@ impl Fields {
             return Err(format!("it has no field `{url_field}`"));
         };
         self.values.insert("url".to_owned(), url);
+        self.values.retain(|name, _| FetchRequest::FIELDS.contains(&name.as_str()));
         match FetchRequest::from_json(self.into_json()) {
             Ok(request) => Ok(Record { request, priority }),
             Err(NotATask::Url(error)) => Err(unusable_url(&error)),

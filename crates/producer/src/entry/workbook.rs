@@ -185,31 +185,27 @@ fn check_parts(file: &[u8]) -> io::Result<()> {
 
 /// Refuses a sheet with a tag or a text that is longer than a message: the reader holds each of them
 /// whole.
-fn check_sheet(mut part: impl BufRead) -> io::Result<()> {
+fn check_sheet(part: impl BufRead) -> io::Result<()> {
     let mut length = 0;
     // A comment and the like may hold any `<` and `>`. It ends with `-->` or `]]>`.
     let (mut is_special, mut last) = (false, [0; 2]);
-    loop {
-        let bytes = part.fill_buf().map_err(unreadable)?;
-        if bytes.is_empty() {
-            return Ok(());
-        }
-        for &byte in bytes {
-            length += 1;
-            is_special |= last[1] == b'<' && byte == b'!';
-            let ends_special = byte == b'>' && matches!(&last, b"--" | b"]]");
-            let ends = if is_special { ends_special } else { matches!(byte, b'<' | b'>') };
-            if ends {
-                (length, is_special) = (0, false);
-            }
-            last = [last[1], byte];
-        }
+    for byte in part.bytes() {
+        let byte = byte.map_err(unreadable)?;
+        length += 1;
         if length > MAX_MESSAGE_BYTES {
             return Err(unreadable(format!("a cell has more than {MAX_MESSAGE_BYTES} bytes")));
         }
-        let read = bytes.len();
-        part.consume(read);
+        is_special |= last[1] == b'<' && byte == b'!';
+        let ends = match is_special {
+            true => byte == b'>' && matches!(&last, b"--" | b"]]"),
+            false => matches!(byte, b'<' | b'>'),
+        };
+        if ends {
+            (length, is_special) = (0, false);
+        }
+        last = [last[1], byte];
     }
+    Ok(())
 }
 
 /// Whether a part with this name in lower case is held in memory. The reader ignores case, and

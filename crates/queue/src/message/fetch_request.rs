@@ -75,6 +75,20 @@ impl FetchRequest {
         Ok(Self { given, ..Self::get(address) })
     }
 
+    /// The fields of a message that is a JSON object. Others are refused.
+    pub const FIELDS: [&str; 10] = [
+        "url",
+        "method",
+        "headers",
+        "body",
+        "category",
+        "not_before",
+        "run",
+        "secret_headers",
+        "secret_body",
+        "revalidate",
+    ];
+
     /// Parses the text of a JSON object like that of a message. The field `run` is ignored.
     pub fn from_json(text: String) -> Result<Self, NotATask> {
         let text = Bytes::from(text);
