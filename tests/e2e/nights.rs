@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use fetchline_store::Selection;
+use fetchline_store::{Outcome, Selection};
 use fetchline_tests::process::Output;
 use fetchline_tests::proxy::Proxy;
 use fetchline_tests::rows::store;
@@ -102,7 +102,11 @@ async fn a_name_that_was_cancelled_is_not_cancelled_for_ever() -> anyhow::Result
     let output = wait_for(&world, "1m", &[]).await?;
     assert_eq!(result(&output)?, (Some(0), tuesday, 4, "complete".to_owned()));
     let all = store(&world)?.run("nightly", &Selection::All).await?;
-    assert_eq!((all.outcomes.get("cancelled"), all.outcomes.get("ok")), (Some(&3), Some(&5)));
+    // The part was cancelled when its report arrived, together with its tasks: a worker may have
+    // fetched some of them before it noticed.
+    let cancelled = all.failed();
+    assert_eq!((all.rows(), all.rows_with(Outcome::Cancelled)), (8, cancelled), "{all:?}");
+    assert!(cancelled <= 3, "{all:?}");
     // A complete part stays complete when the name is cancelled.
     let cancelled = world.run(&["runs", "cancel", "nightly", "--json"], "").await?;
     assert_eq!(cancelled.json()?["parts"], 0, "{cancelled:?}");
