@@ -14,10 +14,9 @@ const MAX_HOSTS: usize = 100;
 /// not examined again.
 pub(crate) fn summary(products: ProductCounts, unchanged: u64) -> Option<String> {
     let ProductCounts { found, suspect, no_price, none } = products;
-    let suspect = (suspect > 0).then(|| format!(", {suspect} suspect"));
-    let unchanged_pages = (unchanged > 0).then(|| format!(", {unchanged} pages unchanged"));
-    let (suspect, unchanged_pages) =
-        (suspect.unwrap_or_default(), unchanged_pages.unwrap_or_default());
+    let if_any = |pages, text| if pages > 0 { text } else { String::new() };
+    let suspect = if_any(suspect, format!(", {suspect} suspect"));
+    let unchanged_pages = if_any(unchanged, format!(", {unchanged} pages unchanged"));
     (products.pages() + unchanged > 0).then(|| {
         format!(
             "{found} found{suspect}, {no_price} without a price, {none} without a product\

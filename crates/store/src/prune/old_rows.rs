@@ -144,6 +144,7 @@ async fn lock_old_rows(
     keys: &[Key],
     cutoff: PrimitiveDateTime,
 ) -> Result<Vec<OldRow>, Error> {
+    type Row = (Vec<u8>, String, String, String, Option<String>);
     let failed = Error::database("cannot read old rows");
     let statement = format!(
         "SELECT id, run, part, outcome, product FROM fetches WHERE id IN ({}) AND fetched_at < ? \
@@ -152,8 +153,7 @@ async fn lock_old_rows(
     );
     let keys = bind_keys(keys).map_err(&failed)?;
     let query = sqlx::query_as_with(AssertSqlSafe(statement), keys).bind(cutoff).persistent(false);
-    let rows: Vec<(Vec<u8>, String, String, String, Option<String>)> =
-        query.fetch_all(connection).await.map_err(&failed)?;
+    let rows: Vec<Row> = query.fetch_all(connection).await.map_err(&failed)?;
     let rows = rows.into_iter().filter_map(|(id, run, part, outcome, product)| {
         let counted = CountedRow { run, part, outcome, product };
         Some(OldRow { key: id.try_into().ok()?, counted })

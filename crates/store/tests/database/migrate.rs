@@ -83,7 +83,7 @@ async fn a_row_that_was_written_during_the_copy_is_newer_and_counts_once() -> Re
         &quarantine.replace("EXISTS quarantine", "EXISTS quarantine_former"),
         "ALTER TABLE fetches_former ADD COLUMN product VARCHAR(10) NULL, \
          ADD COLUMN given_url TEXT NULL, ADD COLUMN rewrites INT UNSIGNED NOT NULL DEFAULT 0",
-        "INSERT INTO run_counts VALUES ('nightly', '', 'ok', 3, 3)",
+        "INSERT INTO run_counts VALUES ('nightly', '', 'ok', '', 3, 3)",
     ] {
         database.execute(statement).await?;
     }

@@ -233,3 +233,64 @@ async fn prices_in_other_currencies_and_by_hand_are_changes_too() -> Result {
     assert_eq!(kinds(&store, 40, 10_000_000).await?, [ChangeKind::PriceUp, ChangeKind::PriceDown]);
     Ok(())
 }
+
+#[tokio::test]
+async fn an_unchanged_page_has_been_seen_and_does_not_vanish() -> Result {
+    let mut database = Database::new().await?;
+    let store = database.store(2)?;
+    let gone = |task, second| Fetch {
+        outcome: Outcome::HttpError,
+        status: Some(404),
+        product: None,
+        ..page(task, second)
+    };
+    let unchanged =
+        |task, second| Fetch { outcome: Outcome::Unchanged, product: None, ..page(task, second) };
+    write(&store, [product(1, 10, Some(5), None), unchanged(2, 40)]).await?;
+    // A fetch that ended before, and is written later.
+    write(&store, [gone(3, 30)]).await?;
+    assert_eq!(kinds(&store, 11, 100).await?, []);
+    write(&store, [gone(4, 50)]).await?;
+    assert_eq!(kinds(&store, 11, 100).await?, [ChangeKind::Vanished]);
+    // The page may be unchanged since it lost its product, so this shows no product.
+    write(&store, [unchanged(5, 60)]).await?;
+    assert_eq!(kinds(&store, 11, 100).await?, [ChangeKind::Vanished]);
+    let seen = "SELECT TIMESTAMPDIFF(SECOND, updated_at, seen_at) FROM items";
+    assert_eq!(database.count(seen).await?, 30);
+    let run = store.run("nightly", &Selection::All).await?;
+    assert_eq!((run.unchanged(), run.failed()), (2, 2), "{run:?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn deleted_rows_are_subtracted_where_they_were_counted() -> Result {
+    let mut database = Database::new().await?;
+    let store = database.store(2)?;
+    let now = OffsetDateTime::now_utc();
+    let old = now - Duration::from_secs(40 * 86_400);
+    for part in ["p1", "p2"] {
+        close(&store, part, 2, now).await?;
+    }
+    let found = |task, part, fetched_at| Fetch {
+        product: Some(ProductStatus::Found),
+        fetched_at,
+        ..of_part(task, part, Outcome::Ok)
+    };
+    let dns = Fetch { fetched_at: old, ..of_part(5, "", Outcome::Dns) };
+    write(&store, [found(1, "p1", old), found(2, "p1", now), found(3, "p2", old)]).await?;
+    write(&store, [found(4, "p2", now), Fetch { part: None, ..dns }]).await?;
+    let retention = Retention { rows: Some(Duration::from_secs(30 * 86_400)), bodies: None };
+    assert_eq!(store.prune(retention, false, |_| ()).await?.rows, 3);
+    let counts: Vec<(String, String, String, i64)> = sqlx::query_as(
+        "SELECT part, outcome, product, CAST(SUM(tasks) AS SIGNED) FROM run_counts \
+         GROUP BY part, outcome, product ORDER BY part",
+    )
+    .fetch_all(&mut database.connection)
+    .await?;
+    let expected =
+        ["p1", "p2"].map(|part| (part.to_owned(), "ok".to_owned(), "found".to_owned(), 1));
+    assert_eq!(counts, expected);
+    let run = store.run("nightly", &Selection::Part("p1".to_owned())).await?;
+    assert!(run.is_complete() && run.rows() == 1, "{run:?}");
+    Ok(())
+}
