@@ -144,9 +144,12 @@ fn sites(asked: &Asked, night: u32) -> Reply {
     }
 }
 
-/// The outcome of a path in each of four nights, and the conditions of its requests. Every third
-/// fetch of an unchanged page asks in full.
-const SITES: [(&str, [(&str, u16, &str); 4]); 22] = [
+/// The outcome and the status of a fetch, and the condition of its request.
+type Night = (&'static str, u16, &'static str);
+
+/// What becomes of a path in each of four nights. Every third fetch of an unchanged page asks in
+/// full.
+const SITES: [(&str, [Night; 4]); 22] = [
     (
         "/strong",
         [
@@ -469,9 +472,8 @@ async fn a_task_asks_for_revalidation_itself() -> anyhow::Result<()> {
 async fn a_message_that_is_published_again_does_not_lose_its_body() -> anyhow::Result<()> {
     let nights = Nights::of(product).await?;
     let _worker = nights.worker(&[])?;
-    let fetches = async || {
-        Ok(nights.world.count("SELECT CAST(SUM(rewrites) AS SIGNED) FROM fetches").await?)
-    };
+    let rewritten = "SELECT CAST(SUM(rewrites) AS SIGNED) FROM fetches";
+    let fetches = async || nights.world.count(rewritten).await;
     for rewrites in 0..3 {
         let properties = lapin::BasicProperties::default().with_message_id("order-17".into());
         nights.world.publish(&nights.site.url("/p"), properties).await?;
