@@ -57,13 +57,24 @@ impl Answers {
         let tag = format!("{} answers", self.pod);
         let mut stream = ControlStream::open(connection, topology, &tag, Begin::At(begin)).await?;
         while let Some(word) = stream.next().await {
+            // Asked before the claim: a worker that is drained may have ended by the time of the
+            // answer.
+            let is_pod_known = self.knows_drained_pod(&word).await;
             if let Some(claimed) = self.claim(&word).await {
-                self.carry_out(claimed).await;
+                self.carry_out(claimed, is_pod_known).await;
             } else {
-                self.look_again(word);
+                self.look_again(word, is_pod_known);
             }
         }
         Ok(())
+    }
+
+    /// Whether the message drains a worker that exists.
+    async fn knows_drained_pod(&self, word: &TypedWord) -> bool {
+        match &word.directive {
+            Ok(directive @ Directive::Drain(_)) => !self.workers(directive).await.is_empty(),
+            _ => false,
+        }
     }
 
     /// Claims a message, unless another worker has.
@@ -85,17 +96,17 @@ impl Answers {
     }
 
     /// Looks again once the worker that has claimed a message would have answered it.
-    fn look_again(self: &Arc<Self>, word: TypedWord) {
+    fn look_again(self: &Arc<Self>, word: TypedWord, is_pod_known: bool) {
         let answers = self.clone();
         tokio::spawn(async move {
             tokio::time::sleep(fetchline_store::FACT_LEASE + OBEY_DEADLINE).await;
             if let Some(claimed) = answers.claim(&word).await {
-                answers.carry_out(claimed).await;
+                answers.carry_out(claimed, is_pod_known).await;
             }
         });
     }
 
-    async fn carry_out(self: &Arc<Self>, claimed: Claimed) {
+    async fn carry_out(self: &Arc<Self>, claimed: Claimed, is_pod_known: bool) {
         // Not what was typed: it may be anything.
         info!(by = claimed.by, offset = claimed.word.offset, "answering an operator");
         let directive = match &claimed.word.directive {
@@ -126,7 +137,11 @@ impl Answers {
                 let answers = self.clone();
                 tokio::spawn(async move { answers.answer_state(claimed, directive).await });
             }
-            Directive::Drain(pod) => self.answer_drain(claimed, &pod).await,
+            Directive::Drain(pod) if is_pod_known => {
+                let sentence = format!("{pod} finishes what it has begun, and ends");
+                self.answer(claimed, "draining", sentence).await;
+            }
+            Directive::Drain(pod) => self.answer_unknown(claimed, &pod).await,
         }
     }
 
@@ -243,17 +258,6 @@ impl Answers {
         let workers = workers.unwrap_or_default().into_iter();
         let workers = workers.filter(|worker| directive.pod().is_none_or(|pod| pod == worker.pod));
         workers.map(|worker| (worker.pod, worker.directive)).collect()
-    }
-
-    async fn answer_drain(&self, claimed: Claimed, pod: &str) {
-        let workers = self.store.workers(self.broker.topology().exchange()).await;
-        match workers.unwrap_or_default().iter().any(|worker| worker.pod == pod) {
-            true => {
-                let sentence = format!("{pod} finishes what it has begun, and ends");
-                self.answer(claimed, "draining", sentence).await;
-            }
-            false => self.answer_unknown(claimed, pod).await,
-        }
     }
 
     async fn answer_unknown(&self, claimed: Claimed, pod: &str) {
