@@ -1,5 +1,5 @@
-//! Lists the migrations, so that the crate embeds them. The macro of the client library would do the
-//! same, but it needs the whole library a second time, for the compiler's own machine.
+//! Lists the migrations, so that the crate embeds them. The macro of the client library would do
+//! the same, but it needs the whole library a second time, for the compiler's own machine.
 
 use std::path::{Path, PathBuf};
 use std::{env, fs, io};

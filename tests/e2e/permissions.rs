@@ -253,7 +253,8 @@ async fn each_user_has_only_the_permissions_it_needs() -> anyhow::Result<()> {
     assert!(control.code == Some(1) && control.stderr.contains("refused"), "{control:?}");
     assert_eq!(worker.terminate().await?.code, Some(0));
     // The broker enforces this for any program: a producer cannot consume, and neither a worker nor
-    // an operator can delete a queue. A worker reads dead letters, since it replays them for operators.
+    // an operator can delete a queue. A worker reads dead letters, since it replays them for
+    // operators.
     for (user, queue, operation) in [
         ("fetchline-producer", "fetchline.urls", Operation::Consume),
         ("fetchline-producer", "fetchline.control", Operation::Consume),

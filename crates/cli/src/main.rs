@@ -64,7 +64,8 @@ static VERSION: LazyLock<String> = LazyLock::new(|| match option_env!("FETCHLINE
 /// task is lost: each one ends as a row in the database.
 ///
 /// Every flag can also be set by an environment variable: FETCHLINE_ followed by the name of the
-/// flag in upper case, with _ in place of -, and by a configuration file. The flag takes precedence.
+/// flag in upper case, with _ in place of -, and by a configuration file. The flag takes
+/// precedence.
 ///
 /// Exit codes: 0 done; 1 failed; 2 wrong usage or configuration; 3 done, but some lines were
 /// rejected or some URLs failed; 130 ended immediately by a second signal.

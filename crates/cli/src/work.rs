@@ -170,8 +170,8 @@ pub(crate) struct Args {
     #[arg(long, value_name = "WHICH", env = "FETCHLINE_ROBOTS", default_value = "ignore")]
     robots: RobotsPolicy,
 
-    /// The name by which robots.txt addresses this crawler, its product token: letters, `-` and `_`.
-    /// Default: the one that --user-agent names
+    /// The name by which robots.txt addresses this crawler, its product token: letters, `-` and
+    /// `_`. Default: the one that --user-agent names
     #[arg(long, value_name = "NAME", env = "FETCHLINE_ROBOTS_TOKEN")]
     robots_token: Option<String>,
 

@@ -1,4 +1,5 @@
-//! The set of fingerprints that finds duplicates. It is most of a producer's memory, so it is dense.
+//! The set of fingerprints that finds duplicates. It is most of a producer's memory, so it is
+//! dense.
 //!
 //! A general hash set doubles its size when it is full, so it takes between 20 and 39 bytes for a
 //! key of 16, and half as much again while it grows. This one grows by an eighth, one small part at

@@ -58,8 +58,8 @@ impl Store {
         .await
     }
 
-    /// Deletes what is known of pages that were fetched before `cutoff` and not since, in small chunks
-    /// by key. Returns their number.
+    /// Deletes what is known of pages that were fetched before `cutoff` and not since, in small
+    /// chunks by key. Returns their number.
     pub(crate) async fn prune_pages(&self, cutoff: PrimitiveDateTime) -> Result<u64, Error> {
         const DELETE: &str = "DELETE FROM pages WHERE page > ? AND page <= ? AND fetched_at < ?";
         let failed = Error::database("cannot delete old pages");

@@ -34,8 +34,8 @@ pub enum Error {
     /// The database lacks the schema of this version.
     #[error(transparent)]
     Store(#[from] fetchline_store::Error),
-    /// The broker refuses the user or the virtual host, or what exists there would multiply messages
-    /// or keep them for ever.
+    /// The broker refuses the user or the virtual host, or what exists there would multiply
+    /// messages or keep them for ever.
     #[error("{}", .0.refusal().unwrap_or("the exchange and the queues cannot be used as they are"))]
     Broker(#[source] fetchline_queue::Error),
     /// A bug in the worker. The broker redelivers what was not settled.

@@ -121,8 +121,8 @@ impl Shared {
     }
 
     /// Waits for a broker, and fails where consuming would do harm, or where the broker refuses the
-    /// worker for half a minute: a user may be created, or a limit of connections be reached, only while
-    /// the fleet starts. `false` after a stop.
+    /// worker for half a minute: a user may be created, or a limit of connections be reached, only
+    /// while the fleet starts. `false` after a stop.
     async fn inspect_broker(&self) -> Result<bool, Error> {
         let stop = &self.shutdown.stop;
         let (mut backoff, mut refused_since, mut logged) = (Backoff::default(), None, None);

@@ -69,8 +69,8 @@ fn resolve_pointer<'a, 'v>(value: &'v JsonValue<'a>, pointer: &str) -> Option<&'
     })
 }
 
-/// Returns the text of the value at a pointer, unless it is an object or an array. That of `null` is
-/// empty: the field exists without a value. For a price, that means a product without a price.
+/// Returns the text of the value at a pointer, unless it is an object or an array. That of `null`
+/// is empty: the field exists without a value. For a price, that means a product without a price.
 pub(crate) fn pointer_text(value: &JsonValue<'_>, pointer: &str) -> Option<String> {
     match resolve_pointer(value, pointer)? {
         JsonValue::String(text) => Some(text.to_string()),

@@ -12,8 +12,8 @@
 //! The lower end of a range has the currency that follows its upper end (`12,99 – 15,99 €`).
 //!
 //! A percentage or a negative number is never a price, and neither is an amount that `labels` find
-//! to be a former price, a saving, a charge or an instalment. The following are prices only next to a
-//! currency: a date, a part of a telephone number or of another sequence (`030 1234567`, `2-3`,
+//! to be a former price, a saving, a charge or an instalment. The following are prices only next to
+//! a currency: a date, a part of a telephone number or of another sequence (`030 1234567`, `2-3`,
 //! `10:30`), and a number of units (`2 Tage`, `10 pcs`). After a phrase such as "on request" no
 //! number is a price; before it, only one next to a currency is.
 

@@ -1,7 +1,8 @@
 //! Products in the vocabulary of schema.org, whichever syntax a page uses.
 //!
 //! `graph` holds the nodes of a page, and `json_ld` reads them from JSON-LD. `main_product` chooses
-//! the product, `offers` its price by the `standing` of each offer and its `price_specification`s, and `product_fields` and `breadcrumbs` read its other fields.
+//! the product, `offers` its price by the `standing` of each offer and its `price_specification`s,
+//! and `product_fields` and `breadcrumbs` read its other fields.
 
 pub(crate) mod breadcrumbs;
 pub(crate) mod fragments;

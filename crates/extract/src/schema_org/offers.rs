@@ -248,8 +248,8 @@ impl<'a> Search<'a, '_> {
         self.found.push(Offer { amount, availability, sku, count, standing, is_selected });
     }
 
-    /// Whether the query of the page's URL has the SKU of an offer or a variant, or all of the query
-    /// of its URL.
+    /// Whether the query of the page's URL has the SKU of an offer or a variant, or all of the
+    /// query of its URL.
     fn is_selected(&self, node: usize) -> bool {
         let address = self.address;
         if address.query().is_none_or(str::is_empty) {

@@ -2,8 +2,8 @@
 //!
 //! A page is read as a `tree` of elements and texts. Near the `title` of the product, `segment`
 //! joins the texts of each line, and `money` reads the amounts of a line: they are the candidates.
-//! `surroundings` and `context` say which of them are other prices: struck through, for shipping, of
-//! related products. `page_kind` says whether the page shows one product at all.
+//! `surroundings` and `context` say which of them are other prices: struck through, for shipping,
+//! of related products. `page_kind` says whether the page shows one product at all.
 //!
 //! A price is accepted if it is confirmed: the same number stands under a key that names a price
 //! (`evidence`: attributes, scripts, hidden fields). Without that, it is accepted only if it is

@@ -118,8 +118,8 @@ impl Reading {
         shown(|c| c.contexts.is_empty()).or_else(|| shown(|c| c.contexts.is_weak()))
     }
 
-    /// Returns the price that the page shows, if a price for machines is only shown as a former or a
-    /// net one, or not at all, and if it is the same one with its point in another place.
+    /// Returns the price that the page shows, if a price for machines is only shown as a former or
+    /// a net one, or not at all, and if it is the same one with its point in another place.
     pub(crate) fn correction(&self, price: Decimal) -> Option<Shown> {
         let shown = self.price()?;
         let has_point_elsewhere = [Decimal::ONE_THOUSAND, Decimal::new(1, 2)]

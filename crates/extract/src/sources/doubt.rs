@@ -1,5 +1,5 @@
-//! Signs that the price for machines is not the one that customers pay, so that the text of the page
-//! is worth reading.
+//! Signs that the price for machines is not the one that customers pay, so that the text of the
+//! page is worth reading.
 
 use memchr::memmem;
 use rust_decimal::Decimal;

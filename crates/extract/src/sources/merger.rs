@@ -117,8 +117,8 @@ impl Merger {
         }
     }
 
-    /// Returns the different prices of the sources above 0, in order of precedence. Prices in different
-    /// currencies do not contradict each other, and neither do those of several variants.
+    /// Returns the different prices of the sources above 0, in order of precedence. Prices in
+    /// different currencies do not contradict each other, and neither do those of several variants.
     fn different_prices(&self) -> Vec<Decimal> {
         let mut prices: Vec<Decimal> = Vec::new();
         let mut first: Option<&Finding> = None;

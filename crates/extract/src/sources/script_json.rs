@@ -2,7 +2,8 @@
 //! the state of an application.
 //!
 //! A script may hold JSON as it is (`<script id="__NEXT_DATA__" type="application/json">`), assign
-//! it (`window.__STATE__ = {…}`), or pass parts of it on as strings (`self.__next_f.push([1,"…"])`).
+//! it (`window.__STATE__ = {…}`), or pass parts of it on as strings
+//! (`self.__next_f.push([1,"…"])`).
 //!
 //! An object of the state is the page's product if it has the name of the product, and if all such
 //! objects have one price. Other objects are products that the page recommends. Some shops keep

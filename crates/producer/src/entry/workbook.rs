@@ -183,8 +183,8 @@ fn check_parts(file: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
-/// Refuses a sheet with a tag or a text that is longer than a message: the reader holds each of them
-/// whole.
+/// Refuses a sheet with a tag or a text that is longer than a message: the reader holds each of
+/// them whole.
 fn check_sheet(part: impl BufRead) -> io::Result<()> {
     let mut length = 0;
     // A comment and the like may hold any `<` and `>`. It ends with `-->` or `]]>`.

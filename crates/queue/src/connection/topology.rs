@@ -185,8 +185,8 @@ impl Topology {
         .await
     }
 
-    /// Every queue of the flow as routing key and arguments. Arguments hold the structure; operators
-    /// tune the rest by policies.
+    /// Every queue of the flow as routing key and arguments. Arguments hold the structure;
+    /// operators tune the rest by policies.
     pub(crate) fn queues(&self) -> Vec<(String, FieldTable)> {
         let work = |key: &str| (key.to_owned(), limited(self.dead_lettering_to(Self::DEAD)));
         let mut queues = vec![work(Self::RUNS), work(Self::URLS)];

@@ -181,8 +181,8 @@ impl Address {
     }
 }
 
-/// Whether a text is a URL but for its scheme. `shop.example:8080/p` is one: the standard would take
-/// the name for a scheme.
+/// Whether a text is a URL but for its scheme. `shop.example:8080/p` is one: the standard would
+/// take the name for a scheme.
 fn lacks_scheme(text: &str) -> bool {
     match text.split_once(':') {
         None => true,

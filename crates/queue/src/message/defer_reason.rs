@@ -33,8 +33,8 @@ impl DeferReason {
         }
     }
 
-    /// Whether the worker lacked something. Such deferrals count together, since a worker in trouble
-    /// may lack one thing after the other.
+    /// Whether the worker lacked something. Such deferrals count together, since a worker in
+    /// trouble may lack one thing after the other.
     pub(super) fn is_shortage(self) -> bool {
         matches!(self, Self::Memory | Self::Sockets | Self::Dns)
     }

@@ -163,8 +163,8 @@ impl Draft {
         Self::stamped(tier.key().into(), properties.with_headers(headers), original.body)
     }
 
-    /// The copy of a message that is given up. It names no attempt, so an operator who moves it back
-    /// makes it a first attempt again.
+    /// The copy of a message that is given up. It names no attempt, so an operator who moves it
+    /// back makes it a first attempt again.
     ///
     /// `failed_at` orders this death among the rows of the task. So it must come from the clock
     /// that stamps them: the database's.

@@ -52,8 +52,8 @@ pub struct Pruned {
 
 impl Store {
     /// Deletes old rows, the parts and runs that have no rows left, and what is known of pages that
-    /// were not fetched since. Items and prices stay. `on_progress` is called with the totals. A dry
-    /// run deletes nothing, and counts only rows and bodies.
+    /// were not fetched since. Items and prices stay. `on_progress` is called with the totals. A
+    /// dry run deletes nothing, and counts only rows and bodies.
     ///
     /// A part that is not complete keeps its rows for 30 days longer, unless it is cancelled.
     pub async fn prune(

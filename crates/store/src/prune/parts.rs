@@ -217,10 +217,10 @@ async fn has_rows(connection: &mut MySqlConnection, run: &str, part: &str) -> Re
     Ok(any.is_some())
 }
 
-/// Deletes the counts of a part without rows. The rows of one of fetchline's own parts may have been
-/// dropped with their week, which changes no counts. The rows of any other part are counted when
-/// they are deleted, but those that an earlier release wrote do not know their part. So what is
-/// left of its counts is kept among those without a part, where such rows are subtracted.
+/// Deletes the counts of a part without rows. The rows of one of fetchline's own parts may have
+/// been dropped with their week, which changes no counts. The rows of any other part are counted
+/// when they are deleted, but those that an earlier release wrote do not know their part. So what
+/// is left of its counts is kept among those without a part, where such rows are subtracted.
 async fn forget_counts(
     connection: &mut MySqlConnection,
     run: &str,

@@ -1,5 +1,5 @@
-//! The session and the two consumers of a worker: of tasks, and of part reports. A paused worker has
-//! only the second one.
+//! The session and the two consumers of a worker: of tasks, and of part reports. A paused worker
+//! has only the second one.
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -118,8 +118,8 @@ struct Changes {
     cancelled: Option<Vec<String>>,
 }
 
-/// Adds cancelled parts, or replaces them if `is_whole`. Returns the runs of new ones, and `None` if nothing
-/// has changed.
+/// Adds cancelled parts, or replaces them if `is_whole`. Returns the runs of new ones, and `None`
+/// if nothing has changed.
 fn update_cancelled(
     snapshot: &mut Snapshot,
     cancelled: Vec<(String, String)>,

@@ -100,8 +100,8 @@ impl Fetcher {
     }
 
     /// Sends the request and reads the answer. A failure is an answer too. `Err`: a redirect leads
-    /// to a host that the fetch may not ask now, and nothing keeps the task from starting anew. With
-    /// `conditions`, the version of the page is part of the answer.
+    /// to a host that the fetch may not ask now, and nothing keeps the task from starting anew.
+    /// With `conditions`, the version of the page is part of the answer.
     pub(crate) async fn fetch(
         &self,
         request: &FetchRequest,
@@ -212,8 +212,8 @@ impl Fetcher {
         }
     }
 
-    /// Sends the request of a hop. If the client does not know the addresses of its host, looks them
-    /// up, which takes none of the fetch's time.
+    /// Sends the request of a hop. If the client does not know the addresses of its host, looks
+    /// them up, which takes none of the fetch's time.
     async fn send(
         &self,
         hop: &Hop<'_>,
@@ -349,7 +349,8 @@ impl Fetcher {
                     Ok(RobotsResponse { body, ..without_body(Some(status)) })
                 }
                 Some(Err(End::Denied(denied))) => Err(End::Denied(denied)),
-                // The site's host has no address, or the fault is ours: nothing is known of the site.
+                // The site's host has no address, or the fault is ours: nothing is known of the
+                // site.
                 Some(Err(End::Failed(failure)))
                     if failure.fault.is_not_of_site()
                         || failure.outcome == Outcome::Dns && progress.status.is_none() =>

@@ -8,8 +8,9 @@ use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use super::dns::KnownNames;
 use super::guard::{Blocked, Guard};
 
-/// Gives the addresses of known hosts. For others it fails with [`Unknown`], through which the fetch
-/// looks the host up and then tries again: the client would count that as time for connecting.
+/// Gives the addresses of known hosts. For others it fails with [`Unknown`], through which the
+/// fetch looks the host up and then tries again: the client would count that as time for
+/// connecting.
 #[derive(Clone)]
 pub(crate) struct Resolver(KnownNames);
 

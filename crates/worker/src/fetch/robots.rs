@@ -99,8 +99,8 @@ impl Robots {
         Some(self.verdict_by(&entry, address, &origin))
     }
 
-    /// Whether an address may be fetched. Runs `request` where nobody has the rules of its site. Its
-    /// error says nothing about robots.txt, and is passed on.
+    /// Whether an address may be fetched. Runs `request` where nobody has the rules of its site.
+    /// Its error says nothing about robots.txt, and is passed on.
     pub(crate) async fn verdict<E: From<Denied> + Clone + Send + Sync + 'static>(
         &self,
         address: &Address,

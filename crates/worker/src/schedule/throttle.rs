@@ -1,5 +1,5 @@
-//! Hosts that answer 429 (too many requests) or 503 (unavailable), or refuse requests of HTTP/2: what
-//! they ask for binds all workers.
+//! Hosts that answer 429 (too many requests) or 503 (unavailable), or refuse requests of HTTP/2:
+//! what they ask for binds all workers.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -22,8 +22,8 @@ pub(crate) const MAX_HELD: usize = 20 << 20;
 
 /// The bytes between two codings.
 const BETWEEN: usize = 16 * 1024;
-/// The most bytes that pass between two codings. What follows the end of the inner one is dropped, so
-/// the limit of the body does not bound them; a page has far fewer.
+/// The most bytes that pass between two codings. What follows the end of the inner one is dropped,
+/// so the limit of the body does not bound them; a page has far fewer.
 const MAX_BETWEEN: usize = 64 << 20;
 
 /// Decodes a body with one content coding, or with two.

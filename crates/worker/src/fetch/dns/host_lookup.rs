@@ -201,7 +201,8 @@ fn both(
     }
 }
 
-/// Of two failed look-ups, the one to report: that something is unknown outweighs that it is absent.
+/// Of two failed look-ups, the one to report: that something is unknown outweighs that it is
+/// absent.
 fn more_certain_last(
     before: Option<Result<Reply, Unanswered>>,
     now: Result<Reply, Unanswered>,

@@ -2,9 +2,9 @@
 //! when they do not answer.
 //!
 //! The wire format, UDP and TCP are those of hickory. When to ask which server, how long to wait,
-//! and what to remember is decided here: hickory's resolver waits for A and AAAA both, asks for AAAA
-//! although the hosts file has an A record, fails all that comes while many queries are under way,
-//! drops a slow answer when it asks again, and forgets addresses whose name servers are away.
+//! and what to remember is decided here: hickory's resolver waits for A and AAAA both, asks for
+//! AAAA although the hosts file has an A record, fails all that comes while many queries are under
+//! way, drops a slow answer when it asks again, and forgets addresses whose name servers are away.
 
 mod host_lookup;
 mod known_names;

@@ -125,8 +125,8 @@ fn matches(pattern: &[u8], is_anchored: bool, path: &[u8]) -> bool {
     true
 }
 
-/// Decodes escapes. Each octet comes with whether it was escaped. A `%` that begins no escape stands
-/// for itself.
+/// Decodes escapes. Each octet comes with whether it was escaped. A `%` that begins no escape
+/// stands for itself.
 fn octets(mut text: &[u8]) -> impl Iterator<Item = (u8, bool)> {
     std::iter::from_fn(move || {
         let (octet, was_escaped, rest) = match text {

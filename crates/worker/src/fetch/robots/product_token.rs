@@ -1,8 +1,8 @@
 //! The product token of a `User-Agent`: the name by which robots.txt addresses a crawler (RFC 9309,
 //! section 2.2.1).
 
-/// Names of browsers, of their parts and of their platforms, in lower case. No site writes rules for
-/// these.
+/// Names of browsers, of their parts and of their platforms, in lower case. No site writes rules
+/// for these.
 const BROWSERS: [&str; 48] = [
     "android",
     "applewebkit",

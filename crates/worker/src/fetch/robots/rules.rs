@@ -5,8 +5,8 @@ use std::time::Duration;
 use super::pattern::{Path, Pattern, Patterns};
 use super::product_token;
 
-/// The longest line that is read, in bytes; the rest of a longer one is ignored. Google's parser has
-/// the same limit: eight times the longest URL of old browsers.
+/// The longest line that is read, in bytes; the rest of a longer one is ignored. Google's parser
+/// has the same limit: eight times the longest URL of old browsers.
 const MAX_LINE: usize = 8 * 2083 - 1;
 
 /// The rules for one crawler.

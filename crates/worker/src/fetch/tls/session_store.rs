@@ -1,8 +1,9 @@
 //! Keeps sessions for the TLS library, and measures them.
 //!
-//! A site decides how large a session is: a ticket may have 64 KiB, and each session holds a copy of
-//! the site's certificates. The library reports neither size. The verifier sees the certificates;
-//! the ticket is measured by its text for debugging, which ends early if it is too long.
+//! A site decides how large a session is: a ticket may have 64 KiB, and each session holds a copy
+//! of the site's certificates. The library reports neither size. The verifier sees the
+//! certificates; the ticket is measured by its text for debugging, which ends early if it is too
+//! long.
 
 use std::fmt::{self, Debug, Write};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -125,8 +126,8 @@ fn ticket_size(session: &dyn Debug) -> Option<usize> {
     (has_ended || meter.is_past).then_some(meter.digits / 2)
 }
 
-/// Counts the text of a session up to the field that follows its ticket, whose bytes have two digits
-/// each.
+/// Counts the text of a session up to the field that follows its ticket, whose bytes have two
+/// digits each.
 struct TicketMeter {
     digits: usize,
     is_past: bool,
