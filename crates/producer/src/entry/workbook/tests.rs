@@ -114,7 +114,7 @@ async fn a_row_is_bounded() {
 
 #[test]
 fn a_tag_and_a_text_of_a_sheet_are_bounded() {
-    let long = "x".repeat(MAX_MESSAGE_BYTES);
+    let long = "x".repeat(MAX_MESSAGE_BYTES + 1);
     let many = "<c><v>1</v></c>".repeat(MAX_MESSAGE_BYTES / 10);
     for (sheet, is_read) in [
         (many.clone(), true),
