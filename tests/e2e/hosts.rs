@@ -83,7 +83,9 @@ async fn a_killed_worker_does_not_block_a_host_for_the_others() -> anyhow::Resul
         assert_eq!(worker.terminate().await?.code, Some(0));
     }
     let seconds = world.shop.visits().seconds("127.0.0.1");
-    let longest_stop = seconds.split(|visits| *visits > 0).map(<[u32]>::len).max();
+    // The shop's clock runs while the workers start.
+    let start = seconds.iter().take_while(|visits| **visits == 0).count();
+    let longest_stop = seconds[start..].split(|visits| *visits > 0).map(<[u32]>::len).max();
     // Two seconds without a request contain one whole second of the clock.
     assert!(longest_stop <= Some(1), "{seconds:?}");
     assert!(seconds.iter().all(|visits| *visits <= 22), "{seconds:?}");
@@ -220,14 +222,18 @@ async fn a_deferred_task_with_a_row_is_not_fetched_again() -> anyhow::Result<()>
     let world = World::new().await?;
     world.produce("parked", &world.pages(1)).await?;
     world.work_until_empty(&[]).await?;
-    let id: String =
-        sqlx::query_scalar("SELECT message_id FROM fetches").fetch_one(&world.database).await?;
+    let (id, part): (String, String) =
+        sqlx::query_as("SELECT message_id, part FROM fetches").fetch_one(&world.database).await?;
     // As if its worker had died between the confirm of the deferred message and the ack of the
     // original.
     let mut headers = FieldTable::default();
     headers.insert("x-run".into(), AMQPValue::LongString("parked".into()));
+    headers.insert("x-part".into(), AMQPValue::LongString(part.into()));
     headers.insert("x-parked".into(), AMQPValue::LongLongInt(1));
-    let duplicate = BasicProperties::default().with_message_id(id.into()).with_headers(headers);
+    let duplicate = BasicProperties::default()
+        .with_message_id(id.into())
+        .with_app_id("fetchline".into())
+        .with_headers(headers);
     world.publish(&world.pages(1)[0], duplicate).await?;
     world.work_until_empty(&[]).await?;
     assert_eq!(
