@@ -1,10 +1,15 @@
 //! Producers: what they read, publish and reject.
 
+use std::process::Stdio;
+
+use anyhow::Context;
 use axum::routing::get;
 use fetchline_queue::Topology;
+use fetchline_tests::wait;
 use fetchline_tests::world::World;
 use lapin::options::{QueueDeclareOptions, QueueDeleteOptions};
 use lapin::types::{AMQPValue, FieldTable};
+use tokio::io::AsyncWriteExt;
 
 #[tokio::test]
 async fn a_bad_line_is_reported_and_does_not_affect_good_ones() -> anyhow::Result<()> {
@@ -63,7 +68,7 @@ async fn messages_are_persistent_and_carry_their_metadata() -> anyhow::Result<()
     assert_eq!(*properties.delivery_mode(), Some(2));
     assert_eq!(properties.app_id().as_ref().map(|id| id.as_str()), Some("fetchline"));
     assert_eq!(properties.content_type().as_ref().map(|text| text.as_str()), Some("text/plain"));
-    assert_eq!(properties.message_id().as_ref().map(|id| id.as_str().len()), Some(64));
+    assert_eq!(properties.message_id().as_ref().map(|id| id.as_str().len()), Some(32));
     assert!(properties.timestamp().is_some());
     let headers = properties.headers().clone().unwrap_or_default();
     assert_eq!(headers.inner().get("x-run"), Some(&AMQPValue::LongString("nightly".into())));
@@ -74,17 +79,33 @@ async fn messages_are_persistent_and_carry_their_metadata() -> anyhow::Result<()
 #[tokio::test]
 async fn an_unroutable_message_counts_as_not_sent() -> anyhow::Result<()> {
     let world = World::new().await?;
+    let mut produce = world.command(&["produce", "--json", "-"])?;
+    let mut child = produce
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()?;
+    let mut input = child.stdin.take().context("no standard input")?;
+    let pages = world.pages(3);
+    input.write_all(format!("{}\n", pages[0]).as_bytes()).await?;
+    let ready = async || world.ready("urls").await;
+    wait::until("the first line is published", ready, |ready| *ready == 1).await?;
+    // A producer restores bindings when it starts, so this one is removed later.
     let channel = world.amqp.create_channel().await?;
     let (queue, exchange) =
         (world.broker()?.topology().queue(Topology::URLS), world.prefix.as_str());
     channel
         .queue_unbind(queue.into(), exchange.into(), Topology::URLS.into(), FieldTable::default())
         .await?;
-    let output = world.run(&["produce", "--json"], &world.pages(2).join("\n")).await?;
-    assert_eq!(output.code, Some(1), "{output:?}");
-    let summary = output.json()?;
-    assert_eq!((&summary["published"], &summary["not_sent"]), (&0.into(), &2.into()));
-    assert!(output.stderr.contains("no queue takes it"), "{output:?}");
+    input.write_all(format!("{}\n", pages[1..].join("\n")).as_bytes()).await?;
+    drop(input);
+    let output = child.wait_with_output().await?;
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let summary: serde_json::Value = serde_json::from_slice(&output.stdout)?;
+    assert_eq!((&summary["published"], &summary["not_sent"]), (&1.into(), &2.into()));
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(told.contains("no queue takes it"), "{told}");
     Ok(())
 }
 

@@ -67,6 +67,7 @@ impl Reactor for RepairReactor {
         self.0.interval(duration)
     }
 
+    #[expect(clippy::manual_async_fn, reason = "the future outlives the runtime that it is from")]
     fn tcp_connect_addr(
         &self,
         address: SocketAddr,
