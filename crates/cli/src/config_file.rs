@@ -118,7 +118,7 @@ impl ConfigFile {
             let subcommand = command.find_subcommand(name);
             match (value.as_table(), subcommand) {
                 (Some(table), Some(subcommand)) => {
-                    for flag in table.keys().filter(|flag| !has_flag(subcommand, flag)) {
+                    if let Some(flag) = table.keys().find(|flag| !has_flag(subcommand, flag)) {
                         bail!("{path}: `{name}` has no flag --{flag}");
                     }
                 }
