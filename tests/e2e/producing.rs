@@ -77,12 +77,12 @@ async fn messages_are_persistent_and_carry_their_metadata() -> anyhow::Result<()
 }
 
 #[tokio::test]
-async fn an_unroutable_message_counts_as_not_sent() -> anyhow::Result<()> {
+async fn a_binding_that_is_removed_meanwhile_is_restored() -> anyhow::Result<()> {
     let world = World::new().await?;
     let mut produce = world.command(&["produce", "--json", "-"])?;
     let mut child = produce
         .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
+        .stdout(Stdio::null())
         .stderr(Stdio::piped())
         .kill_on_drop(true)
         .spawn()?;
@@ -91,7 +91,6 @@ async fn an_unroutable_message_counts_as_not_sent() -> anyhow::Result<()> {
     input.write_all(format!("{}\n", pages[0]).as_bytes()).await?;
     let ready = async || world.ready("urls").await;
     wait::until("the first line is published", ready, |ready| *ready == 1).await?;
-    // A producer restores bindings when it starts, so this one is removed later.
     let channel = world.amqp.create_channel().await?;
     let (queue, exchange) =
         (world.broker()?.topology().queue(Topology::URLS), world.prefix.as_str());
@@ -101,11 +100,8 @@ async fn an_unroutable_message_counts_as_not_sent() -> anyhow::Result<()> {
     input.write_all(format!("{}\n", pages[1..].join("\n")).as_bytes()).await?;
     drop(input);
     let output = child.wait_with_output().await?;
-    assert_eq!(output.status.code(), Some(1), "{output:?}");
-    let summary: serde_json::Value = serde_json::from_slice(&output.stdout)?;
-    assert_eq!((&summary["published"], &summary["not_sent"]), (&1.into(), &2.into()));
-    let told = String::from_utf8_lossy(&output.stderr);
-    assert!(told.contains("no queue takes it"), "{told}");
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert_eq!(world.ready("urls").await?, 3);
     Ok(())
 }
 

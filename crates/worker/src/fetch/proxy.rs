@@ -28,7 +28,7 @@ impl Proxy {
     /// Reads a URL such as `http://user:password@proxy.example:3128`.
     pub fn parse(text: &str) -> Result<Self, ProxyError> {
         let address = Address::parse(text).map_err(|error| match error {
-            AddressError::Scheme(_) => ProxyError::Scheme,
+            AddressError::Scheme(_) | AddressError::SchemeMissing => ProxyError::Scheme,
             error => ProxyError::Url(error),
         })?;
         // The client library ignores some paths, and for others it ignores the proxy.
