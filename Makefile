@@ -39,7 +39,7 @@ test-faults: ## Kill, stop and disconnect everything, check that nothing is lost
 		--test-threads=1 --nocapture
 
 soak: ## Mix all faults over 100,000 URLs for MINUTES=10; SEED=1 repeats a run
-	cargo build --package fetchline --package fetchline-tests --bin fetchline --bin soak
+	cargo build --workspace --bin soak
 	$(BUILT)/debug/soak --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
 
 bench: ## Compare with asyncio, Scrapy, a bare loop; 20 min; docs/benchmarks.md

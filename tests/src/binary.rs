@@ -9,7 +9,9 @@ use anyhow::{Context, bail};
 use crate::services::project;
 
 /// The binary `fetchline`, rebuilt if it is older than its sources. Cargo builds the binaries of a
-/// package only for the tests of that package, and these tests are in another one.
+/// package only for the tests of that package, and these tests are in another one. The workspace
+/// and a test are selected so that dependencies get the features that `cargo test --workspace` has
+/// built them with: a different selection would build most of them twice.
 pub fn fetchline() -> anyhow::Result<&'static Path> {
     static BUILT: OnceLock<Result<PathBuf, String>> = OnceLock::new();
     let built = BUILT.get_or_init(|| build().map_err(|error| format!("{error:#}")));
@@ -19,8 +21,7 @@ pub fn fetchline() -> anyhow::Result<&'static Path> {
 fn build() -> anyhow::Result<PathBuf> {
     let mut cargo = Command::new(env!("CARGO"));
     cargo
-        .args(["build", "--quiet", "--package", "fetchline", "--bin", "fetchline"])
-        .args(["--features", "otlp"])
+        .args(["build", "--quiet", "--workspace", "--bin", "fetchline", "--test", "docs"])
         .current_dir(project());
     if !cfg!(debug_assertions) {
         cargo.arg("--release");

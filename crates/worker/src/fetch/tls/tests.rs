@@ -175,9 +175,9 @@ fn the_bytes_of_a_session_are_those_of_its_ticket_and_of_its_certificates() {
         }
         sessions.bytes()
     };
-    // Two tickets for each of ten hosts.
+    // Two tickets for each of ten hosts. A signature in DER has 70 to 72 bytes.
     let (short, long) = (bytes_with(0), bytes_with(5_000));
-    assert!((20 * 5_000..20 * 5_050).contains(&(long - short)), "{short} {long}");
+    assert!((20 * 4_990..20 * 5_050).contains(&(long - short)), "{short} {long}");
 }
 
 #[test]
