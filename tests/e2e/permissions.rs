@@ -412,3 +412,19 @@ async fn a_producer_that_may_not_declare_waits_for_a_worker_and_says_so() -> any
     assert_eq!(worker.terminate().await?.code, Some(0));
     defined.remove().await
 }
+
+#[tokio::test]
+async fn a_message_that_no_queue_takes_counts_as_not_sent() -> anyhow::Result<()> {
+    let world = World::new().await?;
+    let defined = Defined::new(&world).await?;
+    let binding = format!("bindings/{}/e/fetchline/q/fetchline.urls/urls", defined.vhost);
+    defined.console.call(reqwest::Method::DELETE, &binding, None).await?;
+    // This user may not restore the binding.
+    let produce = ["produce", "--json", "--run", "lost"];
+    let output = defined.run_as("fetchline-producer", &produce, &world.pages(2).join("\n")).await?;
+    assert_eq!(output.code, Some(1), "{output:?}");
+    let summary = output.json()?;
+    assert_eq!((&summary["published"], &summary["not_sent"]), (&0.into(), &2.into()));
+    assert!(output.stderr.contains("no queue takes it"), "{output:?}");
+    defined.remove().await
+}

@@ -6,8 +6,8 @@
 //! asked all the time connect anew once per generation.
 //!
 //! The idle connections of a client stay while any of its requests waits for an answer. A client is
-//! therefore only replaced once the one before it is gone. Until then, hosts that it has not met
-//! yet get a connection for each request.
+//! therefore only replaced once the one before it is gone. Until its successor is there, hosts that
+//! it has not met yet get a connection for each request.
 
 mod by_protocol;
 mod generation;
@@ -93,7 +93,8 @@ impl Clients {
             state.older.retain(Older::has_idle_connections);
             if state.older.is_empty() {
                 self.renew(&mut state);
-            } else if !state.current.has_met(host) {
+            }
+            if !state.current.has_met(host) {
                 return self.0.unpooled.lease(protocols, None);
             }
         }
