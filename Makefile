@@ -15,7 +15,7 @@ BUILT = $(shell cargo metadata --no-deps --format-version 1 | \
 CAN_INSTALL = $(shell { [ "$$(id -u)" = 0 ] || sudo -n true 2>/dev/null; } && echo yes)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-faults test-matrix test-deploy test-clients soak
+.PHONY: help run test fuzz test-faults test-matrix test-deploy test-clients soak
 .PHONY: bench bench-full bench-extraction bench-parts signatures rules manifests dist deb
 .PHONY: ci fmt fmt-check lint doc hygiene up down
 
@@ -37,6 +37,9 @@ test: up ## Run all tests, including the end-to-end tests, on real services
 test-faults: ## Kill, stop and disconnect everything, check that nothing is lost; SEED=1
 	FAULT_SEED=$(SEED) cargo test --workspace --features fetchline-tests/faults --test faults -- \
 		--test-threads=1 --nocapture
+
+fuzz: ## Try random inputs of strangers for MINUTES=10
+	FUZZ_MINUTES=$(MINUTES) cargo test --workspace --test fuzz
 
 soak: ## Mix all faults over 100,000 URLs for MINUTES=10; SEED=1 repeats a run
 	cargo build --workspace --bin soak

@@ -1,15 +1,19 @@
-//! Internals for benchmarks.
+//! Internals for benchmarks and for tests with random inputs.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use fetchline_queue::Task;
 use fetchline_store::{Fetch, Outcome};
+use http::header::CONTENT_ENCODING;
+use http::{HeaderMap, HeaderValue};
 use time::OffsetDateTime;
 
 use crate::execute::StoreBody;
 use crate::execute::extraction::{Extractor, FetchTime};
 use crate::fetch::answer::Answer;
+use crate::fetch::decoder::Decoder;
+use crate::fetch::robots::rules::Rules;
 use crate::settle::Ledger;
 
 /// Turns answers into rows.
@@ -56,4 +60,28 @@ impl Tags {
         }
         self.0.due(now, self.1).len()
     }
+}
+
+/// Decodes a body of at most `most` bytes, in pieces of `piece` bytes.
+pub fn decode(coding: &str, body: &[u8], piece: usize, most: usize) -> Result<Vec<u8>, String> {
+    let coding = HeaderValue::from_str(coding).map_err(|error| error.to_string())?;
+    let headers = HeaderMap::from_iter([(CONTENT_ENCODING, coding)]);
+    let decoder = Decoder::of(&headers).map_err(|error| error.to_string())?;
+    let Some(mut decoder) = decoder else { return Ok(body.to_vec()) };
+    let mut output = Vec::with_capacity(most);
+    for mut input in body.chunks(piece) {
+        while !input.is_empty() {
+            decoder.step(&mut input, &mut output).map_err(|error| error.to_string())?;
+            if output.len() == most {
+                return Err("too large".to_owned());
+            }
+        }
+    }
+    decoder.finish().map_err(|error| error.to_string())?;
+    Ok(output)
+}
+
+/// Whether a robots.txt allows this worker to fetch a path.
+pub fn robots_allow(file: &[u8], path: &str) -> bool {
+    Rules::parse(file, "fetchline").allow(path)
 }

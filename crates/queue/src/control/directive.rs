@@ -217,7 +217,7 @@ impl fmt::Display for Directive {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let scoped = |f: &mut fmt::Formatter<'_>, verb, scope: &Scope| match scope {
             Scope::All => f.write_str(verb),
-            Scope::Pod(pod) => write!(f, "{verb} {pod}"),
+            Scope::Pod(pod) => write!(f, "{verb} {}", quoted(pod)),
         };
         match self {
             Self::Pause(scope) => scoped(f, "pause", scope),
@@ -226,7 +226,7 @@ impl fmt::Display for Directive {
             Self::Concurrency(None) => f.write_str("concurrency default"),
             Self::Host { pattern, change } => write!(f, "host {pattern} {change}"),
             Self::Cancel(run) => write!(f, "cancel {}", quoted(run)),
-            Self::Drain(pod) => write!(f, "drain {pod}"),
+            Self::Drain(pod) => write!(f, "drain {}", quoted(pod)),
             Self::Replay(search) => write_search(f, search),
         }
     }

@@ -11,8 +11,8 @@ use time::{OffsetDateTime, UtcOffset};
 
 use super::not_a_task::NotATask;
 
-/// The longest name of a header, in bytes.
-const MAX_HEADER_NAME_BYTES: usize = 200;
+/// The longest name of a header, in bytes. Errors shorten longer names.
+const MAX_NAME_BYTES: usize = 200;
 /// A time from this year on is a mistake, such as milliseconds in the place of seconds.
 const MAX_YEAR: i32 = 2100;
 /// Headers that belong to the connection and that the worker sets.
@@ -83,14 +83,27 @@ pub(super) fn string_body(body: &RawValue) -> Result<Option<Cow<'_, str>>, NotAT
 /// the name of a field is none.
 fn describe(error: &serde_json::Error) -> String {
     let text = error.to_string();
-    if text.starts_with("unknown field") || text.starts_with("missing field") {
+    if text.starts_with("missing field") {
         return text;
+    }
+    if let Some(text) = text.strip_prefix("unknown field `")
+        && let Some((name, known)) = text.rsplit_once("`, expected")
+    {
+        return format!("unknown field `{}`, expected{known}", shortened(name));
     }
     let what = match error.classify() {
         serde_json::error::Category::Data => "a field is missing or of another type",
         _ => "its syntax is wrong",
     };
     format!("{what} (line {}, column {})", error.line(), error.column())
+}
+
+/// The beginning of a name that is too long.
+fn shortened(name: &str) -> String {
+    match name.len() > MAX_NAME_BYTES {
+        true => name.chars().take(20).chain(['…']).collect(),
+        false => name.to_owned(),
+    }
 }
 
 /// Parses a method; case does not matter.
@@ -120,9 +133,8 @@ fn from_seconds(seconds: i64) -> Option<OffsetDateTime> {
 
 /// Parses the name of a header.
 pub(super) fn parse_header_name(name: &str) -> Result<HeaderName, NotATask> {
-    if name.len() > MAX_HEADER_NAME_BYTES {
-        let start: String = name.chars().take(20).collect();
-        return Err(NotATask::Header(format!("{start}…"), "its name is too long"));
+    if name.len() > MAX_NAME_BYTES {
+        return Err(NotATask::Header(shortened(name), "its name is too long"));
     }
     HeaderName::try_from(name)
         .map_err(|_| NotATask::Header(name.to_owned(), "its name is not allowed in HTTP"))

@@ -17,7 +17,8 @@ pub fn list_lines(data: &Bytes) -> Result<Vec<Bytes>, NotATask> {
         // A lone CR ends a line, too.
         .split(['\n', '\r'])
         // Lines of a JSON array that was pasted.
-        .map(|line| line.trim_matches(is_padding).trim_end_matches(',').trim_end())
+        .map(|line| line.trim_matches(is_padding))
+        .map(|line| line.strip_suffix(',').unwrap_or(line).trim_end())
         .filter(|line| !line.is_empty() && !line.starts_with('#') && !matches!(*line, "[" | "]"));
     let lines: Vec<Bytes> = lines.map(|line| data.slice_ref(line.as_bytes())).collect();
     match lines.len() {

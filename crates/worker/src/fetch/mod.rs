@@ -9,7 +9,7 @@ mod config;
 mod connection;
 mod cookies;
 mod deadline;
-mod decoder;
+pub(crate) mod decoder;
 pub(crate) mod dns;
 pub(crate) mod failure;
 pub(crate) mod fetcher;

@@ -2,7 +2,7 @@
 
 mod pattern;
 pub(super) mod product_token;
-mod rules;
+pub(crate) mod rules;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

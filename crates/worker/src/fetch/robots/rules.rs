@@ -11,7 +11,7 @@ const MAX_LINE: usize = 8 * 2083 - 1;
 
 /// The rules for one crawler.
 #[derive(Default)]
-pub(super) struct Rules {
+pub(crate) struct Rules {
     patterns: Patterns,
     rules: Vec<Rule>,
     crawl_delay: Option<Duration>,
@@ -58,7 +58,7 @@ impl Rules {
     }
 
     /// The rules for a product token: those of all groups that name it, else of all groups for `*`.
-    pub(super) fn parse(file: &[u8], token: &str) -> Self {
+    pub(crate) fn parse(file: &[u8], token: &str) -> Self {
         let mut merged = Merged::default();
         let mut group = Group::default();
         for record in records(file) {
@@ -83,7 +83,7 @@ impl Rules {
 
     /// Whether a path, with its query, may be fetched: the most specific rule decides, and of two
     /// equally specific ones the one that allows it.
-    pub(super) fn allow(&self, path: &str) -> bool {
+    pub(crate) fn allow(&self, path: &str) -> bool {
         if path == "/robots.txt" {
             return true;
         }
