@@ -38,7 +38,7 @@ test-faults: ## Kill, stop and disconnect everything, check that nothing is lost
 	FAULT_SEED=$(SEED) cargo test --workspace --features fetchline-tests/faults --test faults -- \
 		--test-threads=1 --nocapture
 
-fuzz: ## Try random inputs of strangers for MINUTES=10
+fuzz: ## Try random inputs of strangers, each property for MINUTES=10
 	FUZZ_MINUTES=$(MINUTES) cargo test --workspace --test fuzz
 
 soak: ## Mix all faults over 100,000 URLs for MINUTES=10; SEED=1 repeats a run
