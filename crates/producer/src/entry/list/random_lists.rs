@@ -36,6 +36,49 @@ struct Item {
     has_blank_line: bool,
 }
 
+/// What broken lists are made of.
+const PIECES: &[&[u8]] = &[
+    b"https://a.example/1",
+    b"url",
+    b"URL;Name",
+    b"sep=;",
+    b"\"",
+    b"\"\"",
+    b",",
+    b";",
+    b"\t",
+    b"|",
+    b"\n",
+    b"\r",
+    b"\r\n",
+    b"#",
+    b"# ours",
+    b" ",
+    b"\0",
+    b"\xff",
+    b"\xfe\xff",
+    b"\xef\xbb\xbf",
+    b"\xe9",
+    b"{\"url\":",
+    b"\"https://a.example/2\"",
+    b"}",
+    b"[",
+    b"]",
+    b"Tea",
+    b"'",
+    b"\x80",
+    b"\xf0\x9f\x8d\xb5",
+];
+/// What a list may say that it is.
+const KINDS: &[(Format, Option<&str>)] = &[
+    (Format::Auto, None),
+    (Format::Auto, Some("csv")),
+    (Format::Auto, Some("tsv")),
+    (Format::Text, None),
+    (Format::Csv, None),
+    (Format::Jsonl, None),
+];
+
 fn styles() -> impl Strategy<Value = Style> {
     let bytes = prop_oneof![
         Just(Bytes::Utf8),
@@ -129,6 +172,10 @@ fn read(text: &str, bytes: Bytes, hints: ListHints) -> Vec<String> {
     };
     let bytes = encode(text, bytes);
     let charset = Charset::recognise(&bytes, declared).unwrap();
+    read_bytes(bytes, charset, hints)
+}
+
+fn read_bytes(bytes: Vec<u8>, charset: Charset, hints: ListHints) -> Vec<String> {
     let input: Text = Box::new(io::Cursor::new(bytes));
     let mut list = List::new(charset.decode(BufReader::new(input)), charset, hints);
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
@@ -196,5 +243,17 @@ proptest! {
         let contents = read(&text, style.bytes, ListHints { format, ..ListHints::default() });
         let is_guess = style.bytes == Bytes::Windows1252 { is_declared: false };
         check(&contents, &urls, format == Format::Text && !is_guess)?;
+    }
+
+    #[test]
+    fn each_line_of_any_bytes_belongs_to_one_entry(
+        pieces in prop::collection::vec(prop::sample::select(PIECES), 0..60),
+        (format, extension) in prop::sample::select(KINDS),
+    ) {
+        let bytes = pieces.concat();
+        let Ok(charset) = Charset::recognise(&bytes, None) else { return Ok(()) };
+        let extension = extension.map(str::to_owned);
+        // The reading itself checks it.
+        read_bytes(bytes, charset, ListHints { format, extension, ..ListHints::default() });
     }
 }
