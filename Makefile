@@ -16,7 +16,7 @@ CAN_INSTALL = $(shell { [ "$$(id -u)" = 0 ] || sudo -n true 2>/dev/null; } && ec
 
 .DEFAULT_GOAL := help
 .PHONY: help run test fuzz test-faults test-matrix test-deploy test-clients soak
-.PHONY: bench bench-full bench-extraction bench-parts signatures rules manifests dist deb
+.PHONY: bench bench-full bench-years bench-extraction bench-parts signatures rules manifests dist deb
 .PHONY: ci fmt fmt-check lint doc hygiene up down
 
 help: ## Print this list
@@ -50,6 +50,9 @@ bench: ## Compare with asyncio, Scrapy, a bare loop; 20 min; docs/benchmarks.md
 
 bench-full: ## The same with a million URLs; more than an hour
 	tests/bench/run --full
+
+bench-years: ## Fetch 3,000 pages in 365 nights, while the tables grow; docs/years.md
+	tests/bench/run years
 
 bench-extraction: ## Measure the cost of extraction as a ratio to a fetch, and its quality
 	cargo build --release --package fetchline-tests --bin shop

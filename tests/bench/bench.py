@@ -19,12 +19,12 @@ import report
 import tls
 from ground import (
     BUILT,
-    DATABASE,
     NGINX_PORT,
     SHOP_PORT,
     STATE,
     answer_of,
     clear,
+    create_database,
     fetchline,
     make_queues,
     say,
@@ -59,18 +59,6 @@ def origins(stack):
     page = answer_of(shop, f"http://127.0.0.1:{SHOP_PORT}/big/1")
     nginx = until_the_end(start_nginx(page, tls.prepare()))
     answer_of(nginx, f"http://127.0.0.1:{NGINX_PORT}/json/1")
-
-
-def create_database():
-    server = pymysql.connect(
-        host=DATABASE.host,
-        port=DATABASE.port,
-        user=DATABASE.user,
-        password=DATABASE.password or "",
-    )
-    with server, server.cursor() as cursor:
-        cursor.execute("CREATE DATABASE IF NOT EXISTS fetchline_bench")
-    fetchline("migrate")
 
 
 def measure():

@@ -29,6 +29,25 @@ def bars(out, top, title, unit, rows):
     return top + 18
 
 
+def line(title, values):
+    """Draws values in order, from 0 up."""
+    height, most = 180, max(values) * 1.1
+    step = WIDTH / max(1, len(values) - 1)
+    points = " ".join(
+        f"{index * step:.1f},{30 + height - height * value / most:.1f}"
+        for index, value in enumerate(values)
+    )
+    out = [
+        f'<text x="0" y="14" font-weight="bold">{escape(title)}</text>',
+        f'<polyline points="{points}" fill="none" stroke="{OURS}" stroke-width="1.5"/>',
+        f'<line x1="0" x2="{WIDTH}" y1="{30 + height}" y2="{30 + height}" stroke="{INK}"/>',
+        f'<text x="0" y="{48 + height}">1</text>',
+        f'<text x="{WIDTH}" y="{48 + height}" text-anchor="end">{len(values):,}</text>',
+        f'<text x="{WIDTH}" y="24" text-anchor="end">top: {most:,.0f}</text>',
+    ]
+    return drawing(out, 60 + height)
+
+
 def draw(tables):
     out, top = [], 10
     for title, _, header, rows in tables:
@@ -40,11 +59,15 @@ def draw(tables):
         ):
             values = [(row[0], number(row[column])) for row in rows]
             top = bars(out, top, f"{title}: {what}", unit, values)
+    return drawing(out, top)
+
+
+def drawing(out, height):
     width = WIDTH + 24
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="-12 0 {width} {top}" '
-        f'width="{width}" height="{top}" font-family="system-ui, sans-serif" font-size="13" '
-        f'fill="{INK}"><rect x="-12" width="{width}" height="{top}" fill="#fff"/>'
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="-12 0 {width} {height}" '
+        f'width="{width}" height="{height}" font-family="system-ui, sans-serif" font-size="13" '
+        f'fill="{INK}"><rect x="-12" width="{width}" height="{height}" fill="#fff"/>'
         + "".join(out)
         + "</svg>\n"
     )

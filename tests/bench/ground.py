@@ -147,6 +147,18 @@ def fetchline(*arguments, **options):
     )
 
 
+def create_database():
+    server = pymysql.connect(
+        host=DATABASE.host,
+        port=DATABASE.port,
+        user=DATABASE.user,
+        password=DATABASE.password or "",
+    )
+    with server, server.cursor() as cursor:
+        cursor.execute("CREATE DATABASE IF NOT EXISTS fetchline_bench")
+    fetchline("migrate")
+
+
 def broker_api(method, path):
     url = f"{os.environ['MANAGEMENT_URL']}/api/{path}"
     amqp = URL(os.environ["AMQP_URL"])
@@ -182,7 +194,7 @@ def clear():
     while queue_ready() > 0:
         broker_api("DELETE", f"queues/{VIRTUAL_HOST}/{QUEUE}/contents")
         time.sleep(0.2)
-    for table in ("fetches", "bare", "run_counts", "runs", "items", "price_history"):
+    for table in ("fetches", "bare", "run_counts", "runs", "items", "price_history", "pages"):
         try:
             sql(f"TRUNCATE TABLE {table}")
         except pymysql.err.ProgrammingError as error:

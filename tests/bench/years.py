@@ -1,0 +1,200 @@
+"""Fetches the same pages night after night, while the tables grow; writes docs/years.md.
+
+nginx serves static pages with ETag and Last-Modified. Every night some of them change. One worker
+runs all the time; each night is one `produce` of the same run. The last nights are then pruned one
+by one, and fetched again without `--revalidate`.
+"""
+
+import argparse
+import json
+import pathlib
+import random
+import shutil
+import statistics
+import subprocess
+import time
+from contextlib import ExitStack, contextmanager
+
+import pymysql
+
+import chart
+from ground import (
+    BUILT,
+    ENVIRONMENT,
+    NGINX_PORT,
+    PROJECT,
+    STATE,
+    answer_of,
+    clear,
+    create_database,
+    fetchline,
+    make_queues,
+    say,
+    sql,
+)
+
+parser = argparse.ArgumentParser()
+parser.add_argument("--nights", type=int, default=365)
+parser.add_argument("--pages", type=int, default=3_000)
+parser.add_argument("--changing", type=float, default=0.04, help="the share that changes a night")
+parser.add_argument("--window", type=int, default=30, help="nights that are compared")
+parser.add_argument("--buffer-pool", type=int, default=128, help="of the database, in MiB")
+args = parser.parse_args()
+FOLDER = STATE / "years"
+LOG = FOLDER / "access.log"
+URL = f"http://127.0.0.1:{NGINX_PORT}"
+
+
+def write_page(page, revision):
+    price = 5 + (page * 7 + revision * 13) % 900
+    text = f"Tea number {page} is grown on a hill and dried in the sun. " * 60
+    (FOLDER / "pages" / f"{page}.html").write_text(
+        f"<html><head><title>Tea {page}</title><script type='application/ld+json'>"
+        f'{{"@context":"https://schema.org","@type":"Product","name":"Tea {page}",'
+        f'"offers":{{"@type":"Offer","price":"{price}.90","priceCurrency":"EUR"}}}}'
+        f"</script></head><body><h1>Tea {page}</h1><p class='price'>€ {price},90</p>"
+        f"<p>{text}</p></body></html>"
+    )
+
+
+def start_origin(stack):
+    shutil.rmtree(FOLDER, ignore_errors=True)
+    (FOLDER / "pages").mkdir(parents=True)
+    for page in range(args.pages):
+        write_page(page, 0)
+    (FOLDER / "nginx.conf").write_text(f"""
+daemon off; worker_processes 1; error_log {FOLDER}/error.log; pid {FOLDER}/pid;
+events {{ worker_connections 2000; }}
+http {{
+  log_format bytes '$bytes_sent'; access_log {LOG} bytes; sendfile on; etag on;
+  keepalive_requests 100000000; default_type text/html; charset utf-8;
+  client_body_temp_path {FOLDER}; proxy_temp_path {FOLDER}; fastcgi_temp_path {FOLDER};
+  uwsgi_temp_path {FOLDER}; scgi_temp_path {FOLDER};
+  server {{ listen 127.0.0.1:{NGINX_PORT}; root {FOLDER}/pages; }}
+}}
+""")
+    command = ["/usr/sbin/nginx", "-e", f"{FOLDER}/error.log", "-c", f"{FOLDER}/nginx.conf"]
+    nginx = subprocess.Popen(command)
+    stack.callback(nginx.wait)
+    stack.callback(nginx.terminate)
+    answer_of(nginx, f"{URL}/1.html")
+
+
+@contextmanager
+def buffer_pool(mebibytes):
+    """Gives the database this much memory for pages, and what it had afterwards."""
+    before = sql("SELECT @@innodb_buffer_pool_size")
+    sql(f"SET GLOBAL innodb_buffer_pool_size = {mebibytes * 2**20}")
+    try:
+        yield
+    finally:
+        sql(f"SET GLOBAL innodb_buffer_pool_size = {before}")
+
+
+@contextmanager
+def worker(*flags):
+    command = [BUILT / "fetchline", "work", "--listen", "off", "--per-host", "100", *flags]
+    with (FOLDER / "worker.log").open("a") as log:
+        process = subprocess.Popen(command, env=ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=log)
+    try:
+        yield
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def fetch_night(run, urls):
+    """Publishes all pages and waits for their rows: seconds, and bytes that the origin sent."""
+    LOG.write_bytes(b"")
+    begin = time.monotonic()
+    part = json.loads(fetchline("produce", "--run", run, "--json", urls).stdout)["part"]
+    query = f"SELECT COUNT(*) FROM fetches WHERE run = '{run}' AND part = '{part}'"
+    while sql(query) < args.pages:
+        time.sleep(0.02)
+    seconds = time.monotonic() - begin
+    return seconds, sum(int(line) for line in LOG.read_text().split())
+
+
+def database_bytes():
+    for table in ("INNODB_SYS_TABLESPACES", "INNODB_TABLESPACES"):
+        try:
+            names = "NAME LIKE 'fetchline_bench/%'"
+            return int(sql(f"SELECT SUM(FILE_SIZE) FROM information_schema.{table} WHERE {names}"))
+        except pymysql.err.OperationalError as error:
+            say(f"{table}: {error.args[1]}")
+    raise RuntimeError("the database does not tell the size of its files")
+
+
+def prune_first_night(begins):
+    """Seconds to delete the rows of the first night that is left."""
+    age = time.time() - begins
+    begin = time.monotonic()
+    pruned = json.loads(fetchline("runs", "prune", "--older-than", f"{age:.0f}s", "--json").stdout)
+    return time.monotonic() - begin, pruned
+
+
+def rate(nights):
+    return args.pages / statistics.median(seconds for seconds, _ in nights)
+
+
+def main():
+    randomly = random.Random(1)
+    with ExitStack() as stack:
+        start_origin(stack)
+        create_database()
+        make_queues()
+        clear()
+        stack.enter_context(buffer_pool(args.buffer_pool))
+        urls = FOLDER / "urls.txt"
+        urls.write_text("".join(f"{URL}/{page}.html\n" for page in range(args.pages)))
+        nights, begins = [], []
+        with worker("--revalidate"):
+            for night in range(args.nights):
+                for page in randomly.sample(range(args.pages), int(args.pages * args.changing)):
+                    write_page(page, night + 1)
+                begins.append(time.time())
+                nights.append(fetch_night("nightly", urls))
+                if night % 30 == 0:
+                    say(f"night {night}: {args.pages / nights[-1][0]:,.0f} URLs/s")
+        size = database_bytes()
+        with worker():
+            without = [fetch_night("without", urls) for _ in range(3)]
+        pruned = [prune_first_night(begins[night + 1])[0] for night in range(3)]
+        write(nights, without, pruned, size)
+
+
+def write(nights, without, pruned, size):
+    first, last = rate(nights[1 : args.window + 1]), rate(nights[-args.window :])
+    steady = statistics.mean(count for _, count in nights[1:])
+    full = statistics.mean(count for _, count in without)
+    version = sql("SELECT VERSION()")
+    (PROJECT / "docs/years.svg").write_text(
+        chart.line("URLs per second of each night", [args.pages / second for second, _ in nights])
+    )
+    (PROJECT / "docs/years.md").write_text(f"""# Nights over years
+
+Generated by `make bench-years`.
+
+One worker with `--revalidate` fetched the same {args.pages:,} pages of {full / args.pages / 1000:,.1f} kB in {args.nights} nights;
+{args.changing:.0%} of the pages changed each night. The rate of a night is that of the whole system,
+from the start of `produce` to the last row. Database: {version}, with a
+buffer pool of {args.buffer_pool} MiB.
+
+![URLs per second of each night](years.svg)
+
+| | |
+|---|---:|
+| rows of `fetches` at the end | {args.pages * args.nights:,} |
+| URLs/s, median of nights 2 to {args.window + 1} | {first:,.0f} |
+| URLs/s, median of the last {args.window} nights | {last:,.0f} |
+| the last nights against the first ones (goal: 95%) | {last / first:.0%} |
+| size of the database | {size / 2**20:,.0f} MiB |
+| bytes of a night without `--revalidate` | {full / 1e6:,.2f} MB |
+| bytes of a night with it, on average | {steady / 1e6:,.2f} MB |
+| with it against without (goal: 10%) | {steady / full:.1%} |
+| seconds to prune one night | {statistics.median(pruned):.1f} |
+""")
+    say(f"{last / first:.0%} of the first rate, {steady / full:.1%} of the bytes")
+
+
+main()
