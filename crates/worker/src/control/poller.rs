@@ -88,7 +88,7 @@ impl Poller {
         self.dependencies.database_answers();
         let mut changes = Changes::default();
         self.snapshots.update(|snapshot| {
-            changes.limits = update_limits(snapshot, limits);
+            changes.limits = update_limits(&mut snapshot.limits, limits);
             changes.cancelled = update_cancelled(snapshot, cancelled, cancelled_is_complete);
             !changes.limits.is_empty() || changes.cancelled.is_some()
         });
@@ -144,13 +144,13 @@ fn update_cancelled(
 }
 
 /// Updates limits, and returns those that have changed.
-fn update_limits(snapshot: &mut Snapshot, limits: Vec<HostLimit>) -> Vec<HostLimit> {
+fn update_limits(known: &mut Arc<KnownLimits>, limits: Vec<HostLimit>) -> Vec<HostLimit> {
     let (now, mut changed) = (Instant::now(), Vec::new());
     for limit in limits {
-        if !is_new(&limit, &snapshot.limits) {
+        if !is_new(&limit, known) {
             continue;
         }
-        let known = Arc::make_mut(&mut snapshot.limits);
+        let known = Arc::make_mut(known);
         let interval_ms = limit.interval().map(|interval| interval.as_millis());
         let (host, paused) = (limit.host.clone(), limit.paused);
         changed.push(limit.clone());
@@ -160,13 +160,20 @@ fn update_limits(snapshot: &mut Snapshot, limits: Vec<HostLimit>) -> Vec<HostLim
         }
         info!(host, paused, interval_ms, "a host limit has changed");
     }
+    if !changed.is_empty() {
+        // The end of a cool-down is no change in the database.
+        Arc::make_mut(known).retain(|_, (limit, read_at)| is_in_force_after(limit, now - *read_at));
+    }
     changed
 }
 
 fn is_in_force(limit: &HostLimit) -> bool {
-    limit.paused
-        || limit.cool_down.is_some_and(|wait| !wait.is_zero())
-        || limit.interval().is_some()
+    is_in_force_after(limit, Duration::ZERO)
+}
+
+/// Whether a limit still limits anything when it was read this long ago.
+fn is_in_force_after(limit: &HostLimit, elapsed: Duration) -> bool {
+    limit.paused || limit.cool_down.is_some_and(|wait| wait > elapsed) || limit.interval().is_some()
 }
 
 /// Whether a limit differs from the known one. The rest of a cool-down shrinks from poll to poll,
@@ -183,4 +190,32 @@ fn is_new(limit: &HostLimit, known: &KnownLimits) -> bool {
         || limit.paused != known.paused
         || limit.slowed != known.slowed
         || !same_end
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn limit(host: &str, rate: Option<f64>, cool_down: Option<Duration>) -> HostLimit {
+        let (host, slowed, crawl_delay, note) = (host.to_owned(), None, None, None);
+        HostLimit { host, rate, paused: false, cool_down, slowed, crawl_delay, note }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn cool_downs_that_are_over_are_forgotten() {
+        let mut known = Arc::default();
+        let minute = Duration::from_secs(60);
+        for number in 0..100 {
+            let host = format!("{number}.example");
+            update_limits(&mut known, vec![limit(&host, None, Some(minute))]);
+        }
+        update_limits(&mut known, vec![limit("slow.example", Some(2.0), Some(minute))]);
+        assert_eq!(known.len(), 101);
+        tokio::time::advance(minute).await;
+        let changed = update_limits(&mut known, vec![limit("new.example", Some(5.0), None)]);
+        assert_eq!(changed.len(), 1);
+        let mut hosts: Vec<&str> = known.keys().map(|host| &**host).collect();
+        hosts.sort_unstable();
+        assert_eq!(hosts, ["new.example", "slow.example"]);
+    }
 }
