@@ -3,6 +3,7 @@
 use std::process::Stdio;
 
 use fetchline_tests::process::Output;
+use fetchline_tests::wait;
 use fetchline_tests::world::World;
 use tokio::process::Command;
 
@@ -137,5 +138,21 @@ async fn settings_come_from_a_file_unless_a_flag_or_a_variable_has_another_value
         let is_safe = output.stderr.contains(named) && !output.stderr.contains("hunter2");
         assert!(is_safe, "{text}: {output:?}");
     }
+    Ok(())
+}
+
+#[tokio::test]
+async fn health_asks_the_worker_that_the_configuration_file_describes() -> anyhow::Result<()> {
+    let world = World::new().await?;
+    let mut worker = world.worker(&[])?;
+    let address = worker.health().await?;
+    let file = world.file("own.toml", &format!("[work]\nlisten = \"{address}\"\n"))?;
+    let script = format!("$F --config {file} health");
+    let code = async || Ok(shell(&world, &script).await?.code);
+    wait::until("the worker is ready", code, |code| *code == Some(0)).await?;
+    // A flag takes precedence.
+    let other = shell(&world, &format!("$F --config {file} health --listen off")).await?;
+    assert_eq!(other.code, Some(2), "{other:?}");
+    assert_eq!(worker.terminate().await?.code, Some(0));
     Ok(())
 }

@@ -257,6 +257,20 @@ pub(crate) fn network(text: &str) -> Result<IpNet, String> {
     Ok(network)
 }
 
+/// The value of `--listen`.
+#[derive(Clone, Copy)]
+pub(crate) struct Listen(pub(crate) Option<SocketAddr>);
+
+pub(crate) fn listen(text: &str) -> std::result::Result<Listen, String> {
+    match text {
+        "off" => Ok(Listen(None)),
+        text => text
+            .parse()
+            .map(|address| Listen(Some(address)))
+            .map_err(|_| "write it like 127.0.0.1:9464, or `off`".to_owned()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -65,7 +65,12 @@ impl ConfigFile {
         let mut failure = None;
         let command = command.mut_args(|argument| self.default(argument, None, &mut failure));
         let command = command.mut_subcommands(|command| {
-            let table = self.values.get(command.get_name()).and_then(Value::as_table);
+            // `health` asks the worker that the same file configures.
+            let name = match command.get_name() {
+                "health" if !self.values.contains_key("health") => "work",
+                name => name,
+            };
+            let table = self.values.get(name).and_then(Value::as_table);
             self.apply_to(command, table, &mut failure)
         });
         failure.map_or(Ok(command), Err)

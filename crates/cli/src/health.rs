@@ -3,9 +3,10 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
-use anyhow::{Context, anyhow, bail};
+use anyhow::{Context, anyhow};
 use reqwest::Url;
 
+use crate::args::{self, Listen};
 use crate::exit::{self, Done, Failure, Result};
 
 /// The time for the whole request.
@@ -18,14 +19,22 @@ const DEADLINE: Duration = Duration::from_secs(3);
 pub(crate) struct Args {
     /// The URL to request
     ///
-    /// The default is /readyz at the address of FETCHLINE_LISTEN, else at 127.0.0.1:9464. If the
-    /// worker listens on all addresses, it is asked on the loopback address.
+    /// The default is /readyz at the address of --listen. If the worker listens on all addresses,
+    /// it is asked on the loopback address.
     #[arg(value_name = "URL")]
     url: Option<Url>,
+
+    /// The address that the worker listens on. A configuration file may also set it for `work`
+    #[arg(long, value_name = "ADDRESS", env = "FETCHLINE_LISTEN")]
+    #[arg(default_value = "127.0.0.1:9464", value_parser = args::listen)]
+    listen: Listen,
 }
 
 pub(crate) async fn run(args: Args) -> Result {
-    let url = args.url.map_or_else(default_url, Ok).map_err(Failure::usage)?;
+    let url = match args.url {
+        Some(url) => url,
+        None => readyz(args.listen.0).map_err(Failure::Usage)?,
+    };
     let client = reqwest::Client::builder().timeout(DEADLINE).no_proxy().build()?;
     let answer = client.get(url).send().await.context("the worker does not answer")?;
     let status = answer.status();
@@ -36,14 +45,9 @@ pub(crate) async fn run(args: Args) -> Result {
     }
 }
 
-/// The URL of a worker with the same environment.
-fn default_url() -> anyhow::Result<Url> {
-    let listen = std::env::var("FETCHLINE_LISTEN").unwrap_or_else(|_| "127.0.0.1:9464".to_owned());
-    if listen == "off" {
-        bail!("FETCHLINE_LISTEN is `off`: the worker does not serve its health");
-    }
-    let mut address: SocketAddr =
-        listen.parse().context("FETCHLINE_LISTEN is not IP:PORT; give the URL as an argument")?;
+/// The URL of a worker that listens on this address.
+fn readyz(listen: Option<SocketAddr>) -> anyhow::Result<Url> {
+    let mut address = listen.context("--listen is `off`: the worker does not serve its health")?;
     // A worker that listens on every address answers on the loopback address of that family.
     match address.ip() {
         IpAddr::V4(Ipv4Addr::UNSPECIFIED) => address.set_ip(Ipv4Addr::LOCALHOST.into()),

@@ -18,7 +18,7 @@ use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
-use crate::args::{self, GlobalArgs};
+use crate::args::{self, GlobalArgs, Listen};
 use crate::exit::{self, Done, Failure, Result};
 use crate::stop;
 
@@ -209,7 +209,7 @@ pub(crate) struct Args {
 
     /// The address of /livez, /readyz and /metrics. Port 0 means any free port; `off` disables them
     #[arg(long, value_name = "ADDRESS", env = "FETCHLINE_LISTEN")]
-    #[arg(default_value = "127.0.0.1:9464", value_parser = listen)]
+    #[arg(default_value = "127.0.0.1:9464", value_parser = args::listen)]
     listen: Listen,
 
     /// Where traces go by OTLP over HTTP, such as `http://collector:4318`; `/v1/traces` is added.
@@ -231,20 +231,6 @@ pub(crate) struct Args {
     /// Print the summary as JSON
     #[arg(long, env = "FETCHLINE_JSON")]
     pub(crate) json: bool,
-}
-
-/// The value of `--listen`.
-#[derive(Clone, Copy)]
-struct Listen(Option<SocketAddr>);
-
-fn listen(text: &str) -> std::result::Result<Listen, String> {
-    match text {
-        "off" => Ok(Listen(None)),
-        text => text
-            .parse()
-            .map(|address| Listen(Some(address)))
-            .map_err(|_| "write it like 127.0.0.1:9464, or `off`".to_owned()),
-    }
 }
 
 pub(crate) async fn run(global: GlobalArgs, args: Args) -> Result {
