@@ -28,7 +28,8 @@ impl Store {
         );
         // Assignments run in order: the last two follow the first one.
         let statement = format!(
-            "INSERT INTO facts (fact, claim, told, noted_at) VALUES (?, ?, FALSE, UTC_TIMESTAMP(6)) \
+            "INSERT INTO facts (fact, claim, told, noted_at) \
+             VALUES (?, ?, FALSE, UTC_TIMESTAMP(6)) \
              ON DUPLICATE KEY UPDATE claim = IF({is_free}, VALUES(claim), claim), \
              told = IF(claim = VALUES(claim), FALSE, told), \
              noted_at = IF(claim = VALUES(claim), VALUES(noted_at), noted_at)"
