@@ -159,7 +159,7 @@ pub(crate) fn random_slot() -> u8 {
 
 /// The slot to try after this one. Repeated calls visit every slot.
 pub(crate) fn next_slot(slot: u8) -> u8 {
-    // Not the neighbour: whoever has locked a slot has probably locked its neighbours.
+    // Not the neighbour: a worker that has locked a slot has probably locked its neighbours.
     (slot + 5) % SLOTS
 }
 
