@@ -146,9 +146,9 @@ fn check_service_url(url: &str, what: &str) -> Result<(), Failure> {
     let (authority, behind) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
     let (_, hosts) = authority.rsplit_once('@').unwrap_or(("", authority));
     let problem = if behind.contains('@') {
-        "an `@` follows a `/`, `?` or `#`. In a user name or a password, write %2F for `/`, %3F for \
-         `?` and %23 for `#`; in a virtual host, a database or an option, write %40 for `@`. A list \
-         of URLs is not supported"
+        "an `@` follows a `/`, `?` or `#`. In a user name or a password, write %2F for `/`, %3F \
+         for `?` and %23 for `#`; in a virtual host, a database or an option, write %40 for `@`. \
+         A list of URLs is not supported"
     } else if behind.contains('#') {
         "it contains a `#`: write %23"
     } else if hosts.contains(',') {

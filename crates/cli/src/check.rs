@@ -16,7 +16,7 @@ use crate::args::{self, GlobalArgs};
 use crate::exit::{self, Done, Failure, Result};
 use crate::work;
 
-/// Try whether a worker could work here, and say what is wrong and how to mend it
+/// Try whether a worker could work here, and say what is wrong and how to fix it
 ///
 /// It connects to the broker, the database and the name servers as a worker does, and changes
 /// nothing. It takes all flags and variables of `work`, so run it with the settings of the worker.

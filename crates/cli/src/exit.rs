@@ -87,7 +87,7 @@ pub(crate) fn print(text: impl Display) {
     }
 }
 
-/// Prints to standard error. Unlike the macro of the standard library, it does not mind if nobody
+/// Prints to standard error. Unlike the macro of the standard library, it does not panic if nobody
 /// reads that.
 pub(crate) fn tell(text: impl Display) {
     _ = writeln!(io::stderr(), "{text}");

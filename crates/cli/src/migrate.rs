@@ -33,7 +33,7 @@ pub(crate) async fn run(global: GlobalArgs, args: Args) -> Result {
     let former = store.former_rows().await?;
     if let Some(former) = former {
         announce(former);
-        // What has begun was agreed to.
+        // A copy that has begun was agreed to earlier.
         if former.duration > LONG && !former.has_begun && !args.yes {
             return Err(Failure::usage(anyhow!(
                 "copying the rows takes longer than five minutes, so nothing has been changed; \

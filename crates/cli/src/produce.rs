@@ -74,7 +74,8 @@ pub(crate) struct Args {
     /// Skip pages of sitemaps and feeds that have not changed for longer, such as 2d
     ///
     /// A page whose last change is not known is published.
-    #[arg(long, value_name = "TIME", env = "FETCHLINE_MODIFIED_SINCE", value_parser = args::duration)]
+    #[arg(long, value_name = "TIME", env = "FETCHLINE_MODIFIED_SINCE")]
+    #[arg(value_parser = args::duration)]
     modified_since: Option<Duration>,
 
     /// How long tasks wait before they are fetched, for lines without `not_before`

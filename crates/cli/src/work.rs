@@ -143,8 +143,8 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE", env = "FETCHLINE_SIGN_REQUESTS")]
     sign_requests: Option<PathBuf>,
 
-    /// Where sites find the keys of --sign-requests, such as `https://bot.example` (default: not
-    /// told)
+    /// Where sites find the keys of --sign-requests, such as `https://bot.example` (default:
+    /// none)
     #[arg(long, value_name = "URL", env = "FETCHLINE_SIGNATURE_AGENT")]
     #[arg(value_parser = SignatureAgent::parse, requires = "sign_requests")]
     signature_agent: Option<SignatureAgent>,

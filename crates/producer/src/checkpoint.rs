@@ -139,7 +139,7 @@ impl CheckpointState {
 pub(crate) struct CheckpointLock {
     path: PathBuf,
     file: File,
-    /// Whether the file is empty and ours, so that it is removed if nothing is begun.
+    /// Whether the file is empty and ours, so that it is removed if no part begins.
     is_created: bool,
 }
 
@@ -341,7 +341,7 @@ mod tests {
         assert!(is_taken());
         checkpoint.remove().unwrap();
         assert!(!is_taken());
-        // What was begun by nobody leaves no file.
+        // A part that did not begin leaves no file.
         assert!(!path.exists());
     }
 

@@ -48,7 +48,7 @@ pub(crate) struct Classifier {
     known: Option<KnownTasks>,
     /// The number of tasks so far, duplicates included.
     entries: u64,
-    /// The number of tasks so far. Whoever reads the same input again counts alike, so a task that
+    /// The number of tasks so far. The same input always has the same numbers, so a task that
     /// is sent again has the same key.
     tasks: u32,
 }

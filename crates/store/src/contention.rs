@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::Error;
 
-/// How often a transaction is tried that loses against other ones.
+/// How often a transaction that loses against other ones is tried.
 pub(crate) const MAX_TRIES: u32 = 5;
 /// The average pause after the first try; it doubles with each further try.
 const FIRST_PAUSE: Duration = Duration::from_millis(20);

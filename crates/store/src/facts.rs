@@ -1,4 +1,4 @@
-//! Facts: what many workers notice, and one of them tells or carries out.
+//! Facts: what many workers notice, and one of them reports or carries out.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use sqlx::AssertSqlSafe;
 
 use crate::{Error, Store};
 
-/// A worker that has claimed a fact and has not told it after this time is dead or cut off.
+/// A worker that has claimed a fact and has not reported it after this time is dead or cut off.
 pub const FACT_LEASE: Duration = Duration::from_secs(30);
 /// Facts are forgotten after this time. No fact may count for longer.
 const LIFETIME: &str = "INTERVAL 8 DAY";
@@ -14,8 +14,8 @@ const LIFETIME: &str = "INTERVAL 8 DAY";
 const EXPIRY_CHUNK: u32 = 100;
 
 impl Store {
-    /// Claims a fact for this worker. `None` if another worker has told it within `window`, or is
-    /// about to.
+    /// Claims a fact for this worker. `None` if another worker has reported it within `window`, or
+    /// is about to.
     pub async fn claim_fact(
         &self,
         fact: &[u8; 32],
@@ -28,7 +28,8 @@ impl Store {
         );
         // Assignments run in order: the last two follow the first one.
         let statement = format!(
-            "INSERT INTO facts (fact, claim, told, noted_at) VALUES (?, ?, FALSE, UTC_TIMESTAMP(6)) \
+            "INSERT INTO facts (fact, claim, told, noted_at) \
+             VALUES (?, ?, FALSE, UTC_TIMESTAMP(6)) \
              ON DUPLICATE KEY UPDATE claim = IF({is_free}, VALUES(claim), claim), \
              told = IF(claim = VALUES(claim), FALSE, told), \
              noted_at = IF(claim = VALUES(claim), VALUES(noted_at), noted_at)"
@@ -52,7 +53,7 @@ impl Store {
         Ok(is_own.then_some(ClaimedFact { fact: *fact, claim }))
     }
 
-    /// Records that a claimed fact is told.
+    /// Records that a claimed fact is reported.
     pub async fn fact_told(&self, ClaimedFact { fact, claim }: ClaimedFact) -> Result<(), Error> {
         let update = sqlx::query("UPDATE facts SET told = TRUE WHERE fact = ? AND claim = ?")
             .bind(fact.to_vec())
@@ -70,10 +71,10 @@ impl Store {
     }
 }
 
-/// The right and the duty to tell a fact. If it is dropped, another worker may claim the fact after
-/// [`FACT_LEASE`].
+/// The right and the duty to report a fact. If it is dropped, another worker may claim the fact
+/// after [`FACT_LEASE`].
 #[derive(Debug)]
-#[must_use = "a fact that is not told is told by another worker"]
+#[must_use = "a fact that is not reported is reported by another worker"]
 pub struct ClaimedFact {
     fact: [u8; 32],
     claim: [u8; 16],

@@ -1,8 +1,8 @@
 //! The partitions of `fetches`: one for each week, by the time in the key.
 //!
 //! Before the weeks comes `undated`, for keys without a time; after them comes `later`. Weeks are
-//! made ahead of time, while `later` is empty. A table without partitions works as well, only that
-//! old rows are deleted one by one.
+//! made ahead of time, while `later` is empty. A table without partitions works as well, except
+//! that old rows are deleted one by one.
 
 use sqlx::mysql::MySqlConnection;
 use sqlx::{AssertSqlSafe, Executor};

@@ -105,7 +105,7 @@ async fn read_cancelled(
     let query = match after {
         None => {
             // Cancelling applies to tasks that wait at that time. Those without a part cannot be
-            // told from later ones, so it holds for them no longer than they may have to wait.
+            // distinguished from later ones, so it holds for them no longer than they may wait.
             sqlx::query_as(
                 "SELECT run, part FROM runs WHERE cancelled_at IS NOT NULL AND (part <> '' \
                  OR cancelled_at > UTC_TIMESTAMP(6) - INTERVAL ? SECOND)",

@@ -150,7 +150,8 @@ impl Pool {
 
 /// What every statement relies on, whatever the server's defaults are. In strict mode, data that
 /// does not fit is rejected, never truncated. Limits on rows would cut reports and clean-ups.
-pub(crate) const SESSION: &str = "SET SESSION sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION', \
+pub(crate) const SESSION: &str = "SET SESSION \
+     sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION', \
      autocommit = 1, completion_type = 0, sql_safe_updates = 0, sql_big_selects = 1, \
      sql_select_limit = 18446744073709551615";
 

@@ -40,7 +40,7 @@ impl Store {
         .await
     }
 
-    /// Returns whether this worker shall fetch the file. If so, no other worker does for a minute,
+    /// Returns whether this worker has to fetch the file. If so, no other worker does for a minute,
     /// or until the answer is stored.
     pub async fn lease_robots(&self, origin: &str) -> Result<bool, Error> {
         let insert =

@@ -30,7 +30,7 @@ impl Backoff {
         }
     }
 
-    /// Starts anew with the shortest pause: the outage is over.
+    /// Starts over with the shortest pause: the outage is over.
     pub(crate) fn reset(&mut self) {
         self.failures = 0;
     }

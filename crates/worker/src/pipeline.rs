@@ -35,7 +35,7 @@ use crate::settle::Session;
 
 /// How long the broker may refuse a worker that starts.
 const REFUSED_FOR: Duration = Duration::from_secs(30);
-/// How long the operator hears of the same difference only once.
+/// The same difference is reported to the operator once in this time.
 const ONE_DAY: Duration = Duration::from_secs(86_400);
 /// How long a worker that has ended may take to say so.
 const FAREWELL: Duration = Duration::from_secs(3);

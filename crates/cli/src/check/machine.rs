@@ -1,4 +1,4 @@
-//! This machine: certificate authorities, name servers, open files, and the way to a site.
+//! This machine: certificate authorities, name servers, open files, and the connection to a site.
 
 use std::time::Duration;
 

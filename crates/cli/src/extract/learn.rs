@@ -32,7 +32,9 @@ pub(super) fn run(files: &[(PathBuf, Decimal)], url: &Url, json: bool) -> Result
         true => {
             let pages = files.iter().zip(&lesson.found);
             let pages: Vec<_> = pages
-                .map(|((file, price), found)| json!({ "file": file, "price": price, "found": found }))
+                .map(|((file, price), found)| {
+                    json!({ "file": file, "price": price, "found": found })
+                })
                 .collect();
             json!({ "host": host, "rule": lesson.toml, "pages": pages }).to_string()
         }

@@ -17,7 +17,7 @@ pub(super) fn encoding(label: &[u8]) -> Option<&'static Encoding> {
 }
 
 /// Returns the charset that a `meta` tag declares, wherever it stands: browsers search the first
-/// bytes for it (WHATWG HTML, "prescan a byte stream"), and start anew if they meet it later
+/// bytes for it (WHATWG HTML, "prescan a byte stream"), and start over if they meet it later
 /// ("changing the encoding while parsing").
 ///
 /// Comments, scripts, other raw text and other attributes declare nothing.

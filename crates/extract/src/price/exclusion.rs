@@ -18,8 +18,8 @@ const ON_REQUEST: &str = "\
 /// Units of measure of unit prices.
 const MEASURES: &str = "\
     kg g mg l dl cl ml m cm mm km m² m³ qm lfm lb lbs oz ounce fl gal kilo kilogramm gramm liter \
-    litre litro litros litri litr liters litres meter metre metro gramo gramos grama gram grams gramme \
-    kilos quilo кг г л мл м λίτρο λίτρα κιλό lit oz. sheet tablet capsule";
+    litre litro litros litri litr liters litres meter metre metro gramo gramos grama gram grams \
+    gramme kilos quilo кг г л мл м λίτρο λίτρα κιλό lit oz. sheet tablet capsule";
 
 /// Other units that make a number a quantity.
 const UNITS: &str = "\

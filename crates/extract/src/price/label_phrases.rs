@@ -12,7 +12,7 @@ pub(crate) enum Meaning {
     Regular,
     /// A price without tax, for members, or of a used thing, which counts if there is no other.
     Partial,
-    /// A price that is said to be that of a sale, or to be with tax, before which others do not count.
+    /// A price that is said to be that of a sale, or to be with tax: then others do not count.
     Preferred,
     /// What is saved.
     Saving,
@@ -118,9 +118,9 @@ const SALE: &str = "\
 
 /// Words that say that a charge is not due.
 pub(super) const FREE: &str = "\
-    free kostenlos kostenlose kostenloser kostenfrei frei gratis versandkostenfrei gratuit gratuite \
-    gratuito gratuita offert offerte grátis zdarma darmowa darmowy darmowe бесплатная бесплатно \
-    ingyenes ücretsiz 無料 免费 免运费 包邮 무료";
+    free kostenlos kostenlose kostenloser kostenfrei frei gratis versandkostenfrei gratuit \
+    gratuite gratuito gratuita offert offerte grátis zdarma darmowa darmowy darmowe бесплатная \
+    бесплатно ingyenes ücretsiz 無料 免费 免运费 包邮 무료";
 
 /// Words before an amount from which on a charge is not due.
 pub(super) const THRESHOLDS: &str =
@@ -131,8 +131,9 @@ pub(super) const LINKS: &str = "\
     for für de d of pour per pro par frais a al ao au im je por the na za в w kosten in";
 
 /// Words that say that an amount includes something.
-pub(super) const INCLUDED: &str = "inkl inkl. incl incl. including includes included inclusive inclus incluso incluido incluye \
-     con com mit avec with w vč včetně enthält contains";
+pub(super) const INCLUDED: &str = "\
+    inkl inkl. incl incl. including includes included inclusive inclus incluso incluido incluye \
+    con com mit avec with w vč včetně enthält contains";
 
 /// Words before an additional amount.
 pub(super) const OPENERS: &str = "plus zzgl inkl incl inc excl exkl hors más mais oltre dont dazu";
@@ -183,10 +184,10 @@ const INSTALMENT_BEFORE: &str = "\
 
 const INSTALMENT_AFTER: &str = "\
     month*|mo|mth|monat*|mon|mtl|mois|mese|mensil*|mensuel*|mes|mês|mensual*|mensais|mensal|maand*|\
-    p/m|pm|mies|miesiąc|miesięcznie|msc|měs|měsíc*|měsíčn*|mesačne|mesiac|hó|hónap|havonta|lună|lunar|kk|\
-    kuukaus*|mån|månad*|måned*|md|mnd|mdr|ay|мес|месяц|міс|місяць|месечно|μήνα|月|월|week|wk|weekly|\
-    woche|semaine|semana|settimana|tydzień|týden|vecka|неделю|instalment*|installment*|cuotas|\
-    raten|taksit";
+    p/m|pm|mies|miesiąc|miesięcznie|msc|měs|měsíc*|měsíčn*|mesačne|mesiac|hó|hónap|havonta|lună|\
+    lunar|kk|kuukaus*|mån|månad*|måned*|md|mnd|mdr|ay|мес|месяц|міс|місяць|месечно|μήνα|月|월|week|\
+    wk|weekly|woche|semaine|semana|settimana|tydzień|týden|vecka|неделю|instalment*|installment*|\
+    cuotas|raten|taksit";
 
 const FORMER_BEFORE: &str = "\
     was|before|previously|originally|original price|orig|retail|former price|old price|list price|\
@@ -197,11 +198,12 @@ const FORMER_BEFORE: &str = "\
     30 derniers jours|antes|precio anterior|precio original|en lugar de|últimos 30 días|\
     últimos 30 dias|preço anterior|prezzo precedente|prezzo originale|invece di|anziché|prima|era|\
     ultimi 30 giorni|adviesprijs|oude prijs|was|laatste 30 dagen|zamiast|poprzednia cena|\
-    stara cena|cena katalogowa|najniższa cena|cena przed|przed promocją|przed obniżką|z 30 dni|původně|původní cena|místo|namísto|\
-    doporučená cena|posledních 30 dní|pôvodná cena|namiesto|eredeti ár|régi ár|preț vechi|în loc de|\
-    prp|вместо|замість|было|старая цена|стара ціна|стара цена|було|eski fiyat*|liste fiyatı|\
-    ord. pris|ordinarie pris|tidigare|senaste 30 dagarna|før|førpris|før pris|vejl. pris|\
-    veil. pris|siste 30 dager|norm.|ovh|定価|参考価格|小売価格|通常価格から|原价|原價|市场价|市場價|\
+    stara cena|cena katalogowa|najniższa cena|cena przed|przed promocją|przed obniżką|z 30 dni|\
+    původně|původní cena|místo|namísto|\
+    doporučená cena|posledních 30 dní|pôvodná cena|namiesto|eredeti ár|régi ár|preț vechi|\
+    în loc de|prp|вместо|замість|было|старая цена|стара ціна|стара цена|було|eski fiyat*|\
+    liste fiyatı|ord. pris|ordinarie pris|tidigare|senaste 30 dagarna|før|førpris|før pris|\
+    vejl. pris|veil. pris|siste 30 dager|norm.|ovh|定価|参考価格|小売価格|通常価格から|原价|原價|市场价|市場價|\
     专柜价|划线价|정가|소비자가|מחיר קודם|قبل";
 
 const FORMER: &str = "\
@@ -240,8 +242,8 @@ const PARTIAL: &str = "\
     ex gst|excl. gst|plus vat|+ vat|zzgl. mwst|zzgl. ust|exkl. mwst|ohne mwst|exkl. moms|exkl moms|\
     ekskl. moms|eks. mva|excl. btw|ex. btw|hors taxe*|ht|bez dph|iva escl*|iva esclusa|sin iva|\
     sem iva|bez vat|без ндс|税抜|税別|本体価格|本体|member price|member*|with card|\
-    used|used from|buy used|gebraucht|refurbished|open box|with clubcard|with membership|for members|clubcard*|mitgliederpreis|\
-    prix adhérent";
+    used|used from|buy used|gebraucht|refurbished|open box|with clubcard|with membership|\
+    for members|clubcard*|mitgliederpreis|prix adhérent";
 
 const GROSS_AFTER: &str = "\
     inc vat|inc. vat|incl vat|incl. vat|including vat|inc gst|inc. gst|incl. gst|inkl. mwst|\

@@ -82,7 +82,8 @@ const MAGNITUDES: &[(&str, u32)] = &[
 /// Words before a price. After any other word, `13 99 €` is not a price in two parts.
 const PRICE_WORDS: &str = "\
     price preis prix precio preço prezzo prijs cena pris hinta цена ціна fiyat now nur jetzt only \
-    nu seulement sólo solo ahora from von ab à a partir de dès desde da od vanaf fra från alk от az";
+    nu seulement sólo solo ahora from von ab à a partir de dès desde da od vanaf fra från alk \
+    от az";
 
 /// Words between the parts of a price.
 const AND: &str = "and und et y e i en og och и";

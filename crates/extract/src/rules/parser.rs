@@ -44,8 +44,8 @@ impl Rules {
     }
 }
 
-/// Hashes the text of a file of rules. Not across releases of the compiler, which is no harm: a
-/// change that is none only causes more reading.
+/// Hashes the text of a file of rules. Another release of the compiler may hash it differently.
+/// That does no harm: bodies are then read again.
 fn fingerprint(text: &str) -> u64 {
     let mut hasher = DefaultHasher::new();
     text.hash(&mut hasher);

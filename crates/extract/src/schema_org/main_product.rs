@@ -286,7 +286,8 @@ mod tests {
             (r#"{"@type":"Course","sku":"a","offers":{"price":1}}"#, Some("a")),
             (r#"{"@type":"TouristTrip","sku":"a","offers":{"price":1}}"#, Some("a")),
             (
-                r#"[{"@type":"Event","sku":"b","offers":{"price":1}},{"@type":"Product","sku":"a"}]"#,
+                r#"[{"@type":"Event","sku":"b","offers":{"price":1}},
+                    {"@type":"Product","sku":"a"}]"#,
                 Some("a"),
             ),
             (

@@ -34,7 +34,7 @@ pub(crate) fn of_page(html: &str, price: Decimal) -> Vec<String> {
     for (index, name) in attributes {
         let Some(element) = tree.elements.get(index) else { continue };
         for (cost, selector) in selectors(&tree, index) {
-            // These have their value without being told so.
+            // A rule reads these attributes without naming them.
             let is_implied =
                 matches!((element.tag, name), ("meta", "content") | ("input", "value"));
             found.insert(match is_implied {

@@ -133,7 +133,7 @@ fn money(before: &str, number: &str, after: &str, place: Place<'_>) -> Option<(M
     let symbol_after = symbol_after.filter(|len| !is_of_next(len));
     let has_currency = symbol_before.is_some() || symbol_after.is_some() || after.starts_with('¢');
     let left = symbol_before.map_or(before.len(), |len| ahead.len() - len);
-    // One character more tells a price from a part of a word, and a minus from a dash.
+    // One more character distinguishes a price from a part of a word, and a minus from a dash.
     let left = before.floor_char_boundary(left.saturating_sub(1));
     let skipped = after.len() - behind.len();
     let next = after.chars().next().map_or(0, char::len_utf8);

@@ -45,7 +45,7 @@ pub(super) fn of_name(name: &str) -> NameFacts {
     let mut is_cart = false;
     for class in name.split_ascii_whitespace() {
         let mut words = split(class);
-        // `price with-list-price` has a list price within, and is none.
+        // `price with-list-price` contains a list price, and is not one itself.
         if let Some(at) = words.iter().position(|word| WITHIN.contains(&word.as_str())) {
             words.truncate(at);
         }

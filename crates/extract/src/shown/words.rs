@@ -33,13 +33,13 @@ pub(super) fn is_price_word(word: &str) -> bool {
 pub(super) const NAMES: &[(Context, &str)] = &[
     (
         Context::Former,
-        "old was org origin strike striked strikethrough struck crossed crossedout before original orig rrp \
-         msrp uvp srp compare compareat listprice pricelisted wasprice oldprice previous stroke \
-         linethrough statt streichpreis streich durchgestrichen antes anterior tachado avant barre \
-         barré ancien vecchio oud adviesprijs stara stary staro katalogowa eski retail retailprice \
-         fullprice overprice ordinary ordinarie originalprice beforeprice formerprice former \
-         highprice preciolista preciodelista precolista prezzolistino listenpreis approx maxprice undiscounted nodiscount marketprice market vorher lowest omnibus \
-         history ppr",
+        "old was org origin strike striked strikethrough struck crossed crossedout before original \
+         orig rrp msrp uvp srp compare compareat listprice pricelisted wasprice oldprice previous \
+         stroke linethrough statt streichpreis streich durchgestrichen antes anterior tachado \
+         avant barre barré ancien vecchio oud adviesprijs stara stary staro katalogowa eski retail \
+         retailprice fullprice overprice ordinary ordinarie originalprice beforeprice formerprice \
+         former highprice preciolista preciodelista precolista prezzolistino listenpreis approx \
+         maxprice undiscounted nodiscount marketprice market vorher lowest omnibus history ppr",
     ),
     (
         Context::Unit,
@@ -48,29 +48,29 @@ pub(super) const NAMES: &[(Context, &str)] = &[
     ),
     (
         Context::Shipping,
-        "ship shipping delivery versand versandkosten livraison envio envío frete spedizione verzend \
-         verzendkosten lieferung liefer dostawa doprava kargo teslimat postage fracht freight \
-         frakt fragt shipment deliver entrega consegna bezorging porto",
+        "ship shipping delivery versand versandkosten livraison envio envío frete spedizione \
+         verzend verzendkosten lieferung liefer dostawa doprava kargo teslimat postage fracht \
+         freight frakt fragt shipment deliver entrega consegna bezorging porto",
     ),
     (
         Context::Instalment,
         "installment installments instalment instalments finance financing monthly month klarna \
          affirm afterpay clearpay paypal sezzle parcela parcelas parcelamento cuota cuotas mensual \
-         mensualidad mensualidades mensualite mensualites raten rate ratenkauf ratenzahlung leasing \
-         lease abo raty taksit credit loan bnpl paylater payin payments emi monatlich monthlyprice \
-         subscription subscribe subscriptions autoship",
+         mensualidad mensualidades mensualite mensualites raten rate ratenkauf ratenzahlung \
+         leasing lease abo raty taksit credit loan bnpl paylater payin payments emi monatlich \
+         monthlyprice subscription subscribe subscriptions autoship",
     ),
     (
         Context::Related,
         "related recommend recommended recommendation recommendations recommender similar upsell \
-         upsells crosssell crosssells crossselling cross accessories accessory alsobought alsoviewed \
-         recently recentlyviewed viewed sponsored bundle bundles frequently suggest suggested \
-         suggestion suggestions alternatives alternative morefrom youmay complementary carousel \
-         slider swiper slick splide glide ads advert trending bestseller bestsellers zubehör zubehoer \
-         ähnlich aehnlich ähnliche aehnliche empfehlungen empfohlen relacionados relacionadas \
-         similaires associes associés correlati gerelateerd podobne polecane souvisejici podobné \
-         benzer ilgili complete outfit lookbook sims shopthelook productgrid productlist productlisting \
-         producttile productcard productmini teaser",
+         upsells crosssell crosssells crossselling cross accessories accessory alsobought \
+         alsoviewed recently recentlyviewed viewed sponsored bundle bundles frequently suggest \
+         suggested suggestion suggestions alternatives alternative morefrom youmay complementary \
+         carousel slider swiper slick splide glide ads advert trending bestseller bestsellers \
+         zubehör zubehoer ähnlich aehnlich ähnliche aehnliche empfehlungen empfohlen relacionados \
+         relacionadas similaires associes associés correlati gerelateerd podobne polecane \
+         souvisejici podobné benzer ilgili complete outfit lookbook sims shopthelook productgrid \
+         productlist productlisting producttile productcard productmini teaser",
     ),
     (
         Context::Cart,
@@ -246,9 +246,9 @@ pub(super) const LABELS: &[(Context, &str)] = &[
     ),
     (
         Context::Member,
-        "member|members|member price|mitglieder|mitgliederpreis|ledenprijs|prix adhérent|medlemspris|\
-         precio socio|für mitglieder|club price|prime|clubcard|mit karte|with card|会員|会员价|\
-         members only|plus-mitglied|medlem|jäsen",
+        "member|members|member price|mitglieder|mitgliederpreis|ledenprijs|prix adhérent|\
+         medlemspris|precio socio|für mitglieder|club price|prime|clubcard|mit karte|with card|会員|\
+         会员价|members only|plus-mitglied|medlem|jäsen",
     ),
     (
         Context::Used,

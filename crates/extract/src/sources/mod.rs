@@ -3,11 +3,7 @@
 //! Each source is a file that reads a [`Finding`](crate::finding::Finding). `page` and `json_body`
 //! run the sources of an HTML page and of a JSON body; `merger` merges the findings field by field.
 //!
-//! A new source has three places:
-//!
-//! 1. a variant of [`Method`](crate::product::Method), at its place in the order of precedence;
-//! 2. a file in this folder that reads a finding;
-//! 3. a call in `page` or `json_body` that adds the finding to the merger.
+//! CONTRIBUTING.md says how to add a source.
 
 mod doubt;
 mod html;

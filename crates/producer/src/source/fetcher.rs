@@ -342,7 +342,7 @@ fn validator(answer: &Response) -> Option<HeaderValue> {
     tag.or_else(|| answer.headers().get(LAST_MODIFIED)).cloned()
 }
 
-/// Where a redirect leads; `None` if the answer is none.
+/// Where a redirect leads; `None` if the answer is not a redirect.
 fn redirect_target(answer: &Response, from: &Url) -> Option<Result<Url, FetchError>> {
     if !matches!(answer.status().as_u16(), 301 | 302 | 303 | 307 | 308) {
         return None;

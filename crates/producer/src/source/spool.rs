@@ -59,7 +59,7 @@ impl Spool {
         self.file.write_all(bytes).await.map_err(explain)
     }
 
-    /// Begins anew.
+    /// Empties the file.
     pub(super) async fn clear(&mut self) -> io::Result<()> {
         self.file.flush().await.map_err(explain)?;
         self.file.rewind().await.map_err(explain)?;

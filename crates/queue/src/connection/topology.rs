@@ -35,7 +35,7 @@ pub struct QueueCounts {
 impl Topology {
     /// The routing key of tasks.
     pub const URLS: &'static str = "urls";
-    /// The routing key of lists: messages with a task a line. They wait in the same queue as tasks.
+    /// The routing key of lists, with one task per line. They wait in the same queue as tasks.
     pub const LIST: &'static str = "list";
     /// The routing key of part reports. They have a queue of their own, since they must not wait
     /// behind tasks.

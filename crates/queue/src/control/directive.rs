@@ -15,8 +15,8 @@ const MAX_CONCURRENCY: u16 = u16::MAX;
 
 /// An instruction to the workers.
 ///
-/// [`Self::is_state`] tells those that stay in force, also for workers that start later, from
-/// those that are carried out once.
+/// [`Self::is_state`] distinguishes those that stay in force, also for workers that start later,
+/// from those that are carried out once.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Directive {
     /// Take no tasks, and requeue what has not begun.

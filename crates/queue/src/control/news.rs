@@ -1,4 +1,4 @@
-//! The news of a fleet: what the workers tell the operator, a message a fact.
+//! The news of a fleet: what the workers report to the operator, one fact per message.
 
 use lapin::Connection;
 use serde::Serialize;

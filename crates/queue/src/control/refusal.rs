@@ -66,7 +66,10 @@ pub enum Refusal {
     #[error("the message is empty; workers know {known}", known = known())]
     Empty,
     /// Longer than any directive.
-    #[error("the message has {0} bytes, too many for a directive; workers know {known}", known = known())]
+    #[error(
+        "the message has {0} bytes, too many for a directive; workers know {known}",
+        known = known()
+    )]
     TooLong(usize),
     /// Not UTF-8.
     #[error("the message is not text; workers know {known}", known = known())]
@@ -78,7 +81,11 @@ pub enum Refusal {
     #[error("the message has {0} lines; publish each directive as a message of its own")]
     SeveralLines(usize),
     /// Another first word.
-    #[error("its first word is not one that workers know{proposal}; they know {known}", proposal = proposal(.0), known = known())]
+    #[error(
+        "its first word is not one that workers know{proposal}; they know {known}",
+        proposal = proposal(.0),
+        known = known()
+    )]
     Unknown(Option<Verb>),
     /// A known word with wrong arguments.
     #[error("{1}; the syntax is `{usage}`", usage = .0.usage())]

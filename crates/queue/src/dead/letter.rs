@@ -43,7 +43,7 @@ pub struct DeadLetter {
 }
 
 impl DeadLetter {
-    /// Reads a message of the dead queue. Any message can be read, whoever wrote it.
+    /// Reads a message of the dead queue. Any message can be read, also that of another program.
     pub(crate) fn read(properties: &BasicProperties, body: &Bytes) -> Self {
         let text = |name| header::text(properties, name);
         let task = Task::read(properties, body).ok();

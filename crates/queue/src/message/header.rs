@@ -13,7 +13,7 @@ pub(crate) const ATTEMPT: &str = "x-attempt";
 pub(crate) const PARKED: &str = "x-parked";
 /// The reason of the last deferral and how often in a row it applied: `pause 3`.
 pub(crate) const PARKED_FOR: &str = "x-parked-for";
-/// The redeliveries before the last deferral, where the broker's own count begins anew.
+/// The redeliveries before the last deferral, where the broker's own count starts over.
 pub(crate) const RETURNED: &str = "x-returned";
 /// Why a message waits or is dead, in one word.
 pub(crate) const REASON: &str = "x-reason";

@@ -30,8 +30,8 @@ pub(crate) const METHODS: [Method; 7] = [
     Method::OPTIONS,
 ];
 
-/// A message as a JSON object. A field with another name is a mistake: ignored, it would change
-/// what is fetched without a word.
+/// A message as a JSON object. A field with another name is a mistake: ignored, it would silently
+/// change what is fetched.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct JsonMessage<'a> {
@@ -80,7 +80,7 @@ pub(super) fn string_body(body: &RawValue) -> Result<Option<Cow<'_, str>>, NotAT
 }
 
 /// Describes a parse error. The library's text repeats the unexpected value, which may be a secret;
-/// the name of a field is none.
+/// the name of a field is not.
 fn describe(error: &serde_json::Error) -> String {
     let text = error.to_string();
     if text.starts_with("missing field") {

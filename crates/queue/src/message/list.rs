@@ -1,4 +1,4 @@
-//! A list: a message with a task a line.
+//! A list: a message with one task per line.
 
 use bytes::Bytes;
 

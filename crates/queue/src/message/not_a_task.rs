@@ -43,8 +43,8 @@ pub enum NotATask {
     SeveralLines(usize),
     /// A list with too many lines.
     #[error(
-        "the list has {0} lines; a message may hold {MAX_LIST_LINES}. Divide it, or publish it with \
-         `fetchline produce`"
+        "the list has {0} lines; a message may hold {MAX_LIST_LINES}. Divide it, or publish it \
+         with `fetchline produce`"
     )]
     ListTooLong(usize),
     /// The body looks like JSON and is not an object that names a URL.

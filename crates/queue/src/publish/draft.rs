@@ -143,7 +143,7 @@ impl Draft {
     /// The copy of a message whose task waits without an attempt.
     ///
     /// It counts deferrals, so that no copy is mistaken for the message that it replaces. It also
-    /// keeps the number of redeliveries, since the broker's own count begins anew.
+    /// keeps the number of redeliveries, since the broker's own count starts over.
     pub fn deferred(
         original: RawMessage,
         task: &Task,

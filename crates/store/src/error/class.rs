@@ -156,7 +156,7 @@ pub(super) const LOCK_WAIT_TIMEOUT: u16 = 1205;
 pub(super) const IMMEDIATE: &[u16] = &[1020, 1213, 1243, 1412, 1615, 3101, 3572];
 
 /// The server no longer knows a statement that was prepared on this connection. Another connection
-/// prepares it anew.
+/// prepares it again.
 pub(super) const STALE_STATEMENT: &[u16] = &[1243, 1615];
 
 /// Either the server is in trouble, or this statement caused the failure. Whether other statements

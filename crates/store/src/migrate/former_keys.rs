@@ -22,7 +22,7 @@ const KEY_BYTES: u64 = 16;
 /// The number of rows that are copied together, and their bodies' maximum size.
 const CHUNK_ROWS: u32 = 1_000;
 const CHUNK_BYTES: u64 = 8 << 20;
-/// How often a chunk is tried that loses against other transactions.
+/// How often a chunk that loses against other transactions is tried.
 const MAX_TRIES: u32 = 60;
 /// What a server of two cores copies in a second, at the least.
 const ROWS_PER_SECOND: u64 = 10_000;
@@ -173,7 +173,7 @@ struct Chunk<'a> {
 }
 
 impl Chunk<'_> {
-    /// Locks the rows that workers have written anew. Returns their former rows, which are counted
+    /// Locks the rows that workers have written again. Returns their former rows, which are counted
     /// as well: without a part, and by an earlier release without a product.
     async fn known_rows(&self, connection: &mut MySqlConnection) -> Result<Vec<CountedRow>, Error> {
         let statement = format!(

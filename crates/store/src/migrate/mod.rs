@@ -2,7 +2,7 @@
 //!
 //! Migrations are never edited or removed. A process may be killed at any point, and several may
 //! migrate at the same time, also through different nodes of a cluster. So there is no lock: each
-//! step may be done twice, by anyone, at any time, and whoever comes second finds it done.
+//! step may be done twice, by anyone, at any time, and the second process finds it done.
 
 mod former_keys;
 mod steps;
@@ -33,7 +33,7 @@ static MIGRATIONS: LazyLock<Migrator> = LazyLock::new(|| {
 /// How long a change of a table waits for those who use the table, in seconds. Everybody who comes
 /// later waits behind it.
 const TABLE_WAIT_S: u32 = 5;
-/// How often a migration is tried that loses against other transactions.
+/// How often a migration that loses against other transactions is tried.
 const MAX_TRIES: u32 = 60;
 
 /// ER_BAD_DB_ERROR.

@@ -23,7 +23,7 @@ const ALREADY_DONE: [u16; 5] = [
     1061, // ER_DUP_KEYNAME
     1091, // ER_CANT_DROP_FIELD_OR_KEY
 ];
-/// The table of applied migrations, as the library defines it with which earlier releases migrated.
+/// The table of applied migrations, as defined by the library with which earlier releases migrated.
 const RECORDS: &str = "CREATE TABLE IF NOT EXISTS _sqlx_migrations (
     version BIGINT PRIMARY KEY,
     description TEXT NOT NULL,

@@ -18,8 +18,8 @@ type Place = (PrimitiveDateTime, [u8; 16]);
 const OPERATION: &str = "deletion of bodies";
 
 impl Store {
-    /// Deletes bodies in the order of their time, beginning where the last call ended. Whatever is
-    /// written later has a later time, so no row is read twice.
+    /// Deletes bodies in the order of their time, beginning where the last call ended. A row that
+    /// is written later has a later time, so no row is read twice.
     pub(super) async fn prune_bodies(
         &self,
         cutoff: PrimitiveDateTime,

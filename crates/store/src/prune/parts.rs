@@ -15,7 +15,7 @@ use crate::keys::keys_of_part;
 use crate::statements::counts::DELETED_SLOT;
 use crate::{Error, Store, contention};
 
-/// How much longer a part keeps its rows that is not complete. It may be resumed, or wait for a
+/// How much longer a part that is not complete keeps its rows. It may be resumed, or wait for a
 /// slow or paused host.
 const PATIENCE: Duration = Duration::days(30);
 /// When a part was last changed. Tasks of a part that was cancelled may still be waiting.
@@ -202,7 +202,7 @@ impl Store {
     }
 }
 
-/// Whether the part has rows. One entry of the index in each partition tells.
+/// Whether the part has rows. Reads at most one entry of the index in each partition.
 async fn has_rows(connection: &mut MySqlConnection, run: &str, part: &str) -> Result<bool, Error> {
     const ANY: &str = "SELECT 1 FROM fetches WHERE run = ? AND part = ? LIMIT 1";
     if part.is_empty() {

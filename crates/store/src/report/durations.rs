@@ -2,7 +2,7 @@
 
 use hdrhistogram::Histogram;
 
-/// The longest duration that is told apart, in milliseconds.
+/// The longest duration, in milliseconds. A longer one counts as this one.
 const MAX_MS: u64 = 3_600_000;
 
 /// Counts fetches by their duration in milliseconds.

@@ -25,8 +25,8 @@ use crate::{Error, Store};
 
 /// The number of rows that are read together.
 const PAGE: u32 = 5_000;
-/// The number of hosts that are told apart in any case; there may be twice as many. The smallest
-/// ones are merged.
+/// The number of hosts that are counted separately in any case; there may be twice as many. The
+/// smallest ones are merged.
 const MAX_HOSTS: usize = 2_000;
 /// The same for reasons, which have up to 1,000 characters each.
 const MAX_REASONS: usize = 1_000;
@@ -94,7 +94,7 @@ pub struct Report {
     pub statuses: BTreeMap<u16, u64>,
     /// What the pages contain.
     pub products: ProductCounts,
-    /// The rows of the hosts that are too small to be told apart.
+    /// The rows of the hosts that are too small to be counted separately.
     pub other_hosts: HostReport,
     /// Some of the URLs that failed, for each outcome.
     pub failed_urls: Vec<FailedUrl>,

@@ -13,7 +13,7 @@ impl Store {
         const WITHOUT_PART: &str = "INSERT INTO runs (run, part, created_at, cancelled_at) \
                                     VALUES (?, '', UTC_TIMESTAMP(6), UTC_TIMESTAMP(6)) \
                                     ON DUPLICATE KEY UPDATE cancelled_at = VALUES(cancelled_at)";
-        // Nothing waits of a complete part; it stays what it is.
+        // No task of a complete part waits, so the part stays as it is.
         const PARTS: &str = "UPDATE runs SET cancelled_at = UTC_TIMESTAMP(6) \
                              WHERE run = ? AND part <> '' AND cancelled_at IS NULL \
                              AND completed_at IS NULL \

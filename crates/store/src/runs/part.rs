@@ -53,7 +53,7 @@ impl Part {
         !self.is_open() && self.remaining().unwrap_or(0) == 0
     }
 
-    /// When it ended to grow; while it is open, when it began.
+    /// When it stopped growing; while it is open, when it began.
     pub fn ended_at(&self) -> OffsetDateTime {
         self.closed_at.or(self.cancelled_at).unwrap_or(self.created_at)
     }

@@ -159,7 +159,7 @@ pub(crate) fn random_slot() -> u8 {
 
 /// The slot to try after this one. Repeated calls visit every slot.
 pub(crate) fn next_slot(slot: u8) -> u8 {
-    // Not the neighbour: whoever has locked a slot has probably locked its neighbours.
+    // Not the neighbour: a worker that has locked a slot has probably locked its neighbours.
     (slot + 5) % SLOTS
 }
 
@@ -172,8 +172,8 @@ pub(crate) async fn lock_existing(
     let keys = bind_keys(rows.iter().map(|row| &row.id)).map_err(&failed)?;
     // In key order, as all row locks are taken.
     let statement = format!(
-        "SELECT id, run, part, outcome, product, fetched_at FROM fetches WHERE id IN ({}) ORDER BY id \
-         FOR UPDATE",
+        "SELECT id, run, part, outcome, product, fetched_at FROM fetches WHERE id IN ({}) \
+         ORDER BY id FOR UPDATE",
         list("?", rows.len())
     );
     type Row = (Vec<u8>, String, String, String, Option<String>, PrimitiveDateTime);

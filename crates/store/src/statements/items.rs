@@ -1,6 +1,6 @@
 //! The statements that write items and their price history.
 //!
-//! The last row of an item's price history is the item's price, if it has one. Whatever changes an
+//! The last row of an item's price history is the item's price, if it has one. Each change of an
 //! item restores this in the same transaction, while it holds the lock of the item's row. An
 //! unchanged price therefore adds nothing, however often it is written.
 

@@ -181,7 +181,7 @@ impl Consumer {
         let concurrency = directives.concurrency;
         let prefetch = self.router.prefetch.wanted(concurrency);
         // Messages of an earlier subscription still wait, and the broker counts the prefetch for
-        // each consumer anew.
+        // each consumer separately.
         self.router.routes.scheduler.set_capacity(prefetch.into());
         session.set_prefetch(prefetch);
         let set = Some(concurrency).filter(|concurrency| *concurrency != self.concurrency);

@@ -43,7 +43,7 @@ impl Tags {
     }
 }
 
-/// What a worker consumes, and how its consumers are called.
+/// What a worker consumes, and what its consumers are called.
 pub(super) struct Plan<'a> {
     pub(super) pod: &'a str,
     /// The prefetch of tasks; `None` for a worker that is paused.

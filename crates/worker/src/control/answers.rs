@@ -80,7 +80,7 @@ impl Answers {
     /// Claims a message, unless another worker has.
     async fn claim(&self, word: &TypedWord) -> Option<Claimed> {
         let typed = excerpt(&word.body);
-        // The offsets of a stream that was deleted and declared again begin anew.
+        // The offsets of a stream that was deleted and declared again start over.
         let name = format!("directive {} {typed}", word.offset);
         let identity = identity(self.broker.topology().exchange(), &name);
         match self.store.claim_fact(&identity, WINDOW).await {
@@ -291,7 +291,7 @@ impl Answers {
         self.finish(claimed, fact).await;
     }
 
-    /// Tells the answer, and records that the message needs nothing more.
+    /// Reports the answer, and records that the message needs nothing more.
     async fn finish(&self, claimed: Claimed, fact: Fact) {
         self.news.tell(fact);
         if let Err(error) = self.store.fact_told(claimed.fact).await {

@@ -1,4 +1,4 @@
-//! What the sites do that the operator should hear of: they slow down, cool down, and recover.
+//! What hosts do that is reported to the operator: they slow down, cool down, and recover.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use super::news::Fact;
 
-/// The most hosts that are told of within this time. A fleet may crawl ten thousand hosts, and the
+/// The most hosts that are reported within this time. A fleet may crawl ten thousand hosts, and the
 /// operator reads a few messages.
 const MAX_HOSTS: usize = 10;
 const WINDOW: Duration = Duration::from_secs(600);
@@ -16,13 +16,13 @@ const WINDOW: Duration = Duration::from_secs(600);
 /// Turns changes of limits into facts.
 #[derive(Default)]
 pub(super) struct HostFacts {
-    /// The reduced rate of each host that was told of, and when that was.
+    /// The reduced rate of each host that was reported, and when that was.
     told: HashMap<String, (Option<f64>, Instant)>,
 }
 
 impl HostFacts {
     /// The fact that a changed limit is; `None` if the operator caused it, or if enough hosts were
-    /// told of.
+    /// reported.
     pub(super) fn of(&mut self, limit: &HostLimit, now: Instant) -> Option<Fact> {
         self.told.retain(|_, (_, at)| now - *at < WINDOW);
         let HostLimit { host, slowed, note, .. } = limit;

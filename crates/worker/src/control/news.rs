@@ -1,4 +1,4 @@
-//! News for the operator: what the workers notice, a message a fact.
+//! News for the operator: what the workers notice, one fact per message.
 //!
 //! Many workers notice the same fact. Each sends it to its reporter, and the one that claims it in
 //! the database publishes it. The others look again after a while, in case that one has died.
@@ -20,21 +20,21 @@ use tracing::{debug, warn};
 
 use crate::error_chain::chain;
 
-/// The most facts that wait to be told. News are no ledger: what is beyond is dropped.
+/// The most facts that wait to be reported. News is not a ledger: further facts are dropped.
 const MAX_WAITING: usize = 200;
-/// How long the same fact is not told again.
+/// How long the same fact is not reported again.
 const WINDOW: Duration = Duration::from_secs(600);
 /// How long the broker may take to confirm a message.
 const DEADLINE: Duration = Duration::from_secs(15);
 /// How often a fact is looked at.
 const LOOKS: u32 = 4;
 
-/// A fact that may be told.
+/// A fact that may be reported.
 #[derive(Clone, Debug)]
 pub(crate) struct Fact {
     /// Workers that notice the same fact give it the same name.
     name: String,
-    /// How long the same fact is not told again.
+    /// How long the same fact is not reported again.
     window: Duration,
     kind: &'static str,
     sentence: String,
@@ -53,7 +53,7 @@ impl Fact {
         self
     }
 
-    /// Tells the same fact once in this time.
+    /// Reports the same fact once in this time.
     pub(crate) fn once_in(self, window: Duration) -> Self {
         Self { window, ..self }
     }
@@ -64,7 +64,7 @@ impl Fact {
 pub(crate) struct NewsHandle(mpsc::Sender<Fact>);
 
 impl NewsHandle {
-    /// Tells a fact, unless another worker tells it.
+    /// Reports a fact, unless another worker does.
     pub(crate) fn tell(&self, fact: Fact) {
         if self.0.try_send(fact).is_err() {
             debug!("too many news; one is dropped");
@@ -84,7 +84,7 @@ pub(crate) struct Reporter {
     broker: Broker,
     pod: Arc<str>,
     connection: Option<Connection>,
-    /// Facts that another worker has claimed, or that could not be told, and when to look again.
+    /// Facts that another worker has claimed, or that were not reported, and when to look again.
     later: VecDeque<(Instant, Fact)>,
     /// Whether a failure has been logged.
     has_warned: bool,
@@ -99,7 +99,7 @@ pub(crate) fn channel(store: Arc<Store>, broker: Broker, pod: Arc<str>) -> (News
 }
 
 impl Reporter {
-    /// Runs until `end`, then tells what has been sent by then.
+    /// Runs until `end`, then reports what has been sent by then.
     pub(crate) async fn run(mut self, end: CancellationToken) {
         loop {
             let due = self.later.front().map(|(due, _)| *due);

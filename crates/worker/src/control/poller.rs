@@ -95,7 +95,7 @@ impl Poller {
         (cursor, changes)
     }
 
-    /// Tells the operator what the sites have caused, and which runs were cancelled.
+    /// Reports to the operator what hosts have caused, and which runs were cancelled.
     fn tell(&self, changes: Changes, host_facts: &mut HostFacts) {
         for run in changes.cancelled.into_iter().flatten() {
             let sentence = format!("the run {run} is cancelled: its waiting tasks are not fetched");

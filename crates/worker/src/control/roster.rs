@@ -1,4 +1,4 @@
-//! The roster of workers: tells the database that this worker runs, and the operator which workers
+//! The roster: records that this worker runs, and reports to the operator which workers
 //! join, end and are lost, and which runs begin and are complete.
 
 use std::collections::HashMap;
@@ -24,12 +24,12 @@ const RUNS_INTERVAL: Duration = Duration::from_secs(9);
 const LATEST_PARTS: u32 = 20;
 /// A part that began longer ago is no news.
 const NEW_PART: Duration = Duration::from_secs(86_400);
-/// A fact about a run is told once.
+/// A fact about a run is reported once.
 const ONCE: Duration = Duration::from_secs(7 * 86_400);
 /// How long the end of a worker may wait for the database.
 const LEAVING: Duration = Duration::from_secs(2);
 
-/// The number of facts that were told of each part, by the names of its run and of the part.
+/// The number of facts that were reported of each part, by the names of its run and of the part.
 type ToldParts = HashMap<(String, String), usize>;
 
 /// Keeps the roster.
@@ -65,7 +65,7 @@ impl Roster {
             let obeyed = changes.wait_for(|snapshot| snapshot.directive != directive);
             tokio::select! {
                 () = tokio::time::sleep(INTERVAL) => {}
-                // Whoever answers a directive waits for this.
+                // The worker that answers a directive waits for this.
                 _ = obeyed => {}
                 () = end.cancelled() => break,
             }
@@ -121,8 +121,8 @@ impl Roster {
         })
     }
 
-    /// Tells which of the latest parts of runs have begun, and which are complete. `told` has the
-    /// number of facts that this worker has told of each.
+    /// Reports which of the latest parts of runs have begun, and which are complete. `told` has the
+    /// number of facts that this worker has reported of each.
     async fn look_at_runs(&self, told: &mut ToldParts) -> Result<(), Error> {
         let mut known = std::mem::take(told);
         for (name, run) in self.store.latest_parts(None, LATEST_PARTS).await? {
@@ -142,7 +142,7 @@ impl Roster {
     }
 }
 
-/// What there is to tell of a part; `run` is the state of this part alone.
+/// What there is to report of a part; `run` is the state of this part alone.
 fn facts(name: &str, Part { part, .. }: &Part, run: &Run) -> Vec<Fact> {
     let begun = format!("the run {name} begins");
     let mut facts =

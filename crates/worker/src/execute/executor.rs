@@ -40,7 +40,7 @@ pub(crate) struct Executor {
     pub(crate) grace_over: CancellationToken,
 }
 
-/// The ways to the later stages.
+/// The senders of the later stages.
 #[derive(Clone)]
 pub(crate) struct Outputs {
     pub(crate) results: mpsc::UnboundedSender<Record>,

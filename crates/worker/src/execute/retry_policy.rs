@@ -58,7 +58,7 @@ impl RetryPolicy {
         self.tier(task.attempt, answer.retry_after).map_or(Decision::GiveUp, Decision::Retry)
     }
 
-    /// The deferral of a task that failed for want of something that the worker should have had.
+    /// The deferral of a task that failed for lack of something that the worker should have had.
     fn deferral(&self, task: &Task, answer: &Answer) -> Option<Decision> {
         let (reason, most) = match answer.fault {
             // Nothing of the site can cause these, so they are never charged to it.

@@ -3,7 +3,7 @@
 //! The client library bounds idle connections per host only, so a worker that meets 20,000 hosts
 //! would hold 20,000 of them. Instead, a client that has made its share of connections is replaced
 //! by a new one; its idle connections close, those in use end with their fetch. Hosts that are
-//! asked all the time connect anew once per generation.
+//! asked all the time reconnect once per generation.
 //!
 //! The idle connections of a client stay while any of its requests waits for an answer. A client is
 //! therefore only replaced once the one before it is gone. Until its successor is there, hosts that

@@ -35,7 +35,7 @@ pub(crate) struct Version {
     pub(crate) address: [u8; 16],
 }
 
-/// How a fetch of a page asks that was fetched before.
+/// How a fetch asks for a page that was fetched before.
 #[derive(Debug, Default, PartialEq)]
 pub(crate) struct Conditions {
     /// The version that is known; `None` to ask for the page in full.

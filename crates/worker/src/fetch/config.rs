@@ -84,7 +84,7 @@ pub enum Cookies {
     Run,
 }
 
-/// Headers that are not for `headers`: others are responsible for them.
+/// Headers that `headers` must not contain: the client or other settings set them.
 const RESERVED_HEADERS: [HeaderName; 8] = [
     HOST,
     CONNECTION,

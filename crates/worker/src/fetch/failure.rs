@@ -34,7 +34,7 @@ pub(crate) enum Fault {
     Unprocessed,
     /// That of the worker: it may not open any more sockets.
     NoSockets,
-    /// That of the worker: too many of its look-ups were first.
+    /// That of the worker: too many of its other look-ups were ahead.
     Crowded,
     /// That of the worker: there was no memory for the answer.
     NoMemory,

@@ -100,7 +100,7 @@ impl Fetcher {
     }
 
     /// Sends the request and reads the answer. A failure is an answer too. `Err`: a redirect leads
-    /// to a host that the fetch may not ask now, and nothing keeps the task from starting anew.
+    /// to a host that the fetch may not ask now, and nothing keeps the task from starting over.
     /// With `conditions`, the version of the page is part of the answer.
     pub(crate) async fn fetch(
         &self,
@@ -128,7 +128,7 @@ impl Fetcher {
                 progress.fault = fault;
                 (outcome, Some(text))
             }
-            // The site has acted on the request, so it cannot start anew, and it did not reach the
+            // The site has acted on the request, so it cannot start over, and it did not reach the
             // page that it was redirected to.
             Some(Err(End::Denied(_)))
                 if progress.redirected_to.is_some() && !request.is_safe_to_repeat() =>

@@ -122,8 +122,8 @@ impl<'a> Hop<'a> {
         Ok(())
     }
 
-    /// What tells this request from others of the fetch, besides the cookies of the site: method,
-    /// address, and whether it carries the secrets of the task.
+    /// What distinguishes this request from others of the fetch, besides the cookies of the site:
+    /// method, address, and whether it carries the secrets of the task.
     pub(super) fn identity(&self) -> (&Method, &Cow<'a, Address>, bool) {
         (&self.method, &self.address, self.at_site)
     }

@@ -8,7 +8,7 @@ use reqwest::Response;
 
 use super::unprocessed;
 
-/// How often a request is sent again that the server has not processed: at once, and then after
+/// How often a request that the server has not processed is sent again: at once, and then after
 /// pauses. Some servers answer only a few requests per connection, so of many at a time a few have
 /// to move to the next connection again and again.
 pub(super) const MAX_REPEATS: u32 = 8;

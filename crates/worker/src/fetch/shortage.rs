@@ -1,4 +1,4 @@
-//! Errors of the operating system that tell of a shortage of sockets.
+//! Errors of the operating system that mean a shortage of sockets.
 
 use std::io;
 

@@ -1,4 +1,4 @@
-//! The way of a fetch over its redirects: where it leads in a circle.
+//! The redirects of a fetch, to find one that leads in a circle.
 
 use std::borrow::Cow;
 

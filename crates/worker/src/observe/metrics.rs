@@ -297,7 +297,7 @@ impl Metrics {
         self.body_bytes.increment(body_bytes as u64);
     }
 
-    /// A site has said that a page is unchanged, whose body has this size.
+    /// A site has said that a page, whose body has this size, is unchanged.
     pub(crate) fn saved(&self, body_bytes: u64) {
         self.saved_bytes.increment(body_bytes);
     }

@@ -29,7 +29,7 @@ pub(super) struct Stages {
 }
 
 impl Stages {
-    /// Starts the stages, the last one first, since each gets the way to the next one.
+    /// Starts the stages, the last one first, since each gets the sender of the next one.
     pub(super) fn start(
         shared: &Shared,
         fetcher: Fetcher,
@@ -149,7 +149,7 @@ impl Shared {
         let budget = executor.fetcher.budget();
         let consumer = self.consumer(self.router(budget, routes), session);
         spawn(async move {
-            // 1. Consuming ends with `stop`, and drops the way to deduplication.
+            // 1. Consuming ends with `stop`, and drops the sender of deduplication.
             consumer.run().await;
             // 2. No task starts any more, and waiting ones are requeued.
             scheduler.close();

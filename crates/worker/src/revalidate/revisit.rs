@@ -94,7 +94,7 @@ impl Revisit {
     pub(crate) fn after_full_answer(self, answer: FullAnswer) -> Page {
         let FullAnswer { fetch_id, body_sha256, has_body, version } = answer;
         let known = self.known.map(|known| known.page);
-        // Equal validators with another body: they do not tell versions apart.
+        // Equal validators with another body: they do not distinguish versions.
         let is_lie = known.as_ref().is_some_and(|known| {
             has_common(&version_of(known), &version)
                 && (known.body_sha256 != body_sha256 || !known.trusted)
@@ -284,7 +284,7 @@ mod tests {
         let page = visit(Some(page)).after_same_body(version(Some("\"server-2\""), None)).unwrap();
         assert_eq!(page.etag.as_deref(), Some(&b"\"server-2\""[..]));
         assert_eq!((page.fetch_id[0], page.unchanged, page.trusted), (1, 0, true));
-        // The site has stopped to send them.
+        // The site has stopped sending them.
         let page = visit(Some(page)).after_same_body(version(None, None)).unwrap();
         assert_eq!((page.etag.clone(), page.last_modified.clone()), (None, None));
         assert!(!is_conditional(&page));

@@ -1,4 +1,4 @@
-//! The way into the scheduler, and the places that it gives out.
+//! The handle of the scheduler, and the places that it hands out.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};

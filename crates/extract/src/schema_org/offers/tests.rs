@@ -163,11 +163,25 @@ fn the_best_offer_is_new_in_stock_and_not_for_nothing() {
     let soon = r#""validFrom":"2999-01-01""#;
     let over = r#""priceValidUntil":"2001-01-01T00:00:00Z""#;
     for (offers, expected) in [
-        (format!(r#"[{{"price":999,"availability":"InStock"}},{{"price":812,{USED}}}]"#), "999 - InStock 1"),
-        (format!(r#"[{{"price":812,{USED},"availability":"InStock"}}]"#), "812 - InStock 1"),
-        (format!(r#"[{{"price":5,{USED}}},{{"price":7,"itemCondition":"refurbished"}}]"#), "7 - - 1"),
         (
-            r#"[{"@type":"Offer","name":"Open-Box","price":5},{"@type":"Offer","price":7}]"#.to_owned(),
+            format!(
+                r#"[{{"price":999,"availability":"InStock"}},
+                {{"price":812,{USED}}}]"#
+            ),
+            "999 - InStock 1",
+        ),
+        (format!(r#"[{{"price":812,{USED},"availability":"InStock"}}]"#), "812 - InStock 1"),
+        (
+            format!(
+                r#"[{{"price":5,{USED}}},
+                {{"price":7,"itemCondition":"refurbished"}}]"#
+            ),
+            "7 - - 1",
+        ),
+        (
+            r#"[{"@type":"Offer","name":"Open-Box","price":5},
+                {"@type":"Offer","price":7}]"#
+                .to_owned(),
             "7 - - 1",
         ),
         (
@@ -176,10 +190,7 @@ fn the_best_offer_is_new_in_stock_and_not_for_nothing() {
                 .to_owned(),
             "7 - InStock 2",
         ),
-        (
-            r#"[{"price":5},{"price":7,"availability":"InStock"}]"#.to_owned(),
-            "5 - InStock 2",
-        ),
+        (r#"[{"price":5},{"price":7,"availability":"InStock"}]"#.to_owned(), "5 - InStock 2"),
         (
             r#"[{"price":5,"availability":"OutOfStock"},{"price":7,"availability":"SoldOut"}]"#
                 .to_owned(),
@@ -188,27 +199,57 @@ fn the_best_offer_is_new_in_stock_and_not_for_nothing() {
         (r#"[{"price":0},{"price":7}]"#.to_owned(), "7 - - 1"),
         (r#"{"price":0,"availability":"InStock"}"#.to_owned(), "0 - InStock 1"),
         (r#"{"price":"0.00","availability":"OutOfStock"}"#.to_owned(), "none OutOfStock 0"),
-        (r#"{"price":0,"availability":"http://schema.org/SoldOut"}"#.to_owned(), "none http://schema.org/SoldOut 0"),
+        (
+            r#"{"price":0,"availability":"http://schema.org/SoldOut"}"#.to_owned(),
+            "none http://schema.org/SoldOut 0",
+        ),
         (format!(r#"[{{"price":5,{over}}},{{"price":7}}]"#), "7 - - 1"),
         (format!(r#"[{{"price":5,{soon}}},{{"price":7}}]"#), "7 - - 1"),
         (format!(r#"{{"price":5,{over}}}"#), "5 - - 1"),
         (r#"[{"price":5,"validThrough":"2999-01-01"},{"price":7}]"#.to_owned(), "5 - - 2"),
-        (r#"[{"price":5,"businessFunction":"http://purl.org/goodrelations/v1#LeaseOut"},{"price":7}]"#.to_owned(), "7 - - 1"),
+        (
+            r#"[{"price":5,"businessFunction":"http://purl.org/goodrelations/v1#LeaseOut"},
+                {"price":7}]"#
+                .to_owned(),
+            "7 - - 1",
+        ),
         (r#"{"price":5,"businessFunction":"LeaseOut"}"#.to_owned(), "none - 0"),
-        (r#"[{"price":5,"businessFunction":{"@id":"http://purl.org/goodrelations/v1#Buy"}},{"price":7}]"#.to_owned(), "7 - - 1"),
-        (r#"[{"price":5,"businessFunction":"http://purl.org/goodrelations/v1#Sell"},{"price":7}]"#.to_owned(), "5 - - 2"),
-        (r#"[{"price":5,"eligibleCustomerType":"http://purl.org/goodrelations/v1#Business"},{"price":7}]"#.to_owned(), "7 - - 1"),
-        (r#"[{"price":5,"eligibleCustomerType":["Business","Enduser"]},{"price":7}]"#.to_owned(), "5 - - 2"),
+        (
+            r#"[{"price":5,"businessFunction":{"@id":"http://purl.org/goodrelations/v1#Buy"}},
+                {"price":7}]"#
+                .to_owned(),
+            "7 - - 1",
+        ),
+        (
+            r#"[{"price":5,"businessFunction":"http://purl.org/goodrelations/v1#Sell"},
+                {"price":7}]"#
+                .to_owned(),
+            "5 - - 2",
+        ),
+        (
+            r#"[{"price":5,"eligibleCustomerType":"http://purl.org/goodrelations/v1#Business"},
+                {"price":7}]"#
+                .to_owned(),
+            "7 - - 1",
+        ),
+        (
+            r#"[{"price":5,"eligibleCustomerType":["Business","Enduser"]},{"price":7}]"#.to_owned(),
+            "5 - - 2",
+        ),
         (r#"[{"price":5,"eligibleQuantity":{"minValue":10}},{"price":7}]"#.to_owned(), "7 - - 1"),
         (r#"[{"price":5,"eligibleQuantity":{"value":1}},{"price":7}]"#.to_owned(), "5 - - 2"),
         (r#"[{"price":5,"validForMemberTier":{"name":"Gold"}},{"price":7}]"#.to_owned(), "7 - - 1"),
         (r#"{"price":7,"addOn":{"price":1}}"#.to_owned(), "7 - - 1"),
         (
-            format!(r#"{{"@type":"AggregateOffer","lowPrice":5,"offers":[{{"price":5,{USED}}},{{"price":7}}]}}"#),
+            format!(
+                r#"{{"@type":"AggregateOffer","lowPrice":5,
+                "offers":[{{"price":5,{USED}}},{{"price":7}}]}}"#
+            ),
             "7 - - 1",
         ),
         (
-            r#"{"@type":"AggregateOffer","lowPrice":0,"highPrice":9,"offers":[{"price":0},{"price":9}]}"#
+            r#"{"@type":"AggregateOffer","lowPrice":0,"highPrice":9,
+                "offers":[{"price":0},{"price":9}]}"#
                 .to_owned(),
             "9 - - 1",
         ),

@@ -135,7 +135,7 @@ impl Crawl {
 
     async fn fetch(&self, pending: &PendingSitemap) -> Result<Fetched, FetchError> {
         let mut fetched = self.reader.fetcher.get(&pending.address, NamedBy::List).await?;
-        // A server that fails while it writes may end its answer in good order. What was read
+        // A server that fails while it writes may end its answer normally. What was read
         // before could not be taken back.
         let is_cut_off = Listing::is_cut_off(open(&mut fetched, Arc::default()).await?).await;
         if is_cut_off && !self.is_last_round {

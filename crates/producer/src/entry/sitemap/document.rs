@@ -51,7 +51,7 @@ impl From<quick_xml::Error> for DocumentError {
                 Self::Read(io::Error::new(error.kind(), error.to_string()))
             }
             quick_xml::Error::Syntax(error) if error != SyntaxError::InvalidBangMarkup => {
-                // Whatever is opened is never closed.
+                // Something is opened and never closed.
                 Self::Truncated
             }
             error => Self::Invalid(format!("the XML is not well-formed: {error}")),
@@ -182,7 +182,7 @@ impl Document {
     }
 
     fn push(&mut self, text: &str) {
-        // The text of nested elements is none of the field's own.
+        // The text of nested elements is not that of the field.
         if let (Some(field), Some(shape)) = (&mut self.field, self.shape)
             && self.depth == shape.entry().1 + 1
         {

@@ -2,7 +2,7 @@
 
 use reqwest::Url;
 
-/// Endings of the names of pages. They tell a page from a host.
+/// Endings of the names of pages. They distinguish a page from a host.
 const PAGE_ENDINGS: [&str; 7] = [".html", ".htm", ".php", ".asp", ".aspx", ".jsp", ".xhtml"];
 
 /// What the relative URLs of an element refer to.

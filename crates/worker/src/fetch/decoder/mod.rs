@@ -38,7 +38,7 @@ struct Outer {
     stage: Stage,
     bytes: Vec<u8>,
     read: usize,
-    /// The data has begun, so that it has an end.
+    /// Whether the inner coding has any data, which then has to be complete.
     has_begun: bool,
     /// How many bytes have passed between the codings.
     passed: usize,

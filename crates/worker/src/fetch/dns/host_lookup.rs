@@ -175,8 +175,8 @@ impl HostLookup {
     }
 }
 
-/// An answer without the IPv6 addresses that no packet can be sent to. To connect to one of them
-/// fails with an error that otherwise tells of a shortage of ports.
+/// An answer without the IPv6 addresses that no packet can be sent to. A connection to one of them
+/// fails with an error that otherwise means a shortage of ports.
 fn reachable(reply: Reply) -> Reply {
     let Reply::Addresses(mut addresses, ttl) = reply else { return reply };
     addresses.retain(|address| address.is_ipv4() || has_route(&[*address]));
@@ -184,7 +184,7 @@ fn reachable(reply: Reply) -> Reply {
 }
 
 /// What two answers say together. Some servers answer that a name does not exist when they are
-/// asked for AAAA, so only the answer to A tells that.
+/// asked for AAAA, so only the answer to A shows that.
 fn both(
     ipv4: Result<Reply, Unanswered>,
     ipv6: Result<Reply, Unanswered>,

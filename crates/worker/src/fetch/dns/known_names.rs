@@ -35,7 +35,7 @@ pub(crate) enum Resolution {
     Absent(Arc<str>),
     /// No name server answers, and why.
     Unanswered(Arc<str>),
-    /// Other look-ups of this worker were first.
+    /// Too many other look-ups of this worker were ahead.
     Crowded(Arc<str>),
     /// This worker had no socket for its question.
     NoSockets(Arc<str>),

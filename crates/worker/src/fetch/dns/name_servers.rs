@@ -32,7 +32,7 @@ pub(super) enum Unanswered {
     /// All servers refused to answer, or could not.
     #[error("{0}")]
     Refused(String),
-    /// Too many other questions were first.
+    /// Too many other questions were ahead.
     #[error("other look-ups took all {0} places (--dns-concurrency) for {1} s (--dns-timeout)")]
     Crowded(usize, f64),
     /// No socket could be opened for the question.

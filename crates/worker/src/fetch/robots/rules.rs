@@ -144,7 +144,7 @@ impl<'a> Group<'a> {
         let mut rules = Rules { crawl_delay: self.crawl_delay, ..Rules::none() };
         for (allows, pattern) in self.rules {
             rules.add(allows, pattern);
-            // As Google has it: who allows an index page allows its folder, too.
+            // As in Google's parser: a rule that allows an index page allows its folder, too.
             if let (true, Some(folder)) = (allows, folder_of_index(pattern)) {
                 rules.add(true, &[folder, b"$"].concat());
             }

@@ -73,7 +73,8 @@ impl Signing {
         let expires = created + VALID_FOR.as_secs();
         let key = self.key.id();
         let input = format!(
-            r#"({components});created={created};keyid="{key}";alg="ed25519";expires={expires};nonce="{nonce}";tag="web-bot-auth""#
+            "({components});created={created};keyid=\"{key}\";alg=\"ed25519\";expires={expires};\
+             nonce=\"{nonce}\";tag=\"web-bot-auth\""
         );
         base.push_str(&format!(r#""@signature-params": {input}"#));
         let signature = STANDARD.encode(self.key.sign(base.as_bytes()));

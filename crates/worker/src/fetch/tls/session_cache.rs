@@ -1,8 +1,8 @@
 //! Sessions by host, bounded in bytes.
 //!
 //! When there are too many bytes, the spare sessions go first, those beyond the newest one of each
-//! host, and then the hosts; both begin with the host whose turn came longest ago. The hosts of one
-//! site, which may be any number, have room of their own within that.
+//! host, and then the hosts; both begin with the least recently used host. The hosts of one site,
+//! which may be any number, have room of their own within that.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
@@ -151,7 +151,7 @@ impl<F: Default, S> SessionCache<F, S> {
         }
     }
 
-    /// Drops the spare sessions of a host, or the host if it has none. Its turn stays the same.
+    /// Drops the spare sessions of a host, or the host if it has none. Its last use stays the same.
     fn shrink_host(&mut self, last_use: u64) {
         let Some(host) = self.by_use.get(&last_use).cloned() else { return };
         let Some(mut entry) = self.remove(&host) else { return };
@@ -216,7 +216,7 @@ mod tests {
         proptest::collection::vec(step, 0..300)
     }
 
-    /// The bytes of all hosts, and of each site, counted anew.
+    /// The bytes of all hosts, and of each site, counted again.
     fn counted(cache: &SessionCache<u8, usize>) -> (usize, HashMap<String, usize>) {
         let mut sites = HashMap::new();
         let mut all = 0;

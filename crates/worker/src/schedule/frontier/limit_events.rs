@@ -82,7 +82,7 @@ impl<T, R> Frontier<T, R> {
         self.set_limits(expired, now);
     }
 
-    /// Sets one limit and returns whether anything has changed. The caller matches its hosts anew.
+    /// Sets one limit and returns whether anything has changed. The caller matches its hosts again.
     fn set_limit(&mut self, pattern: &Arc<str>, limit: Limit, now: Instant) -> bool {
         let is_in_force = limit.is_in_force(now);
         match self.limits.find(pattern) {
