@@ -22,6 +22,10 @@ const HEADINGS: [(&str, &[&str]); 6] = [
             "cookies",
             "robots",
             "robots_token",
+            "sign_requests",
+            "signature_agent",
+            "revalidate",
+            "revalidate_full_every",
         ],
     ),
     (
@@ -170,6 +174,13 @@ mod tests {
         for flag in HEADINGS.iter().flat_map(|(_, flags)| *flags) {
             assert!(work.get_arguments().any(|argument| argument.get_id() == flag), "{flag}");
         }
+        // `until_empty` and `json` concern the command as a whole.
+        let without: Vec<&str> = work
+            .get_arguments()
+            .filter(|argument| argument.get_help_heading().is_none())
+            .map(|argument| argument.get_id().as_str())
+            .collect();
+        assert_eq!(without, ["until_empty", "json"]);
         for (name, examples) in EXAMPLES {
             assert!(command(name).render_help().to_string().ends_with(&format!("{examples}\n")));
         }

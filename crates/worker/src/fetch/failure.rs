@@ -10,7 +10,6 @@ use super::dns::Resolution;
 use super::guard::Blocked;
 use super::header_limit::HeaderTooLarge;
 use super::resolver::Unknown;
-use super::robots::Forbidden;
 use super::shortage;
 use super::tls;
 use super::unprocessed;
@@ -83,12 +82,6 @@ impl From<reqwest::Error> for Failure {
 impl From<Blocked> for Failure {
     fn from(blocked: Blocked) -> Self {
         Self::new(Outcome::Blocked, blocked.to_string())
-    }
-}
-
-impl From<Forbidden> for Failure {
-    fn from(Forbidden { outcome, text }: Forbidden) -> Self {
-        Self::new(outcome, text)
     }
 }
 

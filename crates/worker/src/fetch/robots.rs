@@ -15,6 +15,7 @@ use reqwest::StatusCode;
 use tokio_util::sync::CancellationToken;
 
 use self::rules::Rules;
+use super::failure::Failure;
 use crate::control::dependencies::Dependencies;
 use crate::schedule::{Denied, SchedulerHandle};
 
@@ -79,6 +80,12 @@ pub(crate) struct RobotsResponse {
 pub(crate) struct Forbidden {
     pub(crate) outcome: Outcome,
     pub(crate) text: String,
+}
+
+impl From<Forbidden> for Failure {
+    fn from(Forbidden { outcome, text }: Forbidden) -> Self {
+        Self::new(outcome, text)
+    }
 }
 
 impl Robots {
