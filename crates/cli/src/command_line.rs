@@ -180,7 +180,7 @@ mod tests {
             .filter(|argument| argument.get_help_heading().is_none())
             .map(|argument| argument.get_id().as_str())
             .collect();
-        assert_eq!(without, ["until_empty", "json"]);
+        assert_eq!(without, ["until_empty", "json", "help", "version"]);
         for (name, examples) in EXAMPLES {
             assert!(command(name).render_help().to_string().ends_with(&format!("{examples}\n")));
         }
