@@ -59,13 +59,13 @@ pub(crate) struct Args {
 
     /// Write an HTML page about the run
     ///
-    /// It reads every row of the run.
+    /// It reads every row of the part.
     #[arg(long, value_name = "FILE.html", env = "FETCHLINE_REPORT", requires = "run")]
     report: Option<PathBuf>,
 
     /// Show what the pages of each host contain, which shows where a rule is needed
     ///
-    /// It reads every row of the run.
+    /// It reads every row of the part.
     #[arg(long, env = "FETCHLINE_HOSTS", requires = "run")]
     hosts: bool,
 
