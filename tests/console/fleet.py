@@ -12,6 +12,8 @@ import urllib.error
 import urllib.parse
 import urllib.request
 
+import pymysql
+
 PROJECT = pathlib.Path(__file__).resolve().parent.parent.parent
 BUILT = pathlib.Path(os.environ["BUILT"])
 STATE = pathlib.Path(os.environ["STATE"])
@@ -40,8 +42,11 @@ class Fleet:
         self.processes = {}
         (STATE / "logs").mkdir(parents=True, exist_ok=True)
         self._import_definitions()
-        database = urllib.parse.urlsplit(os.environ["DATABASE_URL"])
-        database = database._replace(path=f"/fetchline_console_{os.getpid()}")
+        # A new one for each run: workers remember for a while what they have answered.
+        self.database = f"fetchline_console_{os.getpid()}"
+        database = urllib.parse.urlsplit(os.environ["DATABASE_URL"])._replace(
+            path=f"/{self.database}"
+        )
         self.environment = {
             name: value
             for name, value in os.environ.items()
@@ -143,3 +148,15 @@ class Fleet:
             except subprocess.TimeoutExpired:
                 process.kill()
                 print(f"{name} did not end by itself")
+        self._drop_database()
+
+    def _drop_database(self):
+        server = urllib.parse.urlsplit(os.environ["DATABASE_URL"])
+        connection = pymysql.connect(
+            host=server.hostname,
+            port=server.port or 3306,
+            user=urllib.parse.unquote(server.username or "root"),
+            password=urllib.parse.unquote(server.password or ""),
+        )
+        with connection, connection.cursor() as cursor:
+            cursor.execute(f"DROP DATABASE IF EXISTS `{self.database}`")
