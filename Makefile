@@ -5,6 +5,7 @@ COUNT ?= 5000
 URLS ?=
 SEED ?=
 MINUTES ?= 10
+SUITE ?=
 SERVICES = deploy/local/services
 # The target folder. Targets run the binaries in it: `cargo run` of one package would build them
 # again, with only the features that this package needs of its dependencies.
@@ -15,7 +16,7 @@ BUILT = $(shell cargo metadata --no-deps --format-version 1 | \
 CAN_INSTALL = $(shell { [ "$$(id -u)" = 0 ] || sudo -n true 2>/dev/null; } && echo yes)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test fuzz test-faults test-matrix test-deploy test-clients soak
+.PHONY: help run test fuzz test-faults test-matrix test-deploy test-clients test-console soak
 .PHONY: bench bench-full bench-years bench-extraction bench-parts signatures rules manifests dist deb
 .PHONY: ci fmt fmt-check lint doc hygiene up down
 
@@ -94,6 +95,9 @@ test-matrix: ## Run the end-to-end tests on Debian 12, 13 and sid; needs root
 test-clients: up ## Run the programs of docs/clients in Python, Node and shell
 	cargo build --package fetchline
 	tests/clients/run $(BUILT)/debug/fetchline
+
+test-console: up ## Do the tasks of an operator in a browser; SUITE=trixie for its broker
+	tests/console/run $(SUITE)
 
 test-deploy: ## Build the image and test docker-compose.yml; needs root
 	tests/deploy/run

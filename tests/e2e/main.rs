@@ -45,6 +45,7 @@ mod scheduling;
 mod secrets;
 mod sharing;
 mod signatures;
+mod skipping;
 mod sources;
 mod topology;
 mod waiting;

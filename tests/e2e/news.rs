@@ -2,6 +2,7 @@
 
 use fetchline_tests::console::Console;
 use fetchline_tests::process::Running;
+use fetchline_tests::proxy::Proxy;
 use fetchline_tests::wait;
 use fetchline_tests::world::World;
 use reqwest::Method;
@@ -158,6 +159,18 @@ async fn what_an_operator_types_is_carried_out_once_without_a_shell() -> anyhow:
     let (world, host) = (&fleet.world, fleet.world.shop.addr().to_string());
     let mut worker = world.worker(&["--max-attempts", "1"])?;
     fleet.joins(&mut worker, "worker-1").await?;
+    let failing = [world.shop.url("/status/500/1"), world.shop.url("/status/404/2")].join("\n");
+    world.run(&["produce", "--run", "Night 7"], &failing).await?;
+    let dead = async || world.ready("dead").await;
+    wait::until("a dead letter", dead, |dead| *dead == 1).await?;
+    let without_port = host.split(':').next().unwrap_or_default();
+    fleet.direct(&format!("replay host={without_port} status=404")).await?;
+    fleet.hears("replayed", "0 of 1 dead letters are replayed").await?;
+    fleet.direct("replay run=\"Night 7\" status=500").await?;
+    fleet.hears("replayed", "1 of 1 dead letters are replayed").await?;
+    let rewrites = async || world.count("SELECT COUNT(*) FROM fetches WHERE rewrites = 1").await;
+    wait::until("another fetch", rewrites, |rewrites| *rewrites == 1).await?;
+
     let limit = async || anyhow::Ok(world.hosts(&["list"]).await?[0].clone());
     for (change, answer) in [
         ("5/s", "gets at most 5 requests per second"),
@@ -171,18 +184,6 @@ async fn what_an_operator_types_is_carried_out_once_without_a_shell() -> anyhow:
         assert_eq!(limit["rate"].is_number(), matches!(change, "5/s" | "pause" | "resume"));
         assert_eq!(limit["paused"], change == "pause", "{change}: {limit}");
     }
-
-    let failing = [world.shop.url("/status/500/1"), world.shop.url("/status/404/2")].join("\n");
-    world.run(&["produce", "--run", "Night 7"], &failing).await?;
-    let dead = async || world.ready("dead").await;
-    wait::until("a dead letter", dead, |dead| *dead == 1).await?;
-    let without_port = host.split(':').next().unwrap_or_default();
-    fleet.direct(&format!("replay host={without_port} status=404")).await?;
-    fleet.hears("replayed", "0 of 1 dead letters are replayed").await?;
-    fleet.direct("replay run=\"Night 7\" status=500").await?;
-    fleet.hears("replayed", "1 of 1 dead letters are replayed").await?;
-    let rewrites = async || world.count("SELECT COUNT(*) FROM fetches WHERE rewrites = 1").await;
-    wait::until("another fetch", rewrites, |rewrites| *rewrites == 1).await?;
 
     fleet.direct("cancel nightly").await?;
     let news = fleet.hears("run_cancelled", "no worker has reported a run of this name").await?;
@@ -214,5 +215,89 @@ async fn what_an_operator_types_is_carried_out_once_without_a_shell() -> anyhow:
     for worker in [second, third] {
         assert_eq!(worker.terminate().await?.code, Some(0));
     }
+    Ok(())
+}
+
+#[tokio::test]
+async fn while_the_database_is_away_the_operator_hears_of_it_once_and_gets_answers()
+-> anyhow::Result<()> {
+    let fleet = Fleet::new().await?;
+    let world = &fleet.world;
+    let (proxy, through_proxy) = Proxy::before(&world.database_url).await?;
+    let mut workers = Vec::new();
+    for pod in ["worker-1", "worker-2"] {
+        let mut worker = world.worker_between(&world.amqp_url, &through_proxy, &[])?;
+        fleet.joins(&mut worker, pod).await?;
+        workers.push(worker);
+    }
+    // Until then, the second one does not know that it is not the only one.
+    let seen = "SELECT COUNT(*) FROM workers WHERE seen_at > started_at + INTERVAL 6 SECOND";
+    wait::until("both know the roster", async || world.count(seen).await, |seen| *seen == 2)
+        .await?;
+    proxy.refuse(true);
+    proxy.cut();
+    let away = fleet.hears("database_away", "nothing is lost").await?;
+    assert_eq!(away["reported_by"], "worker-1", "{away}");
+
+    fleet.direct("puase").await?;
+    let refused = fleet.hears("refused", "did you mean `pause`?").await?;
+    assert_eq!(refused["accepted"], false, "{refused}");
+    fleet.direct("host shop.example pause").await?;
+    let waiting = fleet.hears("waiting", "`host shop.example pause` waits").await?;
+    assert_eq!((&waiting["accepted"], &waiting["typed"]), (&true.into(), &waiting["directive"]));
+    fleet.direct("cancel nightly").await?;
+    fleet.hears("waiting", "`cancel nightly` waits").await?;
+    fleet.direct("pause worker-2").await?;
+    fleet.hears("waiting", "`pause worker-2` is obeyed").await?;
+    let is_paused = |tags: &Vec<String>| tags.contains(&"worker-2 paused".to_owned());
+    wait::until("the pause", async || fleet.tags("runs").await, is_paused).await?;
+    fleet.direct("drain worker-2").await?;
+    fleet.hears("waiting", "`drain worker-2` is obeyed").await?;
+    let drained = workers.remove(1).end().await?;
+    assert_eq!(drained.code, Some(0), "{drained:?}");
+
+    proxy.refuse(false);
+    fleet.hears("database_back", "tasks are fetched again").await?;
+    fleet.hears("draining", "worker-2 finishes what it has begun").await?;
+    // What has waited is carried out once, and answered by its workers.
+    fleet.hears("host", "shop.example gets no requests").await?;
+    fleet.hears("run_cancelled", "nightly").await?;
+    let limits = world.hosts(&["list"]).await?;
+    assert_eq!(
+        (&limits[0]["host"], &limits[0]["paused"]),
+        (&"shop.example".into(), &true.into()),
+        "{limits}"
+    );
+    let news = fleet.console.news(&world.prefix).await?;
+    for kind in ["database_away", "database_back"] {
+        assert_eq!(news.iter().filter(|fact| fact["kind"] == kind).count(), 1, "{news:?}");
+    }
+    for worker in workers {
+        assert_eq!(worker.terminate().await?.code, Some(0));
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_tasks_of_a_resumed_host_are_freed_by_moving_them() -> anyhow::Result<()> {
+    let fleet = Fleet::new().await?;
+    let (world, host) = (&fleet.world, fleet.world.shop.addr().to_string());
+    let mut worker = world.worker(&["--retry-delays", "600s"])?;
+    fleet.joins(&mut worker, "worker-1").await?;
+    world.hosts(&["pause", &host]).await?;
+    worker.logs("a host limit has changed").await?;
+    world.produce("paused", &world.pages(5)).await?;
+    let waiting = async || world.ready("retry.600s").await;
+    wait::until("the tasks wait", waiting, |waiting| *waiting == 5).await?;
+    fleet.direct(&format!("host {host} resume")).await?;
+    let work_queue = format!("move the messages of these queues to {}.urls", world.prefix);
+    fleet.hears("host", &work_queue).await?;
+    worker.logs("\"paused\":false").await?;
+    // What "Move messages" does.
+    let (from, to) = (format!("{}.retry.600s", world.prefix), format!("{}.urls", world.prefix));
+    fleet.console.move_messages(&from, &to).await?;
+    wait::until("the rows", async || world.rows().await, |rows| *rows == 5).await?;
+    assert_eq!(world.count("SELECT COUNT(*) FROM fetches WHERE attempts = 1").await?, 5);
+    assert_eq!(worker.terminate().await?.code, Some(0));
     Ok(())
 }

@@ -26,6 +26,20 @@ async fn shell(world: &World, script: &str) -> anyhow::Result<Output> {
     })
 }
 
+/// A ZIP archive with one empty file.
+fn archive_with(name: &str) -> Vec<u8> {
+    let length = name.len() as u8;
+    // The fields between the signature and the name: versions, times, sizes, and the length of the
+    // name. The second list has those of the central directory.
+    let local = [&b"PK\x03\x04\x0a\0"[..], &[0; 20], &[length, 0, 0, 0], name.as_bytes()].concat();
+    let directory =
+        [&b"PK\x01\x02\x0a\0\x0a\0"[..], &[0; 20], &[length, 0], &[0; 16], name.as_bytes()]
+            .concat();
+    let (size, offset) = (directory.len() as u8, local.len() as u8);
+    let end = [&b"PK\x05\x06\0\0\0\0\x01\0\x01\0"[..], &[size, 0, 0, 0, offset, 0, 0, 0, 0, 0]];
+    [local, directory, end.concat()].concat()
+}
+
 /// Commands that print, and need nothing that they change.
 fn printing(world: &World) -> anyhow::Result<Vec<String>> {
     let page = world.file("page.html", "<h1>Tea</h1>")?;
@@ -154,5 +168,52 @@ async fn health_asks_the_worker_that_the_configuration_file_describes() -> anyho
     let other = shell(&world, &format!("$F --config {file} health --listen off")).await?;
     assert_eq!(other.code, Some(2), "{other:?}");
     assert_eq!(worker.terminate().await?.code, Some(0));
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_is_no_list_is_refused_alike_by_name_by_pipe_and_on_standard_input()
+-> anyhow::Result<()> {
+    let world = World::new().await?;
+    let png = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR";
+    let kinds: [(&str, Vec<u8>, &str); 8] = [
+        ("table.pdf", b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n1 0 obj\n".to_vec(), "PDF document"),
+        ("table.doc", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1".to_vec(), "Word document"),
+        ("table.docx", archive_with("word/document.xml"), "Word document"),
+        ("lists.zip", archive_with("urls.txt"), "ZIP archive"),
+        ("urls.db", b"SQLite format 3\0\x10\0\x01\x01\0".to_vec(), "SQLite database"),
+        ("page.png", png.to_vec(), "PNG image"),
+        ("dump.bin", (0..400_u32).flat_map(u32::to_be_bytes).collect(), "a binary file"),
+        ("empty.zip", b"PK\x05\x06\0\0\0\0".to_vec(), "an empty ZIP archive"),
+    ];
+    for (name, bytes, reason) in kinds {
+        let path = world.file(name, "")?;
+        std::fs::write(&path, bytes)?;
+        let mut refusals = Vec::new();
+        for script in [
+            format!("$F produce --json {path}"),
+            format!("cat {path} | $F produce --json"),
+            format!("$F produce --json - <{path}"),
+            format!("$F produce --json <(cat {path})"),
+            format!("gzip -c {path} | $F produce --json"),
+            // Whatever stands before it is not published either.
+            format!("cat {path} | $F produce --json <(echo https://a.example/) -"),
+        ] {
+            let refused = shell(&world, &script).await?;
+            assert_eq!((refused.code, &*refused.stdout), (Some(2), ""), "{script}: {refused:?}");
+            assert!(refused.stderr.contains(reason), "{script}: {refused:?}");
+            let (_, text) = refused.stderr.split_once(" cannot be read").unwrap_or_default();
+            refusals.push(text.to_owned());
+        }
+        refusals.dedup();
+        assert_eq!(refusals.len(), 1, "{refusals:?}");
+    }
+    assert_eq!(world.ready("urls").await?, 0);
+    // Lists in the same places are lists, also one whose first line arrives alone.
+    let list =
+        shell(&world, "(echo; sleep 0.2; echo https://a.example/1) | $F produce --json").await?;
+    assert_eq!((list.code, &list.json()?["published"]), (Some(0), &1.into()), "{list:?}");
+    let list = shell(&world, "$F produce --json <(echo https://a.example/2 | gzip)").await?;
+    assert_eq!((list.code, &list.json()?["published"]), (Some(0), &1.into()), "{list:?}");
     Ok(())
 }

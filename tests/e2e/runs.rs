@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use anyhow::Context;
 use fetchline_store::{
-    Fetch, GROUPS_OF_PART, GROUPS_OF_RUN, LATEST_PARTS, NEWEST_PART, Outcome, PARTS_OF_RUN,
-    ROWS_OF_PART, ROWS_OF_PRUNE, ROWS_OF_REPORT, ROWS_OF_RUN, Selection, Store,
+    FETCHES_OF_PERIOD, Fetch, GROUPS_OF_PART, GROUPS_OF_RUN, LATEST_PARTS, NEWEST_PART, Outcome,
+    PARTS_OF_RUN, ROWS_OF_PART, ROWS_OF_PRUNE, ROWS_OF_REPORT, ROWS_OF_RUN, Selection, Store,
 };
 use fetchline_tests::rows::{fetch, report_part, store, write};
 use fetchline_tests::wait;
@@ -287,6 +287,7 @@ async fn the_status_of_a_run_reads_none_of_its_rows() -> anyhow::Result<()> {
     for (statement, index, bound) in [
         (ROWS_OF_REPORT, "fetches_by_run", ["'nightly'", "'p1'", "'ok'", "UNHEX('80')", "50"]),
         (ROWS_OF_PRUNE, "fetches_by_time", [later, time, time, "UNHEX('80')", "50"]),
+        (FETCHES_OF_PERIOD, "fetches_by_time", [time, time, "UNHEX('80')", later, "50"]),
     ] {
         for plan in explain(&world, statement, &bound).await? {
             assert_eq!((&*plan.by, plan.key.as_deref()), ("range", Some(index)), "{statement}");

@@ -1,5 +1,6 @@
 //! Faults of the broker: it is killed, closes connections, runs out of memory, or loses its queue.
 
+use fetchline_tests::console::Console;
 use fetchline_tests::fleet::Fleet;
 use fetchline_tests::trial::{Fate, Trial, seed};
 use fetchline_tests::wait;
@@ -48,6 +49,8 @@ async fn under_a_memory_alarm_workers_consume_and_producers_wait() -> anyhow::Re
     let fleet = Fleet::direct(&trial.world).await?;
     let moment = trial.moments(1, before.len())[0];
     trial.wait_for_visits(moment).await?;
+    // Something to replay.
+    Console::of(&trial.world)?.publish(&trial.world.prefix, "dead", "a dead letter").await?;
     trial.memory_alarm(true).await?;
 
     let meanwhile = trial.urls("/slow/50/meanwhile/", 500);
@@ -59,12 +62,18 @@ async fn under_a_memory_alarm_workers_consume_and_producers_wait() -> anyhow::Re
         .await?;
     assert!(!producer.is_finished(), "nothing is published under an alarm");
     // An operator does not wait for the end of the alarm, and is told of it.
-    let control = trial.world.run(&["control", "resume"], "").await?;
-    assert_eq!(control.code, Some(1), "{control:?}");
-    let names_alarm = control.stderr.contains("alarm") && control.stderr.contains("memory");
-    assert!(names_alarm, "{control:?}");
+    for command in [&["control", "resume"][..], &["control", "pause"], &["dead", "replay"]] {
+        let refused = trial.world.run(command, "").await?;
+        assert_eq!(refused.code, Some(1), "{refused:?}");
+        let names_alarm = refused.stderr.contains("alarm") && refused.stderr.contains("memory");
+        assert!(names_alarm, "{refused:?}");
+    }
+    let listed = trial.world.run(&["dead", "list", "--json"], "").await?;
+    assert_eq!(listed.json()?["seen"], 1, "the letter stays where it was: {listed:?}");
     trial.memory_alarm(false).await?;
     producer.await??;
+    let purged = trial.world.run(&["dead", "purge"], "").await?;
+    assert_eq!(purged.code, Some(0), "{purged:?}");
 
     trial.finish(fleet).await
 }

@@ -84,6 +84,20 @@ impl Console {
         messages.iter().map(parse).collect()
     }
 
+    /// "Move messages" on the page of a queue, which starts a shovel that ends by itself.
+    pub async fn move_messages(&self, queue: &str, to: &str) -> anyhow::Result<()> {
+        // As in a URI, where the name of the virtual host `/` is encoded.
+        let broker = format!("amqp:///{}", self.vhost);
+        let shovel = json!({ "component": "shovel", "vhost": self.vhost, "name": queue, "value": {
+            "src-uri": broker, "src-queue": queue, "src-protocol": "amqp091",
+            "src-prefetch-count": 1000, "src-delete-after": "queue-length",
+            "dest-uri": broker, "dest-queue": to, "dest-protocol": "amqp091",
+            "dest-add-forward-headers": false, "ack-mode": "on-confirm",
+        } });
+        let path = format!("parameters/shovel/{}/{queue}", self.vhost);
+        self.call(Method::PUT, &path, Some(shovel)).await.map(drop)
+    }
+
     /// "Get messages" on the page of a queue, which requeues them.
     pub async fn peek(&self, queue: &str) -> anyhow::Result<Vec<Value>> {
         let request = json!({ "count": 100, "ackmode": "ack_requeue_true", "encoding": "auto" });

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use fetchline_producer::{
-    Config, Encoding, Event, Format, MAX_PRIORITY, Progress, Summary, produce,
+    Config, Encoding, Event, Format, MAX_PRIORITY, Progress, SkipFetched, Summary, produce,
 };
 use fetchline_queue::Role;
 use tokio_util::sync::CancellationToken;
@@ -78,6 +78,13 @@ pub(crate) struct Args {
     #[arg(value_parser = args::duration)]
     modified_since: Option<Duration>,
 
+    /// Skip pages that were fetched successfully within this time, such as 12h
+    ///
+    /// In any run. It needs the database, where this user may read the table `fetches`.
+    #[arg(long, value_name = "TIME", env = "FETCHLINE_SKIP_FETCHED_WITHIN")]
+    #[arg(value_parser = args::duration)]
+    skip_fetched_within: Option<Duration>,
+
     /// How long tasks wait before they are fetched, for lines without `not_before`
     #[arg(long, value_name = "TIME", env = "FETCHLINE_DELAY", value_parser = args::duration)]
     delay: Option<Duration>,
@@ -132,6 +139,7 @@ pub(crate) struct Args {
 
 pub(crate) async fn run(global: GlobalArgs, args: Args) -> Result {
     let broker = global.broker(Role::Produce, &args::host_name())?;
+    let skip_fetched = skip_fetched(&global, args.skip_fetched_within).await?;
     let log_format = global.log;
     let config = Config {
         run: args.run,
@@ -143,6 +151,7 @@ pub(crate) async fn run(global: GlobalArgs, args: Args) -> Result {
         category: args.category,
         priority: args.priority,
         modified_since: args.modified_since,
+        skip_fetched,
         delay: args.delay,
         revalidate: args.revalidate,
         max_queued: args.max_queued,
@@ -195,6 +204,16 @@ pub(crate) async fn run(global: GlobalArgs, args: Args) -> Result {
     Ok(if summary.rejected > 0 { Done::InputRejected } else { Done::Whole })
 }
 
+/// The database that knows which pages were fetched within a time.
+async fn skip_fetched(
+    global: &GlobalArgs,
+    within: Option<Duration>,
+) -> std::result::Result<Option<SkipFetched>, Failure> {
+    let Some(within) = within else { return Ok(None) };
+    let store = global.migrated_store().await?;
+    Ok(Some(SkipFetched { within, store: Arc::new(store) }))
+}
+
 fn print(summary: &Summary, dry_run: bool) {
     exit::print(format_args!("run         {}", summary.run));
     if !dry_run {
@@ -208,7 +227,11 @@ fn print(summary: &Summary, dry_run: bool) {
     exit::print(format_args!("duplicates  {}", summary.duplicates));
     exit::print(format_args!("rejected    {}", summary.rejected));
     if summary.skipped > 0 {
-        exit::print(format_args!("skipped     {} (not modified)", summary.skipped));
+        let fetched = summary.skipped_fetched;
+        let reasons = [(summary.skipped - fetched, "not modified"), (fetched, "fetched lately")];
+        let reasons = reasons.iter().filter(|(count, _)| *count > 0);
+        let reasons: Vec<_> = reasons.map(|(count, reason)| format!("{count} {reason}")).collect();
+        exit::print(format_args!("skipped     {} ({})", summary.skipped, reasons.join(", ")));
     }
     let ignored = [
         (summary.blank, "blank"),

@@ -113,6 +113,7 @@ impl EventPrinter {
                 let category = category.map(|category| format!("  category {category}"));
                 printable(format!("{source}:{line}: {url}{}", category.unwrap_or_default()))
             }
+            Event::Fetched { pages } => format!("{pages} pages were fetched lately"),
             Event::Rejected { rejection, .. } => printable(rejection.to_string()),
             Event::NotSent { url, reason } => format!("not sent: {url}: {reason}"),
             Event::Waiting { reason } => (*reason).to_owned(),
@@ -135,6 +136,7 @@ fn log(event: &Event<'_>) {
         Event::Example { source, line, url, category } => {
             tracing::info!(source, line, url, category, "a task would be published");
         }
+        Event::Fetched { pages } => tracing::info!(pages, "pages were fetched lately"),
         Event::Rejected { rejection, .. } => {
             let Rejection { source, line, reason, .. } = rejection;
             tracing::warn!(source, line, reason, "a line is rejected");

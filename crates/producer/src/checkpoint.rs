@@ -14,9 +14,10 @@ use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
 use crate::entry::Postponed;
+use crate::fetched_pages::Period;
 
 /// The format that is written.
-const VERSION: u32 = 3;
+const VERSION: u32 = 4;
 /// How often the file is written. Tasks that are confirmed in between are sent again after an
 /// interruption.
 const SAVE_INTERVAL: Duration = Duration::from_secs(1);
@@ -29,6 +30,9 @@ pub(crate) struct Position {
     /// A digest of the fingerprints of these tasks in order. It reveals that the input has changed.
     #[serde(with = "hex_digest")]
     digest: u128,
+    /// How many of them are not published, since their pages were fetched lately.
+    #[serde(default)]
+    pub(crate) skipped: u64,
 }
 
 impl Position {
@@ -37,7 +41,18 @@ impl Position {
         // An odd number close to 2^128 divided by the golden ratio: it spreads every bit, and makes
         // the digest depend on the order.
         const SPREAD: u128 = 0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835;
-        Self { tasks: self.tasks + 1, digest: self.digest.wrapping_mul(SPREAD) ^ task.half() }
+        let digest = self.digest.wrapping_mul(SPREAD) ^ task.half();
+        Self { tasks: self.tasks + 1, digest, ..self }
+    }
+
+    /// The position after a task that is not published.
+    pub(crate) fn after_skipped(self, task: &Fingerprint) -> Self {
+        Self { skipped: self.skipped + 1, ..self.after(task) }
+    }
+
+    /// Whether the same tasks come before both.
+    pub(crate) fn has_same_tasks(self, other: Self) -> bool {
+        (self.tasks, self.digest) == (other.tasks, other.digest)
     }
 
     /// The earlier of two positions.
@@ -79,6 +94,9 @@ pub(crate) struct CheckpointState {
     /// resumed skips the same ones.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) modified_since: Option<i64>,
+    /// Pages that were fetched in this period are skipped.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) fetched: Option<Period>,
     /// Sitemaps that are read after everything else, by their URLs.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) postponed: Vec<String>,
@@ -93,6 +111,7 @@ impl CheckpointState {
             part,
             confirmed: Position::default(),
             modified_since: None,
+            fetched: None,
             postponed: Vec::new(),
         }
     }
@@ -355,7 +374,7 @@ mod tests {
         let state = read(&path).unwrap().unwrap();
         assert_eq!((state.confirmed.tasks, state.version), (7, VERSION));
         for (text, expected) in [
-            (first.replace("{\"run\"", "{\"version\":4,\"run\""), "its format 4 is newer"),
+            (first.replace("{\"run\"", "{\"version\":5,\"run\""), "its format 5 is newer"),
             ("{\"version\":9}".to_owned(), "its format 9 is newer"),
             ("{\"run\":".to_owned(), "EOF"),
             ("no JSON".to_owned(), "expected"),

@@ -7,6 +7,7 @@ use std::time::Duration;
 use fetchline_queue::MAX_NAME_BYTES;
 
 use crate::entry::Format;
+use crate::fetched_pages::{FetchedError, SkipFetched};
 use crate::source::Source;
 use crate::text::Encoding;
 
@@ -34,6 +35,8 @@ pub struct Config {
     /// Pages of sitemaps and feeds that have not changed for longer are skipped, if their last
     /// change is known.
     pub modified_since: Option<Duration>,
+    /// Pages that were fetched lately are skipped; `None` to skip none.
+    pub skip_fetched: Option<SkipFetched>,
     /// How long tasks wait before they are fetched, where an entry names no time.
     pub delay: Option<Duration>,
     /// Whether pages are fetched only if they have changed, where an entry does not say so.
@@ -68,6 +71,9 @@ pub enum Error {
          user `read` on the queue"
     )]
     QueueCounts(#[source] fetchline_queue::Error),
+    /// It is not known which pages were fetched lately.
+    #[error(transparent)]
+    Fetched(#[from] FetchedError),
     /// The exchange or queues do not exist, and the user may not declare them.
     #[error("{0}")]
     Topology(String),

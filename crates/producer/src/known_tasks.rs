@@ -42,6 +42,15 @@ impl KnownTasks {
         self.shards[shard].insert(key)
     }
 
+    /// Whether a key is known.
+    pub(crate) fn contains(&self, key: u128) -> bool {
+        if key == 0 {
+            return self.has_zero;
+        }
+        let shard = &self.shards[(key >> (u128::BITS - SHARDS.ilog2())) as usize];
+        !shard.slots.is_empty() && shard.slots[shard.slot_of(key)] == key
+    }
+
     /// The memory of the set in bytes.
     #[cfg(test)]
     fn bytes(&self) -> usize {
@@ -104,6 +113,7 @@ mod tests {
                 1 => u128::MAX - rand::random_range(0..500),
                 _ => rand::random_range(0..500) << 64,
             };
+            assert_eq!(known.contains(key), expected.contains(&key), "{key}");
             assert_eq!(known.insert(key), expected.insert(key), "{key}");
         }
         assert!(!known.insert(*expected.iter().next().unwrap()));

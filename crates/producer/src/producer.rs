@@ -3,10 +3,9 @@
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 
 use fetchline_queue::{Broker, PartId, PartReport, Task, is_name};
-use serde::Serialize;
 use time::OffsetDateTime;
 use time::macros::format_description;
 use tokio_util::sync::CancellationToken;
@@ -15,49 +14,15 @@ use crate::checkpoint::{Checkpoint, CheckpointLock, CheckpointState};
 use crate::classifier::{Classification, Classifier, TaskDefaults};
 use crate::config::{Config, Error};
 use crate::entry::{Entries, Ignored, Postponed, ReadOptions, SitemapReader};
+use crate::fetched_pages::{FetchedError, FetchedPages};
+use crate::opened::{Opened, Opener};
 use crate::progress::{Event, Observer, Progress};
 use crate::publish::{MAX_DELAY, PublishError, Publisher, Sender};
-use crate::source::{Fetcher, OpenSource, Source};
+use crate::source::{Fetcher, Source};
+use crate::summary::Summary;
 
 /// Tasks of a source that a dry run shows.
 const MAX_EXAMPLES: usize = 3;
-
-/// What became of the input.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Summary {
-    /// The run.
-    pub run: String,
-    /// The part of the run that was published.
-    pub part: String,
-    /// Tasks that the broker has confirmed; in a dry run, tasks that would be published.
-    pub published: u64,
-    /// Tasks that an earlier `produce` of the part has published. They are not sent again.
-    pub resumed: u64,
-    /// Tasks that the broker did not take, or that waited when it was stopped.
-    pub not_sent: u64,
-    /// Duplicate URLs, which are dropped.
-    pub duplicates: u64,
-    /// Rejected entries.
-    pub rejected: u64,
-    /// Pages of sitemaps that have not changed since the time that was asked for.
-    pub skipped: u64,
-    /// Lines that were read; for a sitemap, its URLs. Each one is counted once more: as one of the
-    /// above, or as one of the following four.
-    pub lines: u64,
-    /// Blank lines.
-    pub blank: u64,
-    /// Lines of text lists that are comments.
-    pub comments: u64,
-    /// Rows of headings, and lines that declare a delimiter.
-    pub headings: u64,
-    /// Lines that continue a row of a table.
-    pub continued: u64,
-    /// Whether the input was read to its end.
-    pub complete: bool,
-    /// Why it was not, unless it was stopped; or why its end could not be recorded.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub problem: Option<String>,
-}
 
 /// Publishes the tasks of all sources.
 ///
@@ -75,31 +40,39 @@ pub async fn produce(
     stop: CancellationToken,
 ) -> Result<Summary, Error> {
     let checkpoint = config.checkpoint.as_deref().filter(|_| !config.dry_run);
-    let (lock, state) = resume_or_start(checkpoint, &config)?;
+    let (lock, mut state) = resume_or_start(checkpoint, &config)?;
     let CheckpointState { run, part, confirmed, .. } = state.clone();
     let defaults = task_defaults(&config, &state);
     // Every source is opened before anything is sent: a misspelt name costs nothing.
-    let fetcher = Fetcher::new();
-    let sources = open_sources(&config, &fetcher, &progress, &stop).await?;
-    let sitemaps = SitemapReader {
-        fetcher,
-        modified_since: state.modified_since(),
-        postponed: Postponed::resumed(state.postponed.clone()),
-        progress: progress.clone(),
+    let opener = Opener {
+        options: ReadOptions {
+            format: config.format,
+            encoding: config.encoding,
+            url_field: config.url_field.clone(),
+        },
+        sitemaps: SitemapReader {
+            fetcher: Fetcher::new(),
+            modified_since: state.modified_since(),
+            postponed: Postponed::resumed(state.postponed.clone()),
+            progress: progress.clone(),
+        },
     };
+    let sources = open_sources(&config, &opener, &stop).await?;
+    let fetched = read_fetched(&config, &mut state, &observer, &stop).await?;
     let sender = Sender::new(broker, &progress, &observer, stop.clone());
     let sender = connect(sender, &config).await?;
     // The checkpoint names the part before anything of the part is sent.
     let create = |(path, lock)| {
-        Checkpoint::create(lock, state, sitemaps.postponed.clone())
+        Checkpoint::create(lock, state, opener.sitemaps.postponed.clone())
             .map_err(|error| unusable_checkpoint(path, error))
     };
     let checkpoint = checkpoint.zip(lock).map(create).transpose()?;
     let publisher = Publisher::new(sender, checkpoint, confirmed, config.rate, &progress, &stop);
     let mut producer = Producer {
         config: &config,
-        sitemaps,
+        opener,
         classifier: Classifier::new(defaults, config.allow_duplicates),
+        fetched,
         publisher,
         progress: &progress,
         observer: &observer,
@@ -132,35 +105,6 @@ pub async fn produce(
         summary.problem.get_or_insert_with(|| error.to_string());
     }
     Ok(summary)
-}
-
-impl Summary {
-    fn new(
-        run: String,
-        part: String,
-        progress: &Progress,
-        result: Result<(), PublishError>,
-        is_stopped: bool,
-    ) -> Self {
-        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        Self {
-            run,
-            part,
-            published: count(&progress.published),
-            resumed: count(&progress.resumed),
-            not_sent: count(&progress.not_sent),
-            duplicates: count(&progress.duplicates),
-            rejected: count(&progress.rejected),
-            skipped: count(&progress.skipped),
-            lines: count(&progress.lines),
-            blank: count(&progress.blank),
-            comments: count(&progress.comments),
-            headings: count(&progress.headings),
-            continued: count(&progress.continued),
-            complete: result.is_ok() && !is_stopped,
-            problem: result.err().map(|error| error.to_string()),
-        }
-    }
 }
 
 /// Locks the checkpoint, and returns the state of the part that it records, else of a new part.
@@ -222,20 +166,48 @@ fn task_defaults(config: &Config, state: &CheckpointState) -> TaskDefaults {
 /// Opens the sources until `stop` is cancelled.
 async fn open_sources<'a>(
     config: &'a Config,
-    fetcher: &Fetcher,
-    progress: &Arc<Progress>,
+    opener: &Opener,
     stop: &CancellationToken,
-) -> Result<Vec<OpenSource<'a>>, Error> {
+) -> Result<Vec<Opened<'a>>, Error> {
     let mut opened = Vec::new();
     for source in &config.sources {
         let result = tokio::select! {
             biased;
             () = stop.cancelled() => break,
-            result = source.open(fetcher, config.encoding, progress.clone()) => result,
+            result = opener.open(source) => result,
         };
         opened.push(result.map_err(|error| Error::Source(source.to_string(), error))?);
     }
     Ok(opened)
+}
+
+/// Reads which pages were fetched lately, until `stop` is cancelled. The period of a part that is
+/// resumed is the one of its beginning.
+async fn read_fetched(
+    config: &Config,
+    state: &mut CheckpointState,
+    observer: &Observer,
+    stop: &CancellationToken,
+) -> Result<Option<FetchedPages>, FetchedError> {
+    let Some(skip) = &config.skip_fetched else {
+        state.fetched = None;
+        return Ok(None);
+    };
+    let reading = async {
+        let period = match state.fetched {
+            Some(period) => period,
+            None => skip.period().await?,
+        };
+        state.fetched = Some(period);
+        let pages = skip.read(period).await?;
+        observer(Event::Fetched { pages: pages.count });
+        Ok(Some(pages))
+    };
+    tokio::select! {
+        biased;
+        () = stop.cancelled() => Ok(None),
+        pages = reading => pages,
+    }
 }
 
 /// Connects a sender; `None` in a dry run.
@@ -253,8 +225,10 @@ async fn connect<'a>(mut sender: Sender<'a>, config: &Config) -> Result<Option<S
 /// Turns entries into tasks and publishes them.
 struct Producer<'a> {
     config: &'a Config,
-    sitemaps: SitemapReader,
+    opener: Opener,
     classifier: Classifier,
+    /// Pages that are not published again.
+    fetched: Option<FetchedPages>,
     publisher: Publisher<'a>,
     progress: &'a Arc<Progress>,
     observer: &'a Observer,
@@ -263,7 +237,7 @@ struct Producer<'a> {
 
 impl Producer<'_> {
     /// Publishes the sources until one of them fails or `stop` is cancelled.
-    async fn publish_all(&mut self, sources: Vec<OpenSource<'_>>) -> Result<(), PublishError> {
+    async fn publish_all(&mut self, sources: Vec<Opened<'_>>) -> Result<(), PublishError> {
         for source in sources {
             if self.stop.is_cancelled() {
                 return Ok(());
@@ -277,19 +251,13 @@ impl Producer<'_> {
         }
     }
 
-    async fn publish(&mut self, open: OpenSource<'_>) -> Result<(), PublishError> {
-        let source = open.source;
+    async fn publish(&mut self, opened: Opened<'_>) -> Result<(), PublishError> {
+        let source = opened.source;
         let read_error = |error: io::Error| PublishError::Source(source.to_string(), error);
-        let options = ReadOptions {
-            format: self.config.format,
-            encoding: self.config.encoding,
-            url_field: self.config.url_field.clone(),
-        };
-        let reading = Entries::read(open, options, &self.sitemaps);
         let entries = tokio::select! {
             biased;
             () = self.stop.cancelled() => return Ok(()),
-            entries = reading => entries.map_err(read_error)?,
+            entries = self.opener.read(opened) => entries.map_err(read_error)?,
         };
         self.publish_entries(source, entries, read_error).await
     }
@@ -297,12 +265,12 @@ impl Producer<'_> {
     /// Publishes the sitemaps that could not be read at their place. They may name further ones.
     async fn publish_postponed(&mut self) -> Result<(), PublishError> {
         while !self.stop.is_cancelled() {
-            let pending = self.sitemaps.postponed.take();
+            let pending = self.opener.sitemaps.postponed.take();
             // Each entry names its sitemap, so the source is not shown.
             let Some(source) = self.config.sources.first().filter(|_| !pending.is_empty()) else {
                 break;
             };
-            let entries = Entries::read_postponed(pending, &self.sitemaps);
+            let entries = Entries::read_postponed(pending, &self.opener.sitemaps);
             self.publish_entries(source, entries, PublishError::Missing).await?;
         }
         Ok(())
@@ -340,6 +308,9 @@ impl Producer<'_> {
             self.progress.count_lines(entries.span());
             let line = entry.line;
             match self.classifier.classify(source, entry) {
+                Classification::Task(task, fingerprint) if self.is_fetched(&task) => {
+                    self.publisher.skip(&fingerprint).await?;
+                }
                 Classification::Task(task, fingerprint) => {
                     if self.config.dry_run && examples < MAX_EXAMPLES {
                         examples += 1;
@@ -358,6 +329,10 @@ impl Producer<'_> {
                 }
             }
         }
+    }
+
+    fn is_fetched(&self, task: &Task) -> bool {
+        self.fetched.as_ref().is_some_and(|fetched| fetched.contains(task))
     }
 
     fn count_ignored(&self, ignored: Ignored) {

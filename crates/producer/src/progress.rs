@@ -29,6 +29,11 @@ pub enum Event<'a> {
         /// The task's category.
         category: Option<&'a str>,
     },
+    /// It is known which pages were fetched lately.
+    Fetched {
+        /// Their number.
+        pages: u64,
+    },
     /// An entry is rejected.
     Rejected {
         /// The entry and the reason.
@@ -78,8 +83,11 @@ pub struct Progress {
     pub duplicates: AtomicU64,
     /// Rejected entries.
     pub rejected: AtomicU64,
-    /// Pages of sitemaps that have not changed since the time that was asked for.
+    /// Pages of sitemaps that have not changed since the time that was asked for, and pages that
+    /// were fetched lately.
     pub skipped: AtomicU64,
+    /// Those of them that were fetched lately.
+    pub fetched: AtomicU64,
     /// Lines that were read; for a sitemap, its URLs.
     pub lines: AtomicU64,
     /// Blank lines.

@@ -13,6 +13,7 @@ mod store;
 mod contention;
 mod write;
 mod lookup;
+mod fetched;
 mod pages;
 mod quarantine;
 mod hosts;
@@ -40,6 +41,7 @@ pub use check::ServerFacts;
 pub use error::{Class, Error};
 pub use facts::{ClaimedFact, FACT_LEASE};
 pub use fetch::{Body, Fetch};
+pub use fetched::FETCHES_OF_PERIOD;
 pub use hosts::{HostLimit, Reserved};
 pub use items::{
     ITEM_OF_PAGE, ITEMS, ITEMS_OF_CATEGORY, Item, ItemKey, PRICES_OF_ITEM, PricePoint,

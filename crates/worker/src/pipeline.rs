@@ -23,6 +23,7 @@ use crate::control::answers::Answers;
 use crate::control::dependencies::FOREVER;
 use crate::control::directives::Control;
 use crate::control::news::{Fact, Reporter};
+use crate::control::outages;
 use crate::control::roster::Roster;
 use crate::error::Error;
 use crate::error_chain::chain;
@@ -206,6 +207,8 @@ impl Shared {
         let Shutdown { stop, end, .. } = &self.shutdown;
         tokio::spawn(self.control().listen(end.clone()));
         tokio::spawn(self.poller().follow(cursor, end.clone()));
+        let (snapshots, news) = (self.snapshots.clone(), self.news.clone());
+        tokio::spawn(outages::report(snapshots, news, end.clone()));
         tokio::spawn(progress_log::run(self.metrics.clone(), session.subscribe(), end.clone()));
         if self.config.consume.until_empty {
             // Deferred tasks wait in delay queues of their own.

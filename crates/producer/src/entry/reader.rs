@@ -8,7 +8,7 @@ use super::workbook::Workbook;
 use super::{Entry, Format};
 use crate::source::{OpenSource, Source};
 use crate::text::{
-    ArrayElements, BUFFER_BYTES, Charset, Encoding, Text, ZIP_MAGIC, begins_array, peek,
+    ArrayElements, BUFFER_BYTES, Charset, Encoding, Input, Text, ZIP_MAGIC, begins_array, peek,
     why_not_a_list,
 };
 use tokio::io::BufReader;
@@ -28,6 +28,36 @@ pub(crate) enum Entries {
     Workbook(Workbook),
 }
 
+impl ReadOptions {
+    /// Refuses a source that is no list, by its beginning. Whatever else is wrong with it is found
+    /// when it is read.
+    pub(crate) async fn check(&self, input: Input) -> io::Result<()> {
+        let Ok(text) = input.into_text().await else { return Ok(()) };
+        let Ok((prefix, text)) = peek(text).await else { return Ok(()) };
+        self.check_beginning(&prefix)?;
+        if self.is_workbook(&prefix) {
+            Workbook::read(text, self.url_field.clone()).await?;
+        }
+        Ok(())
+    }
+
+    fn check_beginning(&self, prefix: &[u8]) -> io::Result<()> {
+        if let Some(reason) = why_not_a_list(prefix, self.encoding) {
+            return Err(io::Error::other(reason));
+        }
+        if prefix.starts_with(ZIP_MAGIC) && !self.is_workbook(prefix) {
+            let reason = "it is a ZIP archive; unpack it, and give the files in it";
+            return Err(io::Error::other(reason));
+        }
+        Ok(())
+    }
+
+    fn is_workbook(&self, prefix: &[u8]) -> bool {
+        let is_archive = prefix.starts_with(ZIP_MAGIC);
+        self.format == Format::Xlsx || self.format == Format::Auto && is_archive
+    }
+}
+
 impl Entries {
     /// Starts reading a source. It waits for the first bytes, which show what the source is.
     pub(crate) async fn read(
@@ -37,18 +67,11 @@ impl Entries {
     ) -> io::Result<Self> {
         let OpenSource { source, input, fetched_from } = source;
         let (prefix, text) = peek(input.into_text().await?).await?;
+        options.check_beginning(&prefix)?;
+        let is_workbook = options.is_workbook(&prefix);
         let ReadOptions { format, encoding, url_field } = options;
-        if let Some(reason) = why_not_a_list(&prefix, encoding) {
-            return Err(io::Error::other(reason));
-        }
-        let is_archive = prefix.starts_with(ZIP_MAGIC);
-        if format == Format::Xlsx || format == Format::Auto && is_archive {
+        if is_workbook {
             return Ok(Self::Workbook(Workbook::read(text, url_field).await?));
-        }
-        if is_archive {
-            return Err(io::Error::other(
-                "it is a ZIP archive; unpack it, and give the files in it",
-            ));
         }
         let charset = Charset::recognise(&prefix, encoding).map_err(io::Error::other)?;
         let extension = source.extension();
@@ -127,7 +150,6 @@ mod tests {
 
     use crate::entry::{Content, describe};
     use crate::source::{Fetcher, Source};
-    use crate::text::Input;
 
     async fn read(source: &Source, text: Text) -> Entries {
         let sitemaps = SitemapReader::new(Fetcher::new(), Arc::default());

@@ -54,7 +54,7 @@ enum Message {
 type SheetRow = (u64, Vec<Cell>);
 
 impl Workbook {
-    /// Reads the file, and starts reading its rows.
+    /// Reads the file, finds the column of the URLs, and starts reading the rows.
     pub(super) async fn read(text: BufReader<Text>, url_field: Option<String>) -> io::Result<Self> {
         let mut file = Vec::new();
         text.take(MAX_FILE_BYTES + 1).read_to_end(&mut file).await?;
@@ -63,14 +63,21 @@ impl Workbook {
                 format!("the workbook has more than {MAX_FILE_BYTES} bytes; save it as CSV");
             return Err(io::Error::other(reason));
         }
-        let (sender, messages) = mpsc::channel(READ_AHEAD);
+        let (sender, mut messages) = mpsc::channel(READ_AHEAD);
         let thread = tokio::task::spawn_blocking(move || {
             if let Err(error) = read_rows(file, url_field.as_deref(), &sender) {
                 // It fails if nobody reads on.
                 _ = sender.blocking_send(Err(error));
             }
         });
-        Ok(Self { messages, thread: Some(thread), notice: None, headings: None })
+        // The first message says what was recognised, or why nothing was.
+        let first = messages.recv().await.transpose()?;
+        let (notice, headings) = match first {
+            Some(Message::Recognised { notice, headings }) => (Some(notice), headings),
+            // It has panicked, which `next` reports.
+            Some(Message::Entry(_)) | None => (None, None),
+        };
+        Ok(Self { messages, thread: Some(thread), notice, headings })
     }
 
     /// The next entry; `None` at the end. It is cancel-safe.
@@ -85,9 +92,7 @@ impl Workbook {
                     result.map_err(unreadable)?;
                 }
                 Some(Message::Entry(entry)) => return Ok(Some(entry)),
-                Some(Message::Recognised { notice, headings }) => {
-                    (self.notice, self.headings) = (Some(notice), headings);
-                }
+                Some(Message::Recognised { .. }) => {}
             }
         }
     }

@@ -81,7 +81,7 @@ impl<'a> Publisher<'a> {
     ) -> Result<(), PublishError> {
         let position = self.position;
         if position.tasks < self.confirmed.tasks {
-            return self.skip(fingerprint);
+            return self.pass(fingerprint);
         }
         let delay = self.pacer.as_mut().map_or(Duration::ZERO, Pacer::next_delay);
         if delay > MAX_DELAY {
@@ -106,15 +106,38 @@ impl<'a> Publisher<'a> {
         self.save_if_due().await
     }
 
-    /// Passes a task that was confirmed before. The input has changed if the digest differs in the
-    /// end.
-    fn skip(&mut self, task: &Fingerprint) -> Result<(), PublishError> {
+    /// Skips a task whose page was fetched lately. If an earlier `produce` of the part has seen the
+    /// task, what it did with it counts.
+    pub(crate) async fn skip(&mut self, task: &Fingerprint) -> Result<(), PublishError> {
+        if self.position.tasks < self.confirmed.tasks {
+            return self.pass(task);
+        }
+        self.position = self.position.after_skipped(task);
+        self.count_skipped(1);
+        self.save_if_due().await
+    }
+
+    /// Passes a task that was confirmed or skipped before. The input has changed if the digest
+    /// differs in the end.
+    fn pass(&mut self, task: &Fingerprint) -> Result<(), PublishError> {
         self.position = self.position.after(task);
-        self.progress.resumed.fetch_add(1, Ordering::Relaxed);
-        if self.position.tasks == self.confirmed.tasks && self.position != self.confirmed {
+        if self.position.tasks < self.confirmed.tasks {
+            return Ok(());
+        }
+        if !self.position.has_same_tasks(self.confirmed) {
             return Err(PublishError::OtherInput);
         }
+        self.position = self.confirmed;
+        let resumed = self.confirmed.tasks - self.confirmed.skipped.min(self.confirmed.tasks);
+        self.progress.resumed.fetch_add(resumed, Ordering::Relaxed);
+        self.count_skipped(self.confirmed.skipped);
         Ok(())
+    }
+
+    fn count_skipped(&self, tasks: u64) {
+        for counter in [&self.progress.skipped, &self.progress.fetched] {
+            counter.fetch_add(tasks, Ordering::Relaxed);
+        }
     }
 
     /// Checks that a whole input has every task that was confirmed before.

@@ -18,7 +18,7 @@ pub(crate) use site::is_same_site;
 pub(crate) use spool::{Limited, TooLarge};
 
 use crate::progress::Progress;
-use crate::text::{Encoding, Input, Text, peek, why_not_a_list};
+use crate::text::{Input, Text};
 
 /// A list of URLs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,19 +62,29 @@ impl Source {
         Path::new(name).extension()?.to_str().map(str::to_owned)
     }
 
-    /// Opens the source, and fetches all of it if it is a URL. A file that is no list is an error,
-    /// unless its beginning cannot be read twice.
+    /// Whether the source can be read only once: standard input, or a pipe with a name.
+    pub(crate) fn is_read_once(&self) -> bool {
+        match self {
+            Self::File(path) => std::fs::metadata(path).is_ok_and(|file| !file.is_file()),
+            Self::Stdin => true,
+            Self::Url(_) => false,
+        }
+    }
+
+    /// Opens the source, and fetches all of it if it is a URL. What can be read twice is first
+    /// passed to `check`, which looks at its beginning.
     pub(crate) async fn open(
         &self,
         fetcher: &Fetcher,
-        encoding: Option<Encoding>,
         progress: Arc<Progress>,
+        check: impl AsyncFnOnce(Input) -> io::Result<()>,
     ) -> io::Result<OpenSource<'_>> {
+        let unread = |text| Input::new(text, Arc::default());
         let (text, fetched_from): (Text, _) = match self {
             Self::File(path) => {
                 let mut file = tokio::fs::File::open(path).await?;
-                if file.metadata().await?.is_file() {
-                    check_beginning(Box::new(file.try_clone().await?), encoding).await?;
+                if !self.is_read_once() {
+                    check(unread(Box::new(file.try_clone().await?))).await?;
                     file.rewind().await?;
                 }
                 (Box::new(file), None)
@@ -83,19 +93,12 @@ impl Source {
             Self::Url(address) => {
                 let fetched = fetcher.get(address, NamedBy::User).await;
                 let mut fetched = fetched.map_err(|error| error.cause)?;
-                check_beginning(fetched.text().await?, encoding).await?;
+                check(unread(fetched.text().await?)).await?;
                 (fetched.text().await?, Some(fetched.url))
             }
         };
         Ok(OpenSource { source: self, input: Input::new(text, progress), fetched_from })
     }
-}
-
-/// Refuses binary files. Whatever else is wrong with the text is found when it is read.
-async fn check_beginning(text: Text, encoding: Option<Encoding>) -> io::Result<()> {
-    let Ok(text) = Input::new(text, Arc::default()).into_text().await else { return Ok(()) };
-    let Ok((prefix, _)) = peek(text).await else { return Ok(()) };
-    why_not_a_list(&prefix, encoding).map_or(Ok(()), |reason| Err(io::Error::other(reason)))
 }
 
 impl fmt::Display for Source {

@@ -157,6 +157,11 @@ impl Fingerprint {
         ]))
     }
 
+    /// What distinguishes a page from all others: the hash of a method and a normalised URL.
+    pub fn of_page(method: &str, url: &str) -> Self {
+        Self(hash(&[method.as_bytes(), url.as_bytes()]))
+    }
+
     /// Half of the fingerprint: enough to find duplicates among the URLs of one run.
     pub fn half(&self) -> u128 {
         let mut half = [0; 16];

@@ -7,9 +7,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use fetchline_queue::control::{Begin, ControlStream, Directive, HostChange, Scope, TypedWord};
+use fetchline_queue::control::{
+    Begin, ControlStream, Directive, HostChange, Refusal, Scope, TypedWord,
+};
 use fetchline_queue::dead::{self, Counts, Search};
-use fetchline_queue::{Broker, Error, Role};
+use fetchline_queue::{Broker, Error, Role, Topology};
 use fetchline_store::{ClaimedFact, Selection, Store};
 use lapin::Connection;
 use time::OffsetDateTime;
@@ -60,48 +62,51 @@ impl Answers {
             // Asked before the claim: a worker that is drained may have ended by the time of the
             // answer.
             let is_pod_known = self.knows_drained_pod(&word).await;
-            if let Some(claimed) = self.claim(&word).await {
-                self.carry_out(claimed, is_pod_known).await;
-            } else {
-                self.look_again(word, is_pod_known);
+            match self.claim(&word).await {
+                Ok(Some(claimed)) => self.carry_out(claimed, is_pod_known).await,
+                Ok(None) => self.look_again(word, is_pod_known),
+                Err(error) => {
+                    debug!(cause = chain(&error), "cannot claim a directive");
+                    self.news.tell_as_spokesman(waiting(&word));
+                    self.look_again(word, is_pod_known);
+                }
             }
         }
         Ok(())
     }
 
-    /// Whether the message drains a worker that exists.
+    /// Whether the message drains a worker that exists, or may exist.
     async fn knows_drained_pod(&self, word: &TypedWord) -> bool {
-        match &word.directive {
-            Ok(directive @ Directive::Drain(_)) => !self.workers(directive).await.is_empty(),
-            _ => false,
-        }
+        let Ok(Directive::Drain(pod)) = &word.directive else { return false };
+        let workers = self.store.workers(self.broker.topology().exchange()).await;
+        // While the database does not answer, nobody knows better. The worker may have ended by the
+        // time of the answer.
+        workers.map_or(true, |workers| workers.iter().any(|worker| worker.pod == *pod))
     }
 
-    /// Claims a message, unless another worker has.
-    async fn claim(&self, word: &TypedWord) -> Option<Claimed> {
+    /// Claims a message; `None` if another worker has.
+    async fn claim(&self, word: &TypedWord) -> Result<Option<Claimed>, fetchline_store::Error> {
         let typed = excerpt(&word.body);
         // The offsets of a stream that was deleted and declared again start over.
         let name = format!("directive {} {typed}", word.offset);
         let identity = identity(self.broker.topology().exchange(), &name);
-        match self.store.claim_fact(&identity, WINDOW).await {
-            Ok(fact) => {
-                let by = word.by.clone().unwrap_or_else(|| "the console".to_owned());
-                Some(Claimed { word: word.clone(), typed, by, fact: fact? })
-            }
-            Err(error) => {
-                debug!(cause = chain(&error), "cannot claim a directive");
-                None
-            }
-        }
+        let fact = self.store.claim_fact(&identity, WINDOW).await?;
+        Ok(fact.map(|fact| Claimed { word: word.clone(), typed, by: author(word), fact }))
     }
 
-    /// Looks again once the worker that has claimed a message would have answered it.
+    /// Looks again once the worker that has claimed a message would have answered it, and while
+    /// the database is away, as long as the message counts.
     fn look_again(self: &Arc<Self>, word: TypedWord, is_pod_known: bool) {
         let answers = self.clone();
+        let began = Instant::now();
         tokio::spawn(async move {
-            tokio::time::sleep(fetchline_store::FACT_LEASE + OBEY_DEADLINE).await;
-            if let Some(claimed) = answers.claim(&word).await {
-                answers.carry_out(claimed, is_pod_known).await;
+            loop {
+                tokio::time::sleep(fetchline_store::FACT_LEASE + OBEY_DEADLINE).await;
+                match answers.claim(&word).await {
+                    Ok(Some(claimed)) => return answers.carry_out(claimed, is_pod_known).await,
+                    Err(_) if began.elapsed() < MAX_AGE => {}
+                    Ok(None) | Err(_) => return,
+                }
             }
         });
     }
@@ -112,7 +117,7 @@ impl Answers {
         let directive = match &claimed.word.directive {
             Ok(directive) => directive.clone(),
             Err(reason) => {
-                let sentence = format!("`{}` is refused: {reason}", claimed.typed);
+                let sentence = refused(&claimed.typed, reason);
                 return self.answer(claimed, "refused", sentence).await;
             }
         };
@@ -160,7 +165,8 @@ impl Answers {
                 self.store.resume_host(pattern).await.map_err(failed)?;
                 format!(
                     "{pattern} gets requests again; its tasks in the retry queues come back when \
-                     their delay ends"
+                     their delay ends. To free them now, move the messages of these queues to {}",
+                    self.broker.topology().queue(Topology::URLS)
                 )
             }
             HostChange::Clear => {
@@ -300,16 +306,52 @@ impl Answers {
     }
 
     fn fact(&self, claimed: &Claimed, kind: &'static str, sentence: String) -> Fact {
-        let name = format!("answer {} {}", claimed.word.offset, claimed.typed);
-        let fact = Fact::new(kind, name, sentence)
-            .with("typed", claimed.typed.as_str())
-            .with("by", claimed.by.as_str())
-            .with("accepted", claimed.word.directive.is_ok() && kind != "refused");
-        match &claimed.word.directive {
-            Ok(directive) => fact.with("directive", directive.to_string()),
-            Err(_) => fact,
-        }
+        fact(&claimed.word, kind, sentence)
     }
+}
+
+/// An answer to a message.
+fn fact(word: &TypedWord, kind: &'static str, sentence: String) -> Fact {
+    let typed = excerpt(&word.body);
+    let fact = Fact::new(kind, format!("answer {} {typed}", word.offset), sentence)
+        .with("typed", typed)
+        .with("by", author(word))
+        .with("accepted", word.directive.is_ok() && kind != "refused");
+    match &word.directive {
+        Ok(directive) => fact.with("directive", directive.to_string()),
+        Err(_) => fact,
+    }
+}
+
+/// What there is to say of a message while the database is away.
+fn waiting(word: &TypedWord) -> Fact {
+    let typed = excerpt(&word.body);
+    let sentence = match &word.directive {
+        Err(reason) => return fact(word, "refused", refused(&typed, reason)),
+        Ok(
+            Directive::Pause(_)
+            | Directive::Resume(_)
+            | Directive::Concurrency(_)
+            | Directive::Drain(_),
+        ) => format!(
+            "`{typed}` is obeyed; the database is away, so the names of the workers that obey \
+             follow when it is back"
+        ),
+        Ok(Directive::Host { .. } | Directive::Cancel(_) | Directive::Replay(_)) => format!(
+            "`{typed}` waits, since the database is away: it is carried out when the database is \
+             back within ten minutes; after that, type it again"
+        ),
+    };
+    fact(word, "waiting", sentence)
+}
+
+fn refused(typed: &str, reason: &Refusal) -> String {
+    format!("`{typed}` is refused: {reason}")
+}
+
+/// Who has published a message.
+fn author(word: &TypedWord) -> String {
+    word.by.clone().unwrap_or_else(|| "the console".to_owned())
 }
 
 /// The name of the fact that a run was cancelled.

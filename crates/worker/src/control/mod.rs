@@ -6,6 +6,7 @@ pub(crate) mod dependencies;
 pub(crate) mod directives;
 mod host_facts;
 pub(crate) mod news;
+pub(crate) mod outages;
 pub(crate) mod poller;
 pub(crate) mod roster;
 pub(crate) mod snapshot;

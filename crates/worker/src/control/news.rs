@@ -1,10 +1,13 @@
 //! News for the operator: what the workers notice, one fact per message.
 //!
 //! Many workers notice the same fact. Each sends it to its reporter, and the one that claims it in
-//! the database publishes it. The others look again after a while, in case that one has died.
+//! the database publishes it. The others look again after a while, in case that one has died. While
+//! the database is away, nobody can claim a fact. Then the first worker of the roster is the
+//! spokesman of the fleet: it publishes what cannot wait.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use fetchline_queue::control::{self, News};
@@ -61,12 +64,40 @@ impl Fact {
 
 /// Sends facts to the reporter of this worker; cheap to clone.
 #[derive(Clone)]
-pub(crate) struct NewsHandle(mpsc::Sender<Fact>);
+pub(crate) struct NewsHandle {
+    sender: mpsc::Sender<Message>,
+    /// Whether this worker was the first one of the roster when the database answered last.
+    is_spokesman: Arc<AtomicBool>,
+}
+
+/// What is sent to a reporter.
+enum Message {
+    /// A fact for the worker that claims it.
+    Claimable(Fact),
+    /// A fact for this worker.
+    Own(Fact),
+}
 
 impl NewsHandle {
     /// Reports a fact, unless another worker does.
     pub(crate) fn tell(&self, fact: Fact) {
-        if self.0.try_send(fact).is_err() {
+        self.send(Message::Claimable(fact));
+    }
+
+    /// Tells a fact without a claim if this worker is the spokesman.
+    pub(super) fn tell_as_spokesman(&self, fact: Fact) {
+        if self.is_spokesman.load(Ordering::Relaxed) {
+            self.send(Message::Own(fact));
+        }
+    }
+
+    /// Records whether this worker is the first one of the roster.
+    pub(super) fn set_spokesman(&self, is_spokesman: bool) {
+        self.is_spokesman.store(is_spokesman, Ordering::Relaxed);
+    }
+
+    fn send(&self, message: Message) {
+        if self.sender.try_send(message).is_err() {
             debug!("too many news; one is dropped");
         }
     }
@@ -79,7 +110,7 @@ pub(super) fn identity(prefix: &str, name: &str) -> [u8; 32] {
 
 /// Publishes news.
 pub(crate) struct Reporter {
-    inbox: mpsc::Receiver<Fact>,
+    inbox: mpsc::Receiver<Message>,
     store: Arc<Store>,
     broker: Broker,
     pod: Arc<str>,
@@ -95,7 +126,7 @@ pub(crate) fn channel(store: Arc<Store>, broker: Broker, pod: Arc<str>) -> (News
     let (sender, inbox) = mpsc::channel(MAX_WAITING);
     let (later, has_warned) = (VecDeque::new(), false);
     let reporter = Reporter { inbox, store, broker, pod, connection: None, later, has_warned };
-    (NewsHandle(sender), reporter)
+    (NewsHandle { sender, is_spokesman: Arc::default() }, reporter)
 }
 
 impl Reporter {
@@ -105,8 +136,8 @@ impl Reporter {
             let due = self.later.front().map(|(due, _)| *due);
             tokio::select! {
                 biased;
-                fact = self.inbox.recv() => match fact {
-                    Some(fact) => self.claim_and_tell(fact).await,
+                message = self.inbox.recv() => match message {
+                    Some(message) => self.receive(message).await,
                     None => return,
                 },
                 () = until(due) => {
@@ -117,15 +148,22 @@ impl Reporter {
                 () = end.cancelled() => break,
             }
         }
-        while let Ok(fact) = self.inbox.try_recv() {
-            self.claim_and_tell(fact).await;
+        while let Ok(message) = self.inbox.try_recv() {
+            self.receive(message).await;
+        }
+    }
+
+    async fn receive(&mut self, message: Message) {
+        match message {
+            Message::Claimable(fact) => self.claim_and_tell(fact).await,
+            Message::Own(fact) => _ = self.publish(&fact).await,
         }
     }
 
     async fn claim_and_tell(&mut self, fact: Fact) {
         let identity = identity(self.broker.topology().exchange(), &fact.name);
         match self.store.claim_fact(&identity, fact.window).await {
-            Ok(Some(claimed)) => self.publish(fact, claimed).await,
+            Ok(Some(claimed)) => self.tell(fact, claimed).await,
             Ok(None) => self.look_again(fact),
             Err(error) => {
                 debug!(cause = chain(&error), "cannot claim a fact");
@@ -142,7 +180,16 @@ impl Reporter {
         }
     }
 
-    async fn publish(&mut self, fact: Fact, claimed: ClaimedFact) {
+    async fn tell(&mut self, fact: Fact, claimed: ClaimedFact) {
+        if !self.publish(&fact).await {
+            self.look_again(fact);
+        } else if let Err(error) = self.store.fact_told(claimed).await {
+            debug!(cause = chain(&error), "cannot record that a fact is told");
+        }
+    }
+
+    /// Publishes a fact; `false` if the broker does not take it.
+    async fn publish(&mut self, fact: &Fact) -> bool {
         let now = self.store.now();
         let news = News {
             news: fact.sentence.clone(),
@@ -153,22 +200,15 @@ impl Reporter {
         };
         let published = timeout(DEADLINE, self.try_publish(&news)).await;
         let published = published.unwrap_or(Err(Error::Deadline(DEADLINE.as_secs(), "news")));
-        match published {
-            Ok(()) => {
-                self.has_warned = false;
-                if let Err(error) = self.store.fact_told(claimed).await {
-                    debug!(cause = chain(&error), "cannot record that a fact is told");
-                }
-            }
-            Err(error) => {
-                self.connection = None;
-                if !std::mem::replace(&mut self.has_warned, true) {
-                    let cause = chain(&error);
-                    warn!(cause, kind = news.kind, "cannot publish news to the operator");
-                }
-                self.look_again(fact);
-            }
+        let Err(error) = published else {
+            self.has_warned = false;
+            return true;
+        };
+        self.connection = None;
+        if !std::mem::replace(&mut self.has_warned, true) {
+            warn!(cause = chain(&error), kind = news.kind, "cannot publish news to the operator");
         }
+        false
     }
 
     async fn try_publish(&mut self, news: &News) -> Result<(), Error> {

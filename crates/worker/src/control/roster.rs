@@ -91,6 +91,8 @@ impl Roster {
             let name = format!("worker joined {} {}", self.pod, self.started_at);
             self.news.tell(Fact::new("worker_joined", name, sentence).with("pod", &*self.pod));
         }
+        let first = self.store.first_worker(&self.prefix).await?;
+        self.news.set_spokesman(first.as_deref() == Some(&*self.pod));
         if is_steady {
             for pod in self.store.lost_workers(&self.prefix).await? {
                 let sentence = format!(

@@ -1,0 +1,44 @@
+//! Tells the operator that the database is away, and that it is back. Nobody can claim these facts,
+//! so the spokesman of the fleet tells them.
+
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use super::news::{Fact, NewsHandle};
+use super::snapshot::Snapshots;
+
+/// A shorter outage is not worth a message.
+const LASTING: Duration = Duration::from_secs(3);
+/// The pause after an outage that was told of: a database that comes and goes should not fill the
+/// queue.
+const QUIET: Duration = Duration::from_secs(60);
+
+/// Tells of outages of the database until `end`.
+pub(crate) async fn report(snapshots: Snapshots, news: NewsHandle, end: CancellationToken) {
+    tokio::select! {
+        () = follow(&snapshots, &news) => {}
+        () = end.cancelled() => {}
+    }
+}
+
+async fn follow(snapshots: &Snapshots, news: &NewsHandle) {
+    loop {
+        snapshots.wait_for(|snapshot| !snapshot.database.up).await;
+        let back = snapshots.wait_for(|snapshot| snapshot.database.up);
+        if tokio::time::timeout(LASTING, back).await.is_ok() {
+            continue;
+        }
+        let cause = snapshots.read(|snapshot| snapshot.database.error.clone());
+        let cause = cause.map(|cause| format!(" ({cause})")).unwrap_or_default();
+        let sentence = format!(
+            "the database is away{cause}: no task is fetched until it is back, and nothing is \
+             lost. Pauses are obeyed; other directives wait for the database, for ten minutes"
+        );
+        news.tell_as_spokesman(Fact::new("database_away", "database away".to_owned(), sentence));
+        snapshots.wait_for(|snapshot| snapshot.database.up).await;
+        let sentence = "the database is back: tasks are fetched again".to_owned();
+        news.tell_as_spokesman(Fact::new("database_back", "database back".to_owned(), sentence));
+        tokio::time::sleep(QUIET).await;
+    }
+}
