@@ -4,6 +4,7 @@ WORKERS ?= 2
 COUNT ?= 5000
 URLS ?=
 SEED ?=
+SEEDS ?= 300
 MINUTES ?= 10
 SUITE ?=
 SERVICES = deploy/local/services
@@ -16,8 +17,9 @@ BUILT = $(shell cargo metadata --no-deps --format-version 1 | \
 CAN_INSTALL = $(shell { [ "$$(id -u)" = 0 ] || sudo -n true 2>/dev/null; } && echo yes)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test fuzz test-faults test-matrix test-deploy test-clients test-console soak
-.PHONY: bench bench-full bench-years bench-extraction bench-parts signatures rules manifests dist deb
+.PHONY: help run test fuzz sim test-sim test-faults test-matrix test-deploy test-clients
+.PHONY: test-console soak bench bench-full bench-years bench-extraction bench-parts
+.PHONY: signatures rules manifests dist deb
 .PHONY: ci fmt fmt-check lint doc hygiene up down
 
 help: ## Print this list
@@ -34,6 +36,16 @@ run: ## Fetch the sample shop or URLS=urls.txt with WORKERS=2, print a summary
 
 test: up ## Run all tests, including the end-to-end tests, on real services
 	@eval "$$($(SERVICES) env)" && cargo test --workspace
+
+sim: ## Run workers in SEEDS=300 simulated worlds; SEED=17 repeats one; docs/testing.md
+	@tests/sim/prepare
+	cd tests/sim && cargo run --offline --profile sim --target-dir ../../target -- \
+		$(if $(SEED),--seed $(SEED),--seeds $(SEEDS))
+
+test-sim: up ## Test the simulation: that it repeats itself, finds faults, and is true to a broker
+	@tests/sim/prepare
+	@eval "$$($(SERVICES) env)" && cd tests/sim && \
+		cargo test --offline --profile sim --target-dir ../../target
 
 test-faults: ## Kill, stop and disconnect everything, check that nothing is lost; SEED=1
 	FAULT_SEED=$(SEED) cargo test --workspace --features fetchline-tests/faults --test faults -- \
@@ -74,7 +86,7 @@ rules: ## Check and test the alerts in deploy/prometheus with promtool
 manifests: ## Check deploy/kubernetes against the schemas of Kubernetes 1.31 to 1.37
 	@tests/kubernetes/check
 
-ci: fmt-check lint doc hygiene rules manifests signatures test test-faults ## Run all checks of CI
+ci: fmt-check lint doc hygiene rules manifests signatures test sim test-sim test-faults ## Run all checks of CI
 
 ENV = .env
 .env: ## Create .env with random passwords for docker-compose.yml

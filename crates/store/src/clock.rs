@@ -5,9 +5,10 @@
 //! distances between neighbouring times stay right.
 
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use time::{OffsetDateTime, PrimitiveDateTime, UtcOffset};
+use tokio::time::Instant;
 
 /// The assumed drift between two clocks: one part in this many, many times the usual drift.
 const DRIFT: i64 = 10_000;

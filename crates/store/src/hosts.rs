@@ -9,11 +9,12 @@
 //! next free moment forward (the generic cell rate algorithm). A slot that nobody uses is lost, and
 //! does no other harm.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use sqlx::AssertSqlSafe;
 use sqlx::mysql::MySqlConnection;
 use time::PrimitiveDateTime;
+use tokio::time::Instant;
 
 use crate::clock::Clock;
 use crate::{Error, Store};

@@ -33,6 +33,9 @@ mod prune;
 mod migrate;
 mod check;
 
+#[cfg(feature = "simulation")]
+pub mod planted;
+
 pub use changes::{
     Change, ChangeCounts, ChangeFilter, ChangeKind, Changes, PRICE_CHANGES, STATUS_CHANGES,
     STOCK_CHANGES,

@@ -72,10 +72,9 @@ pub(crate) struct PendingCommit {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Instant;
-
     use bytes::Bytes;
     use lapin::BasicProperties;
+    use tokio::time::Instant;
 
     use super::*;
     use crate::settle::{Claims, Receipt};

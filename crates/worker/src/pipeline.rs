@@ -4,13 +4,13 @@ mod shared;
 mod stages;
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use fetchline_queue::{Broker, Role};
 use fetchline_store::{Cursor, Store};
 use time::OffsetDateTime;
 use tokio::sync::{mpsc, watch};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 

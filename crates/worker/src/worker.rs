@@ -42,7 +42,8 @@ impl Worker {
     /// [`Error::Runtime`], [`Error::Config`], [`Error::Resolver`], [`Error::Client`],
     /// [`Error::Traces`] or [`Error::Listen`].
     pub async fn start(config: WorkerConfig, broker: Broker, store: Store) -> Result<Self, Error> {
-        if Handle::current().runtime_flavor() != RuntimeFlavor::MultiThread {
+        let is_simulated = cfg!(feature = "simulation");
+        if !is_simulated && Handle::current().runtime_flavor() != RuntimeFlavor::MultiThread {
             return Err(Error::Runtime);
         }
         let problems = config.problems();

@@ -1,9 +1,8 @@
 //! AMQP's `connection.blocked`.
 
-use std::time::Instant;
-
 use lapin::{Connection, Event};
 use tokio::sync::watch;
+use tokio::time::Instant;
 use tokio_stream::StreamExt;
 
 use crate::Error;

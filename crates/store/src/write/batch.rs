@@ -84,6 +84,12 @@ impl<R> Committed<R> {
         Self { receipts }
     }
 
+    /// A proof of nothing.
+    #[cfg(feature = "simulation")]
+    pub fn planted(receipts: Vec<R>) -> Self {
+        Self { receipts }
+    }
+
     /// Divides the proof in two: receipts for which `predicate` is true, and the others.
     pub fn partition(self, predicate: impl FnMut(&R) -> bool) -> (Self, Self) {
         let (left, right) = self.receipts.into_iter().partition(predicate);

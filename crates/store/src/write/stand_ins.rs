@@ -1,6 +1,8 @@
 //! Stand-ins: what is written in place of refused rows.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use super::batch::Refusal;
 use super::chunk::Chunk;
@@ -64,6 +66,10 @@ impl<R> Writer<'_, R> {
         mut row: Refused<Box<Fetch>, R>,
     ) -> Option<Refused<Box<Fetch>, R>> {
         for form in [Form::Whole, Form::WithoutItem, Form::Bare] {
+            #[cfg(feature = "simulation")]
+            if form == Form::Whole && crate::planted::Fault::PoisonedNeighbour.is_planted() {
+                continue;
+            }
             let stand_in = match form {
                 Form::Whole => None,
                 Form::WithoutItem if row.entry.item.is_none() => continue,

@@ -191,6 +191,10 @@ async fn write_rows(
     unless_rejected(items::write_seen(connection, rows).await)?;
     unless_rejected(vanished::mark(connection, rows).await)?;
     pages::write(connection, &store.upsert_pages, rows, packet).await?;
+    #[cfg(feature = "simulation")]
+    if crate::planted::Fault::CountWithoutRow.is_planted() {
+        return Ok(Applied::Complete);
+    }
     changes.write(connection, options.slot).await?;
     Ok(Applied::Complete)
 }

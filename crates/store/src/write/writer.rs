@@ -1,7 +1,9 @@
 //! The writer of one batch: it writes chunks, and applies the remedies for those that fail.
 
 use std::collections::VecDeque;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use super::batch::{Batch, Committed, Refusal, UnwrittenBatch, Written};
 use super::chunk::Chunk;
@@ -120,6 +122,12 @@ impl<'a, R> Writer<'a, R> {
         }
         match (self.try_chunk(&chunk, is_piece).await, chunk) {
             (Ok(()), chunk) => self.accept(chunk),
+            #[cfg(feature = "simulation")]
+            (Err((Remedy::Split, error)), Chunk::Rows(rows))
+                if crate::planted::Fault::PoisonedNeighbour.is_planted() =>
+            {
+                self.refused_rows.extend(Refused::all(rows, &error));
+            }
             (Err((Remedy::Split, error)), chunk) => self.split(chunk, is_piece, &error),
             (Err((Remedy::Refuse, error)), Chunk::Rows(rows)) => {
                 self.refused_rows.extend(Refused::all(rows, &error));
@@ -272,8 +280,13 @@ impl<'a, R> Writer<'a, R> {
         false
     }
 
-    pub(super) fn into_written(self) -> Written<R> {
-        let batch = self.unwritten;
+    pub(super) fn into_written(mut self) -> Written<R> {
+        #[cfg(feature = "simulation")]
+        if crate::planted::Fault::AckBeforeCommit.is_planted() {
+            let unwritten = std::mem::take(&mut self.unwritten);
+            self.accepted.receipts.extend(unwritten.into_receipts());
+        }
+        let batch = std::mem::take(&mut self.unwritten);
         let error = self.error.filter(|_| !batch.is_empty());
         Written {
             committed: Committed::new(self.accepted.receipts),

@@ -1,11 +1,12 @@
 //! Runs tasks: fetch, decide, extract, and hand the result on.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use fetchline_queue::{Death, DeferReason, Task, Tier, Wait};
 use fetchline_store::{Outcome, Store};
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, info, warn};

@@ -1,10 +1,11 @@
 //! How far a fetch has come, so that a timeout loses nothing that is known.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use fetchline_queue::Address;
 use fetchline_store::Outcome;
 use http::StatusCode;
+use tokio::time::Instant;
 
 use super::answer::Answer;
 use super::conditional::Version;

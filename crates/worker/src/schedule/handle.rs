@@ -72,6 +72,10 @@ pub(crate) struct PlaceGuard {
 
 impl Drop for PlaceGuard {
     fn drop(&mut self) {
+        #[cfg(feature = "simulation")]
+        if fetchline_store::planted::Fault::PlaceLost.is_planted() && !self.answered {
+            return;
+        }
         // The scheduler outlives all places.
         _ = self.events.send(Event::Ended { host: self.host, answered: self.answered });
     }

@@ -69,6 +69,11 @@ impl ReservedSlots {
 
     /// Uses the next slot.
     pub(crate) fn use_next(&mut self, now: Instant) {
+        #[cfg(feature = "simulation")]
+        if fetchline_store::planted::Fault::SlotTwice.is_planted() && self.last_use != Some(now) {
+            self.last_use = Some(now);
+            return;
+        }
         self.slots.pop_front();
         self.last_use = Some(now);
     }

@@ -313,7 +313,7 @@ impl<E: Execute> Running<E> {
         let reply = match reply {
             Ok(Reserved::From(first)) => {
                 self.with.dependencies.database_answers();
-                SlotReply::From(Instant::from_std(first))
+                SlotReply::From(first)
             }
             Ok(Reserved::Later(wait)) => {
                 let patience = self.frontier.patience();

@@ -8,11 +8,11 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
 
 use fetchline_queue::{Key, Task};
 use time::OffsetDateTime;
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 use crate::memory_budget::MessageReservation;
 use crate::observe::trace::{Step, Trace};
@@ -131,6 +131,14 @@ impl Claim {
             })
     }
 
+    /// Moves the receipt to another channel.
+    #[cfg(feature = "simulation")]
+    pub(crate) fn move_to(&mut self, channel: u64) {
+        if let Some(receipt) = &mut self.receipt {
+            receipt.channel = channel;
+        }
+    }
+
     /// Returns a receiver that closes when the claim ends, whether it is settled or dropped.
     pub(crate) fn end_signal(&mut self) -> oneshot::Receiver<()> {
         let (sender, receiver) = oneshot::channel();
@@ -173,6 +181,11 @@ impl Claim {
 
     fn remove_duplicates(&mut self) -> Vec<Receipt> {
         let attempt = self.attempt.take();
+        #[cfg(feature = "simulation")]
+        if fetchline_store::planted::Fault::DuplicateLost.is_planted() {
+            _ = attempt.and_then(|attempt| self.claims.lock().remove(&attempt));
+            return Vec::new();
+        }
         attempt.and_then(|attempt| self.claims.lock().remove(&attempt)).unwrap_or_default()
     }
 }

@@ -7,7 +7,9 @@
 //! does not hold would close the channel.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 /// An ack to send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,6 +77,12 @@ impl Ledger {
         let below = std::mem::replace(&mut self.pending, above);
         let mut acks: Vec<Ack> =
             below.last_key_value().map(|(tag, _)| Ack::UpTo(*tag)).into_iter().collect();
+        #[cfg(feature = "simulation")]
+        if fetchline_store::planted::Fault::AckOverGap.is_planted()
+            && let Some((tag, _)) = std::mem::take(&mut self.pending).pop_last()
+        {
+            acks = vec![Ack::UpTo(tag)];
+        }
         if self.pending.is_empty() {
             self.wakes_at = None;
         } else if self.pending.len() > max_pending {

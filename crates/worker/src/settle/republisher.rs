@@ -281,6 +281,12 @@ impl Republisher {
             Some((if link.has_longer { draft } else { self.shorten_delay(draft) }, index))
         });
         link.channel.send(&mut round, drafts).await;
+        #[cfg(feature = "simulation")]
+        if fetchline_store::planted::Fault::AckBeforeConfirm.is_planted() {
+            let originals = republications.iter_mut().filter_map(Option::take);
+            let claims = originals.filter_map(|sent| Some(Arc::into_inner(sent.original)?.claim));
+            self.settle.committed(fetchline_store::Committed::planted(claims.collect()));
+        }
         let mut problem = None;
         let mut is_queue_missing = false;
         for verdict in round.finish().await {

@@ -7,14 +7,14 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use fetchline_queue::Confirmed;
 use fetchline_store::Committed;
 use lapin::options::{BasicAckOptions, BasicNackOptions};
 use lapin::{Channel, Connection};
 use tokio::sync::mpsc;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tracing::{debug, warn};
 
 use super::claim::{Claim, Receipt};
@@ -212,6 +212,12 @@ impl Settler {
 
     fn ack(&mut self, mut claim: Claim, now: Instant) {
         self.end_trace(&mut claim, "acked");
+        #[cfg(feature = "simulation")]
+        if let Some((session, _)) = &self.present
+            && fetchline_store::planted::Fault::AckOnNewerChannel.is_planted()
+        {
+            claim.move_to(session.number);
+        }
         for receipt in claim.into_receipts() {
             if let Some((session, ledger)) = &mut self.present
                 && session.number == receipt.channel

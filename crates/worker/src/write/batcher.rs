@@ -34,6 +34,10 @@ async fn collect(
             biased;
             record = results.recv() => match record {
                 Some(record) => push(&mut batch, record),
+                #[cfg(feature = "simulation")]
+                None if fetchline_store::planted::Fault::DrainDropsBatch.is_planted() => {
+                    return None;
+                }
                 None => break,
             },
             () = &mut too_old => break,
@@ -82,7 +86,7 @@ mod tests {
         let claim = Claims::default().without_task(Receipt {
             channel: 1,
             tag: 1,
-            delivered: std::time::Instant::now(),
+            delivered: Instant::now(),
         });
         let original = RawMessage { properties: Box::default(), body: bytes::Bytes::new() };
         let fetched = Some((Outcome::Ok, Duration::ZERO));
