@@ -51,7 +51,7 @@ const PIECES: &[&str] = &[
 ];
 
 #[test]
-fn a_normalised_url_stays_as_it_is_and_its_masked_form_has_no_password() {
+fn a_normalised_url_stays_as_it_is_and_its_masked_form_has_no_password() -> anyhow::Result<()> {
     input::check("tests/fuzz/corpus/addresses", PIECES, |input| {
         let text = String::from_utf8_lossy(input);
         let address = match Address::parse(&text) {
@@ -69,11 +69,11 @@ fn a_normalised_url_stays_as_it_is_and_its_masked_form_has_no_password() {
         let masked: url::Url = address.masked().parse().unwrap();
         prop_assert!(masked.password().is_none_or(|password| password == "***"), "{}", masked);
         Ok(())
-    });
+    })
 }
 
 #[test]
-fn any_location_is_followed_to_an_http_address_or_refused() {
+fn any_location_is_followed_to_an_http_address_or_refused() -> anyhow::Result<()> {
     let base = Address::parse("https://shop.example/a/b?c=d#e").unwrap();
     input::check("tests/fuzz/corpus/addresses", PIECES, |input| {
         if let Ok(next) = base.follow(input) {
@@ -81,5 +81,5 @@ fn any_location_is_followed_to_an_http_address_or_refused() {
             prop_assert_eq!(again.as_ref().map(Address::as_str), Ok(next.as_str()));
         }
         Ok(())
-    });
+    })
 }

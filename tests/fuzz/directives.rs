@@ -53,7 +53,8 @@ const PIECES: &[&str] = &[
 ];
 
 #[test]
-fn any_word_is_understood_or_refused_and_means_the_same_when_it_is_written_again() {
+fn any_word_is_understood_or_refused_and_means_the_same_when_it_is_written_again()
+-> anyhow::Result<()> {
     input::check("tests/fuzz/corpus/directives", PIECES, |input| {
         match Directive::read(input) {
             Ok(directive) => {
@@ -67,5 +68,5 @@ fn any_word_is_understood_or_refused_and_means_the_same_when_it_is_written_again
             }
         }
         Ok(())
-    });
+    })
 }

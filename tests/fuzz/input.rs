@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use anyhow::{Context, anyhow, bail, ensure};
 use fetchline_tests::services::project;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
@@ -37,54 +38,57 @@ pub(crate) fn check(
     folder: &str,
     pieces: &'static [&'static str],
     property: impl Fn(&[u8]) -> Result<(), TestCaseError>,
-) {
-    let files = corpus(folder);
+) -> anyhow::Result<()> {
+    let files = corpus(folder)?;
     for (path, bytes) in &files {
-        if let Err(error) = property(bytes) {
-            panic!("{}: {error}", path.display());
-        }
+        property(bytes).map_err(|error| anyhow!("{}: {error}", path.display()))?;
     }
     let files: Vec<Vec<u8>> = files.into_iter().map(|(_, bytes)| bytes).collect();
     let inputs = inputs(files, pieces);
     let config = || Config { cases: ROUND, failure_persistence: None, ..Config::default() };
-    let until = minutes().map(|minutes| Instant::now() + minutes);
+    let until = minutes()?.map(|minutes| Instant::now() + minutes);
     loop {
         match TestRunner::new(config()).run(&inputs, |input| property(&input)) {
             Ok(()) => {}
-            Err(TestError::Abort(reason)) => panic!("{folder}: {reason}"),
+            Err(TestError::Abort(reason)) => bail!("{folder}: {reason}"),
             Err(TestError::Fail(reason, input)) => {
-                let path = keep(&input);
+                let path = keep(&input)?;
                 let shown = String::from_utf8_lossy(&input);
-                panic!("{reason}\ninput, also in {}:\n{shown}", path.display());
+                bail!("{reason}\ninput, also in {}:\n{shown}", path.display());
             }
         }
         if until.is_none_or(|until| Instant::now() >= until) {
-            return;
+            return Ok(());
         }
     }
 }
 
 /// How long each target is tried, if that is longer than one round.
-fn minutes() -> Option<Duration> {
-    let minutes: f64 = std::env::var("FUZZ_MINUTES").ok()?.parse().expect("a number of minutes");
-    Some(Duration::from_secs_f64(minutes * 60.0))
+fn minutes() -> anyhow::Result<Option<Duration>> {
+    let Ok(minutes) = std::env::var("FUZZ_MINUTES") else { return Ok(None) };
+    let minutes: f64 = minutes.parse().context("FUZZ_MINUTES is not a number")?;
+    Ok(Some(Duration::try_from_secs_f64(minutes * 60.0)?))
 }
 
-fn corpus(folder: &str) -> Vec<(PathBuf, Vec<u8>)> {
+fn corpus(folder: &str) -> anyhow::Result<Vec<(PathBuf, Vec<u8>)>> {
     let folder = project().join(folder);
-    let entries = fs::read_dir(&folder).unwrap_or_else(|error| panic!("{folder:?}: {error}"));
-    let mut paths: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
-    paths.sort();
-    assert!(!paths.is_empty(), "{folder:?} is empty");
-    paths.into_iter().map(|path| (path.clone(), fs::read(path).unwrap())).collect()
+    let entries = fs::read_dir(&folder).with_context(|| folder.display().to_string())?;
+    let mut files = Vec::new();
+    for entry in entries {
+        let path = entry?.path();
+        files.push((path.clone(), fs::read(path)?));
+    }
+    ensure!(!files.is_empty(), "{} is empty", folder.display());
+    files.sort();
+    Ok(files)
 }
 
 /// Writes an input that failed beside the binaries.
-fn keep(input: &[u8]) -> PathBuf {
+fn keep(input: &[u8]) -> anyhow::Result<PathBuf> {
     let digest = hex::encode(&Sha256::digest(input)[..4]);
     let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("fuzz-{digest}"));
-    fs::write(&path, input).unwrap();
-    path
+    fs::write(&path, input)?;
+    Ok(path)
 }
 
 fn inputs(files: Vec<Vec<u8>>, pieces: &'static [&'static str]) -> impl Strategy<Value = Vec<u8>> {

@@ -87,7 +87,7 @@ fn check_request(request: &FetchRequest) -> Result<(), TestCaseError> {
 }
 
 #[test]
-fn any_message_is_a_task_or_is_refused_with_a_reason() {
+fn any_message_is_a_task_or_is_refused_with_a_reason() -> anyhow::Result<()> {
     input::check("tests/fuzz/corpus/messages", PIECES, |input| {
         let data = Bytes::copy_from_slice(input);
         for properties in [BasicProperties::default(), properties(input)] {
@@ -107,11 +107,11 @@ fn any_message_is_a_task_or_is_refused_with_a_reason() {
             }
         }
         Ok(())
-    });
+    })
 }
 
 #[test]
-fn a_pasted_list_loses_nothing_but_blank_lines_comments_and_brackets() {
+fn a_pasted_list_loses_nothing_but_blank_lines_comments_and_brackets() -> anyhow::Result<()> {
     input::check("tests/fuzz/corpus/messages", PIECES, |input| {
         let data = Bytes::copy_from_slice(input);
         let Ok(lines) = list_lines(&data) else { return Ok(()) };
@@ -138,7 +138,7 @@ fn a_pasted_list_loses_nothing_but_blank_lines_comments_and_brackets() {
             prop_assert!(is_empty || is_comment(line), "{:?} is lost", line);
         }
         Ok(())
-    });
+    })
 }
 
 fn bare(line: &str) -> &str {

@@ -116,7 +116,7 @@ fn check_extraction(found: &Extraction) -> Result<(), TestCaseError> {
 }
 
 #[test]
-fn any_body_is_stored_and_read_and_nothing_exceeds_its_column() {
+fn any_body_is_stored_and_read_and_nothing_exceeds_its_column() -> anyhow::Result<()> {
     let address = Url::parse("https://shop.example/p/1").unwrap();
     let rules = Rules::default();
     input::check("crates/extract/tests/corpus", PIECES, |input| {
@@ -138,5 +138,5 @@ fn any_body_is_stored_and_read_and_nothing_exceeds_its_column() {
             prop_assert!(canonical.scheme().starts_with("http"), "{}", canonical);
         }
         Ok(())
-    });
+    })
 }

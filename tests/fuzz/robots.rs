@@ -38,7 +38,7 @@ const PIECES: &[&str] = &[
 const PATHS: [&str; 5] = ["/", "/p/1", "/p?a=b%2Fc", "/%7Ejoe/", "/é$"];
 
 #[test]
-fn any_file_is_read_and_line_ends_and_comments_change_nothing() {
+fn any_file_is_read_and_line_ends_and_comments_change_nothing() -> anyhow::Result<()> {
     input::check("tests/fuzz/corpus/robots", PIECES, |input| {
         prop_assert!(robots_allow(input, "/robots.txt"), "the file itself is always allowed");
         let text = String::from_utf8_lossy(input).into_owned();
@@ -51,5 +51,5 @@ fn any_file_is_read_and_line_ends_and_comments_change_nothing() {
             prop_assert_eq!(allowed, robots_allow(crlf.as_bytes(), path));
         }
         Ok(())
-    });
+    })
 }

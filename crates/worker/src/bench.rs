@@ -1,13 +1,14 @@
 //! Internals for benchmarks and for tests with random inputs.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use fetchline_queue::Task;
 use fetchline_store::{Fetch, Outcome};
 use http::header::CONTENT_ENCODING;
 use http::{HeaderMap, HeaderValue};
 use time::OffsetDateTime;
+use tokio::time::Instant;
 
 use crate::execute::StoreBody;
 use crate::execute::extraction::{Extractor, FetchTime};

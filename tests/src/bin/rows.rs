@@ -70,7 +70,7 @@ async fn main() -> anyhow::Result<()> {
             ensure!(written.unwritten.is_none(), "a batch was not written");
         }
         let next = first + ROWS_OF_BATCH;
-        if next % tenth == 0 {
+        if next.is_multiple_of(tenth) {
             println!("{next} {:.0}", f64::from(tenth) / began.elapsed().as_secs_f64());
             began = Instant::now();
         }
