@@ -1,11 +1,12 @@
 //! Internals for benchmarks.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use fetchline_queue::Task;
 use fetchline_store::{Fetch, Outcome};
 use time::OffsetDateTime;
+use tokio::time::Instant;
 
 use crate::execute::StoreBody;
 use crate::execute::extraction::{Extractor, FetchTime};

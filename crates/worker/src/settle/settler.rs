@@ -271,7 +271,7 @@ async fn send_acks(session: &Session, acks: Vec<Ack>) -> bool {
 
 async fn until(moment: Option<Instant>) {
     match moment {
-        Some(moment) => tokio::time::sleep_until(moment.into()).await,
+        Some(moment) => tokio::time::sleep_until(moment).await,
         None => std::future::pending().await,
     }
 }
