@@ -232,7 +232,7 @@ mod tests {
         // The clock of this machine is an hour late.
         let database = local() + Duration::from_secs(3600);
         let us = i64::try_from(database.unix_timestamp_nanos() / 1_000).unwrap();
-        store.clock.add_reading(us, tokio::time::Instant::now(), std::time::Instant::now());
+        store.clock.add_reading(us, tokio::time::Instant::now(), tokio::time::Instant::now());
         assert!((store.now() - database).abs() < Duration::from_secs(60), "{}", store.now());
     }
 }

@@ -1,8 +1,9 @@
 //! What workers share through the database: host limits, cancelled runs, and marks of tasks.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use fetchline_store::{Class, Reserved};
+use tokio::time::Instant;
 
 use crate::database::{Database, Result, key};
 
