@@ -86,7 +86,7 @@ rules: ## Check and test the alerts in deploy/prometheus with promtool
 manifests: ## Check deploy/kubernetes against the schemas of Kubernetes 1.31 to 1.37
 	@tests/kubernetes/check
 
-ci: fmt-check lint doc hygiene rules manifests signatures test sim test-sim test-faults ## Run all checks of CI
+ci: fmt-check lint doc hygiene rules manifests signatures test test-faults ## Run all checks of CI
 
 ENV = .env
 .env: ## Create .env with random passwords for docker-compose.yml

@@ -163,7 +163,7 @@ impl Plan {
                 },
                 answer: match chance.below(20) {
                     0 => Answer::Status(404),
-                    1 => Answer::Page(1 + chance.below(3_000) as u64),
+                    1..=5 => Answer::Page(1 + chance.below(3_000) as u64),
                     _ => Answer::Page(chance.below(40) as u64),
                 },
                 is_refused: chance.happens(share_of_refused),

@@ -66,7 +66,7 @@ impl Trouble {
             (0..1 + self.chance.below(4)).map(|_| self.chance.pick(&KINDS)).collect();
         let ends = Instant::now() + self.chance.wait(5_000, 120_000);
         while Instant::now() < ends {
-            sleep(self.chance.wait(1, 8_000)).await;
+            sleep(self.chance.wait(1, 5_000)).await;
             let kind = self.chance.pick(&kinds);
             let place = self.chance.below(fleet.len());
             self.one(kind, place, fleet).await;

@@ -30,9 +30,6 @@ struct Script {
 #[test]
 fn the_simulated_broker_behaves_as_a_real_one() {
     let simulated = on_simulated_broker(|url| async { Script::new(url).run().await });
-    for line in &simulated {
-        println!("{line}");
-    }
     assert!(simulated.len() > 30);
     let Ok(url) = std::env::var("AMQP_URL") else { return };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
@@ -65,6 +62,7 @@ impl Script {
 
     fn see(&mut self, what: impl Into<String>) {
         let what = what.into().replace(&self.prefix, "P");
+        println!("{what}");
         self.seen.push(what);
     }
 
@@ -104,6 +102,8 @@ impl Script {
             .unwrap();
         let mut arguments = FieldTable::default();
         put(&mut arguments, "x-queue-type", "quorum");
+        // As the work queue has it: without a limit, a message that comes back may go to the end.
+        arguments.insert("x-delivery-limit".into(), AMQPValue::LongLongInt(1_000_000));
         self.queue(&channel, "urls", arguments).await;
         let mut arguments = FieldTable::default();
         put(&mut arguments, "x-queue-type", "quorum");
@@ -187,8 +187,8 @@ impl Script {
             .queue_declare(urls.as_str().into(), passive, FieldTable::default())
             .await
             .unwrap();
-        let (ready, consumers) = (queue.message_count(), queue.consumer_count());
-        self.see(format!("urls: {ready} ready, {consumers} consumers"));
+        // A real broker still counts a cancelled consumer whose messages are out.
+        self.see(format!("urls: {} ready", queue.message_count()));
     }
 
     async fn consumer(&self, channel: &Channel, queue: &str, tag: &str) -> Consumer {
@@ -246,6 +246,8 @@ impl Script {
             ("a tag twice", Some((1, false)), (1, false)),
             ("a multiple ack of a tag that was acked", Some((2, false)), (2, true)),
         ] {
+            // Sometimes the library gives up a connection with its channel.
+            let connection = self.connect().await;
             let channel = connection.create_channel().await.unwrap();
             channel.basic_qos(2, BasicQosOptions::default()).await.unwrap();
             let mut consumer = self.consumer(&channel, "urls", "wrong").await;
@@ -256,8 +258,9 @@ impl Script {
             self.ack(&channel, wrong.0, wrong.1).await;
             tokio::time::sleep(SILENCE).await;
             self.see(format!("{what}: the channel is open: {}", channel.status().connected()));
-            let publisher = self.publisher(connection).await;
             if first.is_some() {
+                let connection = self.connect().await;
+                let publisher = self.publisher(&connection).await;
                 self.send(&publisher, "urls", what).await;
             }
         }

@@ -77,7 +77,7 @@ impl State {
         let Some(queue) = self.queues.get_mut(name) else {
             return Err((NOT_FOUND, format!("NOT_FOUND - no queue '{name}'"), (60, 70)));
         };
-        let Some((place, message)) = queue.ready.pop_first() else {
+        let Some((_, message)) = queue.ready.pop_first() else {
             let empty = basic::AMQPMethod::GetEmpty(basic::GetEmpty {});
             self.reply_basic(id, number, empty);
             return Ok(());
@@ -98,7 +98,7 @@ impl State {
         let properties = message.delivered_properties(None);
         write_content(&mut connection.out, number, properties, &message.body);
         self.witness.delivered(name, &message, &connection.owner, (id, delivery_tag));
-        let unacked = Unacked { queue: name.to_owned(), place, message, consumer: None };
+        let unacked = Unacked { queue: name.to_owned(), message, consumer: None };
         channel.unacked.insert(delivery_tag, unacked);
         Ok(())
     }

@@ -42,7 +42,7 @@ impl State {
         for (tag, consumer) in channel.consumers {
             self.remove_consumer(&(id, number, tag), &consumer.queue);
         }
-        for unacked in channel.unacked.into_values().rev() {
+        for unacked in channel.unacked.into_values() {
             self.give_back(unacked, true);
         }
     }
@@ -53,16 +53,16 @@ impl State {
         }
     }
 
-    /// Puts a message back to its place.
+    /// Puts a message back.
     pub(super) fn give_back(&mut self, unacked: Unacked, counts: bool) {
-        let Unacked { queue: name, place, mut message, .. } = unacked;
+        let Unacked { queue: name, mut message, .. } = unacked;
         if self.is_stream(&name) {
             return;
         }
         message.returns += 1;
         message.delivery_count += u32::from(counts);
         if let Some(queue) = self.queues.get_mut(&name) {
-            queue.ready.insert(place, message);
+            queue.put_back(message);
         }
         self.pump(&name);
     }
@@ -94,8 +94,7 @@ impl State {
             write_content(&mut connection.out, *number, properties, &message.body);
             connection.wake.notify_one();
             self.witness.delivered(name, &message, &connection.owner, (*id, delivery_tag));
-            let unacked =
-                Unacked { queue: name.to_owned(), place, message, consumer: Some(tag.clone()) };
+            let unacked = Unacked { queue: name.to_owned(), message, consumer: Some(tag.clone()) };
             channel.unacked.insert(delivery_tag, unacked);
         }
     }

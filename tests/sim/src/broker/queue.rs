@@ -17,6 +17,9 @@ pub enum Version {
     V4_3,
 }
 
+/// The first place of a message that has not come back.
+const FIRST_PLACE: u64 = 1 << 40;
+
 /// Who consumes: a connection, a channel, and a consumer tag.
 pub(super) type ConsumerId = (u64, u16, String);
 
@@ -41,10 +44,12 @@ pub(super) struct Quorum {
 #[derive(Debug)]
 pub(super) struct Queue {
     pub(super) kind: Kind,
-    /// The messages that are ready, by their places: a returned message gets its old place back.
-    /// In a stream, the place is the offset.
+    /// The messages that are ready, by their places. Those that came back are first, in the order
+    /// in which they did. In a stream, the place is the offset.
     pub(super) ready: BTreeMap<u64, Message>,
     pub(super) next_place: u64,
+    /// The next place of a message that comes back.
+    next_returned: u64,
 }
 
 impl Queue {
@@ -66,7 +71,8 @@ impl Queue {
                 consumers: VecDeque::new(),
             }),
         };
-        Self { kind, ready: BTreeMap::new(), next_place: 0 }
+        let next_place = if matches!(kind, Kind::Stream(_)) { 0 } else { FIRST_PLACE };
+        Self { kind, ready: BTreeMap::new(), next_place, next_returned: 0 }
     }
 
     /// Adds a message, and returns its place.
@@ -78,6 +84,12 @@ impl Queue {
         self.next_place += 1;
         self.ready.insert(place, message);
         place
+    }
+
+    /// Puts back a message that a consumer has not settled.
+    pub(super) fn put_back(&mut self, message: Message) {
+        self.ready.insert(self.next_returned, message);
+        self.next_returned += 1;
     }
 
     pub(super) fn consumers(&self) -> usize {

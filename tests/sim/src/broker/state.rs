@@ -84,7 +84,6 @@ pub(super) struct Channel {
 /// A delivery that is not settled.
 pub(super) struct Unacked {
     pub(super) queue: String,
-    pub(super) place: u64,
     pub(super) message: Message,
     /// `None` if it was got without a consumer.
     pub(super) consumer: Option<String>,
