@@ -15,7 +15,7 @@ BUILT = $(shell cargo metadata --no-deps --format-version 1 | \
 CAN_INSTALL = $(shell { [ "$$(id -u)" = 0 ] || sudo -n true 2>/dev/null; } && echo yes)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-faults test-matrix test-deploy test-clients soak
+.PHONY: help run test test-faults test-cluster test-matrix test-deploy test-clients soak
 .PHONY: bench bench-full bench-extraction bench-parts signatures rules manifests dist deb
 .PHONY: ci fmt fmt-check lint doc hygiene up down
 
@@ -37,6 +37,11 @@ test: up ## Run all tests, including the end-to-end tests, on real services
 test-faults: ## Kill, stop and disconnect everything, check that nothing is lost; SEED=1
 	FAULT_SEED=$(SEED) cargo test --workspace --features fetchline-tests/faults --test faults -- \
 		--test-threads=1 --nocapture
+
+test-cluster: ## Kill and freeze nodes of two clusters of three, count; 3 GB, SEED=1
+	deploy/local/cluster start
+	FAULT_SEED=$(SEED) cargo test --workspace --features fetchline-tests/cluster --test cluster -- \
+		--test-threads=1 --nocapture; ended=$$?; deploy/local/cluster stop; exit $$ended
 
 soak: ## Mix all faults over 100,000 URLs for MINUTES=10; SEED=1 repeats a run
 	cargo build --workspace --bin soak
