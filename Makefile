@@ -17,8 +17,8 @@ BUILT = $(shell cargo metadata --no-deps --format-version 1 | \
 CAN_INSTALL = $(shell { [ "$$(id -u)" = 0 ] || sudo -n true 2>/dev/null; } && echo yes)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test fuzz sim test-sim test-faults test-matrix test-deploy test-clients
-.PHONY: test-console soak bench bench-full bench-years bench-extraction bench-parts
+.PHONY: help run test fuzz sim test-sim test-faults test-cluster test-matrix test-deploy
+.PHONY: test-clients test-console soak bench bench-full bench-years bench-extraction bench-parts
 .PHONY: signatures rules manifests dist deb
 .PHONY: ci fmt fmt-check lint doc hygiene up down
 
@@ -50,6 +50,11 @@ test-sim: up ## Test the simulation: that it repeats itself, finds faults, and i
 test-faults: ## Kill, stop and disconnect everything, check that nothing is lost; SEED=1
 	FAULT_SEED=$(SEED) cargo test --workspace --features fetchline-tests/faults --test faults -- \
 		--test-threads=1 --nocapture
+
+test-cluster: ## Kill and freeze nodes of two clusters of three, count; 3 GB, SEED=1
+	deploy/local/cluster start
+	FAULT_SEED=$(SEED) cargo test --workspace --features fetchline-tests/cluster --test cluster -- \
+		--test-threads=1 --nocapture; ended=$$?; deploy/local/cluster stop; exit $$ended
 
 fuzz: ## Try random inputs of strangers, each property for MINUTES=10
 	FUZZ_MINUTES=$(MINUTES) cargo test --workspace --test fuzz

@@ -30,6 +30,7 @@ mod metrics;
 mod news;
 mod migrations;
 mod nights;
+mod nodes;
 mod outages;
 mod permissions;
 mod pipes;

@@ -117,8 +117,7 @@ async fn a_message_that_a_full_queue_refuses_counts_as_not_sent() -> anyhow::Res
     arguments.insert("x-max-length".into(), AMQPValue::LongInt(5));
     let options = QueueDeclareOptions { durable: true, ..Default::default() };
     channel.queue_declare(queue.into(), options, arguments).await?;
-    // Declares the missing binding and leaves the queue as it is.
-    world.broker()?.topology().declare(&world.amqp).await?;
+    world.broker()?.topology().restore_bindings(&world.amqp, &[]).await?;
 
     let output = world.run(&["produce", "--json"], &world.pages(500).join("\n")).await?;
     assert_eq!(output.code, Some(1), "{output:?}");

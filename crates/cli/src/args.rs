@@ -21,8 +21,9 @@ use crate::exit::Failure;
 pub(crate) struct GlobalArgs {
     /// The URL of RabbitMQ
     ///
-    /// Use amqps:// for TLS. The default is the value of AMQP_URL, else
-    /// amqp://guest:guest@127.0.0.1:5672/%2f
+    /// Use amqps:// for TLS. Several nodes of a cluster are listed with commas, as in
+    /// amqp://user:password@rabbit1:5672,rabbit2:5672/%2f. The default is the value of AMQP_URL,
+    /// else amqp://guest:guest@127.0.0.1:5672/%2f
     #[arg(
         long,
         global = true,
@@ -42,7 +43,8 @@ pub(crate) struct GlobalArgs {
 
     /// The URL of MySQL or MariaDB
     ///
-    /// For TLS append ?ssl-mode=VERIFY_IDENTITY&ssl-ca=FILE. The default is the value of
+    /// For TLS append ?ssl-mode=VERIFY_IDENTITY&ssl-ca=FILE. Several nodes of a cluster are listed
+    /// with commas, as in mysql://user@galera1,galera2/fetchline. The default is the value of
     /// DATABASE_URL, else mysql://root@127.0.0.1:3306/fetchline
     #[arg(
         long,
@@ -101,7 +103,6 @@ pub(crate) enum LogFormat {
 impl GlobalArgs {
     /// The broker. Its management UI shows the connection under `name`.
     pub(crate) fn broker(&self, role: Role, name: &str) -> Result<Broker, Failure> {
-        check_service_url(&self.amqp_url, "the AMQP URL")?;
         let config = BrokerConfig {
             url: self.amqp_url.clone(),
             ca: self.amqp_ca.clone(),
@@ -112,7 +113,6 @@ impl GlobalArgs {
 
     /// The database, with at most `pool` connections.
     pub(crate) fn store(&self, pool: u32, pool_timeout: Duration) -> Result<Store, Failure> {
-        check_service_url(&self.database_url, "the database URL")?;
         Store::open(StoreConfig { url: self.database_url.clone(), pool, pool_timeout })
             .map_err(Failure::usage)
     }
@@ -137,26 +137,6 @@ fn from_environment(variable: &str, otherwise: &str) -> String {
         .ok()
         .filter(|value| !value.is_empty())
         .unwrap_or_else(|| otherwise.to_owned())
-}
-
-/// Checks the URL of a service before anything of it is parsed, and printed as its host or path: a
-/// part of a password may have ended up there.
-fn check_service_url(url: &str, what: &str) -> Result<(), Failure> {
-    let (_, rest) = url.split_once("://").unwrap_or(("", url));
-    let (authority, behind) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
-    let (_, hosts) = authority.rsplit_once('@').unwrap_or(("", authority));
-    let problem = if behind.contains('@') {
-        "an `@` follows a `/`, `?` or `#`. In a user name or a password, write %2F for `/`, %3F \
-         for `?` and %23 for `#`; in a virtual host, a database or an option, write %40 for `@`. \
-         A list of URLs is not supported"
-    } else if behind.contains('#') {
-        "it contains a `#`: write %23"
-    } else if hosts.contains(',') {
-        "it names several hosts: use one host name, which may have several addresses"
-    } else {
-        return Ok(());
-    };
-    Err(Failure::usage(anyhow::anyhow!("{what} is not usable: {problem}")))
 }
 
 /// The name of this host, which in Kubernetes is that of the pod.
@@ -297,34 +277,6 @@ mod tests {
         assert!(duration("soon").unwrap_err().contains("30s"));
         assert!(size("much").unwrap_err().contains("MiB"));
         assert!(prefix("team-a.prices").is_ok() && prefix("a b").is_err() && prefix("").is_err());
-    }
-
-    #[test]
-    fn a_url_of_a_service_whose_password_is_not_encoded_is_refused_without_a_part_of_it() {
-        for (url, hint) in [
-            ("amqp://fetch:12/34secret@host/%2f", "%2F"),
-            ("amqp://fetch:pa#secret@host:5672/", "%23"),
-            ("mysql://fetch:1?secret@host/fetchline", "%3F"),
-            ("mysql://us@er:secret/x@host/fetchline", "%2F"),
-            ("amqp://fetch:secret@a:5672/%2f,amqp://fetch:secret@b:5672/%2f", "list"),
-            ("amqp://fetch:secret@a:5672,b:5672/%2f", "several hosts"),
-            ("mysql://a,b/fetchline", "several hosts"),
-            ("fetch:12/secret@host", "%2F"),
-            ("mysql://fetch:secret@host/fetch#line", "%23"),
-        ] {
-            let Err(Failure::Usage(error)) = check_service_url(url, "the URL") else {
-                panic!("{url}")
-            };
-            let error = error.to_string();
-            assert!(error.contains(hint) && !error.contains("secret"), "{url}: {error}");
-        }
-        for url in [
-            "amqp://guest:guest@127.0.0.1:5672/%2f",
-            "amqp://fetch:p@ss,w%23rd@[::1]:5672/v%40?heartbeat=5",
-            "mysql://root@127.0.0.1:3306/fetchline?ssl-mode=VERIFY_IDENTITY&ssl-ca=/etc/ca.pem",
-        ] {
-            assert!(check_service_url(url, "the URL").is_ok(), "{url}");
-        }
     }
 
     #[test]

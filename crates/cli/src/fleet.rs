@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
-use fetchline_queue::{Broker, Topology};
+use fetchline_queue::{Broker, Error, Topology};
 use reqwest::Url;
 use serde::{Deserialize, Serialize};
 
@@ -16,12 +16,15 @@ const TIMEOUT: Duration = Duration::from_secs(15);
 #[derive(Serialize)]
 pub(crate) struct Queue {
     pub(crate) name: String,
-    /// Messages that wait; `null` if the queue does not exist.
+    /// Messages that wait; `null` if the queue does not exist, or if that is not known.
     ready: Option<u32>,
     /// Messages that consumers hold. Only the management API knows them.
     #[serde(skip_serializing_if = "Option::is_none")]
     unacked: Option<u64>,
     consumers: Option<u32>,
+    /// Why nobody knows what the queue holds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unknown: Option<String>,
 }
 
 impl Queue {
@@ -29,9 +32,23 @@ impl Queue {
     pub(crate) fn has_ready(&self) -> bool {
         self.ready.is_some_and(|ready| ready > 0)
     }
+
+    /// Why nobody knows what the queue holds; `None` if it is known.
+    pub(crate) fn unknown(&self) -> Option<&str> {
+        self.unknown.as_deref()
+    }
+
+    /// A number of the table: `?` if nobody knows it.
+    fn cell(&self, number: Option<impl ToString>) -> String {
+        match self.unknown {
+            Some(_) => "?".to_owned(),
+            None => or_dash(number),
+        }
+    }
 }
 
-/// Every queue, in the order in which a message may pass them.
+/// Every queue, in the order in which a message may pass them. A queue whose leader does not answer
+/// is listed without numbers.
 pub(crate) async fn queues(
     broker: &Broker,
     management: Option<&Management>,
@@ -39,7 +56,10 @@ pub(crate) async fn queues(
     let connection = broker.connect().await?;
     let mut queues = Vec::new();
     for key in broker.topology().keys() {
-        let depth = broker.topology().counts(&connection, &key).await?;
+        let (depth, unknown) = match broker.known_counts(&connection, &key).await {
+            Err(error @ Error::NoLeader(_)) => (None, Some(error.to_string())),
+            depth => (depth?, None),
+        };
         let name = broker.topology().queue(&key);
         let unacked = match management {
             Some(management) if depth.is_some() => Some(management.unacked(broker, &name).await?),
@@ -50,6 +70,7 @@ pub(crate) async fn queues(
             ready: depth.map(|depth| depth.ready),
             unacked,
             consumers: depth.map(|depth| depth.consumers),
+            unknown,
         });
     }
     Ok(queues)
@@ -58,7 +79,7 @@ pub(crate) async fn queues(
 /// Whether part reports wait for a worker.
 pub(crate) async fn has_part_reports(broker: &Broker) -> anyhow::Result<bool> {
     let connection = broker.connect().await?;
-    let depth = broker.topology().counts(&connection, Topology::RUNS).await?;
+    let depth = broker.known_counts(&connection, Topology::RUNS).await?;
     Ok(depth.is_some_and(|depth| depth.ready > 0))
 }
 
@@ -68,16 +89,16 @@ pub(crate) fn format_queues(queues: &[Queue]) -> String {
         let rows = queues.iter().map(|queue| {
             [
                 queue.name.clone(),
-                or_dash(queue.ready),
-                or_dash(queue.unacked),
-                or_dash(queue.consumers),
+                queue.cell(queue.ready),
+                queue.cell(queue.unacked),
+                queue.cell(queue.consumers),
             ]
         });
         return table(["queue", "ready", "unacked", "consumers"], rows.collect());
     }
     let rows = queues
         .iter()
-        .map(|queue| [queue.name.clone(), or_dash(queue.ready), or_dash(queue.consumers)]);
+        .map(|queue| [queue.name.clone(), queue.cell(queue.ready), queue.cell(queue.consumers)]);
     table(["queue", "ready", "consumers"], rows.collect())
 }
 

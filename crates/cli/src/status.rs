@@ -106,12 +106,21 @@ pub(crate) async fn run(global: GlobalArgs, args: Args) -> Result {
             let (run, rate) = observe(&store, name, &selection).await?;
             let details = details(&store, name, &run, &args).await?;
             show(Some(&queues), Some((name, &run, &rate, &details)), args.json);
-            Ok(Done::Whole)
+            whole_if_known(&queues.0)
         }
         None => {
-            show(Some(&queues(&global, &args).await?), None, args.json);
-            Ok(Done::Whole)
+            let queues = queues(&global, &args).await?;
+            show(Some(&queues), None, args.json);
+            whole_if_known(&queues.0)
         }
+    }
+}
+
+/// What is not known is an error, since a script would take it for nothing.
+fn whole_if_known(queues: &[Queue]) -> Result {
+    match queues.iter().find_map(Queue::unknown) {
+        Some(reason) => Err(anyhow!("{reason}").into()),
+        None => Ok(Done::Whole),
     }
 }
 
@@ -200,7 +209,9 @@ async fn queues(
     // A queue for deferrals only is shown while tasks wait in it.
     let always: Vec<String> =
         always.topology().keys().iter().map(|key| broker.topology().queue(key)).collect();
-    queues.retain(|queue| always.contains(&queue.name) || queue.has_ready());
+    queues.retain(|queue| {
+        always.contains(&queue.name) || queue.has_ready() || queue.unknown().is_some()
+    });
     Ok((queues, FleetState::read(global, &broker).await))
 }
 

@@ -1,5 +1,7 @@
 //! Errors between fetchline and its broker.
 
+use fetchline_nodes::Node;
+
 use crate::connection::Difference;
 
 /// The context of errors while a connection is opened.
@@ -28,6 +30,10 @@ pub enum Error {
     /// What exists on the broker would multiply messages or keep them for ever.
     #[error("{0}. Delete it, or use another prefix; a worker declares what is missing")]
     Topology(Difference),
+    /// No node of a cluster takes a connection: what each of them does, and the failure that says
+    /// most.
+    #[error("no node of the broker takes the connection ({0})")]
+    NoNode(String, Box<Self>),
     /// The broker did not answer in time: the deadline in seconds, and the request.
     #[error("the broker did not answer within {0} s ({1})")]
     Deadline(u64, &'static str),
@@ -37,6 +43,12 @@ pub enum Error {
          deploy/rabbitmq again, or grant the user the permission `configure`"
     )]
     Missing(String),
+    /// What a queue holds is not known.
+    #[error(
+        "the leader of the queue {0} does not answer, so nobody knows what the queue holds: check \
+         the nodes of the broker"
+    )]
+    NoLeader(String),
     /// A queue is missing. Workers declare missing queues when they start.
     #[error("the queue {0} does not exist: start a worker first, which declares the queues")]
     NoQueue(String),
@@ -67,9 +79,27 @@ impl Error {
         move |source| Self::Amqp { context, source }
     }
 
-    /// Whether an exchange or a queue does not exist (reply code 404).
+    /// The failures of all nodes. One that an operator has to correct says most.
+    pub(crate) fn no_node(mut failures: Vec<(Node, Self)>) -> Self {
+        let describe = |(node, error): &(Node, Self)| match std::error::Error::source(error) {
+            Some(cause) => format!("{node}: {cause}"),
+            None => format!("{node}: {error}"),
+        };
+        let text: Vec<String> = failures.iter().map(describe).collect();
+        failures.sort_by_key(|(_, error)| !error.is_configuration());
+        match failures.into_iter().next() {
+            Some((_, error)) => Self::NoNode(text.join("; "), Box::new(error)),
+            None => Self::Deadline(0, "connecting"),
+        }
+    }
+
+    /// Whether an exchange or a queue does not exist. A broker uses the same reply code (404) for a
+    /// queue that is only unavailable.
     pub fn is_not_found(&self) -> bool {
-        matches!(self, Self::Amqp { source, .. } if reply_code(source) == Some(404))
+        let Self::Amqp { source, .. } = self else { return false };
+        let lapin::ErrorKind::ProtocolError(error) = source.kind() else { return false };
+        let text = error.get_message().as_str();
+        error.get_id() == 404 && ["no queue '", "no exchange '"].iter().any(|no| text.contains(no))
     }
 
     /// Whether the user lacks a permission (reply code 403).
@@ -105,6 +135,7 @@ impl Error {
     /// user or the access to the virtual host (403, 530), or its certificate is not trusted.
     pub fn refusal(&self) -> Option<&'static str> {
         match self {
+            Self::NoNode(_, error) => error.refusal(),
             Self::Amqp { source, .. } if matches!(reply_code(source), Some(403 | 530)) => Some(
                 "the broker refuses the connection: check the user, the password and the virtual \
                  host",

@@ -8,6 +8,7 @@ pub mod control;
 pub mod dead;
 pub mod schema;
 
+pub use fetchline_nodes::Node;
 pub use lapin;
 
 pub use connection::{

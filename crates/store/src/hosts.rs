@@ -17,7 +17,7 @@ use time::PrimitiveDateTime;
 use tokio::time::Instant;
 
 use crate::clock::Clock;
-use crate::{Error, Store};
+use crate::{Error, Store, contention};
 
 /// The database's time in microseconds since 1970.
 const NOW_US: &str = "TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6))";
@@ -103,23 +103,25 @@ impl Store {
             "UPDATE hosts SET next_us = LAST_INSERT_ID(GREATEST(next_us, {NOW_US} + ?)) + ? \
              WHERE host = ? AND NOT paused AND next_us <= {NOW_US} + ?"
         );
-        self.with_connection("reserving slots of a host", async |connection| {
-            let asked = Instant::now();
-            let reserved = sqlx::query(AssertSqlSafe(reserve))
-                .bind(micros(lead))
-                .bind(micros(interval.saturating_mul(slots)))
-                .bind(host)
-                .bind(micros(patience))
-                .execute(&mut *connection)
-                .await
-                .map_err(Error::database("cannot reserve slots of a host"))?;
-            if reserved.rows_affected() == 0 {
-                return why_not_reserved(connection, host).await;
-            }
-            let first_us = i64::try_from(reserved.last_insert_id()).unwrap_or(i64::MAX);
-            let earliest = asked + lead;
-            let latest = Instant::now() + lead.max(patience);
-            Ok(Reserved::From(self.to_instant(connection, first_us, earliest, latest).await?))
+        contention::retry(|| {
+            self.with_connection("reserving slots of a host", async |connection| {
+                let asked = Instant::now();
+                let reserved = sqlx::query(AssertSqlSafe(reserve.as_str()))
+                    .bind(micros(lead))
+                    .bind(micros(interval.saturating_mul(slots)))
+                    .bind(host)
+                    .bind(micros(patience))
+                    .execute(&mut *connection)
+                    .await
+                    .map_err(Error::database("cannot reserve slots of a host"))?;
+                if reserved.rows_affected() == 0 {
+                    return why_not_reserved(connection, host).await;
+                }
+                let first_us = i64::try_from(reserved.last_insert_id()).unwrap_or(i64::MAX);
+                let earliest = asked + lead;
+                let latest = Instant::now() + lead.max(patience);
+                Ok(Reserved::From(self.to_instant(connection, first_us, earliest, latest).await?))
+            })
         })
         .await
     }
@@ -253,15 +255,17 @@ impl Store {
                               ON DUPLICATE KEY UPDATE host = host";
         let update =
             format!("UPDATE hosts SET {set}, changed_at = UTC_TIMESTAMP(6) WHERE host = ?");
-        self.with_connection("changing the limits of a host", async |connection| {
-            let failed = Error::database("cannot change the limits of a host");
-            let insert = sqlx::query(INSERT).bind(host);
-            insert.execute(&mut *connection).await.map_err(&failed)?;
-            let mut update = sqlx::query(AssertSqlSafe(update));
-            if let Some(value) = value {
-                update = update.bind(value);
-            }
-            update.bind(host).execute(connection).await.map(drop).map_err(&failed)
+        contention::retry(|| {
+            self.with_connection("changing the limits of a host", async |connection| {
+                let failed = Error::database("cannot change the limits of a host");
+                let insert = sqlx::query(INSERT).bind(host);
+                insert.execute(&mut *connection).await.map_err(&failed)?;
+                let mut update = sqlx::query(AssertSqlSafe(update.as_str()));
+                if let Some(value) = value {
+                    update = update.bind(value);
+                }
+                update.bind(host).execute(connection).await.map(drop).map_err(&failed)
+            })
         })
         .await
     }

@@ -8,6 +8,8 @@ mod fetch;
 mod part_report;
 mod clock;
 mod statements;
+mod url;
+mod connector;
 mod pool;
 mod store;
 mod contention;

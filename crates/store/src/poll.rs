@@ -6,7 +6,7 @@ use sqlx::mysql::MySqlConnection;
 use time::PrimitiveDateTime;
 
 use crate::hosts::{self, HostLimit};
-use crate::pool::{DEADLINE, Lane};
+use crate::pool::Lane;
 use crate::runs;
 use crate::store::check_writable;
 use crate::{Error, Store};
@@ -61,7 +61,7 @@ impl Store {
     pub async fn poll(&self, since: Option<&Cursor>) -> Result<PollResult, Error> {
         const POLL: &str = "reading limits, cancelled runs and the health of the database";
         self.on_live_connection(|| {
-            self.pool.lend(Lane::Other, POLL, DEADLINE, async |connection| {
+            self.pool.lend(Lane::Other, POLL, self.pool.light_deadline(), async |connection| {
                 // The time is read first: a change during the poll is read again.
                 let now = hosts::read_time(connection, &self.clock).await?;
                 let changed_after = since.map(|since| since.changed_after(now));

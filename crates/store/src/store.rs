@@ -1,26 +1,26 @@
 //! The store: the handle through which callers use the database.
 
-use std::str::FromStr;
 use std::time::Duration;
 
-use sqlx::mysql::{MySqlArguments, MySqlConnectOptions, MySqlConnection};
+use sqlx::mysql::{MySqlArguments, MySqlConnection};
 use sqlx::query::Query;
-use sqlx::{ConnectOptions, Executor, MySql};
+use sqlx::{Execute, Executor, MySql};
 use time::OffsetDateTime;
 
 use crate::Error;
 use crate::clock::Clock;
-use crate::pool::{DEADLINE, Lane, Pool};
+use crate::connector::Connector;
+use crate::pool::{DEADLINE, LIGHT_DEADLINE, Lane, Pool};
 use crate::statements::upsert::Upsert;
 use crate::statements::{fetches, items, pages};
-
-/// The deadline of the health check.
-pub(crate) const PING_DEADLINE: Duration = Duration::from_secs(5);
+use crate::{contention, url};
 
 /// The configuration of a [`Store`].
 #[derive(Clone)]
 pub struct StoreConfig {
-    /// `mysql://user:password@host:port/database?ssl-mode=…&ssl-ca=…`
+    /// `mysql://user:password@host:port/database?ssl-mode=…&ssl-ca=…`. Several nodes of a cluster
+    /// are listed as `mysql://user:password@host1:port,host2:port/database`, or as whole URLs with
+    /// commas between them.
     pub url: String,
     /// The maximum number of connections.
     pub pool: u32,
@@ -30,7 +30,6 @@ pub struct StoreConfig {
 
 /// The database.
 pub struct Store {
-    pub(crate) options: MySqlConnectOptions,
     pub(crate) pool: Pool,
     pub(crate) clock: Clock,
     pub(crate) upsert_fetches: Upsert,
@@ -46,23 +45,9 @@ pub struct Store {
 impl Store {
     /// Checks the configuration. Connects to nothing yet.
     pub fn open(config: StoreConfig) -> Result<Self, Error> {
-        // Checked first: sqlx accepts any scheme, and reads the password of a URL without a scheme
-        // as the name of a database.
-        if !["mysql://", "mariadb://"].iter().any(|scheme| config.url.starts_with(scheme)) {
-            return Err(Error::Url("it does not begin with mysql://".to_owned()));
-        }
-        let options = MySqlConnectOptions::from_str(&config.url)
-            .map_err(|error| Error::Url(error.to_string()))?
-            // Statements contain URLs, and URLs may contain secrets.
-            .disable_statement_logging();
-        if options.get_database().is_none_or(str::is_empty) {
-            return Err(Error::Url(
-                "it names no database (mysql://user@host:3306/DATABASE)".to_owned(),
-            ));
-        }
+        let connector = Connector::new(url::parse(&config.url)?, config.pool_timeout);
         Ok(Self {
-            pool: Pool::new(options.clone(), config.pool, config.pool_timeout),
-            options,
+            pool: Pool::new(connector, config.pool, config.pool_timeout),
             clock: Clock::new(),
             upsert_fetches: fetches::upsert(),
             upsert_items: items::upsert(),
@@ -95,10 +80,19 @@ impl Store {
         self.clock.now().unwrap_or_else(OffsetDateTime::now_utc)
     }
 
-    /// Host, port and database, without user and password, for log lines.
+    /// Hosts, ports and database, without user and password, for log lines.
     pub fn location(&self) -> String {
-        let database = self.options.get_database().unwrap_or_default();
-        format!("{}:{} {database}", self.options.get_host(), self.options.get_port())
+        self.pool.connector().location()
+    }
+
+    /// The name of the database.
+    pub fn database(&self) -> &str {
+        self.pool.connector().database()
+    }
+
+    /// The node that was connected to last; `None` before the first connection.
+    pub fn node(&self) -> Option<String> {
+        self.pool.connector().node().map(|node| node.to_string())
     }
 
     /// The number of connections in use, and their maximum number.
@@ -110,7 +104,7 @@ impl Store {
     /// use. Writes nothing.
     pub async fn ping(&self) -> Result<(), Error> {
         const PING: &str = "checking that the database accepts writes";
-        let ping = || self.pool.lend(Lane::Other, PING, PING_DEADLINE, check_writable);
+        let ping = || self.pool.lend(Lane::Other, PING, LIGHT_DEADLINE, check_writable);
         self.on_live_connection(ping).await
     }
 
@@ -143,16 +137,23 @@ impl Store {
         self.pool.lend(Lane::Other, what, DEADLINE, work).await
     }
 
-    /// Runs one statement that changes rows, and returns the number of affected rows.
+    /// Runs one statement that changes rows, and returns the number of affected rows. It runs again
+    /// if it lost against another one.
     pub(crate) async fn execute(
         &self,
         what: &'static str,
         failure: &'static str,
-        statement: Query<'_, MySql, MySqlArguments>,
+        mut statement: Query<'_, MySql, MySqlArguments>,
     ) -> Result<u64, Error> {
-        self.with_connection(what, async |connection| {
-            let executed = statement.execute(connection).await.map_err(Error::database(failure))?;
-            Ok(executed.rows_affected())
+        let arguments = statement.take_arguments().map_err(sqlx::Error::Encode);
+        let arguments = arguments.map_err(Error::database(failure))?.unwrap_or_default();
+        let sql = statement.sql();
+        contention::retry(|| {
+            let statement = sqlx::query_with(sql.clone(), arguments.clone());
+            self.with_connection(what, async |connection| {
+                let executed = statement.execute(connection).await;
+                Ok(executed.map_err(Error::database(failure))?.rows_affected())
+            })
         })
         .await
     }
@@ -187,11 +188,17 @@ mod tests {
     async fn neither_errors_nor_log_lines_repeat_the_password() {
         let store = open("mysql://user:hunter2@db:3307/prices", 1).unwrap();
         assert_eq!(store.location(), "db:3307 prices");
+        let store = open("mysql://user:hunter2@a,b:3307,[fd00::1]/prices", 1).unwrap();
+        assert_eq!(store.location(), "a:3306,b:3307,[fd00::1]:3306 prices");
         for bad in [
             "mysql://user:hunter2@db:port/x",
             "mysql://user:hunter2@db/",
             "postgres://user:hunter2@db/x",
             "user:hunter2@db:3306/x",
+            "mysql://user:hunter2@a:port,b/x",
+            "mysql://user:hunter2@a/x,user:hunter2@b/x",
+            "mysql://user:hunter2@a/x,mysql://user:hunter2@b/y",
+            "mysql://user:hunter2@a/x,b/x",
         ] {
             let error = open(bad, 1).err().unwrap().to_string();
             assert!(!error.contains("hunter2"), "{error}");

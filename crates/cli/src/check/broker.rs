@@ -12,15 +12,15 @@ const TOPOLOGY: &str = "topology";
 /// Checks the broker.
 pub(super) async fn check(broker: &Broker) -> Vec<Finding> {
     let (user, _) = broker.credentials();
-    let connection = match broker.connect().await {
-        Ok(connection) => connection,
+    let (connection, node) = match broker.connect_to_node(&[]).await {
+        Ok(connected) => connected,
         Err(error) => {
             let skipped = [PERMISSIONS, TOPOLOGY].map(|check| Finding::skipped(check, LOGIN));
             return [unusable(LOGIN, &error)].into_iter().chain(skipped).collect();
         }
     };
     let mut findings =
-        vec![Finding::ok(LOGIN, format!("{} takes the user {user}", broker.location()))];
+        vec![Finding::ok(LOGIN, format!("{node} {} takes the user {user}", broker.virtual_host()))];
     findings.push(permissions(broker, &connection).await);
     findings.extend(topology(broker, &connection).await);
     findings

@@ -56,7 +56,9 @@ fn login(store: &Store, facts: &ServerFacts) -> Finding {
         .as_ref()
         .map_or_else(|| "without TLS".to_owned(), |cipher| format!("over TLS ({cipher})"));
     let ServerFacts { version, account, .. } = facts;
-    let text = format!("{} ({version}) takes the account {account}, {tls}", store.location());
+    let node = store.node().unwrap_or_default();
+    let database = store.database();
+    let text = format!("{node} {database} ({version}) takes the account {account}, {tls}");
     Finding::ok(LOGIN, text)
 }
 

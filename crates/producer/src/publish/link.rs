@@ -32,8 +32,13 @@ impl Link {
     }
 
     /// Declares what is missing as far as the user may. Returns the names of what is missing then.
-    pub(super) async fn declare(&self, topology: &Topology) -> Result<Vec<String>, Error> {
-        topology.declare_permitted(&self.connection).await
+    /// With `binds_all` also restores the bindings of what exists.
+    pub(super) async fn declare(
+        &self,
+        topology: &Topology,
+        binds_all: bool,
+    ) -> Result<Vec<String>, Error> {
+        topology.declare_permitted(&self.connection, binds_all).await
     }
 
     /// The lane of a round.

@@ -73,7 +73,10 @@ impl<'a> Sender<'a> {
         let mut missing_since = None;
         while !self.stop.is_cancelled() {
             let missing = match Link::open(&self.broker).await {
-                Ok(link) => link.declare(self.broker.topology()).await.map(|names| (link, names)),
+                Ok(link) => {
+                    let declared = link.declare(self.broker.topology(), false).await;
+                    declared.map(|names| (link, names))
+                }
                 Err(error) => Err(error),
             };
             match missing {
@@ -348,7 +351,7 @@ impl<'a> Sender<'a> {
             }
         }
         if let Some(link) = self.link.as_ref().filter(|_| self.may_lack_topology) {
-            match link.declare(self.broker.topology()).await {
+            match link.declare(self.broker.topology(), true).await {
                 Ok(missing) if missing.is_empty() => self.may_lack_topology = false,
                 Ok(missing) => {
                     self.reporter.waiting(format!("{}; waiting", describe_missing(&missing)));

@@ -1,30 +1,35 @@
 //! Connections to the broker that name themselves, notice a silent peer, and never wait for ever.
 
 use std::path::PathBuf;
-use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
 
-use lapin::uri::{AMQPAuthority, AMQPUri};
+use fetchline_nodes::{Endpoint, Node, Nodes};
+use lapin::uri::AMQPUri;
 use lapin::{Connection, ConnectionProperties};
-use url::{Host, Url};
 
-use super::deadline::{DEADLINE, within};
+use super::deadline::DEADLINE;
 use super::inspection::Difference;
 use super::permissions::MissingPermission;
 use super::socket::Connector;
 use super::tier::Tier;
 use super::topology::Topology;
 use super::transport;
+use super::uri;
 use crate::Error;
 use crate::error::CONNECTING;
 
-/// Seconds between heartbeats unless the URL sets them. A silent peer is noticed after two of them
-/// at the latest.
-const HEARTBEAT_S: u16 = 10;
+/// How long the nodes of a cluster may take to open a connection, one after the other. The second
+/// round is for those that did not answer in the first one: a node that is frozen accepts
+/// connections as well as a slow one.
+const PATIENCE: [Duration; 2] = [Duration::from_secs(3), DEADLINE];
 
 /// Where the broker is, and the fleet's name on it.
 #[derive(Clone)]
 pub struct BrokerConfig {
-    /// `amqp://user:password@host:port/vhost`, or `amqps://`.
+    /// `amqp://user:password@host:port/vhost`, or `amqps://`. Several nodes of a cluster are listed
+    /// as `amqp://user:password@host1:port,host2:port/vhost`, or as whole URLs with commas between
+    /// them.
     pub url: String,
     /// A PEM file with the authority that signed the broker's certificate, if the system does not
     /// trust it.
@@ -69,10 +74,12 @@ impl Role {
     }
 }
 
-/// A broker to connect to.
+/// A broker to connect to: one node, or a cluster.
 #[derive(Clone)]
 pub struct Broker {
-    uri: AMQPUri,
+    /// How to connect to each endpoint of `nodes`.
+    uris: Arc<[AMQPUri]>,
+    nodes: Arc<Nodes>,
     connector: Connector,
     topology: Topology,
     name: String,
@@ -82,28 +89,13 @@ pub struct Broker {
 impl Broker {
     /// Validates the configuration. `name` is the pod or host that the console shows.
     pub fn new(config: &BrokerConfig, role: Role, name: &str) -> Result<Self, Error> {
-        // First: the library repeats a URL that it cannot parse, and with it the password.
-        if !["amqp://", "amqps://"].iter().any(|scheme| config.url.starts_with(scheme)) {
-            return Err(Error::Url("it does not begin with amqp:// or amqps://".to_owned()));
-        }
-        let mut uri = AMQPUri::from_str(&config.url)
-            .map_err(|error| Error::Url(without_url(error, &config.url)))?;
-        // The library parses an IPv6 address as no host, and connects to localhost then.
-        if let Ok(Some(Host::Ipv6(address))) = Url::parse(&config.url).as_ref().map(Url::host) {
-            uri.authority.host = address.to_string();
-        }
-        if uri.vhost.is_empty() {
-            return Err(Error::Url(
-                "it names the virtual host \"\", since nothing follows the last slash. The default \
-                 virtual host is /%2f; a URL that ends with the port means it, too"
-                    .to_owned(),
-            ));
-        }
-        uri.query.heartbeat.get_or_insert(HEARTBEAT_S);
-        uri.query.connection_timeout.get_or_insert(DEADLINE.as_millis() as u64);
+        let uris = uri::parse(&config.url)?;
+        let endpoint =
+            |uri: &AMQPUri| Endpoint { host: uri.authority.host.clone(), port: uri.authority.port };
         Ok(Self {
-            connector: Connector::new(&uri.scheme, config.ca.as_deref())?,
-            uri,
+            connector: Connector::new(&uris[0].scheme, config.ca.as_deref())?,
+            nodes: Arc::new(Nodes::new(uris.iter().map(endpoint).collect(), true)),
+            uris: uris.into(),
             topology: Topology::new(&config.prefix),
             name: name.to_owned(),
             role,
@@ -128,20 +120,18 @@ impl Broker {
 
     /// The virtual host.
     pub fn virtual_host(&self) -> &str {
-        &self.uri.vhost
+        &self.uris[0].vhost
     }
 
     /// User and password: for the broker, never for people.
     pub fn credentials(&self) -> (&str, &str) {
-        let user = &self.uri.authority.userinfo;
+        let user = &self.uris[0].authority.userinfo;
         (&user.username, &user.password)
     }
 
-    /// Host, port and virtual host, without user and password: for logs.
+    /// Hosts, ports and virtual host, without user and password: for logs.
     pub fn location(&self) -> String {
-        let AMQPAuthority { host, port, .. } = &self.uri.authority;
-        let host = if host.contains(':') { format!("[{host}]") } else { host.clone() };
-        format!("{host}:{port} {}", self.uri.vhost)
+        format!("{} {}", self.nodes.describe(), self.virtual_host())
     }
 
     /// What exists and is not as it would be declared.
@@ -172,25 +162,77 @@ impl Broker {
         }
     }
 
+    /// Records that a node is of no use although it takes connections. It is tried last for a while.
+    pub fn leave(&self, node: &Node) {
+        self.nodes.failed(node);
+    }
+
+    /// Whether another node should be used than this one.
+    pub fn prefers_another_to(&self, node: &Node) -> bool {
+        self.nodes.prefers_another_to(node)
+    }
+
+    /// Whether there are nodes that are not among these.
+    pub fn has_other_nodes_than(&self, nodes: &[Node]) -> bool {
+        self.nodes.has_other_than(nodes)
+    }
+
     /// Opens a connection. Dropping it closes it.
     pub async fn connect(&self) -> Result<Connection, Error> {
+        self.connect_to_node(&[]).await.map(|(connection, _)| connection)
+    }
+
+    /// Opens a connection, and says to which node. Nodes in `last` are tried after all others.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoNode`] if there are several nodes. It takes a bounded time, whatever they do.
+    pub async fn connect_to_node(&self, last: &[Node]) -> Result<(Connection, Node), Error> {
+        let mut untried = self.nodes.candidates().await;
+        untried.sort_by_key(|node| last.contains(node));
+        if let [only] = untried.as_slice() {
+            return Ok((self.connect_to(only, DEADLINE).await?, only.clone()));
+        }
+        let mut failures = Vec::new();
+        for patience in PATIENCE {
+            let mut silent = Vec::new();
+            for node in untried {
+                match self.connect_to(&node, patience).await {
+                    Ok(connection) => {
+                        self.nodes.works(&node);
+                        return Ok((connection, node));
+                    }
+                    Err(error) => {
+                        self.nodes.failed(&node);
+                        if matches!(error, Error::Deadline(..)) && patience != DEADLINE {
+                            silent.push(node);
+                        } else {
+                            failures.push((node, error));
+                        }
+                    }
+                }
+            }
+            untried = silent;
+        }
+        Err(Error::no_node(failures))
+    }
+
+    async fn connect_to(&self, node: &Node, patience: Duration) -> Result<Connection, Error> {
+        let mut uri = self.uris[node.index].clone();
+        uri.query.connection_timeout.get_or_insert(patience.as_millis() as u64);
         let properties = ConnectionProperties::default()
             .with_connection_name(format!("fetchline-{}@{}", self.role.name(), self.name).into())
             .with_client_property("product".into(), "fetchline".into())
             .with_client_property("version".into(), env!("CARGO_PKG_VERSION").into())
             .with_client_property("role".into(), self.role.name().into())
             .with_client_property("pod".into(), self.name.as_str().into());
-        within("connecting", async {
-            transport::connect(self.uri.clone(), properties, self.connector.clone())
-                .await
-                .map_err(Error::amqp(CONNECTING))
-        })
-        .await
+        let connector = self.connector.clone().to(node.address);
+        let connecting = transport::connect(uri, properties, connector);
+        match tokio::time::timeout(patience, connecting).await {
+            Ok(connected) => connected.map_err(Error::amqp(CONNECTING)),
+            Err(_) => Err(Error::Deadline(patience.as_secs(), "connecting")),
+        }
     }
-}
-
-fn without_url(error: String, url: &str) -> String {
-    if error.contains(url) { "it is not a URL".to_owned() } else { error }
 }
 
 #[cfg(test)]
@@ -206,6 +248,10 @@ mod tests {
         assert_eq!(location("amqp://user:hunter2@[fd00::5]:5673/%2f"), "[fd00::5]:5673 /");
         assert_eq!(location("amqps://[::1]/vhost"), "[::1]:5671 vhost");
         assert_eq!(location("amqp://192.0.2.7"), "192.0.2.7:5672 /");
+        assert_eq!(
+            location("amqp://user:hunter2@r1:5673,r2,[::1]/%2f"),
+            "r1:5673,r2:5672,[::1]:5672 /"
+        );
     }
 
     #[test]
@@ -222,6 +268,10 @@ mod tests {
             "amqp:user:hunter2@rabbit",
             "user:hunter2@rabbit:5672/vhost",
             "hunter2",
+            "amqp://user:hunter2@a:x,b/v",
+            "amqp://user:hunter2@a/v,user:hunter2@b/v",
+            "amqp://user:hunter2@a/v,amqp://user:hunter2@b/w",
+            "amqp://user:hunter2@a/v,b/v",
         ] {
             let error =
                 Broker::new(&config(bad), Role::Consume, "pod-1").err().unwrap().to_string();

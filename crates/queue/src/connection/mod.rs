@@ -3,18 +3,24 @@
 mod deadline;
 mod channel;
 mod tier;
+mod arguments;
+mod counts;
 mod topology;
+mod permitted;
 mod inspection;
 mod permissions;
 mod frames;
 mod socket;
 mod transport;
+mod uri;
 mod broker;
+mod leader;
 
 pub use broker::{Broker, BrokerConfig, Role};
 pub(crate) use channel::{open_channel, open_confirm_channel};
+pub use counts::QueueCounts;
 pub(crate) use deadline::within;
 pub use inspection::Difference;
 pub use permissions::MissingPermission;
 pub use tier::Tier;
-pub use topology::{QueueCounts, Topology};
+pub use topology::Topology;

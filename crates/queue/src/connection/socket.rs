@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -28,7 +29,11 @@ impl<S: AsyncRead + AsyncWrite + fmt::Debug + Send + Unpin> Duplex for S {}
 
 /// How to connect: with the client's side of TLS for `amqps://`.
 #[derive(Clone)]
-pub(super) struct Connector(Option<TlsConnector>);
+pub(super) struct Connector {
+    tls: Option<TlsConnector>,
+    /// The address of the host; without it the name is resolved.
+    address: Option<SocketAddr>,
+}
 
 impl Connector {
     /// Reads the authorities that may sign the broker's certificate: those of the system, and those
@@ -36,19 +41,28 @@ impl Connector {
     pub(super) fn new(scheme: &AMQPScheme, ca: Option<&Path>) -> Result<Self, Error> {
         // The file is checked even if the URL asks for no TLS: it was meant to be used.
         let extra = ca.map(read).transpose()?.unwrap_or_default();
-        match scheme {
-            AMQPScheme::AMQP => Ok(Self(None)),
-            AMQPScheme::AMQPS => Ok(Self(Some(tls(extra).map_err(Error::Tls)?))),
-        }
+        let tls = match scheme {
+            AMQPScheme::AMQP => None,
+            AMQPScheme::AMQPS => Some(tls(extra).map_err(Error::Tls)?),
+        };
+        Ok(Self { tls, address: None })
     }
 
-    /// Connects to the first address of the host that answers.
+    /// The same with one of the addresses of the host.
+    pub(super) fn to(self, address: Option<SocketAddr>) -> Self {
+        Self { address, ..self }
+    }
+
+    /// Connects to the address; without one, to the first of the host that answers.
     pub(super) async fn connect(&self, uri: &AMQPUri) -> io::Result<Socket> {
         let host = uri.authority.host.as_str();
-        let stream = TcpStream::connect((host, uri.authority.port)).await?;
+        let stream = match self.address {
+            Some(address) => TcpStream::connect(address).await?,
+            None => TcpStream::connect((host, uri.authority.port)).await?,
+        };
         // Small frames, such as acks, must not wait for each other.
         stream.set_nodelay(true)?;
-        let Some(tls) = &self.0 else { return Ok(plain(stream)) };
+        let Some(tls) = &self.tls else { return Ok(plain(stream)) };
         let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
         Ok(Box::new(tls.connect(name, stream).await?.compat()))
     }

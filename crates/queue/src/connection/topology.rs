@@ -4,32 +4,18 @@ use lapin::options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptio
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{Connection, ExchangeKind};
 
+use super::arguments::{limited, news, put, quorum};
 use super::channel::open_channel;
+use super::counts::QueueCounts;
 use super::deadline::within;
 use super::tier::Tier;
 use crate::Error;
-
-/// How often a message may be redelivered before the broker drops it. Newer brokers default to 20,
-/// which would drop a dead letter that was listed twenty times; a policy can only lower it.
-const DELIVERY_LIMIT: i64 = 1_000_000;
-
-/// The most news that their queue keeps. It drops the oldest ones.
-const MAX_NEWS: i64 = 500;
 
 /// The names that one fleet uses on the broker.
 #[derive(Clone, Debug)]
 pub struct Topology {
     prefix: String,
     tiers: Vec<Tier>,
-}
-
-/// The messages and consumers of a queue, as the broker reports them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct QueueCounts {
-    /// Messages that are ready; unacked ones do not count.
-    pub ready: u32,
-    /// Consumers of the queue.
-    pub consumers: u32,
 }
 
 impl Topology {
@@ -82,69 +68,52 @@ impl Topology {
     }
 
     /// Declares what is missing, and returns its names. What exists stays as it is, whatever its
-    /// arguments: an operator may have declared it. Bindings that were removed are restored.
+    /// arguments: an operator may have declared it. Only what was missing is bound: a binding is a
+    /// transaction of the whole cluster, which a single frozen node holds up. See
+    /// [`Self::restore_bindings`].
     pub async fn declare(&self, connection: &Connection) -> Result<Vec<String>, Error> {
-        within("declaring the topology", async {
-            let mut created = Vec::new();
-            let existing = self.declare_exchange(connection, true).await;
-            if existing.as_ref().is_err_and(Error::is_not_found) {
-                let declared = self.declare_exchange(connection, false).await;
-                declared.map_err(missing(format!("the exchange {}", self.exchange())))?;
-                created.push(format!("the exchange {}", self.exchange()));
-            } else {
-                existing?;
-            }
-            for (key, arguments) in self.queues() {
-                if self.declare_bound(connection, &key, arguments).await? {
-                    created.push(format!("the queue {}", self.queue(&key)));
+        let mut created = Vec::new();
+        let declaring = self.declare_missing_exchange(connection);
+        let is_new_exchange = within("declaring the exchange", declaring).await?;
+        if is_new_exchange {
+            created.push(format!("the exchange {}", self.exchange()));
+        }
+        for (key, arguments) in self.queues() {
+            let declaring = async {
+                let is_new = self.declare_missing(connection, &key, arguments).await?;
+                if is_new || is_new_exchange {
+                    self.bind_all(connection, &key).await?;
                 }
+                Ok(is_new)
+            };
+            if within("declaring a queue", declaring).await? {
+                created.push(format!("the queue {}", self.queue(&key)));
             }
-            Ok(created)
-        })
-        .await
+        }
+        Ok(created)
+    }
+
+    /// Binds every queue again. This repairs what an operator, or a crash between a declaration and
+    /// its binding, left behind.
+    /// A queue that is missing does not keep the others from being bound.
+    pub async fn restore_bindings(
+        &self,
+        connection: &Connection,
+        longer: &[Tier],
+    ) -> Result<(), Error> {
+        for key in self.keys().into_iter().chain(longer.iter().map(|tier| tier.key())) {
+            match within("binding a queue", self.bind_all(connection, &key)).await {
+                Err(error) if !error.is_answer() => return Err(error),
+                _ => {}
+            }
+        }
+        Ok(())
     }
 
     /// Declares the queue of news if it is missing.
     pub async fn declare_news(&self, connection: &Connection) -> Result<(), Error> {
         let declaring = self.declare_bound(connection, Self::NEWS, news());
-        within("declaring the queue of news", declaring).await.map(drop)
-    }
-
-    /// Declares what is missing as far as the user may. Returns the names of what is missing then.
-    /// Newer brokers do not show a user whether a queue exists that he may not use; such a queue
-    /// counts as present.
-    pub async fn declare_permitted(&self, connection: &Connection) -> Result<Vec<String>, Error> {
-        within("declaring the topology", async {
-            let existing = self.declare_exchange(connection, true).await;
-            if existing.as_ref().is_err_and(Error::is_not_found) {
-                match self.declare_exchange(connection, false).await {
-                    Err(error) if error.is_access_refused() => {
-                        return Ok(vec![self.exchange().to_owned()]);
-                    }
-                    declared => declared?,
-                }
-            } else {
-                or_refused(existing)?;
-            }
-            let mut missing = Vec::new();
-            for (key, arguments) in self.queues() {
-                let existing = self.declare_queue(connection, &key, None).await;
-                if existing.as_ref().is_err_and(Error::is_not_found) {
-                    match self.declare_queue(connection, &key, Some(arguments)).await {
-                        Err(error) if error.is_access_refused() => {
-                            missing.push(self.queue(&key));
-                            continue;
-                        }
-                        declared => _ = declared?,
-                    }
-                } else {
-                    or_refused(existing)?;
-                }
-                or_refused(self.bind_all(connection, &key).await)?;
-            }
-            Ok(missing)
-        })
-        .await
+        within("declaring the queue of news", declaring).await
     }
 
     /// Declares a delay queue in addition to those of [`Self::with_tiers`], if it is missing.
@@ -154,7 +123,6 @@ impl Topology {
             self.declare_bound(connection, &tier.key(), self.delaying(tier)),
         )
         .await
-        .map(drop)
     }
 
     /// Declares the control stream if it is missing.
@@ -169,7 +137,8 @@ impl Topology {
         .map(drop)
     }
 
-    /// The ready messages and consumers of a queue; `None` if it does not exist.
+    /// The ready messages and consumers of a queue; `None` if it does not exist. A node that does
+    /// not reach the leader of the queue within a quarter of a second reports zeros.
     pub async fn counts(
         &self,
         connection: &Connection,
@@ -184,7 +153,6 @@ impl Topology {
         })
         .await
     }
-
     /// Every queue of the flow as routing key and arguments. Arguments hold the structure;
     /// operators tune the rest by policies.
     pub(crate) fn queues(&self) -> Vec<(String, FieldTable)> {
@@ -236,14 +204,25 @@ impl Topology {
         connection: &Connection,
         key: &str,
         arguments: FieldTable,
-    ) -> Result<bool, Error> {
-        let is_new = self.declare_missing(connection, key, arguments).await?;
-        self.bind_all(connection, key).await?;
-        Ok(is_new)
+    ) -> Result<(), Error> {
+        match self.declare_missing(connection, key, arguments).await? {
+            true => self.bind_all(connection, key).await,
+            false => Ok(()),
+        }
+    }
+
+    async fn declare_missing_exchange(&self, connection: &Connection) -> Result<bool, Error> {
+        let existing = self.declare_exchange(connection, true).await;
+        if !existing.as_ref().is_err_and(Error::is_not_found) {
+            return existing.map(|()| false);
+        }
+        let declared = self.declare_exchange(connection, false).await;
+        declared.map_err(missing(format!("the exchange {}", self.exchange())))?;
+        Ok(true)
     }
 
     /// Binds a queue by each of its routing keys.
-    async fn bind_all(&self, connection: &Connection, key: &str) -> Result<(), Error> {
+    pub(super) async fn bind_all(&self, connection: &Connection, key: &str) -> Result<(), Error> {
         // A person at the console may take the name of the queue for its key.
         let name = self.queue(key);
         let list = (key == Self::URLS).then_some(Self::LIST);
@@ -337,38 +316,6 @@ fn missing(what: String) -> impl FnOnce(Error) -> Error {
         true => Error::Missing(what),
         false => error,
     }
-}
-
-/// The arguments of the queue of news.
-fn news() -> FieldTable {
-    let mut arguments = limited(quorum());
-    arguments.insert("x-max-length".into(), AMQPValue::LongLongInt(MAX_NEWS));
-    put(&mut arguments, "x-overflow", "drop-head");
-    arguments
-}
-
-/// Whether a request succeeded that a user need not be permitted.
-fn or_refused<T>(result: Result<T, Error>) -> Result<bool, Error> {
-    match result {
-        Ok(_) => Ok(true),
-        Err(error) if error.is_access_refused() => Ok(false),
-        Err(error) => Err(error),
-    }
-}
-
-fn quorum() -> FieldTable {
-    let mut arguments = FieldTable::default();
-    put(&mut arguments, "x-queue-type", "quorum");
-    arguments
-}
-
-fn limited(mut arguments: FieldTable) -> FieldTable {
-    arguments.insert("x-delivery-limit".into(), AMQPValue::LongLongInt(DELIVERY_LIMIT));
-    arguments
-}
-
-fn put(arguments: &mut FieldTable, name: &'static str, value: &str) {
-    arguments.insert(name.into(), AMQPValue::LongString(value.into()));
 }
 
 #[cfg(test)]

@@ -67,8 +67,7 @@ impl<'a> Walk<'a> {
     ) -> Result<Self, Error> {
         let connection = broker.connect().await?;
         let queue = broker.topology().queue(Topology::DEAD);
-        let Some(queue_counts) = broker.topology().counts(&connection, Topology::DEAD).await?
-        else {
+        let Some(queue_counts) = broker.known_counts(&connection, Topology::DEAD).await? else {
             return Err(Error::NoQueue(queue));
         };
         let left = queue_counts.ready as usize;

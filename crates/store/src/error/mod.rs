@@ -1,8 +1,10 @@
 //! The errors of this crate, and what each of them means for the caller.
 
 mod class;
+mod failures;
 
 pub use self::class::Class;
+pub(crate) use self::failures::Failures;
 
 use self::class::{ACCESS_DENIED, IMMEDIATE, LOCK_WAIT_TIMEOUT, STALE_STATEMENT, SUSPECT, number};
 
@@ -26,6 +28,17 @@ pub enum Error {
         /// The time after which the call gave up.
         timeout_s: f64,
     },
+    /// No node of a cluster takes a connection.
+    #[error("no node of the database takes a connection ({failures})")]
+    NoNode {
+        /// Each node, and why it takes none.
+        failures: String,
+        /// The error that says most; `None` if no node answers.
+        decisive: Option<sqlx::Error>,
+    },
+    /// A node was left because it does not answer.
+    #[error("the node {0} of the database does not answer")]
+    NodeSilent(String),
     /// All connections of this process were in use.
     #[error(
         "all {size} database connections were in use for {timeout_s} s: raise the pool size or the \
@@ -92,6 +105,8 @@ impl Error {
             | Self::Url(_)
             | Self::Connect(_)
             | Self::NoConnection { .. }
+            | Self::NoNode { .. }
+            | Self::NodeSilent(_)
             | Self::Silent(..)
             | Self::EveryRowRefused(_)
             | Self::SchemaMissing
@@ -114,14 +129,25 @@ impl Error {
             Self::Connect(source) | Self::Database { source, .. } | Self::TakesNoRows(source) => {
                 Some(source)
             }
+            Self::NoNode { decisive, .. } => decisive.as_ref(),
             Self::Url(_)
             | Self::NoConnection { .. }
+            | Self::NodeSilent(_)
             | Self::PoolTimeout { .. }
             | Self::Deadline(..)
             | Self::Silent(..)
             | Self::EveryRowRefused(_)
             | Self::SchemaMissing
             | Self::SchemaTooOld { .. } => None,
+        }
+    }
+
+    /// Whether a use of a connection ended like this because of the node that it leads to.
+    pub(crate) fn is_of_node(&self) -> bool {
+        match self {
+            Self::Deadline(..) | Self::Silent(..) => true,
+            Self::Database { .. } | Self::TakesNoRows(_) => self.class() == Class::Away,
+            _ => false,
         }
     }
 

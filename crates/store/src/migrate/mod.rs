@@ -11,12 +11,13 @@ use std::sync::LazyLock;
 
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::mysql::MySqlConnection;
-use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor, SqlSafeStr};
+use sqlx::{AssertSqlSafe, Connection, Executor, SqlSafeStr};
 
 pub use self::former_keys::FormerRows;
 
+use crate::connector::Purpose;
 use crate::partitions::{self, Crowd};
-use crate::pool::{DEADLINE, SESSION, within};
+use crate::pool::{DEADLINE, within};
 use crate::{Error, Store, contention};
 
 /// The files of the folder `migrations` as version, description and SQL.
@@ -109,9 +110,7 @@ impl Store {
     }
 
     pub(crate) async fn connect(&self) -> Result<MySqlConnection, Error> {
-        let mut connection = self.options.connect().await.map_err(Error::Connect)?;
-        connection.execute(SESSION).await.map_err(Error::database("cannot set up a session"))?;
-        Ok(connection)
+        self.pool.connect(Purpose::Own).await
     }
 
     async fn create_database(&self) -> Result<(), Error> {
@@ -123,9 +122,9 @@ impl Store {
         if error.number() != Some(UNKNOWN_DATABASE) {
             return Err(error);
         }
-        let name = self.options.get_database().unwrap_or_default().replace('`', "``");
+        let name = self.pool.connector().database().replace('`', "``");
         let create = format!("CREATE DATABASE IF NOT EXISTS `{name}` CHARACTER SET utf8mb4");
-        let mut connection = self.options.clone().database("").connect().await.map_err(failed)?;
+        let mut connection = self.pool.connect(Purpose::NoDatabase).await?;
         connection
             .execute(AssertSqlSafe(create))
             .await

@@ -1,8 +1,8 @@
 //! Probes of the server after a write has failed: is it the server's fault, or the batch's?
 
 use super::server_thread::ServerThread;
-use crate::pool::Lane;
-use crate::store::{PING_DEADLINE, check_writable};
+use crate::pool::{LIGHT_DEADLINE, Lane};
+use crate::store::check_writable;
 use crate::{Error, Store};
 
 /// Checks that the server answers, on the connection that is reserved for commits. First kills what
@@ -10,7 +10,7 @@ use crate::{Error, Store};
 pub(super) async fn check_answering(store: &Store, failed: &ServerThread) -> Result<(), Error> {
     const PING: &str = "checking that the database answers at all";
     let ping = || {
-        store.pool.lend(Lane::Commit, PING, PING_DEADLINE, async |connection| {
+        store.pool.lend(Lane::Commit, PING, LIGHT_DEADLINE, async |connection| {
             failed.kill(connection).await?;
             check_writable(connection).await
         })
@@ -26,7 +26,7 @@ pub(super) async fn check_committing(store: &Store) -> Result<(), Error> {
                          VALUES (?, 0, 'commit probe', UTC_TIMESTAMP(6)) \
                          ON DUPLICATE KEY UPDATE begun_at = VALUES(begun_at)";
     let probe = || {
-        store.pool.lend(Lane::Commit, PROBE, PING_DEADLINE, async |connection| {
+        store.pool.lend(Lane::Commit, PROBE, LIGHT_DEADLINE, async |connection| {
             for statement in [WRITE, "DELETE FROM quarantine WHERE id = ?"] {
                 let statement = sqlx::query(statement).bind(store.commit_probe.as_slice());
                 statement.execute(&mut *connection).await.map_err(Error::TakesNoRows)?;
@@ -37,7 +37,7 @@ pub(super) async fn check_committing(store: &Store) -> Result<(), Error> {
     store.on_live_connection(probe).await.map_err(|error| match error {
         // Only an older probe, whose COMMIT has not ended, can have locked the row.
         Error::TakesNoRows(_) if error.is_contention() => {
-            Error::Silent(PING_DEADLINE.as_secs_f64(), PROBE)
+            Error::Silent(LIGHT_DEADLINE.as_secs_f64(), PROBE)
         }
         error => error,
     })

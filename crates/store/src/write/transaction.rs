@@ -162,7 +162,7 @@ async fn apply(
         Contents::SamplePart => parts::write_sample(connection).await.map(|()| Applied::Sample),
         Contents::SampleItem => {
             let sample = items::sample(store.now());
-            let packet = store.pool.packet();
+            let packet = store.pool.connector().packet();
             let written = items::write(connection, &store.upsert_items, &[&sample], packet).await;
             written.map(|()| Applied::Sample)
         }
@@ -177,7 +177,7 @@ async fn write_rows(
     options: Options,
 ) -> Result<Applied, Error> {
     // Read with a connection at hand, which may have been made after a failover.
-    let packet = store.pool.packet();
+    let packet = store.pool.connector().packet();
     let existing = match options.assume_new {
         true => HashMap::new(),
         false => counts::lock_existing(connection, rows).await?,

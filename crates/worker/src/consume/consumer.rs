@@ -12,6 +12,7 @@ use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use super::balance::preferred_node;
 use super::router::Router;
 use super::subscription::{DEADLINE, Plan, Subscription, Tags, describe, open_session};
 use crate::backoff::Backoff;
@@ -22,6 +23,9 @@ use crate::settle::Session;
 
 /// How often a session without deliveries is checked for a lost connection.
 const CHECK_INTERVAL: Duration = Duration::from_millis(500);
+
+/// How long fetches in flight may take before this worker moves to another node.
+const LAST_ACKS: Duration = Duration::from_secs(30);
 
 /// Receives deliveries and passes them to the router.
 pub(crate) struct Consumer {
@@ -45,6 +49,8 @@ enum SessionEnd {
     Lost(String),
     /// The database has been away for the whole hold.
     DatabaseAway,
+    /// The node that this worker prefers is back.
+    NodeBack,
 }
 
 /// An outage of the broker.
@@ -75,6 +81,9 @@ impl Consumer {
                     let began = Instant::now();
                     let end = self.consume(&session).await;
                     backoff.reset_after(began.elapsed());
+                    if matches!(end, SessionEnd::Lost(_)) {
+                        self.broker.leave(session.node());
+                    }
                     end
                 }
                 Err(error) => SessionEnd::Lost(chain(&error)),
@@ -89,6 +98,10 @@ impl Consumer {
                     );
                     continue;
                 }
+                SessionEnd::NodeBack => {
+                    info!("moving to the node of the broker that this worker prefers");
+                    continue;
+                }
                 SessionEnd::Lost(cause) => outage = Some(self.session_lost(cause, outage)),
             }
             tokio::select! {
@@ -101,10 +114,13 @@ impl Consumer {
     fn session_opened(&self, session: &Session, outage: Option<Outage>) {
         self.dependencies.broker_answers();
         match outage {
-            None => info!(broker = self.broker.location(), "connected"),
+            None => {
+                let (broker, node) = (self.broker.location(), session.node());
+                info!(broker, %node, "connected");
+            }
             Some(Outage { since, .. }) => {
-                let seconds = since.elapsed().as_secs();
-                info!(seconds, "the broker is back, consuming again");
+                let (seconds, node) = (since.elapsed().as_secs(), session.node());
+                info!(seconds, %node, "the broker is back, consuming again");
             }
         }
         self.router.session_opened(session);
@@ -228,6 +244,7 @@ impl Consumer {
         let mut stopped = pin!(self.stop.cancelled());
         let mut away = pin!(self.dependencies.database_down_for(self.hold));
         let mut changed = pin!(self.directives_changed(directives));
+        let mut back = pin!(preferred_node(&self.broker, session));
         let mut lost = pin!(lost(session));
         let result = loop {
             let next = tokio::select! {
@@ -235,6 +252,7 @@ impl Consumer {
                 () = &mut stopped => break Err(SessionEnd::Stopped),
                 () = &mut changed => break Ok(()),
                 () = &mut away => break Err(SessionEnd::DatabaseAway),
+                () = &mut back => break Err(SessionEnd::NodeBack),
                 // Needed while nothing is received, because the database is away.
                 end = &mut lost => return Err(end),
                 next = self.next(&mut subscription) => next,
@@ -263,6 +281,13 @@ impl Consumer {
             false => self.router.requeue(self.router.receipt(session, delivery.delivery_tag)),
         };
         let is_cancelled = subscription.cancel(session, handle).await;
+        if matches!(result, Err(SessionEnd::NodeBack)) {
+            // What has begun is acked here; what is left after that is redelivered.
+            tokio::select! {
+                _ = timeout(LAST_ACKS, nothing_held(session)) => {}
+                () = self.stop.cancelled() => {}
+            }
+        }
         match result {
             Ok(()) if !is_cancelled => {
                 Err(SessionEnd::Lost("the broker does not cancel the consumer".to_owned()))
@@ -293,6 +318,13 @@ impl Consumer {
     fn wants_more_than(&self, prefetch: u16) -> bool {
         let directives = self.snapshots.read(|snapshot| snapshot.directives);
         !directives.paused && self.router.prefetch.wanted(directives.concurrency) > prefetch
+    }
+}
+
+/// Waits until everything that a session holds is settled.
+async fn nothing_held(session: &Session) {
+    while session.held() > 0 && session.channel().status().connected() {
+        tokio::time::sleep(CHECK_INTERVAL).await;
     }
 }
 

@@ -5,9 +5,10 @@ use std::time::Duration;
 use fetchline_queue::{Broker, Topology};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-use tracing::info;
+use tracing::{info, warn};
 
 use crate::control::dependencies::Dependencies;
+use crate::error_chain::chain;
 use crate::settle::Session;
 
 /// The time between two checks. A message that moves from one queue to another is in neither count
@@ -16,42 +17,62 @@ const CHECK_INTERVAL: Duration = Duration::from_secs(2);
 /// How many checks in a row have to find nothing.
 const CHECKS: u32 = 2;
 
-/// Cancels `stop` once all queues are empty and this worker holds no message.
+/// What a check finds.
+#[derive(PartialEq, Eq)]
+enum Left {
+    Nothing,
+    Something,
+    /// Nobody knows, for this reason.
+    Unknown(String),
+}
+
+/// Cancels `stop` once all queues are empty and this worker holds no message. What the broker does
+/// not know is not empty.
 pub(crate) async fn stop_when_empty(
     broker: Broker,
     session: watch::Receiver<Option<Session>>,
     dependencies: Dependencies,
     stop: CancellationToken,
 ) {
-    let mut empty_checks = 0;
+    let (mut empty_checks, mut logged) = (0, None);
     while empty_checks < CHECKS {
         tokio::select! {
             () = tokio::time::sleep(CHECK_INTERVAL) => {}
             () = stop.cancelled() => return,
         }
         let present = session.borrow().clone();
-        let is_empty = match present {
-            Some(session) => {
-                dependencies.database_is_up()
-                    && session.held() == 0
-                    && queues_are_empty(&broker, &session).await
+        let left = match present {
+            Some(session) if dependencies.database_is_up() && session.held() == 0 => {
+                look(&broker, &session).await
             }
-            None => false,
+            _ => Left::Something,
         };
-        empty_checks = if is_empty { empty_checks + 1 } else { 0 };
+        empty_checks = if left == Left::Nothing { empty_checks + 1 } else { 0 };
+        let reason = if let Left::Unknown(reason) = left { Some(reason) } else { None };
+        if let Some(reason) = reason.as_ref().filter(|reason| logged.as_ref() != Some(*reason)) {
+            warn!(reason, "not known whether the queues are empty; waiting until it is known");
+        }
+        logged = reason;
     }
     info!("nothing is left to do");
     stop.cancel();
 }
 
-/// Whether all queues but that of the dead letters are empty.
-async fn queues_are_empty(broker: &Broker, session: &Session) -> bool {
+/// Looks into all queues but that of the dead letters.
+async fn look(broker: &Broker, session: &Session) -> Left {
     let topology = broker.topology();
     for key in topology.keys().iter().filter(|key| *key != Topology::DEAD) {
-        let depth = topology.counts(session.connection(), key).await;
-        if !depth.is_ok_and(|depth| depth.is_none_or(|depth| depth.ready == 0)) {
-            return false;
+        match broker.known_counts(session.connection(), key).await {
+            Ok(Some(counts)) if counts.ready > 0 => return Left::Something,
+            Ok(Some(_)) => {}
+            Ok(None) if [Topology::RUNS, Topology::URLS].contains(&key.as_str()) => {
+                let reason = format!("the queue {} does not exist", topology.queue(key));
+                return Left::Unknown(reason);
+            }
+            // Declared when a task is deferred for so long.
+            Ok(None) => {}
+            Err(error) => return Left::Unknown(chain(&error)),
         }
     }
-    true
+    Left::Nothing
 }

@@ -1,5 +1,6 @@
 //! Deliveries: received, deduplicated, and quarantined if they may crash a worker.
 
+mod balance;
 mod config;
 mod consumer;
 mod dedup;

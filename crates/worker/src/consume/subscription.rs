@@ -2,7 +2,6 @@
 //! has only the second one.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 use fetchline_queue::{Broker, Error, Topology};
@@ -64,13 +63,24 @@ impl Plan<'_> {
 
 /// Connects, declares the queues, and opens a channel. `number` counts the sessions of this worker.
 pub(super) async fn open_session(broker: &Broker, number: u64) -> Result<Session, Error> {
-    let connection = broker.connect().await?;
-    broker.topology().declare(&connection).await?;
-    let opened = timeout(DEADLINE, connection.create_channel()).await;
-    let opened = opened.map_err(|_| Error::Deadline(DEADLINE.as_secs(), "opening a channel"))?;
-    let channel =
-        opened.map_err(|source| Error::Amqp { context: "cannot open a channel", source })?;
-    Ok(Session::new(number, channel, Arc::new(connection)))
+    let (connection, node) = broker.connect_to_node(&[]).await?;
+    let opening = async {
+        broker.topology().declare(&connection).await?;
+        let opened = timeout(DEADLINE, connection.create_channel()).await;
+        let opened =
+            opened.map_err(|_| Error::Deadline(DEADLINE.as_secs(), "opening a channel"))?;
+        opened.map_err(|source| Error::Amqp { context: "cannot open a channel", source })
+    };
+    match opening.await {
+        Ok(channel) => Ok(Session::new(number, channel, connection, node)),
+        Err(error) => {
+            // Another node may be able to do what this one cannot.
+            if !error.is_configuration() && !matches!(error, Error::Missing(_)) {
+                broker.leave(&node);
+            }
+            Err(error)
+        }
+    }
 }
 
 impl Subscription {

@@ -70,9 +70,19 @@ struct Report {
     up: bool,
     /// When it came up or went down: RFC 3339, UTC.
     since: String,
+    /// The node that is used, or was used last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    node: Option<String>,
     /// Why it is down.
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
+}
+
+/// The nodes that a worker uses.
+#[derive(Default)]
+pub(crate) struct NodesInUse {
+    pub(crate) broker: Option<String>,
+    pub(crate) database: Option<String>,
 }
 
 impl Dependencies {
@@ -201,17 +211,18 @@ impl Dependencies {
         }
     }
 
-    pub(crate) fn readiness(&self) -> Readiness {
-        let report = |health: &Health| Report {
+    pub(crate) fn readiness(&self, nodes: NodesInUse) -> Readiness {
+        let report = |health: &Health, node| Report {
             up: health.up,
             since: health.since.format(&Rfc3339).unwrap_or_default(),
+            node,
             error: health.error.clone(),
         };
         self.snapshots.read(|snapshot| Readiness {
             ready: snapshot.broker.up && snapshot.topology.up && snapshot.database.up,
-            broker: report(&snapshot.broker),
-            topology: report(&snapshot.topology),
-            database: report(&snapshot.database),
+            broker: report(&snapshot.broker, nodes.broker),
+            topology: report(&snapshot.topology, None),
+            database: report(&snapshot.database, nodes.database),
         })
     }
 }
@@ -261,15 +272,17 @@ mod tests {
     #[test]
     fn a_worker_is_ready_only_while_both_dependencies_answer() {
         let dependencies = dependencies();
-        assert!(!dependencies.readiness().ready);
+        assert!(!dependencies.readiness(NodesInUse::default()).ready);
         dependencies.broker_answers();
         dependencies.database_takes_rows();
-        assert!(dependencies.readiness().ready);
+        assert!(dependencies.readiness(NodesInUse::default()).ready);
         assert!(dependencies.topology_is(Some("the exchange fetchline does not exist")));
-        assert!(!dependencies.readiness().ready);
-        assert!(dependencies.topology_is(None) && dependencies.readiness().ready);
+        assert!(!dependencies.readiness(NodesInUse::default()).ready);
+        assert!(
+            dependencies.topology_is(None) && dependencies.readiness(NodesInUse::default()).ready
+        );
         dependencies.database_fails("connection refused");
-        let body = serde_json::to_value(dependencies.readiness()).unwrap();
+        let body = serde_json::to_value(dependencies.readiness(NodesInUse::default())).unwrap();
         assert_eq!((&body["ready"], &body["broker"]["up"]), (&false.into(), &true.into()));
         assert_eq!(
             (&body["database"]["up"], &body["database"]["error"]),
@@ -277,7 +290,7 @@ mod tests {
         );
         let since = body["database"]["since"].clone();
         dependencies.database_fails("still refused");
-        let body = serde_json::to_value(dependencies.readiness()).unwrap();
+        let body = serde_json::to_value(dependencies.readiness(NodesInUse::default())).unwrap();
         assert_eq!(
             (&body["database"]["since"], &body["database"]["error"]),
             (&since, &"still refused".into())

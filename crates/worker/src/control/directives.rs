@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fetchline_queue::control::{Begin, ControlStream, Directive, TypedWord};
-use fetchline_queue::{Broker, Error};
+use fetchline_queue::{Broker, Error, Node};
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -12,7 +12,7 @@ use tracing::{info, warn};
 use super::answers::Answers;
 use super::dependencies::Dependencies;
 use super::snapshot::{Directives, Snapshots};
-use super::topology;
+use super::topology::TopologyKeeper;
 use crate::backoff::Backoff;
 use crate::error_chain::chain;
 
@@ -68,17 +68,19 @@ impl Control {
     async fn follow(&self) {
         let mut backoff = Backoff::default();
         let (mut failures, mut old) = (0, Old::All);
+        let mut without_stream = Vec::new();
         loop {
             let began = Instant::now();
-            let result = self.read_stream(&mut old).await;
+            let result = self.read_stream(&mut old, &mut without_stream).await;
             backoff.reset_after(began.elapsed());
             match result {
                 Ok(()) => failures = 0,
                 // The consumer reports a broker that is away. A broker that refuses the stream is
                 // no reason to stop working.
                 Err(error) => {
-                    failures =
-                        if error.is_answer() { FAILURES.max(failures + 1) } else { failures + 1 };
+                    let is_final =
+                        error.is_answer() && !self.broker.has_other_nodes_than(&without_stream);
+                    failures = if is_final { FAILURES.max(failures + 1) } else { failures + 1 };
                     if failures == FAILURES {
                         warn!(
                             cause = chain(&error),
@@ -95,24 +97,45 @@ impl Control {
 
     /// Reads the stream from its beginning until the connection is lost. Meanwhile, answers the
     /// operators, and checks the exchange and the queues.
-    async fn read_stream(&self, old: &mut Old) -> Result<(), Error> {
-        let connection = match self.broker.connect().await {
+    async fn read_stream(
+        &self,
+        old: &mut Old,
+        without_stream: &mut Vec<Node>,
+    ) -> Result<(), Error> {
+        let connected = self.broker.connect_to_node(without_stream).await;
+        let (connection, node) = match connected {
             // Not a failure while nothing can be consumed either: the first directive after the
             // outage may be a pause.
             Err(error) if !error.is_answer() && !self.dependencies.broker_is_up() => return Ok(()),
-            connection => connection?,
+            connected => connected?,
         };
         let topology = self.broker.topology();
         let stream = ControlStream::open(&connection, topology, &self.pod, Begin::First).await;
-        if let Err(error @ Error::Missing(_)) = &stream {
-            self.dependencies.topology_is(Some(&chain(error)));
+        match &stream {
+            Err(error @ Error::Missing(_)) => {
+                self.dependencies.topology_is(Some(&chain(error)));
+            }
+            // A node without a replica of the stream cannot read it.
+            Err(_) => {
+                // All were tried: begin anew.
+                if without_stream.contains(&node) {
+                    without_stream.clear();
+                }
+                without_stream.push(node);
+            }
+            Ok(_) => without_stream.clear(),
         }
         let stream = stream?;
+        let keeper = TopologyKeeper {
+            connection: &connection,
+            broker: &self.broker,
+            dependencies: &self.dependencies,
+            news: self.answers.news(),
+        };
         tokio::select! {
             () = self.obey(stream, old) => Ok(()),
             result = self.answers.run(&connection) => result,
-            result = topology::keep(&connection, topology, &self.dependencies, self.answers.news())
-                => result,
+            result = keeper.keep() => result,
         }
     }
 

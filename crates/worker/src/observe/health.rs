@@ -13,7 +13,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use super::gauges::Gauges;
-use crate::control::dependencies::Readiness;
+use crate::control::dependencies::{NodesInUse, Readiness};
 use crate::control::snapshot::Directives;
 
 /// Binds the port. Separate from [`serve`], so that a port in use is an error of the start.
@@ -44,7 +44,11 @@ struct ReadinessBody {
 
 async fn readyz(State(gauges): State<Arc<Gauges>>) -> Response {
     let sources = gauges.sources();
-    let readiness = sources.dependencies.readiness();
+    let nodes = NodesInUse {
+        broker: sources.session.borrow().as_ref().map(|session| session.node().to_string()),
+        database: sources.store.node(),
+    };
+    let readiness = sources.dependencies.readiness(nodes);
     let directives = sources.snapshots.read(|snapshot| snapshot.directives);
     let status = if readiness.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (status, Json(ReadinessBody { dependencies: readiness, directives })).into_response()

@@ -163,7 +163,7 @@ pub(crate) struct Republisher {
 
 /// A connection to publish on.
 struct Link {
-    _connection: Connection,
+    connection: Connection,
     channel: ConfirmChannel,
     /// Whether the queues of the longer delays exist.
     has_longer: bool,
@@ -306,7 +306,11 @@ impl Republisher {
                 Verdict::Unknown(_, error) => chain(&error),
             });
         }
-        // A new connection declares a missing queue again.
+        if is_queue_missing {
+            let topology = self.broker.topology();
+            // If it fails, a new connection declares a missing queue again.
+            _ = topology.restore_bindings(&link.connection, &self.longer).await;
+        }
         self.link = (!is_queue_missing).then_some(link);
         problem.map_or(Ok(()), Err)
     }
@@ -354,7 +358,7 @@ impl Republisher {
             }
         }
         let channel = ConfirmChannel::open(&connection, topology).await?;
-        Ok(Link { _connection: connection, channel, has_longer })
+        Ok(Link { connection, channel, has_longer })
     }
 
     /// Replaces a longer delay by the longest retry delay.

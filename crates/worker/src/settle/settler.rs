@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use fetchline_queue::Confirmed;
+use fetchline_queue::{Confirmed, Node};
 use fetchline_store::Committed;
 use lapin::options::{BasicAckOptions, BasicNackOptions};
 use lapin::{Channel, Connection};
@@ -39,6 +39,8 @@ pub(crate) struct Session {
     number: u64,
     channel: Channel,
     connection: Arc<Connection>,
+    /// The node of the broker that the connection leads to.
+    node: Arc<Node>,
     /// The number of deliveries that are not settled yet.
     held: Arc<AtomicUsize>,
     /// The most messages that the broker lets this worker hold unacked.
@@ -46,8 +48,13 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    pub(crate) fn new(number: u64, channel: Channel, connection: Arc<Connection>) -> Self {
-        Self { number, channel, connection, held: Arc::default(), prefetch: Arc::default() }
+    pub(crate) fn new(number: u64, channel: Channel, connection: Connection, node: Node) -> Self {
+        let (connection, node) = (Arc::new(connection), Arc::new(node));
+        Self { number, channel, connection, node, held: Arc::default(), prefetch: Arc::default() }
+    }
+
+    pub(crate) fn node(&self) -> &Node {
+        &self.node
     }
 
     pub(crate) fn number(&self) -> u64 {

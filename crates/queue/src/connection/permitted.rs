@@ -1,0 +1,74 @@
+//! Declares the topology as far as the user may, for producers.
+
+use lapin::Connection;
+use lapin::types::FieldTable;
+
+use super::deadline::within;
+use super::topology::Topology;
+use crate::Error;
+
+impl Topology {
+    /// Declares what is missing as far as the user may. Returns the names of what is missing then.
+    /// Newer brokers do not show a user whether a queue exists that he may not use; such a queue
+    /// counts as present. With `binds_all` also binds what exists.
+    pub async fn declare_permitted(
+        &self,
+        connection: &Connection,
+        binds_all: bool,
+    ) -> Result<Vec<String>, Error> {
+        let existing = within("declaring", self.declare_exchange(connection, true)).await;
+        let mut binds_all = binds_all;
+        if existing.as_ref().is_err_and(Error::is_not_found) {
+            match within("declaring", self.declare_exchange(connection, false)).await {
+                Err(error) if error.is_access_refused() => {
+                    return Ok(vec![self.exchange().to_owned()]);
+                }
+                declared => declared?,
+            }
+            binds_all = true;
+        } else {
+            or_refused(existing)?;
+        }
+        let mut missing = Vec::new();
+        for (key, arguments) in self.queues() {
+            let declaring = self.declare_permitted_queue(connection, &key, arguments, binds_all);
+            if !within("declaring a queue", declaring).await? {
+                missing.push(self.queue(&key));
+            }
+        }
+        Ok(missing)
+    }
+
+    /// `false` if the queue is missing, and the user may not declare it.
+    async fn declare_permitted_queue(
+        &self,
+        connection: &Connection,
+        key: &str,
+        arguments: FieldTable,
+        binds_existing: bool,
+    ) -> Result<bool, Error> {
+        let existing = self.declare_queue(connection, key, None).await;
+        let is_missing = existing.as_ref().is_err_and(Error::is_not_found);
+        if is_missing {
+            match self.declare_queue(connection, key, Some(arguments)).await {
+                Err(error) if error.is_access_refused() => return Ok(false),
+                declared => _ = declared?,
+            }
+        } else {
+            or_refused(existing)?;
+        }
+        if is_missing || binds_existing {
+            or_refused(self.bind_all(connection, key).await)?;
+        }
+        Ok(true)
+    }
+}
+
+/// Whether a request succeeded that a user need not be permitted.
+fn or_refused<T>(result: Result<T, Error>) -> Result<bool, Error> {
+    match result {
+        Ok(_) => Ok(true),
+        Err(error) if error.is_access_refused() => Ok(false),
+        Err(error) => Err(error),
+    }
+}

@@ -1,0 +1,57 @@
+//! The failures of the nodes of a database, of which the caller gets one error.
+
+use std::io::ErrorKind;
+use std::time::Duration;
+
+use fetchline_nodes::Node;
+
+use super::Error;
+use super::class::number;
+
+/// ER_CON_COUNT_ERROR: too many connections.
+const TOO_MANY_CONNECTIONS: u16 = 1040;
+
+/// Why each node takes no connection; `None` stands for one that did not answer in time.
+#[derive(Default)]
+pub(crate) struct Failures(Vec<(Node, Option<sqlx::Error>)>);
+
+impl Failures {
+    pub(crate) fn add(&mut self, node: &Node, error: Option<sqlx::Error>) {
+        self.0.push((node.clone(), error));
+    }
+
+    /// Whether a node did not answer that may do so if it gets more time.
+    pub(crate) fn may_be_slow(&self) -> bool {
+        self.0.len() > 1 && self.0.iter().any(|(_, error)| error.is_none())
+    }
+
+    /// Whether this may be over in a moment: a server starts, or its connections are in use.
+    pub(crate) fn may_pass(&self) -> bool {
+        self.0.iter().any(|(_, error)| match error {
+            None => false,
+            Some(sqlx::Error::Io(error)) => error.kind() == ErrorKind::ConnectionRefused,
+            Some(error) => number(error) == Some(TOO_MANY_CONNECTIONS),
+        })
+    }
+
+    /// One error. That of a server says more than that of a network.
+    pub(crate) fn into_error(self, timeout: Duration) -> Error {
+        let timeout_s = timeout.as_secs_f64();
+        let text: Vec<String> = self.0.iter().map(describe).collect();
+        let is_one = self.0.len() == 1;
+        let mut errors: Vec<_> = self.0.into_iter().filter_map(|(_, error)| error).collect();
+        errors.sort_by_key(|error| number(error).is_none());
+        match errors.into_iter().next() {
+            None if is_one => Error::NoConnection { timeout_s },
+            Some(error) if is_one => Error::Connect(error),
+            decisive => Error::NoNode { failures: text.join("; "), decisive },
+        }
+    }
+}
+
+fn describe((node, error): &(Node, Option<sqlx::Error>)) -> String {
+    match error {
+        Some(error) => format!("{node}: {error}"),
+        None => format!("{node}: it does not answer"),
+    }
+}
