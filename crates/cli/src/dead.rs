@@ -104,7 +104,7 @@ pub(crate) async fn run(global: GlobalArgs, args: Args) -> Result {
         Action::Replay(search) => {
             let mut counts = Counts::default();
             let stays =
-                |letter| exit::tell(format_args!("stays in the dead queue: {}", describe(&letter)));
+                |letter| exit::note(format_args!("stays in the dead queue: {}", describe(&letter)));
             let result = dead::replay(&broker, &search.search(now), &mut counts, stays).await;
             report(&search, &counts, "replayed", result)
         }

@@ -60,7 +60,7 @@ pub(crate) fn code(result: Result, log: LogFormat) -> ExitCode {
         Err(Failure::Failed(error)) => (error, ExitCode::FAILURE),
     };
     match log {
-        LogFormat::Text => tell(format_args!("fetchline: {error:#}")),
+        LogFormat::Text => note(format_args!("fetchline: {error:#}")),
         LogFormat::Json => tracing::error!("{error:#}"),
     }
     code
@@ -89,6 +89,6 @@ pub(crate) fn print(text: impl Display) {
 
 /// Prints to standard error. Unlike the macro of the standard library, it does not panic if nobody
 /// reads that.
-pub(crate) fn tell(text: impl Display) {
+pub(crate) fn note(text: impl Display) {
     _ = writeln!(io::stderr(), "{text}");
 }

@@ -121,9 +121,9 @@ impl EventPrinter {
             Event::Resumed => "publishing again".to_owned(),
         };
         if std::io::stderr().is_terminal() {
-            self.bar.suspend(|| exit::tell(&text));
+            self.bar.suspend(|| exit::note(&text));
         } else {
-            exit::tell(&text);
+            exit::note(&text);
         }
     }
 }

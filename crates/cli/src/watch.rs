@@ -273,7 +273,7 @@ impl<'a> Display<'a> {
         let is_due =
             self.last_line.is_none_or(|(at, last)| last != state || at.elapsed() >= LINE_INTERVAL);
         if is_due {
-            exit::tell(format_args!("{}: {text}", self.name));
+            exit::note(format_args!("{}: {text}", self.name));
             self.last_line = Some((Instant::now(), state));
         }
     }

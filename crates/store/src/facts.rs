@@ -54,7 +54,10 @@ impl Store {
     }
 
     /// Records that a claimed fact is reported.
-    pub async fn fact_told(&self, ClaimedFact { fact, claim }: ClaimedFact) -> Result<(), Error> {
+    pub async fn fact_reported(
+        &self,
+        ClaimedFact { fact, claim }: ClaimedFact,
+    ) -> Result<(), Error> {
         let update = sqlx::query("UPDATE facts SET told = TRUE WHERE fact = ? AND claim = ?")
             .bind(fact.to_vec())
             .bind(claim.to_vec());

@@ -138,7 +138,7 @@ impl Shared {
                         let text = difference.to_string();
                         warn!("{text}");
                         let fact = Fact::new("topology_differs", text.clone(), text);
-                        self.news.tell(fact.once_in(ONE_DAY));
+                        self.news.report(fact.once_in(ONE_DAY));
                     }
                     return Ok(true);
                 }

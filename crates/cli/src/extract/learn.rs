@@ -80,6 +80,6 @@ fn report(files: &[(PathBuf, Decimal)], lesson: &Lesson) {
             Some(found) => format!("{found}, not {price}"),
             None => format!("nothing, not {price}"),
         };
-        exit::tell(format_args!("{}: {verdict}", file.display()));
+        exit::note(format_args!("{}: {verdict}", file.display()));
     }
 }

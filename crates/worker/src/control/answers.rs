@@ -184,7 +184,7 @@ impl Answers {
         // The poller of each worker notices this as well.
         let identity = identity(self.broker.topology().exchange(), &cancelled_name(run));
         if let Ok(Some(fact)) = self.store.claim_fact(&identity, WINDOW).await {
-            _ = self.store.fact_told(fact).await;
+            _ = self.store.fact_reported(fact).await;
         }
         Ok(match is_known {
             true => format!("the run {run} is cancelled: its waiting tasks are not fetched"),
@@ -299,8 +299,8 @@ impl Answers {
 
     /// Reports the answer, and records that the message needs nothing more.
     async fn finish(&self, claimed: Claimed, fact: Fact) {
-        self.news.tell(fact);
-        if let Err(error) = self.store.fact_told(claimed.fact).await {
+        self.news.report(fact);
+        if let Err(error) = self.store.fact_reported(claimed.fact).await {
             debug!(cause = chain(&error), "cannot record that a directive is answered");
         }
     }

@@ -17,16 +17,16 @@ const WINDOW: Duration = Duration::from_secs(600);
 #[derive(Default)]
 pub(super) struct HostFacts {
     /// The reduced rate of each host that was reported, and when that was.
-    told: HashMap<String, (Option<f64>, Instant)>,
+    reported: HashMap<String, (Option<f64>, Instant)>,
 }
 
 impl HostFacts {
     /// The fact that a changed limit is; `None` if the operator caused it, or if enough hosts were
     /// reported.
     pub(super) fn of(&mut self, limit: &HostLimit, now: Instant) -> Option<Fact> {
-        self.told.retain(|_, (_, at)| now - *at < WINDOW);
+        self.reported.retain(|_, (_, at)| now - *at < WINDOW);
         let HostLimit { host, slowed, note, .. } = limit;
-        let known = self.told.get(host).copied();
+        let known = self.reported.get(host).copied();
         let why = note.as_deref().map(|note| format!(" ({note})")).unwrap_or_default();
         let cools = limit.cool_down.filter(|wait| !wait.is_zero());
         let (name, sentence) = match (cools, *slowed, known) {
@@ -43,10 +43,10 @@ impl HostFacts {
             }
             _ => return None,
         };
-        if known.is_none() && self.told.len() >= MAX_HOSTS {
+        if known.is_none() && self.reported.len() >= MAX_HOSTS {
             return None;
         }
-        self.told.insert(host.clone(), (*slowed, now));
+        self.reported.insert(host.clone(), (*slowed, now));
         let fact = Fact::new("host", format!("host {name} {host} {slowed:?}"), sentence);
         Some(fact.with("host", host.as_str()).with("slowed_to", *slowed))
     }
@@ -62,13 +62,13 @@ mod tests {
     }
 
     #[test]
-    fn a_host_is_told_of_when_it_slows_down_and_when_it_has_recovered() {
+    fn a_host_is_reported_when_it_slows_down_and_when_it_has_recovered() {
         let (mut facts, now) = (HostFacts::default(), Instant::now());
-        let mut is_told = |rate| facts.of(&slowed("a.example", rate), now).is_some();
+        let mut is_reported = |rate| facts.of(&slowed("a.example", rate), now).is_some();
         for (rate, expected) in
             [(Some(8.0), true), (Some(4.0), true), (Some(8.0), false), (None, true), (None, false)]
         {
-            assert_eq!(is_told(rate), expected, "{rate:?}");
+            assert_eq!(is_reported(rate), expected, "{rate:?}");
         }
         let cools = HostLimit {
             host: "b.example".to_owned(),
@@ -88,11 +88,11 @@ mod tests {
             ..HostLimit::default()
         };
         assert!(facts.of(&paused, now).is_none());
-        let mut told = |from: usize, now| {
+        let mut reported = |from: usize, now| {
             let hosts = (from..from + 1000).map(|n| format!("{n}.example"));
             hosts.filter(|host| facts.of(&slowed(host, Some(1.0)), now).is_some()).count()
         };
-        assert_eq!(told(0, now), MAX_HOSTS);
-        assert_eq!(told(1000, now + WINDOW), MAX_HOSTS);
+        assert_eq!(reported(0, now), MAX_HOSTS);
+        assert_eq!(reported(1000, now + WINDOW), MAX_HOSTS);
     }
 }

@@ -80,7 +80,7 @@ enum Message {
 
 impl NewsHandle {
     /// Reports a fact, unless another worker does.
-    pub(crate) fn tell(&self, fact: Fact) {
+    pub(crate) fn report(&self, fact: Fact) {
         self.send(Message::Claimable(fact));
     }
 
@@ -163,7 +163,7 @@ impl Reporter {
     async fn claim_and_tell(&mut self, fact: Fact) {
         let identity = identity(self.broker.topology().exchange(), &fact.name);
         match self.store.claim_fact(&identity, fact.window).await {
-            Ok(Some(claimed)) => self.tell(fact, claimed).await,
+            Ok(Some(claimed)) => self.report(fact, claimed).await,
             Ok(None) => self.look_again(fact),
             Err(error) => {
                 debug!(cause = chain(&error), "cannot claim a fact");
@@ -180,11 +180,11 @@ impl Reporter {
         }
     }
 
-    async fn tell(&mut self, fact: Fact, claimed: ClaimedFact) {
+    async fn report(&mut self, fact: Fact, claimed: ClaimedFact) {
         if !self.publish(&fact).await {
             self.look_again(fact);
-        } else if let Err(error) = self.store.fact_told(claimed).await {
-            debug!(cause = chain(&error), "cannot record that a fact is told");
+        } else if let Err(error) = self.store.fact_reported(claimed).await {
+            debug!(cause = chain(&error), "cannot record that a fact is reported");
         }
     }
 

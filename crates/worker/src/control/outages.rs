@@ -1,5 +1,5 @@
 //! Tells the operator that the database is away, and that it is back. Nobody can claim these facts,
-//! so the spokesman of the fleet tells them.
+//! so the spokesman of the fleet reports them.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use super::snapshot::Snapshots;
 
 /// A shorter outage is not worth a message.
 const LASTING: Duration = Duration::from_secs(3);
-/// The pause after an outage that was told of: a database that comes and goes should not fill the
+/// The pause after an outage that was reported: a database that comes and goes should not fill the
 /// queue.
 const QUIET: Duration = Duration::from_secs(60);
 

@@ -60,7 +60,7 @@ impl Poller {
                 Ok(reading) => {
                     let (next, changes) = self.publish(reading);
                     cursor = next;
-                    self.tell(changes, &mut host_facts);
+                    self.report(changes, &mut host_facts);
                 }
                 // A slow statement of another part may be its own fault. A slow poll is not: the
                 // server did not answer a simple query in time.
@@ -96,15 +96,15 @@ impl Poller {
     }
 
     /// Reports to the operator what hosts have caused, and which runs were cancelled.
-    fn tell(&self, changes: Changes, host_facts: &mut HostFacts) {
+    fn report(&self, changes: Changes, host_facts: &mut HostFacts) {
         for run in changes.cancelled.into_iter().flatten() {
             let sentence = format!("the run {run} is cancelled: its waiting tasks are not fetched");
             let fact = Fact::new("run_cancelled", cancelled_name(&run), sentence);
-            self.news.tell(fact.with("run", run));
+            self.news.report(fact.with("run", run));
         }
         for limit in changes.limits {
             let Some(fact) = host_facts.of(&limit, Instant::now()) else { continue };
-            self.news.tell(fact);
+            self.news.report(fact);
         }
     }
 }

@@ -30,7 +30,7 @@ const ONCE: Duration = Duration::from_secs(7 * 86_400);
 const LEAVING: Duration = Duration::from_secs(2);
 
 /// The number of facts that were reported of each part, by the names of its run and of the part.
-type ToldParts = HashMap<(String, String), usize>;
+type ReportedParts = HashMap<(String, String), usize>;
 
 /// Keeps the roster.
 pub(crate) struct Roster {
@@ -49,7 +49,8 @@ impl Roster {
     /// Runs until `end`, then removes this worker from the roster.
     pub(crate) async fn run(self, end: CancellationToken) {
         let mut changes = self.snapshots.changes();
-        let (mut steady_since, mut paused_since, mut told) = (Instant::now(), None, HashMap::new());
+        let (mut steady_since, mut paused_since, mut reported) =
+            (Instant::now(), None, HashMap::new());
         loop {
             let directive = self.snapshots.read(|snapshot| snapshot.directive);
             paused_since = match self.snapshots.read(|snapshot| snapshot.directives.paused) {
@@ -58,7 +59,7 @@ impl Roster {
             };
             let is_steady = steady_since.elapsed() >= STEADY;
             let state = self.state(paused_since);
-            if let Err(error) = self.round(state, is_steady, &mut told).await {
+            if let Err(error) = self.round(state, is_steady, &mut reported).await {
                 debug!(cause = chain(&error), "cannot keep the roster of workers");
                 steady_since = Instant::now();
             }
@@ -72,7 +73,7 @@ impl Roster {
         }
         let sentence = format!("{} has ended: it holds no messages any more", self.pod);
         let name = format!("worker ended {} {}", self.pod, self.started_at);
-        self.news.tell(Fact::new("worker_ended", name, sentence).with("pod", &*self.pod));
+        self.news.report(Fact::new("worker_ended", name, sentence).with("pod", &*self.pod));
         let leaving = self.store.worker_ended(&self.prefix, &self.pod, self.started_at);
         _ = tokio::time::timeout(LEAVING, leaving).await;
     }
@@ -81,7 +82,7 @@ impl Roster {
         &self,
         state: WorkerState,
         is_steady: bool,
-        told: &mut ToldParts,
+        reported: &mut ReportedParts,
     ) -> Result<(), Error> {
         if self.store.worker_seen(&self.prefix, &state).await? {
             let sentence = format!(
@@ -89,7 +90,7 @@ impl Roster {
                 self.pod, state.concurrency
             );
             let name = format!("worker joined {} {}", self.pod, self.started_at);
-            self.news.tell(Fact::new("worker_joined", name, sentence).with("pod", &*self.pod));
+            self.news.report(Fact::new("worker_joined", name, sentence).with("pod", &*self.pod));
         }
         let first = self.store.first_worker(&self.prefix).await?;
         self.news.set_spokesman(first.as_deref() == Some(&*self.pod));
@@ -100,13 +101,13 @@ impl Roster {
                      its messages"
                 );
                 let name = format!("worker lost {pod}");
-                self.news.tell(Fact::new("worker_lost", name, sentence).with("pod", pod));
+                self.news.report(Fact::new("worker_lost", name, sentence).with("pod", pod));
             }
         }
         let round = identity(&self.prefix, "a look at the runs");
         if let Some(claimed) = self.store.claim_fact(&round, RUNS_INTERVAL).await? {
-            self.store.fact_told(claimed).await?;
-            self.look_at_runs(told).await?;
+            self.store.fact_reported(claimed).await?;
+            self.look_at_runs(reported).await?;
         }
         Ok(())
     }
@@ -123,10 +124,10 @@ impl Roster {
         })
     }
 
-    /// Reports which of the latest parts of runs have begun, and which are complete. `told` has the
-    /// number of facts that this worker has reported of each.
-    async fn look_at_runs(&self, told: &mut ToldParts) -> Result<(), Error> {
-        let mut known = std::mem::take(told);
+    /// Reports which of the latest parts of runs have begun, and which are complete. `reported` has
+    /// the number of facts that were reported of each part.
+    async fn look_at_runs(&self, reported: &mut ReportedParts) -> Result<(), Error> {
+        let mut known = std::mem::take(reported);
         for (name, run) in self.store.latest_parts(None, LATEST_PARTS).await? {
             let Some(part) = run.parts.first() else { continue };
             if run.asked_at - part.created_at > NEW_PART {
@@ -134,10 +135,10 @@ impl Roster {
             }
             let facts = facts(&name, part, &run);
             let identity = (name, part.part.clone());
-            let is_told = known.remove(&identity) == Some(facts.len());
-            told.insert(identity, facts.len());
-            if !is_told {
-                facts.into_iter().for_each(|fact| self.news.tell(fact.once_in(ONCE)));
+            let is_reported = known.remove(&identity) == Some(facts.len());
+            reported.insert(identity, facts.len());
+            if !is_reported {
+                facts.into_iter().for_each(|fact| self.news.report(fact.once_in(ONCE)));
             }
         }
         Ok(())

@@ -49,21 +49,21 @@ impl TopologyKeeper<'_> {
         if self.dependencies.topology_is(None) {
             let sentence = "the exchange and all queues are usable again";
             info!("{sentence}");
-            self.tell("topology_restored", "topology restored".to_owned(), sentence.to_owned());
+            self.report("topology_restored", "topology restored".to_owned(), sentence.to_owned());
         }
     }
 
     fn has_declared(&self, what: &str) {
         warn!(what, "was missing; this worker has declared it again");
         let sentence = format!("{what} was missing; a worker has declared it again");
-        self.tell("topology_restored", format!("topology restored {what}"), sentence);
+        self.report("topology_restored", format!("topology restored {what}"), sentence);
     }
 
     fn lacks(&self, error: &Error) {
         let cause = chain(error);
         if self.dependencies.topology_is(Some(&cause)) {
             warn!(cause, "the exchange or a queue is missing; retrying until it exists");
-            self.tell("topology_missing", format!("topology missing {cause}"), cause);
+            self.report("topology_missing", format!("topology missing {cause}"), cause);
         }
     }
 
@@ -79,7 +79,7 @@ impl TopologyKeeper<'_> {
             let cause = chain(&error);
             if self.dependencies.topology_is(Some(&cause)) {
                 warn!(cause, "a queue has no leader; waiting until the broker has elected one");
-                self.tell("topology_missing", format!("topology silent {cause}"), cause);
+                self.report("topology_missing", format!("topology silent {cause}"), cause);
             }
             return Ok(false);
         }
@@ -101,7 +101,7 @@ impl TopologyKeeper<'_> {
         }
     }
 
-    fn tell(&self, kind: &'static str, subject: String, sentence: String) {
-        self.news.tell(Fact::new(kind, subject, sentence));
+    fn report(&self, kind: &'static str, subject: String, sentence: String) {
+        self.news.report(Fact::new(kind, subject, sentence));
     }
 }

@@ -213,7 +213,7 @@ impl Republisher {
                             "cannot publish retries or dead letters; retrying until it works"
                         );
                         let sentence = format!("retries or dead letters wait: {problem}");
-                        self.news.tell(Fact::new("cannot_publish", sentence.clone(), sentence));
+                        self.news.report(Fact::new("cannot_publish", sentence.clone(), sentence));
                     }
                     waiting = self.requeue_old(waiting);
                     tokio::time::sleep(backoff.next_pause()).await;
