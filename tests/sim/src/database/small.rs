@@ -30,7 +30,8 @@ fn of_session(session: &Session, statement: &Statement<'_>) -> Option<Reply> {
     Some(if statement.begins("SET ") {
         Reply::affected(0)
     } else if statement.begins("SELECT CAST(@@max_allowed_packet") {
-        Reply::Rows(vec![Type::UInt], vec![vec![Value::UInt(MAX_PACKET)]])
+        let row = vec![Value::UInt(MAX_PACKET), Value::Int(statement.is_read_only.into())];
+        Reply::Rows(vec![Type::UInt, Type::Int], vec![row])
     } else if statement.begins("SELECT MAX(version) FROM _sqlx_migrations") {
         Reply::Rows(vec![Type::Int], vec![vec![Value::Int(SCHEMA)]])
     } else if statement.begins("SELECT CONCAT(@@hostname") {

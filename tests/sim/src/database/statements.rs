@@ -20,6 +20,7 @@ pub(super) struct Statement<'a> {
     pub(super) values: &'a [Value],
     /// The server's time in microseconds.
     pub(super) now: i64,
+    pub(super) is_read_only: bool,
 }
 
 impl Statement<'_> {
@@ -39,7 +40,7 @@ pub(super) fn run(
     (text, values): (&str, &[Value]),
     is_read_only: bool,
 ) -> Ran {
-    let statement = Statement { text: text.trim(), values, now: server_us() };
+    let statement = Statement { text: text.trim(), values, now: server_us(), is_read_only };
     if is_read_only && statement.is_write() {
         return Err(READ_ONLY.into());
     }
