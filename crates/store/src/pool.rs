@@ -104,7 +104,9 @@ impl Pool {
         let node = connected.node.clone();
         let result = tokio::select! {
             result = within(what, deadline, work(&mut connected.connection)) => result,
-            () = Box::pin(self.connector().silence_of(&node)) => Err(Error::NodeSilent(node.to_string())),
+            () = Box::pin(self.connector().silence_of(&node)) => {
+                Err(Error::NodeSilent(node.to_string()))
+            }
         };
         self.connector().judge(&node, &result, deadline <= LIGHT_DEADLINE);
         if result.is_ok() {

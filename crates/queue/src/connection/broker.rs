@@ -162,7 +162,8 @@ impl Broker {
         }
     }
 
-    /// Records that a node is of no use although it takes connections. It is tried last for a while.
+    /// Records that a node is of no use although it takes connections. It is tried last for a
+    /// while.
     pub fn leave(&self, node: &Node) {
         self.nodes.failed(node);
     }

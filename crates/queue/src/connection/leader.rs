@@ -16,8 +16,8 @@ use crate::Error;
 const LEADER: Duration = Duration::from_secs(5);
 
 impl Broker {
-    /// Like [`crate::Topology::counts`], but never zeros that nobody has counted: the leader of a queue
-    /// that seems to be empty and unused is asked. A user who may not read the queue gets the
+    /// Like [`crate::Topology::counts`], but never zeros that nobody has counted: the leader of a
+    /// queue that seems to be empty and unused is asked. A user who may not read the queue gets the
     /// zeros.
     ///
     /// # Errors

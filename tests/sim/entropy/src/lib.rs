@@ -1,5 +1,5 @@
-//! Randomness from a seed, which the patched libraries use in place of that of the system. It belongs
-//! to a thread, since each simulation has one.
+//! Randomness from a seed, which the patched libraries use in place of that of the system. It
+//! belongs to a thread, since each simulation has one.
 
 use std::cell::Cell;
 
