@@ -1,5 +1,4 @@
-//! The nodes of a cluster of brokers or databases: how a URL names them, and the order in which a
-//! process tries them.
+#![doc = include_str!("../README.md")]
 
 mod list;
 mod node;
