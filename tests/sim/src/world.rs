@@ -1,7 +1,8 @@
 //! A world from its beginning to its end.
 
+use std::cell::RefCell;
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, Once};
 use std::time::Duration;
 
 use amq_protocol::protocol::basic::AMQPProperties;
@@ -60,17 +61,36 @@ pub struct Report {
     pub latest: Vec<String>,
 }
 
+thread_local! {
+    /// The panics of this thread. The runtime catches those of tasks.
+    static PANICS: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Records panics from now on, and still prints them.
+fn record_panics() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let print = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            PANICS.with(|panics| panics.borrow_mut().push(panic.to_string()));
+            print(panic);
+        }));
+    });
+}
+
 /// Runs a world, on a thread of its own.
 pub fn run(settings: Settings) -> Report {
+    record_panics();
     let world = std::thread::spawn(move || {
         fetchline_sim_entropy::seed(settings.seed);
         planted::plant(settings.planted);
         let runtime = Builder::new_current_thread().enable_time().start_paused(true).build();
         let spent = ThreadTime::now();
         let runtime = runtime.expect("the runtime needs nothing");
-        let report = runtime.block_on(live(settings));
+        let mut report = runtime.block_on(live(settings));
         drop(runtime);
         fetchline_sim_net::set(None);
+        report.violations.extend(PANICS.with(RefCell::take));
         Report { cost: spent.elapsed(), ..report }
     });
     world.join().unwrap_or_else(|panic| {

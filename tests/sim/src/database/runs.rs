@@ -55,7 +55,10 @@ pub(super) fn run(
 }
 
 fn part_key(statement: &Statement<'_>) -> (String, String) {
-    (statement.values[0].text(), statement.values[1].text())
+    let [run, part, ..] = statement.values else {
+        unreachable!("{:?} name no part: {}", statement.values, statement.text);
+    };
+    (run.text(), part.text())
 }
 
 fn write(storage: &mut Storage, session: &mut Session, key: (String, String), row: PartRow) -> Ran {
@@ -165,20 +168,28 @@ fn parts(storage: &Storage, statement: &Statement<'_>) -> Reply {
     Reply::Rows(types, rows.collect())
 }
 
-/// The counts of a part over all slots.
+/// The counts of a part, or of all parts of a run, over all slots.
 fn sums(storage: &Storage, statement: &Statement<'_>) -> Reply {
-    let (run, part) = part_key(statement);
-    let mut sums: BTreeMap<(String, String), i64> = BTreeMap::new();
-    for ((_, _, outcome, product, _), tasks) in storage.counts(&run, &part) {
-        *sums.entry((outcome, product)).or_default() += tasks;
+    let run = statement.values[0].text();
+    let parts: Vec<String> = match statement.values {
+        [_, part] => vec![part.text()],
+        _ => {
+            let of_run = storage.tables.runs.keys().filter(|(name, _)| *name == run);
+            of_run.map(|(_, part)| part.clone()).collect()
+        }
+    };
+    let mut sums: BTreeMap<(String, String, String), i64> = BTreeMap::new();
+    for part in parts {
+        for ((_, _, outcome, product, _), tasks) in storage.counts(&run, &part) {
+            *sums.entry((part.clone(), outcome, product)).or_default() += tasks;
+        }
     }
-    let rows = sums.into_iter().map(|((outcome, product), tasks)| {
-        vec![
-            part.as_str().into(),
-            outcome.as_str().into(),
-            product.as_str().into(),
-            Value::Int(tasks),
-        ]
+    let rows = sums.into_iter().map(|((part, outcome, product), tasks)| {
+        [part, outcome, product]
+            .iter()
+            .map(|text| text.as_str().into())
+            .chain([Value::Int(tasks)])
+            .collect()
     });
     let types = vec![Type::Text, Type::Text, Type::Text, Type::Int];
     Reply::Rows(types, rows.collect())
