@@ -1,4 +1,4 @@
-//! Compressed bodies. What is decoded is compared with the libraries of each coding.
+//! Compressed bodies. Each decoded body is compared with that of the coding's own library.
 
 use std::io::Read;
 

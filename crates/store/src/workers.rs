@@ -74,8 +74,8 @@ impl Store {
     /// The name of the first worker of a fleet that runs, in the order of names.
     pub async fn first_worker(&self, prefix: &str) -> Result<Option<String>, Error> {
         let statement = format!(
-            "SELECT pod FROM workers WHERE prefix = ? AND seen_at > UTC_TIMESTAMP(6) - {LOST_AFTER} \
-             ORDER BY pod LIMIT 1"
+            "SELECT pod FROM workers WHERE prefix = ? \
+             AND seen_at > UTC_TIMESTAMP(6) - {LOST_AFTER} ORDER BY pod LIMIT 1"
         );
         self.with_connection("looking for the first worker", async |connection| {
             let query = sqlx::query_scalar(AssertSqlSafe(statement)).bind(prefix);

@@ -30,7 +30,7 @@ pub struct Shape {
 }
 
 impl Shape {
-    /// A shape by chance.
+    /// A random shape.
     pub fn new(chance: &mut Chance) -> Self {
         let concurrency = chance.pick(&[1, 4, 10, 30]);
         Self {

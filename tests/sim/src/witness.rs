@@ -240,7 +240,7 @@ impl TaskState {
     }
 }
 
-/// The end of an id, which tells the tasks of a part apart.
+/// The end of an id, by which the tasks of a part differ.
 fn short(id: &str) -> &str {
     id.get(id.len().saturating_sub(13)..).unwrap_or(id)
 }

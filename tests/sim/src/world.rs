@@ -298,7 +298,7 @@ impl World {
     }
 }
 
-/// A reset is told in several ways, by the moment at which it comes.
+/// A reset has several outcomes, depending on the moment at which it comes.
 fn is_outcome(outcome: &str, expected: &str) -> bool {
     let is_broken = |outcome: &str| ["protocol", "connect", "timeout"].contains(&outcome);
     outcome == expected || is_broken(outcome) && is_broken(expected)

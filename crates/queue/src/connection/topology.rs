@@ -68,8 +68,8 @@ impl Topology {
     }
 
     /// Declares what is missing, and returns its names. What exists stays as it is, whatever its
-    /// arguments: an operator may have declared it. Only what was missing is bound: a binding is a
-    /// transaction of the whole cluster, which a single frozen node holds up. See
+    /// arguments: an operator may have declared it. It binds only what it has declared: a binding
+    /// is a transaction of the whole cluster, which a single frozen node holds up. See
     /// [`Self::restore_bindings`].
     pub async fn declare(&self, connection: &Connection) -> Result<Vec<String>, Error> {
         let mut created = Vec::new();

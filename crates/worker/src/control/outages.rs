@@ -1,5 +1,5 @@
-//! Tells the operator that the database is away, and that it is back. Nobody can claim these facts,
-//! so the spokesman of the fleet reports them.
+//! Reports to the operator that the database is away, and that it is back. No worker can claim
+//! these facts in the database, so the first worker of the fleet by name reports them.
 
 use std::time::Duration;
 

@@ -23,8 +23,8 @@ pub(super) struct TopologyKeeper<'a> {
 }
 
 impl TopologyKeeper<'_> {
-    /// Checks until the connection is lost. What is missing is declared; what this worker may not
-    /// declare makes it unready, and so does a queue whose leader does not answer.
+    /// Checks until the connection is lost. Declares missing queues; a queue that this worker may
+    /// not declare makes it unready, and so does one whose leader does not answer.
     pub(super) async fn keep(&self) -> Result<(), Error> {
         loop {
             tokio::time::sleep(CHECK_INTERVAL).await;
