@@ -187,13 +187,20 @@ def replay_some_dead_letters(console, fleet):
     wait_until("all of them are tried again", again)
 
 
+def shows_pause(console, pod):
+    """Waits until the tag of a worker's consumer says that it is paused."""
+    # A tag that the worker has used before ends with a number.
+    paused = lambda: any(f"{pod} paused" in tag for tag in console.consumers("fetchline.runs"))
+    wait_until(f"the consumer of {pod} says that it is paused", paused)
+
+
 def pause_and_drain_one_worker(console, fleet):
     """Pause one worker, resume it, and drain the other"""
     console.direct("pause blue-1")
     assert console.hears("paused", "blue-1 take")["pods"] == ["blue-1"]
     only = lambda pod: [tag.split()[0] for tag in console.consumers("fetchline.urls")] == [pod]
     wait_until("only blue-2 consumes", lambda: only("blue-2"))
-    assert "blue-1 paused" in " ".join(console.consumers("fetchline.runs"))
+    shows_pause(console, "blue-1")
     console.direct("resume blue-1")
     console.hears("resumed", "blue-1")
     console.direct("drain blue-2")
@@ -220,9 +227,7 @@ def tell_paused_from_dead(console, fleet):
     """See whether the fleet is paused or dead"""
     console.direct("pause")
     console.hears("paused", "blue-1 take")
-    # A tag that the worker has used before ends with a number.
-    paused = lambda: [tag for tag in console.consumers("fetchline.runs") if "blue-1 paused" in tag]
-    wait_until("the consumer says that it is paused", paused)
+    shows_pause(console, "blue-1")
     console.screenshot("paused", console.section("Consumers"))
     assert console.consumers("fetchline.urls") == []
     console.direct("resume")
