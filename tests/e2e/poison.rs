@@ -9,14 +9,16 @@ const KILLS: u64 = 25;
 #[tokio::test]
 async fn a_task_that_never_began_is_not_poison_however_many_workers_died_holding_it()
 -> anyhow::Result<()> {
+    // Newer brokers return messages in another order, so each worker may begin a different task.
+    const PAGES: u64 = 2 * KILLS;
     let world = World::new().await?;
-    let (hanging, waiting) = (world.numbered("/hang/", KILLS), world.shop.url("/p/1"));
+    let (hanging, waiting) = (world.numbered("/hang/", PAGES), world.shop.url("/p/1"));
     world.produce("killed", &hanging).await?;
     world.produce("killed", std::slice::from_ref(&waiting)).await?;
     let flags = ["--concurrency", "1", "--timeout", "10s", "--grace", "15s", "--prefetch", "60"];
     for _ in 0..KILLS {
         let finished = world.rows().await?;
-        let left = KILLS as i64 + 1 - finished;
+        let left = PAGES as i64 + 1 - finished;
         if left == 0 {
             break;
         }
@@ -41,7 +43,7 @@ async fn a_task_that_never_began_is_not_poison_however_many_workers_died_holding
         worker.kill().await?;
     }
     let begun: Vec<bool> =
-        (0..KILLS).map(|id| world.shop.visits().of(&format!("/hang/{id}")) > 0).collect();
+        (0..PAGES).map(|id| world.shop.visits().of(&format!("/hang/{id}")) > 0).collect();
     let innocent = begun.iter().filter(|begun| !**begun).count();
     assert!(innocent >= 5, "only {innocent} tasks never began, too few for this test");
 
@@ -58,7 +60,7 @@ async fn a_task_that_never_began_is_not_poison_however_many_workers_died_holding
     ])?;
     worker.logs("consuming").await?;
     let rows = async || world.rows().await;
-    wait::until("every row", rows, |rows| *rows == KILLS as i64 + 1).await?;
+    wait::until("every row", rows, |rows| *rows == PAGES as i64 + 1).await?;
     let outcome = async |url: &str| -> anyhow::Result<String> {
         let query = sqlx::query_scalar("SELECT outcome FROM fetches WHERE url = ?");
         Ok(query.bind(url).fetch_one(&world.database).await?)

@@ -34,5 +34,4 @@ for line in sys.stdin:
     )
     assert result.parameters["expires"] - result.parameters["created"] <= 24 * 3600
     nonces.add(result.nonce)
-    print(result.covered_components, file=sys.stderr)
 print(len(nonces))
