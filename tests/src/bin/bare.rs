@@ -143,6 +143,7 @@ async fn work(args: &Args) -> anyhow::Result<()> {
 }
 
 fn client(args: &Args) -> anyhow::Result<reqwest::Client> {
+    _ = tokio_rustls::rustls::crypto::ring::default_provider().install_default();
     let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(30));
     let Some(ca) = &args.ca else { return Ok(client.build()?) };
     let authorities = reqwest::Certificate::from_pem_bundle(&std::fs::read(ca)?)?;
