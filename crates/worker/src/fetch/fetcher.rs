@@ -246,7 +246,7 @@ impl Fetcher {
         deadline: &Deadline,
     ) -> Result<Result<Response, Unknown>, End> {
         let host = hop.address.host();
-        let (mut repeats, mut lease) = (Repeats::default(), self.clients.for_host(host));
+        let (mut repeats, mut lease) = (Repeats::new(), self.clients.for_host(host));
         loop {
             let sending =
                 connection::send(hop.send(&lease.client, &progress.jar, self.signing.as_ref()));
