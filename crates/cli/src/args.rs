@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use bytesize::ByteSize;
-use clap::{Args, ValueEnum};
+use clap::Args;
 use fetchline_extract::Rules;
 use fetchline_queue::{Broker, BrokerConfig, Role};
 use fetchline_store::{Store, StoreConfig};
@@ -14,6 +14,7 @@ use fetchline_worker::{Authorities, BotKey};
 use ipnet::IpNet;
 
 use crate::exit::Failure;
+use crate::log::LogFormat;
 
 /// Flags of every command.
 #[derive(Args)]
@@ -89,15 +90,6 @@ pub(crate) struct GlobalArgs {
         default_value = "text"
     )]
     pub(crate) log: LogFormat,
-}
-
-/// The format of log lines.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum LogFormat {
-    /// Text for people
-    Text,
-    /// One JSON object per line
-    Json,
 }
 
 impl GlobalArgs {

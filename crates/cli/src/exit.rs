@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 
 use anyhow::anyhow;
 
-use crate::args::LogFormat;
+use crate::log::LogFormat;
 
 /// The result of a command that did not fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

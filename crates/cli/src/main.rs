@@ -42,9 +42,10 @@ use std::sync::LazyLock;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
-use crate::args::{GlobalArgs, LogFormat};
+use crate::args::GlobalArgs;
 use crate::config_file::ConfigFile;
 use crate::exit::Failure;
+use crate::log::LogFormat;
 
 /// Each URL takes some 150 allocations, and one thread frees what another one allocates. Under this
 /// load threads contend for locks in the system's allocator.

@@ -10,8 +10,8 @@ use fetchline_producer::{Event, Progress, Rejection, Source};
 use indicatif::{ProgressBar, ProgressStyle};
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::args::LogFormat;
 use crate::exit;
+use crate::log::LogFormat;
 use crate::table::printable;
 
 /// How often the bar is drawn.

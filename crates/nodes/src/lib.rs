@@ -1,10 +1,12 @@
 #![doc = include_str!("../README.md")]
 
+mod backoff;
 mod list;
 mod node;
 mod nodes;
 mod verdicts;
 
+pub use backoff::Backoff;
 pub use list::{ListError, urls};
 pub use node::{Endpoint, Node};
 pub use nodes::Nodes;

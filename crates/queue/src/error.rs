@@ -2,8 +2,6 @@
 
 use fetchline_nodes::Node;
 
-use crate::connection::Difference;
-
 /// The context of errors while a connection is opened.
 pub(crate) const CONNECTING: &str = "cannot connect to the broker";
 
@@ -27,9 +25,10 @@ pub enum Error {
              --amqp-ca"
     )]
     Tls(#[source] rustls::Error),
-    /// What exists on the broker would multiply messages or keep them for ever.
+    /// What exists on the broker would multiply messages or keep them for ever: the text of a
+    /// [`Difference`](crate::Difference).
     #[error("{0}. Delete it, or use another prefix; a worker declares what is missing")]
-    Topology(Difference),
+    Topology(String),
     /// No node of a cluster takes a connection: what each of them does, and the failure that says
     /// most.
     #[error("no node of the broker takes the connection ({0})")]

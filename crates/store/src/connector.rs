@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use deadpool::managed::{Manager, Metrics, RecycleError, RecycleResult};
-use fetchline_nodes::{Node, Nodes};
+use fetchline_nodes::{Backoff, Node, Nodes};
 use sqlx::mysql::{MySqlConnectOptions, MySqlConnection};
 use sqlx::{AssertSqlSafe, ConnectOptions, Executor, Row};
 use tokio::sync::broadcast;
@@ -17,7 +17,7 @@ use crate::{Error, url};
 /// How long a node may take to open a connection if there are others; twice as long in each further
 /// round.
 const FIRST_PATIENCE: Duration = Duration::from_secs(2);
-/// The pause before all nodes are tried again; it doubles.
+/// The pauses before all nodes are tried again.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 /// How long a connection is used, and how long it may be idle.
@@ -111,7 +111,8 @@ impl Connector {
     /// writes, to one that does not: it can still be read.
     pub(crate) async fn connect(&self, purpose: Purpose) -> Result<Connected, Error> {
         let began = Instant::now();
-        let (mut patience, mut pause) = (FIRST_PATIENCE, FIRST_PAUSE);
+        let mut patience = FIRST_PATIENCE;
+        let mut backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
         loop {
             let candidates = self.nodes.candidates().await;
             let limit = self.timeout * u32::try_from(candidates.len()).unwrap_or(1);
@@ -137,11 +138,12 @@ impl Connector {
             }
             // Only a user of the pool waits for a server that starts.
             let again = failures.may_be_slow() || purpose == Purpose::Pool && failures.may_pass();
+            let pause = backoff.next_pause();
             if !again || began.elapsed() + pause >= limit {
                 return Err(failures.into_error(self.timeout));
             }
             tokio::time::sleep(pause).await;
-            (patience, pause) = (patience * 2, (pause * 2).min(LONGEST_PAUSE));
+            patience *= 2;
         }
     }
 

@@ -6,6 +6,7 @@ mod stages;
 use std::sync::Arc;
 use std::time::Duration;
 
+use fetchline_nodes::Backoff;
 use fetchline_queue::{Broker, Role};
 use fetchline_store::{Cursor, Store};
 use time::OffsetDateTime;
@@ -16,7 +17,6 @@ use tracing::{info, warn};
 
 use self::shared::{Shared, Shutdown};
 use self::stages::Stages;
-use crate::backoff::Backoff;
 use crate::config::WorkerConfig;
 use crate::consume::idle;
 use crate::control::answers::Answers;

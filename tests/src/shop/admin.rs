@@ -10,7 +10,7 @@ use std::{
 
 use axum::{
     Json,
-    extract::{Path, Query, State},
+    extract::{FromRef, Path, Query, State},
     http::StatusCode,
     response::{IntoResponse as _, Response},
 };
@@ -27,6 +27,12 @@ pub(super) struct ShopState {
     /// The status and the text of `/robots.txt`.
     pub(super) robots: Arc<Mutex<(u16, String)>>,
     pub(super) posted: PostedPages,
+}
+
+impl FromRef<ShopState> for PostedPages {
+    fn from_ref(shop: &ShopState) -> Self {
+        shop.posted.clone()
+    }
 }
 
 /// `/robots.txt`: 404 until a test sets it.

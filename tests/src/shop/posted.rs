@@ -7,8 +7,6 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::{Html, IntoResponse as _, Response};
 
-use super::admin::ShopState;
-
 /// The status and the HTML of each page, by its name.
 #[derive(Clone, Debug, Default)]
 pub(super) struct PostedPages(Arc<Mutex<HashMap<String, (u16, String)>>>);
@@ -25,7 +23,7 @@ impl PostedPages {
     }
 }
 
-pub(super) async fn page(State(shop): State<ShopState>, Path(name): Path<String>) -> Response {
-    let (status, html) = shop.posted.get(&name);
+pub(super) async fn page(State(pages): State<PostedPages>, Path(name): Path<String>) -> Response {
+    let (status, html) = pages.get(&name);
     (StatusCode::from_u16(status).unwrap_or(StatusCode::NOT_FOUND), Html(html)).into_response()
 }

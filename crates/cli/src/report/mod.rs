@@ -6,6 +6,7 @@ mod chart;
 mod throughput;
 mod fetch_times;
 mod hosts;
+mod figure;
 mod products;
 mod failures;
 #[cfg(test)]
@@ -21,16 +22,15 @@ use time::OffsetDateTime;
 use self::chart::bar;
 use self::failures::{Failure, Reason};
 use self::fetch_times::FetchTimes;
+use self::figure::Figure;
 use self::hosts::{Host, Hosts, SlowHost};
 use self::numbers::{count, ms, percent, rate, share, size};
+pub(crate) use self::products::MAX_CHANGES;
 use self::products::{ChangeTable, HostProducts};
 use self::throughput::Throughput;
 use self::time_format::{DATE_TIME, TIME, format_time};
 use crate::runs;
 use crate::table::format_duration;
-
-/// The maximum number of changes of each kind on a page.
-pub(crate) const MAX_CHANGES: usize = 50;
 
 /// The page. The template escapes all texts.
 #[derive(Template)]
@@ -58,13 +58,6 @@ struct Page<'a> {
     failed_urls: Vec<Failure<'a>>,
     failed_note: String,
     generator: String,
-}
-
-/// A number at the top of the page.
-struct Figure {
-    name: &'static str,
-    value: String,
-    note: String,
 }
 
 /// An outcome and its share of all rows.
@@ -153,7 +146,6 @@ fn format_period(report: &Report) -> String {
 }
 
 fn figures(run: &Run, report: &Report) -> Vec<Figure> {
-    let figure = |name, value: String, note: String| Figure { name, value, note };
     let planned = match run.planned() {
         Some(planned) => format!("of {} planned", count(planned)),
         // Other programs publish into a run without reporting a part.
@@ -169,16 +161,16 @@ fn figures(run: &Run, report: &Report) -> Vec<Figure> {
     };
     let (failed, rows) = (report.failed(), report.rows);
     vec![
-        figure("Rows", count(rows), planned),
-        figure("ok", count(report.ok), share(report.ok, rows)),
-        figure("Failed", count(failed), share(failed, rows)),
-        figure("Rate", rate, "over the whole run".to_owned()),
-        figure(
+        Figure::new("Rows", count(rows), planned),
+        Figure::new("ok", count(report.ok), share(report.ok, rows)),
+        Figure::new("Failed", count(failed), share(failed, rows)),
+        Figure::new("Rate", rate, "over the whole run".to_owned()),
+        Figure::new(
             "Fetch time",
             ms(report.fetch_ms(50.0)),
             format!("median; p95 {}", ms(report.fetch_ms(95.0))),
         ),
-        figure("Data", size(report.bytes), attempts),
+        Figure::new("Data", size(report.bytes), attempts),
     ]
 }
 

@@ -2,12 +2,14 @@
 
 use fetchline_store::{Change, ChangeKind, Changes, Outcome, ProductCounts, Report};
 
+use super::figure::Figure;
 use super::numbers::{at_least, count, percent};
-use super::{Figure, MAX_CHANGES};
 use crate::changes::{after, before, describe_kind, format_percent};
 use crate::coverage;
 use crate::table::or_dash;
 
+/// The maximum number of changes of each kind on a page.
+pub(crate) const MAX_CHANGES: usize = 50;
 const MAX_HOSTS: usize = 30;
 
 /// The pages of one host by what they contain.
@@ -51,33 +53,32 @@ pub(super) fn figures(report: &Report, changes: Option<&Changes>) -> Vec<Figure>
     if products.pages() + unchanged == 0 && !has_changes {
         return Vec::new();
     }
-    let figure = |name, value: String, note: String| Figure { name, value, note };
     let ProductCounts { found, suspect, no_price, none } = products;
     let pages = match products.pages() {
         0 => String::new(),
         pages => format!("{} of {} pages", coverage::share(products), count(pages)),
     };
     let mut figures = vec![
-        figure("Products found", count(found), pages),
-        figure("Without a price", count(no_price), String::new()),
-        figure("No product", count(none), String::new()),
+        Figure::new("Products found", count(found), pages),
+        Figure::new("Without a price", count(no_price), String::new()),
+        Figure::new("No product", count(none), String::new()),
     ];
     if suspect > 0 {
         let note = "the page contradicts the price".to_owned();
-        figures.insert(1, figure("Suspect", count(suspect), note));
+        figures.insert(1, Figure::new("Suspect", count(suspect), note));
     }
     if unchanged > 0 {
-        figures.push(figure("Unchanged", count(unchanged), "not examined again".to_owned()));
+        figures.push(Figure::new("Unchanged", count(unchanged), "not examined again".to_owned()));
     }
     let Some(changes) = changes else { return figures };
     let of = |kind| at_least(changes.count(kind), u64::from(changes.is_truncated));
     let note = |kind: ChangeKind| format!("{} {}", of(kind), describe_kind(kind));
     figures.extend([
-        figure("Prices up", of(ChangeKind::PriceUp), String::new()),
-        figure("Prices down", of(ChangeKind::PriceDown), String::new()),
-        figure("New", of(ChangeKind::New), note(ChangeKind::Back)),
-        figure("Vanished", of(ChangeKind::Vanished), note(ChangeKind::PriceLost)),
-        figure("Out of stock", of(ChangeKind::OutOfStock), note(ChangeKind::InStock)),
+        Figure::new("Prices up", of(ChangeKind::PriceUp), String::new()),
+        Figure::new("Prices down", of(ChangeKind::PriceDown), String::new()),
+        Figure::new("New", of(ChangeKind::New), note(ChangeKind::Back)),
+        Figure::new("Vanished", of(ChangeKind::Vanished), note(ChangeKind::PriceLost)),
+        Figure::new("Out of stock", of(ChangeKind::OutOfStock), note(ChangeKind::InStock)),
     ]);
     figures
 }

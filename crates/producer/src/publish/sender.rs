@@ -3,6 +3,7 @@
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use fetchline_nodes::Backoff;
 use fetchline_queue::{Broker, Draft, Error, PartReport, Round, Task, Topology, Verdict};
 use tokio_util::sync::CancellationToken;
 
@@ -20,7 +21,7 @@ const ROUND_MESSAGES: usize = 1024;
 const BURST_MESSAGES: usize = 64;
 /// How often the broker may return a message before its task counts as not sent.
 const MAX_RETURNS: u32 = 5;
-/// The pause between attempts to reach the broker. It doubles up to the longest one.
+/// The pauses between attempts to reach the broker.
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
@@ -35,7 +36,7 @@ pub(crate) struct Sender<'a> {
     is_report_confirmed: bool,
     /// The number of the current round, which selects its lane.
     round: usize,
-    pause: Duration,
+    backoff: Backoff,
     queue_limit: Option<QueueLimit>,
     /// Whether the exchange or a queue may be missing.
     may_lack_topology: bool,
@@ -56,7 +57,7 @@ impl<'a> Sender<'a> {
             window: Window::default(),
             is_report_confirmed: false,
             round: 0,
-            pause: FIRST_PAUSE,
+            backoff: Backoff::new(FIRST_PAUSE, LONGEST_PAUSE),
             queue_limit: None,
             may_lack_topology: true,
             stop,
@@ -290,7 +291,7 @@ impl<'a> Sender<'a> {
         }
         progress.published.fetch_add(confirmed, Ordering::Relaxed);
         if confirmed > 0 || self.is_report_confirmed {
-            self.pause = FIRST_PAUSE;
+            self.backoff.reset();
             self.reporter.resumed();
         }
         if let Some(problem) = problem {
@@ -366,10 +367,9 @@ impl<'a> Sender<'a> {
 
     async fn back_off(&mut self) {
         tokio::select! {
-            () = tokio::time::sleep(self.pause) => {}
+            () = tokio::time::sleep(self.backoff.next_pause()) => {}
             () = self.stop.cancelled() => {}
         }
-        self.pause = (self.pause * 2).min(LONGEST_PAUSE);
     }
 
     fn describe(&self, error: &Error) -> String {

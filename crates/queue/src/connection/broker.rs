@@ -157,7 +157,7 @@ impl Broker {
         let connection = self.connect().await?;
         let differences = self.topology.differences(&connection).await?;
         match differences.iter().find(|difference| difference.is_fatal) {
-            Some(fatal) => Err(Error::Topology(fatal.clone())),
+            Some(fatal) => Err(Error::Topology(fatal.to_string())),
             None => Ok(differences),
         }
     }

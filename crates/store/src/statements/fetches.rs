@@ -1,8 +1,8 @@
 //! The statement that writes rows of `fetches`.
 
+use sqlx::Arguments;
 use sqlx::error::BoxDynError;
 use sqlx::mysql::{MySqlArguments, MySqlConnection};
-use sqlx::{Arguments, AssertSqlSafe};
 
 use super::upsert::Upsert;
 use crate::Error;
@@ -56,18 +56,9 @@ pub(crate) async fn write(
     rows: &[&Fetch],
     packet: usize,
 ) -> Result<u64, Error> {
-    let failed = Error::database("cannot write a batch");
-    let mut affected = 0;
-    let mut rest = rows;
-    while !rest.is_empty() {
-        let chunk;
-        (chunk, rest) = upsert.next_chunk(rest, packet, |row| row.row_weight());
-        let arguments = encode(chunk, packet).map_err(sqlx::Error::Encode).map_err(&failed)?;
-        let statement = AssertSqlSafe(upsert.text(chunk.len()));
-        let written = sqlx::query_with(statement, arguments).execute(&mut *connection).await;
-        affected += written.map_err(&failed)?.rows_affected();
-    }
-    Ok(affected)
+    let encode = |rows: &[&Fetch]| encode(rows, packet);
+    let written = upsert.write(connection, rows, packet, |row| row.row_weight(), encode).await;
+    written.map_err(Error::database("cannot write a batch"))
 }
 
 /// Encodes the values of a statement that writes these rows. A row that does not fit into a packet

@@ -83,14 +83,8 @@ pub(crate) async fn write(
     while !observations.is_empty() {
         // One observation per page and round, so that intermediate prices enter the history.
         let (round, later) = first_of_each_page(observations);
-        let mut rest = &round[..];
-        while !rest.is_empty() {
-            let chunk;
-            (chunk, rest) = upsert.next_chunk(rest, packet, |item| item.fetch.item_weight());
-            let values = encode(chunk).map_err(sqlx::Error::Encode).map_err(&failed)?;
-            let statement = AssertSqlSafe(upsert.text(chunk.len()));
-            sqlx::query_with(statement, values).execute(&mut *connection).await.map_err(&failed)?;
-        }
+        let weight = |item: &Observation| item.fetch.item_weight();
+        upsert.write(connection, &round, packet, weight, encode).await.map_err(&failed)?;
         // Padded with the last page to a power of two: few statement texts.
         let padded = round.len().next_power_of_two();
         let sources = encode_sources(&round, padded).map_err(sqlx::Error::Encode);

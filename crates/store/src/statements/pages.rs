@@ -1,8 +1,8 @@
 //! The statement that writes what is remembered of pages.
 
+use sqlx::Arguments;
 use sqlx::error::BoxDynError;
 use sqlx::mysql::{MySqlArguments, MySqlConnection};
-use sqlx::{Arguments, AssertSqlSafe};
 
 use super::upsert::Upsert;
 use crate::Error;
@@ -39,20 +39,12 @@ pub(crate) async fn write(
     rows: &[&Fetch],
     packet: usize,
 ) -> Result<(), Error> {
-    let failed = Error::database("cannot remember pages");
     let mut pages: Vec<(&Page, &Fetch)> =
         rows.iter().filter_map(|row| Some((row.page.as_deref()?, *row))).collect();
     // In key order, as all row locks are taken.
     pages.sort_unstable_by_key(|(page, row)| (page.key, row.fetched_at));
-    let mut rest = &pages[..];
-    while !rest.is_empty() {
-        let chunk;
-        (chunk, rest) = upsert.next_chunk(rest, packet, |(page, _)| page.weight());
-        let values = encode(chunk).map_err(sqlx::Error::Encode).map_err(&failed)?;
-        let statement = AssertSqlSafe(upsert.text(chunk.len()));
-        sqlx::query_with(statement, values).execute(&mut *connection).await.map_err(&failed)?;
-    }
-    Ok(())
+    let written = upsert.write(connection, &pages, packet, |(page, _)| page.weight(), encode).await;
+    written.map(drop).map_err(Error::database("cannot remember pages"))
 }
 
 fn encode(pages: &[(&Page, &Fetch)]) -> Result<MySqlArguments, BoxDynError> {

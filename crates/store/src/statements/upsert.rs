@@ -3,6 +3,10 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use sqlx::AssertSqlSafe;
+use sqlx::error::BoxDynError;
+use sqlx::mysql::{MySqlArguments, MySqlConnection};
+
 use super::placeholders::list;
 
 /// An upsert into one table, and the texts of its statement by the number of rows.
@@ -48,10 +52,32 @@ impl Upsert {
         Self { full: rows.max(1), ..self }
     }
 
+    /// Writes rows in chunks that fit into a packet, and returns the number of rows that the server
+    /// reports as affected. `encode` binds the values of a chunk.
+    pub(crate) async fn write<T>(
+        &self,
+        connection: &mut MySqlConnection,
+        rows: &[T],
+        packet: usize,
+        weight: impl Fn(&T) -> usize,
+        encode: impl Fn(&[T]) -> Result<MySqlArguments, BoxDynError>,
+    ) -> sqlx::Result<u64> {
+        let (mut rest, mut affected) = (rows, 0);
+        while !rest.is_empty() {
+            let chunk;
+            (chunk, rest) = self.next_chunk(rest, packet, &weight);
+            let values = encode(chunk).map_err(sqlx::Error::Encode)?;
+            let statement = AssertSqlSafe(self.text(chunk.len()));
+            let written = sqlx::query_with(statement, values).execute(&mut *connection).await?;
+            affected += written.rows_affected();
+        }
+        Ok(affected)
+    }
+
     /// Splits off the rows of the next statement: as many as fit into a packet. Their number is
     /// that of a full batch, or a power of two. This keeps the number of statement texts small, so
     /// the database has already prepared each of them, whatever the size of a batch.
-    pub(crate) fn next_chunk<'a, T>(
+    fn next_chunk<'a, T>(
         &self,
         rows: &'a [T],
         packet: usize,
@@ -70,7 +96,7 @@ impl Upsert {
     }
 
     /// The statement for this number of rows. Values are bound row by row, in column order.
-    pub(crate) fn text(&self, rows: usize) -> Arc<str> {
+    fn text(&self, rows: usize) -> Arc<str> {
         let mut texts = self.texts.lock().unwrap_or_else(PoisonError::into_inner);
         texts.entry(rows).or_insert_with(|| self.build(rows).into()).clone()
     }

@@ -4,6 +4,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use fetchline_nodes::Backoff;
 use fetchline_queue::{Broker, RawMessage, Topology};
 use lapin::message::Delivery;
 use lapin::options::BasicGetOptions;
@@ -15,7 +16,6 @@ use tracing::{info, warn};
 use super::balance::preferred_node;
 use super::router::Router;
 use super::subscription::{DEADLINE, Plan, Subscription, Tags, describe, open_session};
-use crate::backoff::Backoff;
 use crate::control::dependencies::Dependencies;
 use crate::control::snapshot::{Directives, Snapshots};
 use crate::error_chain::chain;

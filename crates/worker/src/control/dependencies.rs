@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use fetchline_nodes::Backoff;
 use fetchline_store::{Class, Error};
 use serde::Serialize;
 use time::OffsetDateTime;
@@ -13,7 +14,6 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use super::snapshot::{Health, Snapshot, Snapshots};
-use crate::backoff::Backoff;
 use crate::error_chain::chain;
 
 /// The hold of operations that are repeated without end: a hundred years.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use fetchline_nodes::Backoff;
 use fetchline_queue::control::{Begin, ControlStream, Directive, TypedWord};
 use fetchline_queue::{Broker, Error, Node};
 use tokio::time::{Instant, timeout};
@@ -13,7 +14,6 @@ use super::answers::Answers;
 use super::dependencies::Dependencies;
 use super::snapshot::{Directives, Snapshots};
 use super::topology::TopologyKeeper;
-use crate::backoff::Backoff;
 use crate::error_chain::chain;
 
 /// If no message arrives for this long, the stream counts as read to its end, whatever length the

@@ -160,7 +160,7 @@ impl Executor {
             Err(denied) => return self.handle_denied(job, denied),
         };
         if let Some(trace) = job.claim.trace() {
-            trace.fetched(&job.task, &answer);
+            trace.fetched(&job.task, answer.outcome, answer.status, answer.error.as_deref());
         }
         self.out.metrics.fetched(time.elapsed, answer.body.as_ref().map_or(0, Vec::len));
         if answer.outcome == Outcome::Unchanged {

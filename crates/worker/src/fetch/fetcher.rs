@@ -1,7 +1,9 @@
 //! One fetch: a request, its redirects and the body, within one deadline.
 
+mod robots_txt;
+
 use std::net::IpAddr;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,7 +30,7 @@ use super::hop::{self, Hop};
 use super::progress::{End, Progress};
 use super::repeats::{Repeat, Repeats, Sent};
 use super::resolver::Unknown;
-use super::robots::{self, Robots, RobotsResponse};
+use super::robots::Robots;
 use super::signing::Signing;
 use super::tls;
 use super::trail::Trail;
@@ -246,7 +248,7 @@ impl Fetcher {
         deadline: &Deadline,
     ) -> Result<Result<Response, Unknown>, End> {
         let host = hop.address.host();
-        let (mut repeats, mut lease) = (Repeats::default(), self.clients.for_host(host));
+        let (mut repeats, mut lease) = (Repeats::new(), self.clients.for_host(host));
         loop {
             let sending =
                 connection::send(hop.send(&lease.client, &progress.jar, self.signing.as_ref()));
@@ -300,101 +302,6 @@ impl Fetcher {
         failure
     }
 
-    /// Fails where robots.txt forbids the address. A request for robots.txt takes a slot of its
-    /// own.
-    async fn obey(
-        &self,
-        robots: &Robots,
-        address: &Address,
-        progress: &mut Progress,
-        place: &mut Place,
-        deadline: &Deadline,
-    ) -> Result<(), End> {
-        if let Some(verdict) = robots.cached_verdict(address).await {
-            return Ok(verdict?);
-        }
-        // Boxed: cold path; inline it would enlarge every fetch's future.
-        Box::pin(async {
-            let robots_txt = address.join("/robots.txt")?;
-            // One fetch requests robots.txt and the others wait for it. If these kept their places,
-            // the one might never get its own.
-            place.release();
-            let request = self.request_robots(robots_txt, place);
-            let verdict = async { Ok(robots.verdict(address, request).await) };
-            progress.wait(deadline, verdict).await???;
-            // A crawl delay may have changed the limit of the host.
-            progress.wait(deadline, place.advance(address)).await
-        })
-        .await
-    }
-
-    /// Requests a robots.txt, within a deadline of its own. Boxed, since this calls
-    /// [`Self::request`], which leads here.
-    fn request_robots<'a>(
-        &'a self,
-        robots_txt: Address,
-        place: &'a mut Place,
-    ) -> RobotsRequest<'a> {
-        Box::pin(async move {
-            let request = FetchRequest::get(robots_txt);
-            let mut progress = Progress::default();
-            let deadline = Deadline::new(self.timeout, self.hold);
-            let reading = self.read_robots(&request, &mut progress, place, &deadline);
-            let without_body = |status: Option<StatusCode>| RobotsResponse {
-                status: status.map(|status| status.as_u16()),
-                body: Vec::new(),
-            };
-            match deadline.limit(reading).await {
-                Some(Ok((status, body))) => {
-                    Ok(RobotsResponse { body, ..without_body(Some(status)) })
-                }
-                Some(Err(End::Denied(denied))) => Err(End::Denied(denied)),
-                // The site's host has no address, or the fault is ours: nothing is known of the
-                // site.
-                Some(Err(End::Failed(failure)))
-                    if failure.fault.is_not_of_site()
-                        || failure.outcome == Outcome::Dns && progress.status.is_none() =>
-                {
-                    Err(End::Failed(failure))
-                }
-                // A redirect that cannot be followed, or to a blocked address: there are no rules.
-                Some(Err(End::Failed(failure)))
-                    if matches!(
-                        failure.outcome,
-                        Outcome::Redirect | Outcome::Blocked | Outcome::Dns
-                    ) =>
-                {
-                    Ok(without_body(progress.status.or(Some(StatusCode::NOT_FOUND))))
-                }
-                Some(Err(End::Failed(_))) | None => Ok(without_body(None)),
-            }
-        })
-    }
-
-    /// The status and the beginning of a robots.txt.
-    async fn read_robots(
-        &self,
-        request: &FetchRequest,
-        progress: &mut Progress,
-        place: &mut Place,
-        deadline: &Deadline,
-    ) -> Result<(StatusCode, Vec<u8>), End> {
-        progress.wait(deadline, place.advance(&request.address)).await?;
-        let mut response = self.request(request, None, progress, place, deadline, None).await?;
-        let reservation = self.budget.reservation();
-        let mut body =
-            BodyReader::new(response.headers(), None, robots::MAX_BYTES, reservation, deadline)
-                .await?;
-        while let Some(chunk) = self.within_read_timeout(response.chunk()).await?? {
-            match body.push(&chunk).await {
-                // The rest does not count.
-                Err(body::Error::TooLarge(_)) => break,
-                pushed => pushed?,
-            }
-        }
-        Ok((response.status(), body.into_partial()))
-    }
-
     /// Reads the body to its end. Where it fails, the connection is dropped.
     async fn read(
         &self,
@@ -435,9 +342,6 @@ impl Fetcher {
         })
     }
 }
-
-/// A request for a robots.txt that is under way.
-type RobotsRequest<'a> = Pin<Box<dyn Future<Output = Result<RobotsResponse, End>> + Send + 'a>>;
 
 fn describe_status(status: StatusCode) -> String {
     match status.canonical_reason() {

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use fetchline_nodes::Backoff;
 use http::header::CONNECTION;
 use http::{StatusCode, Version};
 use reqwest::Response;
@@ -12,16 +13,19 @@ use super::unprocessed;
 /// pauses. Some servers answer only a few requests per connection, so of many at a time a few have
 /// to move to the next connection again and again.
 pub(super) const MAX_REPEATS: u32 = 8;
-/// The first pause; each is twice as long as the one before.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
+/// The pause before the last repeat.
+const LONGEST_PAUSE: Duration = Duration::from_millis(3200);
 /// After so many repeats, the site counts as one that refuses requests.
 const REFUSING: u32 = 3;
 
 /// What has become of a request so far.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Repeats {
     /// How often the server has not processed it.
     unprocessed: u32,
+    /// The pauses after the first repeat.
+    backoff: Backoff,
     /// It is sent on a connection of its own.
     is_alone: bool,
     /// It is sent over HTTP/1.1.
@@ -51,6 +55,11 @@ pub(super) struct Sent {
 }
 
 impl Repeats {
+    pub(super) fn new() -> Self {
+        let backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
+        Self { unprocessed: 0, backoff, is_alone: false, is_over_http1: false }
+    }
+
     /// Whether the host refuses requests, as the latest of these errors shows.
     pub(super) fn is_refusal(&self, error: &reqwest::Error) -> bool {
         unprocessed::is_call_for_calm(error) || self.unprocessed == REFUSING
@@ -73,12 +82,9 @@ impl Repeats {
             return None;
         }
         self.unprocessed += 1;
-        Some(match self.unprocessed.checked_sub(2) {
-            None => Repeat::AtOnce,
-            Some(doublings) => {
-                let pause = FIRST_PAUSE * (1 << doublings);
-                Repeat::After(pause.mul_f64(rand::random_range(0.5..1.0)))
-            }
+        Some(match self.unprocessed {
+            1 => Repeat::AtOnce,
+            _ => Repeat::After(self.backoff.next_pause()),
         })
     }
 

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use fetchline_nodes::Backoff;
 use fetchline_queue::{
     Broker, ConfirmChannel, Confirmed, Death, DeferReason, Draft, Error, RawMessage, Role, Round,
     Task, Tier, Verdict, Wait, list_lines,
@@ -21,7 +22,6 @@ use tracing::{info, warn};
 
 use super::claim::Claim;
 use super::settler::SettlerHandle;
-use crate::backoff::Backoff;
 use crate::control::news::{Fact, NewsHandle};
 use crate::error_chain::chain;
 use crate::observe::metrics::Metrics;

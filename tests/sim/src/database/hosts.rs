@@ -1,7 +1,7 @@
 //! The statements about host limits.
 
 use super::session::Ran;
-use super::statements::Statement;
+use super::statement::Statement;
 use super::tables::{HostRow, Tables};
 use super::value::{Reply, Type, Value};
 

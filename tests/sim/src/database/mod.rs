@@ -9,6 +9,7 @@ mod runs;
 mod server;
 mod session;
 mod small;
+mod statement;
 mod statements;
 mod tables;
 mod value;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::session::{Ran, Session, Stop, Storage};
-use super::statements::Statement;
+use super::statement::Statement;
 use super::tables::{Lock, PartRow, Write};
 use super::value::{Reply, Type, Value};
 

@@ -1,7 +1,7 @@
 //! The statements about sessions, workers, facts, marks and items.
 
 use super::session::{Ran, Session};
-use super::statements::Statement;
+use super::statement::Statement;
 use super::tables::{FactRow, Tables, WorkerRow};
 use super::value::{Reply, Type, Value};
 

@@ -4,6 +4,7 @@
 use fetchline_sim_net::server_us;
 
 use super::session::{Ran, Session, Storage};
+use super::statement::Statement;
 use super::tables::{FetchRow, Lock, Write};
 use super::value::{READ_ONLY, Reply, TOO_LONG, Type, Value};
 use super::{hosts, runs, small};
@@ -13,25 +14,6 @@ use crate::witness::hex;
 const FETCH_COLUMNS: usize = 22;
 /// The same of `run_counts`.
 const COUNT_COLUMNS: usize = 6;
-
-/// A statement.
-pub(super) struct Statement<'a> {
-    pub(super) text: &'a str,
-    pub(super) values: &'a [Value],
-    /// The server's time in microseconds.
-    pub(super) now: i64,
-    pub(super) is_read_only: bool,
-}
-
-impl Statement<'_> {
-    pub(super) fn begins(&self, text: &str) -> bool {
-        self.text.starts_with(text)
-    }
-
-    fn is_write(&self) -> bool {
-        ["INSERT", "UPDATE", "DELETE"].iter().any(|verb| self.begins(verb))
-    }
-}
 
 /// Carries out a statement.
 pub(super) fn run(

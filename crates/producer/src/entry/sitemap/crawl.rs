@@ -10,11 +10,11 @@ use reqwest::Url;
 use tokio::io::BufReader;
 use tokio::sync::mpsc;
 
-use super::SitemapReader;
 use super::document::DocumentError;
 use super::listing::Listing;
 use super::location::Location;
 use super::postponed::PendingSitemap;
+use super::reader::SitemapReader;
 use crate::entry::{Content, Entry, record};
 use crate::progress::Progress;
 use crate::source::{FetchError, Fetched, Limited, MAX_SITEMAP_BYTES, NamedBy, is_same_site};

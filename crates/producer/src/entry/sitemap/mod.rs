@@ -14,36 +14,25 @@ mod document;
 mod url_lines;
 mod listing;
 mod postponed;
+mod reader;
 mod crawl;
 
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use reqwest::Url;
-use time::OffsetDateTime;
 use tokio::io::BufReader;
 use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 
 use self::crawl::Crawl;
 pub(crate) use self::postponed::{PendingSitemap, Postponed};
+pub(crate) use self::reader::SitemapReader;
 use super::Entry;
-use crate::progress::Progress;
-use crate::source::Fetcher;
 use crate::text::Text;
 
 /// Entries that are read ahead.
 const READ_AHEAD: usize = 256;
-
-/// How the sitemaps of a part are read.
-#[derive(Clone)]
-pub(crate) struct SitemapReader {
-    pub(crate) fetcher: Fetcher,
-    /// Pages that have not changed since then are skipped.
-    pub(crate) modified_since: Option<OffsetDateTime>,
-    pub(crate) postponed: Postponed,
-    pub(crate) progress: Arc<Progress>,
-}
 
 /// Reads the entries of a sitemap, and of the sitemaps that it names.
 pub(crate) struct Sitemaps {
@@ -53,12 +42,6 @@ pub(crate) struct Sitemaps {
 }
 
 impl SitemapReader {
-    /// Reads every page, for a new part.
-    #[cfg(test)]
-    pub(crate) fn new(fetcher: Fetcher, progress: Arc<Progress>) -> Self {
-        Self { fetcher, modified_since: None, postponed: Postponed::default(), progress }
-    }
-
     /// Starts reading a source. `fetched_from` is the URL of the text; `None` if it is not fetched.
     pub(super) fn read(
         &self,

@@ -9,6 +9,7 @@ use fetchline_queue::MAX_URL_BYTES;
 use super::crawl::{MAX_LEVELS, MAX_SITEMAPS, Sitemap};
 use super::*;
 use crate::entry::Content;
+use crate::source::Fetcher;
 use crate::test_site::{TestSite, answer, gzip};
 use crate::text::MAX_TAG_BYTES;
 

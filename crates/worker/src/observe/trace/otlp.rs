@@ -6,6 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use fetchline_queue::{RawMessage, Task, Topology};
+use fetchline_store::Outcome;
 use opentelemetry::propagation::TextMapPropagator;
 use opentelemetry::trace::{
     Span as _, SpanBuilder, SpanKind, Status, TraceContextExt, Tracer, TracerProvider as _,
@@ -25,7 +26,6 @@ use url::Url;
 
 use super::Step;
 use crate::error_chain::chain;
-use crate::fetch::answer::Answer;
 
 /// The headers of the parent trace (W3C Trace Context).
 const TRACEPARENT: &str = "traceparent";
@@ -181,27 +181,31 @@ impl Trace {
     }
 
     /// Records the answer of the fetch.
-    pub(crate) fn fetched(&self, task: &Task, answer: &Answer) {
+    pub(crate) fn fetched(
+        &self,
+        task: &Task,
+        outcome: Outcome,
+        status: Option<u16>,
+        error: Option<&str>,
+    ) {
         let mut attributes = vec![
             KeyValue::new("http.request.method", task.request.method.as_str().to_owned()),
             KeyValue::new(
                 "server.address",
                 task.request.address.as_url().host_str().unwrap_or_default().to_owned(),
             ),
-            KeyValue::new("fetchline.outcome", answer.outcome.as_str()),
+            KeyValue::new("fetchline.outcome", outcome.as_str()),
         ];
         attributes.extend(
-            answer
-                .status
-                .map(|status| KeyValue::new("http.response.status_code", i64::from(status))),
+            status.map(|status| KeyValue::new("http.response.status_code", i64::from(status))),
         );
-        if !answer.outcome.is_success() {
-            attributes.push(KeyValue::new("error.type", answer.outcome.as_str()));
+        if !outcome.is_success() {
+            attributes.push(KeyValue::new("error.type", outcome.as_str()));
         }
         if let Some(span) = &mut *self.step() {
             span.set_attributes(attributes);
-            if !answer.outcome.is_success() {
-                span.set_status(Status::error(answer.error.clone().unwrap_or_default()));
+            if !outcome.is_success() {
+                span.set_status(Status::error(error.unwrap_or_default().to_owned()));
             }
         }
     }

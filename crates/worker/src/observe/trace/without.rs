@@ -1,10 +1,10 @@
 //! A build without OpenTelemetry, which takes long to compile: there are no traces.
 
 use fetchline_queue::{RawMessage, Task, Topology};
+use fetchline_store::Outcome;
 use url::Url;
 
 use super::Step;
-use crate::fetch::answer::Answer;
 
 /// The program cannot export traces.
 #[derive(Debug, thiserror::Error)]
@@ -55,7 +55,13 @@ impl Trace {
         match *self {}
     }
 
-    pub(crate) fn fetched(&self, _task: &Task, _answer: &Answer) {
+    pub(crate) fn fetched(
+        &self,
+        _task: &Task,
+        _outcome: Outcome,
+        _status: Option<u16>,
+        _error: Option<&str>,
+    ) {
         match *self {}
     }
 
