@@ -263,7 +263,7 @@ async fn settings_come_from_a_file_unless_a_flag_or_a_variable_has_another_value
 async fn config_says_what_is_wrong_with_a_command_line() -> anyhow::Result<()> {
     let world = World::bare().await?;
     for (line, expected) in [
-        ("config control", "fetchline: this command has commands of its own"),
+        ("config control", "'fetchline control' requires a subcommand"),
         ("config nonsense", "fetchline: unrecognized subcommand 'nonsense'"),
         ("--log json config nonsense", "unrecognized subcommand 'nonsense'"),
     ] {
@@ -271,6 +271,9 @@ async fn config_says_what_is_wrong_with_a_command_line() -> anyhow::Result<()> {
         assert_eq!((output.code, &*output.stdout), (Some(2), ""), "{line}: {output:?}");
         assert!(output.stderr.contains(expected), "{line}: {output:?}");
     }
+    // Without any setting, the parser answers in another way.
+    let bare = shell(&world, "env -u FETCHLINE_PREFIX $F config control").await?;
+    assert!(bare.stderr.contains("this command has commands of its own"), "{bare:?}");
     let help = shell(&world, "$F config produce --help").await?;
     assert_eq!((help.code, &*help.stderr), (Some(0), ""), "{help:?}");
     assert!(help.stdout.contains("--checkpoint"), "{help:?}");
