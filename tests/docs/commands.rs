@@ -22,8 +22,8 @@ fn command_lines(text: &str) -> Vec<Vec<String>> {
     code.lines().filter_map(command_line).collect()
 }
 
-/// The arguments of `fetchline` where it begins a command: a line, a substitution, or behind a pipe,
-/// `--` or `sudo`. `None` in a line without it.
+/// The arguments of `fetchline` where it begins a command: a line, a substitution, or behind a
+/// pipe, `--` or `sudo`. `None` in a line without it.
 fn command_line(line: &str) -> Option<Vec<String>> {
     let line = line.trim_start();
     let begins = |at: usize| {
@@ -92,7 +92,7 @@ fn every_command_line_in_the_documents_is_understood() -> anyhow::Result<()> {
 
 #[test]
 fn command_lines_are_read_as_a_shell_does() {
-    let text = "fetchline is prose\n\n    fetchline produce 'a b' \\\n        --json  # a comment\n    \
+    let text = "fetchline is prose\n\n    fetchline produce 'a b' \\\n        --json  # note\n    \
                 part=$(fetchline produce x | jq .)\n    kubectl exec p -- fetchline check\n    \
                 the fetchline project\n```\na fetchline work\n\
                 zcat u.gz | fetchline produce >out\n```\n";
