@@ -1,5 +1,7 @@
-//! Checks the documents: relative links resolve, and `configuration.md` lists every flag.
+//! Checks the documents: relative links resolve, command lines are understood, and
+//! `configuration.md` lists every flag.
 
+mod commands;
 mod flags;
 mod links;
 

@@ -48,6 +48,7 @@ async fn a_check_is_green_where_a_worker_can_work() -> anyhow::Result<()> {
     assert_eq!(text.code, Some(1), "{text:?}");
     assert!(text.stdout.contains("ok       broker "), "{text:?}");
     assert!(text.stdout.contains("failed   name servers "), "{text:?}");
+    assert!(text.stderr.contains("one check failed"), "{text:?}");
     Ok(())
 }
 

@@ -211,3 +211,16 @@ async fn a_lower_concurrency_requeues_tasks_that_would_wait_for_too_long() -> an
     worker.kill().await?;
     Ok(())
 }
+
+#[tokio::test]
+async fn status_shows_a_pause_at_once() -> anyhow::Result<()> {
+    let world = World::new().await?;
+    for (directive, is_paused) in [("pause", true), ("resume", false), ("pause", true)] {
+        let sent = world.run(&["control", directive], "").await?;
+        assert_eq!(sent.code, Some(0), "{sent:?}");
+        // The broker counts the message some seconds later.
+        let status = world.run(&["status", "--json"], "").await?.json()?;
+        assert_eq!(status["paused"].is_object(), is_paused, "{directive}: {status}");
+    }
+    Ok(())
+}

@@ -43,6 +43,7 @@ mod revalidation;
 mod robots;
 mod runs;
 mod scheduling;
+mod schemas;
 mod secrets;
 mod sharing;
 mod signatures;

@@ -2,7 +2,8 @@
 
 use std::process::Stdio;
 
-use fetchline_tests::process::Output;
+use fetchline_tests::process::{Output, Running};
+use fetchline_tests::recorder::Recorder;
 use fetchline_tests::wait;
 use fetchline_tests::world::World;
 use tokio::process::Command;
@@ -40,48 +41,150 @@ fn archive_with(name: &str) -> Vec<u8> {
     [local, directory, end.concat()].concat()
 }
 
-/// Commands that print, and need nothing that they change.
-fn printing(world: &World) -> anyhow::Result<Vec<String>> {
-    let page = world.file("page.html", "<h1>Tea</h1>")?;
-    let urls = world.file("urls.txt", "https://shop.example/1\nno url\n")?;
-    Ok(vec![
-        format!("extract {page}"),
-        format!("extract --json {page}"),
-        format!("produce --dry-run {urls}"),
-        format!("produce --dry-run --json {urls}"),
-        "migrate".to_owned(),
-        "migrate --json".to_owned(),
-        "status".to_owned(),
-        "runs list".to_owned(),
-        "dead list".to_owned(),
-        "hosts list".to_owned(),
-        "items list --json".to_owned(),
-        "control resume".to_owned(),
-        "control resume --json".to_owned(),
-        "config".to_owned(),
-        "completions bash".to_owned(),
-        "check --dns-server 127.0.0.1:9 --dns-timeout 1s".to_owned(),
-        "--help".to_owned(),
-        "--version".to_owned(),
-        "work --help".to_owned(),
-        "work --until-empty --listen off".to_owned(),
-    ])
+/// A world in which each command has something to print, and command lines for all commands. What
+/// they change does not matter to the others.
+struct Commands {
+    world: World,
+    worker: Running,
+    lines: Vec<String>,
+}
+
+impl Commands {
+    async fn new() -> anyhow::Result<Self> {
+        let world = World::new().await?;
+        let product = &world.pages(1)[0];
+        world.produce("night", &world.pages(1)).await?;
+        world.work_until_empty(&[]).await?;
+        let mut worker = world.worker(&[])?;
+        let address = worker.health().await?;
+        let page =
+            world.file("page.html", "<title>Tea</title><h1>Tea</h1><b class=p>9.95 EUR</b>")?;
+        // A page that is never retried: `work --until-empty` would wait for it.
+        let urls = format!("{}\nno url\n", world.shop.url("/p/2"));
+        let urls = world.file("urls.txt", &urls)?;
+        let key = world.file("bot.pem", Recorder::KEY)?;
+        let check = "check --dns-server 127.0.0.1:9 --dns-timeout 1s";
+        let with_json = [
+            format!("extract {page}"),
+            format!("extract --url http://shop.example/ --learn {page}=9.95"),
+            format!("produce --dry-run {urls}"),
+            format!("produce {urls}"),
+            "migrate".to_owned(),
+            "status".to_owned(),
+            "status --run night".to_owned(),
+            "runs list".to_owned(),
+            "runs cancel nobody".to_owned(),
+            "runs prune --older-than 9000d".to_owned(),
+            "dead list".to_owned(),
+            "dead replay --run nobody".to_owned(),
+            "dead purge --run nobody".to_owned(),
+            "hosts list".to_owned(),
+            "hosts set a.example --rate 5/s".to_owned(),
+            "hosts pause a.example".to_owned(),
+            "hosts resume a.example".to_owned(),
+            "items list".to_owned(),
+            "items changes".to_owned(),
+            // Some text goes to standard error.
+            "items changes --limit 1".to_owned(),
+            format!("items show {product}"),
+            format!("items set-price {product} 12.50"),
+            "control pause nobody".to_owned(),
+            "control resume nobody".to_owned(),
+            "control concurrency default".to_owned(),
+            "control host a.example 5/s".to_owned(),
+            "control cancel nobody".to_owned(),
+            "control drain nobody".to_owned(),
+            "control replay run=nobody".to_owned(),
+            check.to_owned(),
+            "work --until-empty --listen off".to_owned(),
+        ];
+        let with_json = with_json.into_iter().flat_map(|line| {
+            let (command, rest) = line.split_once(' ').unwrap_or((&line, ""));
+            let json = match command {
+                // The files of `--learn` end the line.
+                "extract" => format!("{command} --json {rest}"),
+                _ => format!("{line} --json"),
+            };
+            [line.clone(), json]
+        });
+        let others = [
+            "items list --format csv".to_owned(),
+            "config".to_owned(),
+            "config --json".to_owned(),
+            format!("bot-keys {key}"),
+            format!("health http://{address}/readyz"),
+            "completions bash".to_owned(),
+            "schema message".to_owned(),
+            "schema status".to_owned(),
+            "--help".to_owned(),
+            "--version".to_owned(),
+            "work --help".to_owned(),
+            "help".to_owned(),
+        ];
+        let lines = with_json.chain(others).collect();
+        Ok(Self { world, worker, lines })
+    }
+}
+
+/// The names of all commands that have no commands of their own.
+async fn all_commands(world: &World) -> anyhow::Result<Vec<String>> {
+    // Hidden ones are not in the help. `man` writes files, and prints nothing.
+    let (mut found, mut open) = (vec!["schema".to_owned()], vec![String::new()]);
+    while let Some(command) = open.pop() {
+        let help = shell(world, &format!("$F {command} --help")).await?.stdout;
+        let listed = help.lines().skip_while(|line| *line != "Commands:").skip(1);
+        let listed = listed.take_while(|line| line.starts_with(' ') || line.is_empty());
+        let names = listed.filter(|line| line.starts_with("  ") && !line.starts_with("   "));
+        let names: Vec<_> = names.filter_map(|line| line.split_whitespace().next()).collect();
+        match names.is_empty() {
+            true => found.push(command),
+            false => open.extend(
+                names
+                    .iter()
+                    .filter(|name| **name != "help")
+                    .map(|name| format!("{command} {name}").trim().to_owned()),
+            ),
+        }
+    }
+    Ok(found)
+}
+
+#[tokio::test]
+async fn the_lines_of_these_tests_are_of_all_commands() -> anyhow::Result<()> {
+    let Commands { world, worker, lines } = Commands::new().await?;
+    let commands = all_commands(&world).await?;
+    assert!(commands.len() > 25, "{commands:?}");
+    for command in commands {
+        let is_tried = lines.iter().any(|line| {
+            line.strip_prefix(&command).is_some_and(|rest| rest.is_empty() || rest.starts_with(' '))
+        });
+        assert!(is_tried, "no line tries `{command}`");
+    }
+    assert_eq!(worker.terminate().await?.code, Some(0));
+    Ok(())
 }
 
 #[tokio::test]
 async fn a_full_disk_is_a_failure_of_every_command_that_prints() -> anyhow::Result<()> {
-    let world = World::new().await?;
-    for command in printing(&world)? {
+    let Commands { world, worker, lines } = Commands::new().await?;
+    for command in lines {
         let output = shell(&world, &format!("$F {command} >/dev/full")).await?;
         assert_eq!(output.code, Some(1), "{command}: {output:?}");
+        // Nothing else makes it fail. This check does, and the parser prints help by itself.
+        let is_other = ["check", "--help", "--version", "help", "work --help"]
+            .iter()
+            .any(|other| command.starts_with(other));
+        let reason = "cannot write to standard output";
+        assert!(is_other || output.stderr.contains(reason), "{command}: {output:?}");
     }
+    assert_eq!(worker.terminate().await?.code, Some(0));
     Ok(())
 }
 
 #[tokio::test]
 async fn closed_outputs_end_no_command() -> anyhow::Result<()> {
-    let world = World::new().await?;
-    for command in printing(&world)? {
+    let Commands { world, worker, lines } = Commands::new().await?;
+    for command in lines.iter().filter(|line| !line.contains("--json")) {
         // What the command ends with by itself.
         let usual = shell(&world, &format!("$F {command} >/dev/null 2>&1")).await?.code;
         for redirection in [">&4", "2>&4", ">&4 2>&4", ">&- 2>&-", "2>/dev/full"] {
@@ -91,6 +194,7 @@ async fn closed_outputs_end_no_command() -> anyhow::Result<()> {
             assert_eq!(output.code, usual, "{command} {redirection}: {output:?}");
         }
     }
+    assert_eq!(worker.terminate().await?.code, Some(0));
     Ok(())
 }
 
@@ -152,6 +256,27 @@ async fn settings_come_from_a_file_unless_a_flag_or_a_variable_has_another_value
         let is_safe = output.stderr.contains(named) && !output.stderr.contains("hunter2");
         assert!(is_safe, "{text}: {output:?}");
     }
+    Ok(())
+}
+
+#[tokio::test]
+async fn config_says_what_is_wrong_with_a_command_line() -> anyhow::Result<()> {
+    let world = World::bare().await?;
+    for (line, expected) in [
+        ("config control", "'fetchline control' requires a subcommand"),
+        ("config nonsense", "fetchline: unrecognized subcommand 'nonsense'"),
+        ("--log json config nonsense", "unrecognized subcommand 'nonsense'"),
+    ] {
+        let output = shell(&world, &format!("$F {line}")).await?;
+        assert_eq!((output.code, &*output.stdout), (Some(2), ""), "{line}: {output:?}");
+        assert!(output.stderr.contains(expected), "{line}: {output:?}");
+    }
+    // Without any setting, the parser answers in another way.
+    let bare = shell(&world, "env -u FETCHLINE_PREFIX $F config control").await?;
+    assert!(bare.stderr.contains("this command has commands of its own"), "{bare:?}");
+    let help = shell(&world, "$F config produce --help").await?;
+    assert_eq!((help.code, &*help.stderr), (Some(0), ""), "{help:?}");
+    assert!(help.stdout.contains("--checkpoint"), "{help:?}");
     Ok(())
 }
 

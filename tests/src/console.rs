@@ -79,7 +79,10 @@ impl Console {
         };
         let parse = |message: &Value| {
             let payload = message["payload"].as_str().context("no payload")?;
-            Ok(serde_json::from_str(payload)?)
+            let news = serde_json::from_str(payload)?;
+            #[cfg(feature = "harness")]
+            crate::schemas::validate("news", &news)?;
+            Ok(news)
         };
         messages.iter().map(parse).collect()
     }

@@ -24,6 +24,8 @@ pub mod raw_amqp;
 pub mod readiness;
 pub mod recorder;
 pub mod rows;
+#[cfg(feature = "harness")]
+pub mod schemas;
 pub mod services;
 pub mod shop;
 pub mod tls_site;

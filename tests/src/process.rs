@@ -48,16 +48,34 @@ pub async fn run(command: &mut Command, input: &str) -> anyhow::Result<Output> {
     let output =
         timeout(DEADLINE, child.wait_with_output()).await.context("the process did not end")??;
     feed.await?;
+    let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
+    check(&line(command), &stdout)?;
     Ok(Output {
         code: output.status.code(),
-        stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+        stdout,
         stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
     })
+}
+
+/// The program and the arguments of a command.
+fn line(command: &Command) -> Vec<String> {
+    let command = command.as_std();
+    let words = [command.get_program()].into_iter().chain(command.get_args());
+    words.map(|word| word.to_string_lossy().into_owned()).collect()
+}
+
+/// Compares JSON with its schema. The demonstration does without.
+fn check(line: &[String], stdout: &str) -> anyhow::Result<()> {
+    #[cfg(feature = "harness")]
+    crate::schemas::check(line, stdout)?;
+    _ = (line, stdout);
+    Ok(())
 }
 
 /// A process that runs until it gets a signal. Its log is a file; dropping it kills it.
 pub struct Running {
     child: Child,
+    line: Vec<String>,
     log: PathBuf,
 }
 
@@ -73,7 +91,7 @@ impl Running {
             .kill_on_drop(true)
             .spawn()
             .context("cannot start a process")?;
-        Ok(Self { child, log: log.to_owned() })
+        Ok(Self { child, line: line(command), log: log.to_owned() })
     }
 
     /// The log up to now.
@@ -148,6 +166,7 @@ impl Running {
             );
         };
         let status = status?;
+        check(&self.line, &stdout)?;
         Ok(Output { code: status.code(), stdout, stderr: self.log()? })
     }
 

@@ -3,9 +3,11 @@
 use std::path::PathBuf;
 
 use fetchline_worker::key_directory;
+use serde_json::Value;
 
 use crate::args;
 use crate::exit::{self, Done, Result};
+use crate::schema::shape::{field, list, object, text, word};
 
 /// Print the directory of the keys that requests are signed with, as JSON. Publish it below the URL
 /// of `work --signature-agent`, at /.well-known/http-message-signatures-directory, with the type
@@ -23,4 +25,16 @@ pub(crate) fn run(args: &Args) -> Result {
     let keys = keys.collect::<std::result::Result<Vec<_>, _>>()?;
     exit::print(serde_json::to_string_pretty(&key_directory(&keys))?);
     Ok(Done::Whole)
+}
+
+/// The shape of the directory: JSON Web Keys (RFC 7517, RFC 8037).
+pub(crate) fn schema() -> Value {
+    let key = object([
+        field("kty", word("The type of the key.", ["OKP"])),
+        field("crv", word("The curve.", ["Ed25519"])),
+        field("kid", text("The thumbprint of the key (RFC 7638).")),
+        field("x", text("The public key, in base64url.")),
+        field("use", word("What the key is for.", ["sig"])),
+    ]);
+    object([field("keys", list(key))])
 }

@@ -6,6 +6,9 @@ use serde_json::{Value, json};
 use time::format_description::well_known::Rfc3339;
 
 use crate::money;
+use crate::schema::shape::{
+    boolean, count, decimal, field, nullable, number, object, text, time, word,
+};
 use crate::spreadsheet;
 use crate::table::{format_time, or_dash, table};
 
@@ -70,6 +73,40 @@ pub(crate) fn to_json(change: &Change) -> Value {
         "source_url": change.source_url,
         "at": change.at.format(&Rfc3339).ok(),
     })
+}
+
+/// The shape of the number of changes of every kind.
+pub(crate) fn counts_schema() -> Value {
+    let kinds = ChangeKind::ALL.map(|kind| field(kind.as_str(), count("Changes of this kind.")));
+    let truncated = "Whether there are more changes than were counted.";
+    object(kinds.into_iter().chain([field("truncated", boolean(truncated))]))
+}
+
+/// The shape of a change.
+pub(crate) fn schema() -> Value {
+    let text = |description: &str| nullable(text(description));
+    let price = |description: &str| nullable(decimal(description));
+    object([
+        field("change", word("What changed.", ChangeKind::ALL.map(ChangeKind::as_str))),
+        field("id", count("The number of the product.")),
+        field("name", text("The name of the product.")),
+        field("category", text("The category of the product.")),
+        field("old_price", price("The price before, if it changed.")),
+        field("old_currency", text("Its currency.")),
+        field("price", price("The price after the change; for other changes, the present one.")),
+        field("currency", text("Its currency.")),
+        field("percent", nullable(number("By how much the price changed."))),
+        field("old_availability", text("The availability before, if it changed.")),
+        field("availability", text("The present availability.")),
+        field("source", price_source()),
+        field("source_url", crate::schema::shape::text("The page of the product.")),
+        field("at", time("When the change was seen.")),
+    ])
+}
+
+/// Where a price is from.
+pub(crate) fn price_source() -> Value {
+    word("Where it is from: the page, or set by hand.", ["page", "manual"])
 }
 
 /// The changes as CSV.

@@ -9,11 +9,12 @@ use std::time::Duration;
 
 use anyhow::anyhow;
 use fetchline_queue::{Address, Role, Tier};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use self::finding::{Finding, Status};
 use crate::args::{self, GlobalArgs};
 use crate::exit::{self, Done, Failure, Result};
+use crate::schema::shape::{boolean, field, list, object, optional, text, word};
 use crate::work;
 
 /// Try whether a worker could work here, and say what is wrong and how to fix it
@@ -76,14 +77,23 @@ fn conclude(findings: &[Finding], json: bool) -> Result {
             exit::print(finding.line());
         }
     }
-    match (wrong, failed) {
-        (0, 0) => Ok(Done::Whole),
-        (0, _) => Err(anyhow!("a worker could not work: {failed} checks failed").into()),
-        _ => {
-            let number = wrong + failed;
-            Err(Failure::usage(anyhow!("a worker could not work: {number} checks failed")))
-        }
-    }
+    let error = match wrong + failed {
+        0 => return Ok(Done::Whole),
+        1 => anyhow!("a worker could not work: one check failed"),
+        number => anyhow!("a worker could not work: {number} checks failed"),
+    };
+    Err(if wrong > 0 { Failure::Usage(error) } else { Failure::Failed(error) })
+}
+
+/// The shape of what `--json` prints.
+pub(crate) fn schema() -> Value {
+    let finding = object([
+        field("check", text("What was checked.")),
+        field("status", word("How the check ended.", Status::ALL.map(Status::as_str))),
+        field("text", text("What was found.")),
+        optional("remedy", text("How to fix it.")),
+    ]);
+    object([field("ok", boolean("Whether a worker could work.")), field("checks", list(finding))])
 }
 
 /// An error and its causes in one line.

@@ -1,12 +1,10 @@
-//! What is generated from the program: completions, manual pages, and documents for programs.
+//! What is generated from the command line: completions and manual pages.
 
 use std::path::PathBuf;
 
 use anyhow::Context;
-use clap::{Command, ValueEnum};
+use clap::Command;
 use clap_complete::Shell;
-use fetchline_queue::{Tier, schema};
-use fetchline_worker::ExecuteConfig;
 
 use crate::exit::{self, Done, Failure, Result};
 
@@ -26,21 +24,6 @@ pub(crate) struct ManArgs {
     folder: PathBuf,
 }
 
-/// Print a document for other programs
-#[derive(clap::Args)]
-pub(crate) struct SchemaArgs {
-    /// The JSON Schema of messages, or the AsyncAPI document of the queues
-    #[arg(value_name = "WHICH")]
-    which: Document,
-}
-
-/// A document for other programs.
-#[derive(Clone, Copy, ValueEnum)]
-enum Document {
-    Message,
-    Asyncapi,
-}
-
 pub(crate) fn run(args: &Args, mut command: Command) -> Result {
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut command, "fetchline", &mut script);
@@ -53,15 +36,5 @@ pub(crate) fn write_manual(args: &ManArgs, command: Command) -> Result {
         .and_then(|()| clap_mangen::generate_to(command, &args.folder))
         .with_context(|| format!("cannot write to {}", args.folder.display()))
         .map_err(Failure::Failed)?;
-    Ok(Done::Whole)
-}
-
-pub(crate) fn print_schema(args: &SchemaArgs) -> Result {
-    let delays = ExecuteConfig::default().retry_delays;
-    let document = match args.which {
-        Document::Message => schema::message(),
-        Document::Asyncapi => schema::async_api(delays.into_iter().filter_map(Tier::of).collect()),
-    };
-    exit::print(format_args!("{document:#}"));
     Ok(Done::Whole)
 }

@@ -2,17 +2,27 @@
 
 use std::ffi::OsString;
 
+use anyhow::anyhow;
+use clap::error::ErrorKind;
 use clap::parser::ValueSource;
-use clap::{Arg, ArgMatches, Command};
+use clap::{Arg, ArgAction, ArgMatches, Command};
+use serde_json::{Map, Value, json};
 
 use crate::config_file::ConfigFile;
 use crate::exit::{self, Done, Failure, Result};
+use crate::schema::shape::{
+    boolean, described, field, list, map, nullable, object, optional, text, word,
+};
 
 /// Print the settings of a command that are in force, and where each comes from
 ///
-/// The output is a configuration file. Passwords are not printed.
+/// The output is a configuration file, or JSON. Passwords are not printed.
 #[derive(clap::Args)]
 pub(crate) struct Args {
+    /// Print JSON. Write it before the command: behind it, it is a flag of that command
+    #[arg(long, env = "FETCHLINE_JSON")]
+    json: bool,
+
     /// The command, and flags of it [default: work]
     #[arg(value_name = "COMMAND", trailing_var_arg = true, allow_hyphen_values = true)]
     command: Vec<OsString>,
@@ -26,56 +36,196 @@ pub(crate) fn run(args: Args, command: &Command, file: Option<&ConfigFile>) -> R
     let line = [OsString::from("fetchline")].into_iter().chain(words);
     let mut command = command.clone();
     let matches = command.try_get_matches_from_mut(line);
-    let matches = matches.map_err(|error| Failure::usage(anyhow::anyhow!("{error}")))?;
+    let matches = match matches {
+        Ok(matches) => matches,
+        // The help of the command was asked for.
+        Err(help) if !help.use_stderr() => {
+            exit::print(help.to_string().trim_end());
+            return Ok(Done::Whole);
+        }
+        Err(error) => return Err(Failure::Usage(explain(&error))),
+    };
     let Some((name, own)) = matches.subcommand() else { return Ok(Done::Whole) };
     let Some(subcommand) = command.find_subcommand(name) else { return Ok(Done::Whole) };
+    let origin = Origin { matches: own, command: name, file };
+    // The flags of every command are known to each of them.
+    let shared = command.get_arguments().filter(|argument| argument.is_global_set());
+    let shared: Vec<Setting> = shared.filter_map(|argument| origin.setting(argument)).collect();
+    let own = subcommand.get_arguments().filter(|argument| !argument.is_global_set());
+    let own: Vec<Setting> = own.filter_map(|argument| origin.setting(argument)).collect();
+    if args.json {
+        let settings = shared.iter().chain(&own).map(|it| (it.flag.to_owned(), it.to_json()));
+        exit::print(json!({
+            "file": file.map(ConfigFile::path),
+            "command": name,
+            "settings": settings.collect::<Map<_, _>>(),
+        }));
+        return Ok(Done::Whole);
+    }
     match file {
         Some(file) => exit::print(format_args!("# the file {}", file.path().display())),
         None => exit::print("# no configuration file"),
     }
-    // The flags of every command are known to each of them.
-    let is_global = |argument: &&Arg| argument.is_global_set();
-    for argument in command.get_arguments().filter(is_global) {
-        print(argument, own, name, file);
-    }
+    shared.iter().for_each(|setting| exit::print(setting.line()));
     exit::print(format_args!("\n[{name}]"));
-    for argument in subcommand.get_arguments().filter(|argument| !is_global(argument)) {
-        print(argument, own, name, file);
-    }
+    own.iter().for_each(|setting| exit::print(setting.line()));
     Ok(Done::Whole)
 }
 
-/// Prints a flag that has a value; a comment names the flag of one that has none.
-fn print(argument: &Arg, matches: &ArgMatches, command: &str, file: Option<&ConfigFile>) {
-    let Some(flag) =
-        argument.get_long().filter(|flag| !["config", "help", "version"].contains(flag))
-    else {
-        return;
-    };
-    let id = argument.get_id().as_str();
-    let source = match matches.value_source(id) {
-        Some(ValueSource::CommandLine) => "the command line".to_owned(),
-        Some(ValueSource::EnvVariable) => {
-            argument.get_env().unwrap_or_default().to_string_lossy().into_owned()
+/// Why a command line is not understood, without the word that `fetchline:` takes the place of.
+fn explain(error: &clap::Error) -> anyhow::Error {
+    match error.kind() {
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            anyhow!("this command has commands of its own: name one of them, too")
         }
-        _ if file.is_some_and(|file| file.sets(command, flag)) => "the file".to_owned(),
-        _ => "default".to_owned(),
-    };
-    let values = matches.get_raw(id).into_iter().flatten();
-    let values: Vec<String> = values.map(|value| quote(&value.to_string_lossy())).collect();
-    let value = match values.as_slice() {
-        [] => return exit::print(format_args!("# {flag} is not set")),
-        _ if argument.is_hide_env_values_set() => {
-            return exit::print(format_args!("# {flag} is not shown, from {source}"));
+        _ => anyhow!("{}", error.to_string().trim_start_matches("error: ").trim_end().to_owned()),
+    }
+}
+
+/// What decides about the settings of a command.
+struct Origin<'a> {
+    matches: &'a ArgMatches,
+    command: &'a str,
+    file: Option<&'a ConfigFile>,
+}
+
+/// The value of a flag.
+struct Setting<'a> {
+    flag: &'a str,
+    /// Empty for a flag that is not set.
+    values: Vec<String>,
+    /// Whether the flag may have several values.
+    is_list: bool,
+    /// Whether the value may be a password.
+    is_secret: bool,
+    source: Source,
+}
+
+/// Where a value comes from.
+enum Source {
+    CommandLine,
+    Variable(String),
+    File,
+    Default,
+}
+
+impl Origin<'_> {
+    /// The value of a flag; `None` for an argument that is no setting.
+    fn setting<'b>(&self, argument: &'b Arg) -> Option<Setting<'b>> {
+        let flag = argument.get_long()?;
+        if ["config", "help", "version"].contains(&flag) {
+            return None;
         }
-        [value] => value.clone(),
-        values => format!("[{}]", values.join(", ")),
-    };
-    exit::print(format_args!("{flag} = {value}  # {source}"));
+        let id = argument.get_id().as_str();
+        let source = match self.matches.value_source(id) {
+            Some(ValueSource::CommandLine) => Source::CommandLine,
+            Some(ValueSource::EnvVariable) => {
+                let variable = argument.get_env().unwrap_or_default();
+                Source::Variable(variable.to_string_lossy().into_owned())
+            }
+            _ if self.file.is_some_and(|file| file.sets(self.command, flag)) => Source::File,
+            _ => Source::Default,
+        };
+        let values = self.matches.get_raw(id).into_iter().flatten();
+        let is_repeated = matches!(argument.get_action(), ArgAction::Append);
+        Some(Setting {
+            flag,
+            values: values.map(|value| value.to_string_lossy().into_owned()).collect(),
+            is_list: is_repeated || argument.get_value_delimiter().is_some(),
+            is_secret: argument.is_hide_env_values_set(),
+            source,
+        })
+    }
+}
+
+impl Setting<'_> {
+    /// The setting as a line of TOML; a comment if the flag has no value.
+    fn line(&self) -> String {
+        let Self { flag, values, is_secret, source, .. } = self;
+        let source = source.describe();
+        let values: Vec<String> = values.iter().map(|value| quote(value)).collect();
+        match values.as_slice() {
+            [] => format!("# {flag} is not set"),
+            _ if *is_secret => format!("# {flag} is not shown, from {source}"),
+            [value] => format!("{flag} = {value}  # {source}"),
+            values => format!("{flag} = [{}]  # {source}", values.join(", ")),
+        }
+    }
+
+    fn to_json(&self) -> Value {
+        let values: Vec<Value> = self.values.iter().map(|value| bare_or_text(value)).collect();
+        let mut document = match values.as_slice() {
+            [] => return json!({ "value": null, "source": "default" }),
+            _ if self.is_secret => json!({ "value": null, "secret": true }),
+            [value] if !self.is_list => json!({ "value": value }),
+            values => json!({ "value": values }),
+        };
+        document["source"] = self.source.word().into();
+        if let Source::Variable(variable) = &self.source {
+            document["variable"] = variable.as_str().into();
+        }
+        document
+    }
+}
+
+impl Source {
+    const WORDS: [&str; 4] = ["command_line", "variable", "file", "default"];
+
+    /// The source for programs.
+    fn word(&self) -> &'static str {
+        let [command_line, variable, file, default] = Self::WORDS;
+        match self {
+            Self::CommandLine => command_line,
+            Self::Variable(_) => variable,
+            Self::File => file,
+            Self::Default => default,
+        }
+    }
+
+    /// The source for people.
+    fn describe(&self) -> &str {
+        match self {
+            Self::CommandLine => "the command line",
+            Self::Variable(variable) => variable,
+            Self::File => "the file",
+            Self::Default => "default",
+        }
+    }
 }
 
 /// A text as TOML; numbers and booleans as such.
 fn quote(text: &str) -> String {
-    let is_bare = text.parse::<i64>().is_ok() || text == "true" || text == "false";
-    if is_bare { text.to_owned() } else { toml::Value::from(text).to_string() }
+    match bare_or_text(text) {
+        Value::String(text) => toml::Value::from(text).to_string(),
+        bare => bare.to_string(),
+    }
+}
+
+/// A number or boolean as such, else the text. The number of a name such as `007` would be another
+/// name.
+fn bare_or_text(text: &str) -> Value {
+    match (text.parse::<i64>(), text) {
+        (Ok(number), _) if number.to_string() == text => number.into(),
+        (_, "true") => true.into(),
+        (_, "false") => false.into(),
+        _ => text.into(),
+    }
+}
+
+/// The shape of what `--json` prints.
+pub(crate) fn schema() -> Value {
+    let one = json!({ "type": ["string", "integer", "boolean"] });
+    let value = json!({ "anyOf": [one, list(one.clone()), { "type": "null" }] });
+    let setting = object([
+        field("value", described("The value, a list of them, or `null` if it is not set.", value)),
+        field("source", word("Where the value comes from.", Source::WORDS)),
+        optional("variable", text("The variable that it comes from.")),
+        optional("secret", boolean("Whether the value is left out, since it may be a password.")),
+    ]);
+    let flag = json!({ "pattern": "^[a-z][a-z-]*$" });
+    object([
+        field("file", nullable(text("The configuration file."))),
+        field("command", text("The command.")),
+        field("settings", described("The settings by flag.", map(flag, setting))),
+    ])
 }

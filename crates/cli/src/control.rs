@@ -3,10 +3,11 @@
 use clap::Subcommand;
 use fetchline_queue::Role;
 use fetchline_queue::control::{self, Directive};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::args::{self, GlobalArgs};
 use crate::exit::{self, Done, Failure, Result};
+use crate::schema::shape::{field, object, text};
 
 /// Send a directive to the workers
 ///
@@ -114,6 +115,11 @@ pub(crate) async fn run(global: GlobalArgs, args: Args) -> Result {
         false => exit::print(format_args!("sent: {directive}")),
     }
     Ok(Done::Whole)
+}
+
+/// The shape of what `--json` prints.
+pub(crate) fn schema() -> Value {
+    object([field("sent", text("The directive as it could be typed into the control stream."))])
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::cmp::Reverse;
 use fetchline_store::{HostReport, ProductCounts, Report};
 use serde_json::{Value, json};
 
+use crate::schema::shape::{Field, count, field, text};
 use crate::table::table;
 
 /// The maximum number of hosts in a table or a document.
@@ -29,6 +30,27 @@ pub(crate) fn summary(products: ProductCounts, unchanged: u64) -> Option<String>
 pub(crate) fn to_json(products: ProductCounts) -> Value {
     let ProductCounts { found, suspect, no_price, none } = products;
     json!({ "found": found, "suspect": suspect, "no_price": no_price, "none": none })
+}
+
+/// The fields of the number of pages by what they contain.
+pub(crate) fn fields() -> Vec<Field> {
+    vec![
+        field("found", count("Pages with a product and its price.")),
+        field("suspect", count("Pages with a price that something else contradicts.")),
+        field("no_price", count("Pages with a product without a price.")),
+        field("none", count("Pages without a product.")),
+    ]
+}
+
+/// The fields of a host.
+pub(crate) fn host_fields() -> Vec<Field> {
+    let mut fields = fields();
+    fields.extend([
+        field("host", text("The host.")),
+        field("rows", count("Its rows.")),
+        field("failed", count("Those that are no successes.")),
+    ]);
+    fields
 }
 
 /// The share of pages with a sure price: `98 %`. Nearly all is not shown as all, and a few are not

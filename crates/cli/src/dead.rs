@@ -12,6 +12,7 @@ use time::format_description::well_known::Rfc3339;
 
 use crate::args::{self, GlobalArgs};
 use crate::exit::{self, Done, Result};
+use crate::schema::shape::{self, count, field, nullable, object, text, time};
 use crate::table::{format_duration, or_dash, table};
 
 /// How much of an error a table shows, in characters.
@@ -177,6 +178,39 @@ fn to_json(letter: &DeadLetter, now: OffsetDateTime) -> Value {
         "failed_at": letter.failed_at.and_then(|at| at.format(&Rfc3339).ok()),
         "age_s": letter.failed_at.map(|at| (now - at).whole_seconds().max(0)),
     })
+}
+
+/// The shape of a list of dead letters.
+pub(crate) fn list_schema() -> Value {
+    let text = |description: &str| nullable(text(description));
+    let letter = object([
+        field("id", text("The id of the task.")),
+        field("run", text("The run.")),
+        field("host", text("The host of the URL.")),
+        field("url", text("The URL, without credentials; `null` if it is not a task.")),
+        field("excerpt", text("The beginning of a message that is not a task.")),
+        field("reason", text("Why it was given up, in one word.")),
+        field("error", text("The same in a sentence.")),
+        field("status", nullable(count("The HTTP status of the last response."))),
+        field("attempts", nullable(count("How many attempts there were."))),
+        field("worker", text("The worker that gave it up.")),
+        field("failed_at", nullable(time("When it was given up."))),
+        field("age_s", nullable(count("The seconds since then."))),
+    ]);
+    object([
+        field("seen", count("Dead letters that were looked at.")),
+        field("matched", count("Those of them that match.")),
+        field("letters", shape::list(letter)),
+    ])
+}
+
+/// The shape of what is printed when dead letters are replayed or purged.
+pub(crate) fn removal_schema(what: &'static str) -> Value {
+    object([
+        field("seen", count("Dead letters that were looked at.")),
+        field("matched", count("Those of them that match.")),
+        field(what, count("Those that have left the dead queue.")),
+    ])
 }
 
 fn rows(letters: &[DeadLetter], now: OffsetDateTime) -> Vec<[String; 9]> {

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
-use fetchline_extract::{Explanation, Extraction, Field, Product};
+use fetchline_extract::{Confidence, Explanation, Extraction, Field, Method, Product};
 use rust_decimal::Decimal;
 use serde_json::{Value, json};
 use url::Url;
@@ -12,6 +12,9 @@ use url::Url;
 use crate::args;
 use crate::exit::{self, Done, Failure, Result};
 use crate::money;
+use crate::schema::shape::{
+    count, decimal, described, field, list, nullable, object, optional, text, word,
+};
 use crate::table::table;
 
 mod explanation;
@@ -134,6 +137,56 @@ fn to_json(found: &Extraction, explanation: Option<&Explanation>) -> anyhow::Res
         document["explanation"] = serde_json::to_value(explanation)?;
     }
     Ok(document)
+}
+
+/// The shape of what `--json` prints.
+pub(crate) fn schema() -> Value {
+    let explanation = || optional("explanation", explanation::schema());
+    let result =
+        |words: &[&str]| field("product", word("What the page contains.", words.iter().copied()));
+    let found = |name, description, value| {
+        let shape = object([
+            field("value", value),
+            field("method", method()),
+            field("confidence", word("How sure it is.", Confidence::ALL.map(Confidence::as_str))),
+        ]);
+        field(name, nullable(described(description, shape)))
+    };
+    let of_text = |name, description| found(name, description, text("The value."));
+    let product = object([
+        result(&["found", "suspect", "no_price"]),
+        of_text("name", "The name."),
+        found("price", "The price.", decimal("The value.")),
+        of_text("currency", "The ISO 4217 code of the price."),
+        of_text("category", "The category."),
+        of_text("sku", "The number in the shop, or a GTIN, ISBN or manufacturer's number."),
+        of_text("brand", "The brand."),
+        of_text("availability", "A name of schema.org, or else the text of the page."),
+        of_text("image", "The URL of the image."),
+        of_text("canonical_url", "The URL that the page states as its own."),
+        field("variants", count("How many prices the price is the lowest of.")),
+        explanation(),
+    ]);
+    json!({ "oneOf": [object([result(&["none"]), explanation()]), product] })
+}
+
+/// Where a value is from.
+fn method() -> Value {
+    word("Where it is from.", Method::ALL.map(Method::as_str))
+}
+
+/// The shape of what `--learn --json` prints.
+pub(crate) fn learned_schema() -> Value {
+    let page = object([
+        field("file", text("The file.")),
+        field("price", decimal("The price that was given.")),
+        field("found", nullable(decimal("The price that the rule finds."))),
+    ]);
+    object([
+        field("host", text("The host that the rule is for.")),
+        field("rule", text("The rule, as TOML.")),
+        field("pages", list(page)),
+    ])
 }
 
 fn format_extraction(found: &Extraction) -> String {

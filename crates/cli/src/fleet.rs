@@ -7,6 +7,7 @@ use fetchline_queue::{Broker, Error, Topology};
 use reqwest::Url;
 use serde::{Deserialize, Serialize};
 
+use crate::schema::shape::{count, field, nullable, object, optional, text};
 use crate::table::{or_dash, table};
 
 /// The time for one request to the management API.
@@ -74,6 +75,17 @@ pub(crate) async fn queues(
         });
     }
     Ok(queues)
+}
+
+/// The shape of a queue.
+pub(crate) fn schema() -> serde_json::Value {
+    object([
+        field("name", text("The name of the queue.")),
+        field("ready", nullable(count("Messages that wait; `null` without the queue."))),
+        optional("unacked", count("Messages that workers hold.")),
+        field("consumers", nullable(count("Its consumers; `null` without the queue."))),
+        optional("unknown", text("Why nobody knows what the queue holds.")),
+    ])
 }
 
 /// Whether part reports wait for a worker.

@@ -11,10 +11,14 @@ use time::format_description::well_known::Rfc3339;
 use tokio::time::timeout;
 
 use crate::args::GlobalArgs;
+use crate::schema::shape::{Field, count, field, list, nullable, object, optional, text, time};
 use crate::table::table;
 
 /// How long the next message of the control stream may take.
 const QUIET: Duration = Duration::from_secs(5);
+/// How long a message may take that the broker has not counted yet: it counts those of a stream
+/// up to some seconds late.
+const UNCOUNTED: Duration = Duration::from_millis(300);
 /// How long the database may take. `status` shows the queues without it.
 const DATABASE: Duration = Duration::from_secs(3);
 
@@ -85,6 +89,21 @@ impl FleetState {
     }
 }
 
+/// The fields of the state.
+pub(crate) fn fields() -> Vec<Field> {
+    let pause = object([
+        field("by", nullable(text("The host of `control`; `null` if the console was used."))),
+        field("since", nullable(time("Since when the workers are paused."))),
+    ]);
+    let worker = object([
+        field("pod", text("The name of the worker.")),
+        field("paused_since", nullable(time("Since when it takes no tasks."))),
+        field("concurrency", count("The most fetches at the same time.")),
+        field("unacked", count("The messages that it holds.")),
+    ]);
+    vec![optional("paused", nullable(pause)), optional("workers", nullable(list(worker)))]
+}
+
 async fn workers(global: &GlobalArgs, broker: &Broker) -> Option<Vec<Worker>> {
     let store = global.store(1, DATABASE).ok()?;
     let workers = store.workers(broker.topology().exchange()).await.ok()?;
@@ -110,8 +129,9 @@ async fn pause(broker: &Broker) -> Result<Option<Pause>, Error> {
     }
     let mut stream = ControlStream::open(&connection, topology, "status", Begin::First).await?;
     let mut pause = None;
-    for _ in 0..stream.backlog() {
-        let Ok(Some(word)) = timeout(QUIET, stream.next()).await else { break };
+    for read in 0.. {
+        let patience = if read < stream.backlog() { QUIET } else { UNCOUNTED };
+        let Ok(Some(word)) = timeout(patience, stream.next()).await else { break };
         match word.directive {
             Ok(Directive::Pause(Scope::All)) => {
                 pause = Some(Pause { by: word.by, since: word.at.and_then(to_text) });

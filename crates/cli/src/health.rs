@@ -5,9 +5,11 @@ use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use reqwest::Url;
+use serde_json::Value;
 
 use crate::args::{self, Listen};
 use crate::exit::{self, Done, Failure, Result};
+use crate::schema::shape::{boolean, count, described, field, object, optional, text, time};
 
 /// The time for the whole request.
 const DEADLINE: Duration = Duration::from_secs(3);
@@ -43,6 +45,27 @@ pub(crate) async fn run(args: Args) -> Result {
         true => Ok(Done::Whole),
         false => Err(anyhow!("the worker answered {status}").into()),
     }
+}
+
+/// The shape of the body of `/readyz`.
+pub(crate) fn schema() -> Value {
+    let dependency = |description| {
+        let shape = object([
+            field("up", boolean("Whether it is as it should be.")),
+            field("since", time("Since when.")),
+            optional("node", text("The node that is used, or was used last.")),
+            optional("error", text("Why it is down.")),
+        ]);
+        described(description, shape)
+    };
+    object([
+        field("ready", boolean("Whether all of the following are up.")),
+        field("broker", dependency("Whether the broker answers.")),
+        field("topology", dependency("Whether the exchange and the queues exist.")),
+        field("database", dependency("Whether the database accepts writes.")),
+        field("paused", boolean("Whether an operator has paused the worker.")),
+        field("concurrency", count("The most fetches at the same time.")),
+    ])
 }
 
 /// The URL of a worker that listens on this address.

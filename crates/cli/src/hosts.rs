@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use crate::args::{self, GlobalArgs};
 use crate::exit::{self, Done, Result};
+use crate::schema::shape::{self, boolean, field, nullable, number, object, text};
 use crate::table::{format_duration, or_dash, table};
 
 /// Show and set the limits of hosts, which all workers share
@@ -117,6 +118,23 @@ fn to_json(limit: &HostLimit) -> Value {
         "crawl_delay_s": limit.crawl_delay.map(|delay| delay.as_secs_f64()),
         "note": limit.note,
     })
+}
+
+/// The shape of a host.
+pub(crate) fn schema() -> Value {
+    object([
+        field("host", text("A host or a pattern.")),
+        field("rate", nullable(number("Requests per second that it may get."))),
+        field("paused", boolean("Whether it gets no requests.")),
+        field("cool_down_s", nullable(number("The seconds for which it gets no requests."))),
+        field("slowed", nullable(number("The reduced rate, in requests per second."))),
+        field("crawl_delay_s", nullable(number("The crawl-delay of its robots.txt."))),
+        field("note", nullable(text("Why it cools down or is slowed."))),
+    ])
+}
+
+pub(crate) fn list_schema() -> Value {
+    shape::list(schema())
 }
 
 fn format_limits(limits: &[HostLimit]) -> String {

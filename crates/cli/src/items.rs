@@ -12,6 +12,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use crate::exit::{self, Done, Result};
+use crate::schema::shape::{self, Field, count, decimal, field, nullable, object, text, time};
 use crate::table::{format_time, or_dash, table};
 use crate::{args, args::GlobalArgs, changes, money, sparkline, spreadsheet};
 
@@ -162,7 +163,7 @@ fn list_changes(changes: &Changes, format: Format) -> Result {
     }
     let listed = changes.changes.len() as u64;
     if changes.is_truncated || listed < changes.counts.values().sum() {
-        eprintln!("not all changes are listed: shorten --since, or raise --limit");
+        exit::note("not all changes are listed: shorten --since, or raise --limit");
     }
     Ok(Done::Whole)
 }
@@ -208,6 +209,44 @@ fn to_json(item: &Item) -> Value {
         "source_url": item.source_url,
         "updated_at": rfc3339(item.updated_at),
     })
+}
+
+/// The fields of a product.
+fn fields() -> Vec<Field> {
+    let text = |description: &str| nullable(text(description));
+    vec![
+        field("id", count("The number of the product.")),
+        field("name", text("Its name.")),
+        field("price", nullable(decimal("Its price."))),
+        field("currency", text("The ISO 4217 code of the price.")),
+        field("category", text("Its category.")),
+        field("sku", text("Its number in the shop, or a GTIN, ISBN or manufacturer's number.")),
+        field("brand", text("Its brand.")),
+        field("availability", text("A name of schema.org, or else the text of the page.")),
+        field("image_url", text("Its image.")),
+        field("canonical_url", text("The URL that the page states as its own.")),
+        field("variants", count("How many prices the price is the lowest of.")),
+        field("source_url", shape::text("The page.")),
+        field("updated_at", time("When it was fetched or set.")),
+    ]
+}
+
+pub(crate) fn list_schema() -> Value {
+    shape::list(object(fields()))
+}
+
+pub(crate) fn changes_schema() -> Value {
+    shape::list(changes::schema())
+}
+
+pub(crate) fn show_schema() -> Value {
+    let entry = object([
+        field("price", decimal("The price.")),
+        field("currency", nullable(text("Its ISO 4217 code."))),
+        field("seen_at", time("When it was first seen.")),
+        field("source", changes::price_source()),
+    ]);
+    object(fields().into_iter().chain([field("history", shape::list(entry))]))
 }
 
 /// The price as a decimal, without its currency.

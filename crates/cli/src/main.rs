@@ -1,4 +1,7 @@
 #![doc = include_str!("../README.md")]
+// These macros panic if nobody reads the output. `exit::print` and `exit::note` do not. They are
+// not in the manifest of the workspace, since the demonstration and the tests may panic.
+#![warn(clippy::print_stderr, clippy::print_stdout)]
 
 mod args;
 mod bot_keys;
@@ -27,6 +30,7 @@ mod produce_display;
 mod rejects;
 mod report;
 mod runs;
+mod schema;
 mod sources;
 mod sparkline;
 mod spreadsheet;
@@ -99,7 +103,7 @@ enum Command {
     #[command(hide = true)]
     Man(completions::ManArgs),
     #[command(hide = true)]
-    Schema(completions::SchemaArgs),
+    Schema(schema::Args),
 }
 
 fn main() -> ExitCode {
@@ -122,6 +126,7 @@ fn main() -> ExitCode {
     // HTTP clients have no cryptography of their own.
     _ = rustls::crypto::ring::default_provider().install_default();
     let log = global.log;
+    log::start(log);
     // These need neither services nor a runtime.
     let command = match command {
         Command::Config(args) => {
@@ -129,10 +134,9 @@ fn main() -> ExitCode {
         }
         Command::Completions(args) => return exit::code(completions::run(&args, program), log),
         Command::Man(args) => return exit::code(completions::write_manual(&args, program), log),
-        Command::Schema(args) => return exit::code(completions::print_schema(&args), log),
+        Command::Schema(args) => return exit::code(schema::run(&args), log),
         command => command,
     };
-    log::start(log);
     limits::raise_open_files();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,

@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use anyhow::anyhow;
 use fetchline_store::FormerRows;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::args::GlobalArgs;
 use crate::exit::{self, Done, Failure, Result};
+use crate::schema::shape::{count, field, object};
 use crate::table::format_duration;
 
 /// A migration that takes longer than this begins only with `--yes`.
@@ -62,9 +63,20 @@ pub(crate) async fn run(global: GlobalArgs, args: Args) -> Result {
     Ok(Done::Whole)
 }
 
+/// The shape of what `--json` prints.
+pub(crate) fn schema() -> Value {
+    object([
+        field("version", count("The version of the schema.")),
+        field("previous", count("The version before; 0 for a new database.")),
+        field("copied", count("Rows of an earlier release that were copied.")),
+    ])
+}
+
 fn announce(former: FormerRows) {
     let FormerRows { rows, duration, has_begun } = former;
     let verb = if has_begun { "continuing to copy" } else { "copying" };
     let duration = format_duration(duration.max(Duration::from_secs(1)));
-    eprintln!("{verb} about {rows} rows to keys that are ordered by time: about {duration}");
+    exit::note(format_args!(
+        "{verb} about {rows} rows to keys that are ordered by time: about {duration}"
+    ));
 }

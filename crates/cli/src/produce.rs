@@ -9,12 +9,14 @@ use fetchline_producer::{
     Config, Encoding, Event, Format, MAX_PRIORITY, Progress, SkipFetched, Summary, produce,
 };
 use fetchline_queue::Role;
+use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use crate::args::{self, GlobalArgs};
 use crate::exit::{self, Done, Failure, Result};
 use crate::produce_display::ProduceDisplay;
 use crate::rejects::Rejects;
+use crate::schema::shape::{boolean, count, field, object, optional, text};
 use crate::sources;
 use crate::stop;
 
@@ -212,6 +214,28 @@ async fn skip_fetched(
     let Some(within) = within else { return Ok(None) };
     let store = global.migrated_store().await?;
     Ok(Some(SkipFetched { within, store: Arc::new(store) }))
+}
+
+/// The shape of the summary.
+pub(crate) fn schema() -> Value {
+    object([
+        field("run", text("The run.")),
+        field("part", text("The part of the run that was published.")),
+        field("published", count("Tasks that were published; in a dry run, that would be.")),
+        field("resumed", count("Tasks that an earlier `produce` of the part has published.")),
+        field("not_sent", count("Tasks that were not published.")),
+        field("duplicates", count("Duplicate URLs, which are dropped.")),
+        field("rejected", count("Rejected lines.")),
+        field("skipped", count("Pages that have not changed, or were fetched lately.")),
+        field("skipped_fetched", count("Those of them that were fetched lately.")),
+        field("lines", count("Lines that were read.")),
+        field("blank", count("Blank lines.")),
+        field("comments", count("Comments.")),
+        field("headings", count("Rows of headings, and lines that declare a delimiter.")),
+        field("continued", count("Lines that continue a row of a table.")),
+        field("complete", boolean("Whether the input was read to its end.")),
+        optional("problem", text("Why it was not, unless `produce` was stopped.")),
+    ])
 }
 
 fn print(summary: &Summary, dry_run: bool) {

@@ -12,6 +12,9 @@ use time::format_description::well_known::Rfc3339;
 use crate::args::{self, GlobalArgs};
 use crate::coverage;
 use crate::exit::{self, Done, Failure, Result};
+use crate::schema::shape::{
+    self, Field, boolean, count, field, nullable, object, outcomes, text, time, word,
+};
 use crate::table::{format_duration, or_dash, table};
 
 /// List, cancel and prune runs
@@ -106,6 +109,9 @@ async fn list(store: &Store, name: Option<&str>, limit: u32, as_json: bool) -> R
     Ok(Done::Whole)
 }
 
+/// Every state of a run.
+const STATES: [&str; 5] = ["unknown", "cancelled", "complete", "open", "running"];
+
 /// The state of the selected parts of a run in one word.
 pub(crate) fn state(run: &Run) -> &'static str {
     match run {
@@ -173,6 +179,56 @@ pub(crate) fn json(name: &str, run: &Run) -> Value {
         "complete": run.is_complete(),
         "parts": parts,
     })
+}
+
+/// The fields of a run.
+pub(crate) fn fields() -> Vec<Field> {
+    let part = object([
+        field("part", text("The id of the part.")),
+        field("planned", nullable(count("Its tasks; `null` while it is being published."))),
+        field("rows", count("Its rows.")),
+        field("created_at", time("When it began.")),
+        field("closed_at", nullable(time("When all of its tasks were published."))),
+        field("cancelled_at", nullable(time("When it was cancelled."))),
+        field("completed_at", nullable(time("When its last row was written."))),
+    ]);
+    vec![
+        field("name", text("The name of the run.")),
+        field("part", nullable(text("The only part that this is about."))),
+        field("state", word("The state of the parts.", STATES)),
+        field("planned", nullable(count("Their tasks, as far as that is known."))),
+        field("rows", count("Their rows.")),
+        field("ok", count("Rows that are successes.")),
+        field("failed", count("All other rows.")),
+        field("outcomes", outcomes("Rows by outcome.")),
+        field("products", object(coverage::fields())),
+        field("remaining", nullable(count("Tasks without a row."))),
+        field("complete", boolean("Whether each task has its row, or was cancelled.")),
+        field("parts", shape::list(part)),
+    ]
+}
+
+pub(crate) fn list_schema() -> Value {
+    shape::list(object(fields()))
+}
+
+pub(crate) fn cancel_schema() -> Value {
+    object([
+        field("run", text("The name of the run.")),
+        field("known", boolean("Whether a worker has reported the run.")),
+        field("parts", count("The parts that are cancelled.")),
+    ])
+}
+
+pub(crate) fn prune_schema() -> Value {
+    object([
+        field("rows", count("Rows that were deleted; in a dry run, that would be.")),
+        field("weeks", count("Weeks that were dropped as a whole.")),
+        field("bodies", count("Bodies that were deleted; in a dry run, that would be.")),
+        field("parts", count("Parts that had no rows left.")),
+        field("runs", count("Runs that had no parts left.")),
+        field("dry_run", boolean("Whether nothing was deleted.")),
+    ])
 }
 
 async fn cancel(store: &Store, name: &str, as_json: bool) -> Result {

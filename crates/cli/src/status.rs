@@ -12,7 +12,8 @@ use serde_json::{Value, json};
 use crate::args::{self, GlobalArgs};
 use crate::exit::{self, Done, Failure, Result};
 use crate::fleet::{self, Management, Queue};
-use crate::fleet_state::FleetState;
+use crate::fleet_state::{self, FleetState};
+use crate::schema::shape::{self, count, field, nullable, number, object, optional};
 use crate::table::format_duration;
 use crate::watch::{self, Observation, RowRate, Wait};
 use crate::{changes, coverage, runs};
@@ -272,6 +273,23 @@ fn show(
         ));
         show_details(run, details);
     }
+}
+
+/// The shape of what `--json` prints. With `--wait`, it is about the run alone.
+pub(crate) fn schema() -> Value {
+    let mut run = runs::fields();
+    run.extend([
+        field("rate", nullable(number("Rows per second; `null` unless it is under way."))),
+        field("seconds_left", nullable(count("The time left at this rate."))),
+        field("changes", nullable(changes::counts_schema())),
+        optional("hosts", shape::list(object(coverage::host_fields()))),
+    ]);
+    let fleet = fleet_state::fields().into_iter();
+    let queues = optional("queues", shape::list(fleet::schema()));
+    let mut schema = object(fleet.chain([queues, optional("run", object(run))]));
+    schema["dependentRequired"] =
+        json!({ "queues": ["paused", "workers"], "paused": ["queues"], "workers": ["queues"] });
+    schema
 }
 
 fn show_details(run: &Run, details: &Details) {

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use fetchline_queue::Role;
+use fetchline_store::Outcome;
 use fetchline_worker::{
     ConsumeConfig, Cookies, Error, ExecuteConfig, FetchConfig, ObserveConfig, Proxy,
     RevalidateConfig, RobotsPolicy, ScheduleConfig, SignatureAgent, Signing, StoreBody, Visitor,
@@ -17,10 +18,12 @@ use fetchline_worker::{
 };
 use ipnet::IpNet;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use crate::args::{self, GlobalArgs, Listen};
 use crate::exit::{self, Done, Failure, Result};
+use crate::schema::shape::{count, described, field, map, nullable, number, object, word};
 use crate::stop;
 
 /// Fetch tasks until stopped, then print a summary. On SIGTERM or Ctrl-C: take no more tasks, and
@@ -268,6 +271,28 @@ pub(crate) async fn run(global: GlobalArgs, args: Args) -> Result {
         exit::print(&summary);
     }
     result
+}
+
+/// The shape of the summary.
+pub(crate) fn schema() -> Value {
+    let outcome = word("An outcome.", Outcome::ALL.map(Outcome::as_str));
+    let outcomes = map(outcome, count("Rows with this outcome."));
+    let memory = "The peak resident memory of the process; `null` if the system does not say.";
+    object([
+        field("ok", count("Rows with the outcome `ok`.")),
+        field("unchanged", count("Rows with the outcome `unchanged`.")),
+        field("failed", count("Rows with any other outcome.")),
+        field("outcomes", described("Rows by outcome.", outcomes)),
+        field("rows", count("Rows that were committed.")),
+        field("retried", count("Failed attempts that were retried.")),
+        field("parked", count("Deferrals. A task may be deferred several times.")),
+        field("dead", count("Messages that are not tasks and became dead letters.")),
+        field("seconds", number("From the first delivery to the last commit.")),
+        field("urls_per_second", number("Rows per second.")),
+        field("fetch_p50_ms", number("The median duration of fetches, in milliseconds.")),
+        field("fetch_p95_ms", number("The 95th percentile of the same.")),
+        field("peak_memory_bytes", nullable(count(memory))),
+    ])
 }
 
 /// An error of the worker, with the names of flags. Most of them are errors of configuration.

@@ -124,6 +124,9 @@ pub enum Confidence {
 }
 
 impl Confidence {
+    /// Every confidence.
+    pub const ALL: [Self; 4] = [Self::Confirmed, Self::Structured, Self::ConfirmedText, Self::Text];
+
     /// Returns the name of the confidence, as it is printed and serialised.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -174,6 +177,19 @@ pub enum Method {
 }
 
 impl Method {
+    /// Every method, in order of precedence.
+    pub const ALL: [Self; 9] = [
+        Self::Task,
+        Self::Rule,
+        Self::JsonLd,
+        Self::Microdata,
+        Self::Rdfa,
+        Self::OpenGraph,
+        Self::Json,
+        Self::Shown,
+        Self::Html,
+    ];
+
     /// Returns the name of the method, as it is printed and serialised.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -208,21 +224,10 @@ mod tests {
 
     #[test]
     fn the_readme_lists_the_methods_in_order_of_precedence() {
-        let methods = [
-            Method::Task,
-            Method::Rule,
-            Method::JsonLd,
-            Method::Microdata,
-            Method::Rdfa,
-            Method::OpenGraph,
-            Method::Json,
-            Method::Shown,
-            Method::Html,
-        ];
-        assert!(methods.is_sorted());
+        assert!(Method::ALL.is_sorted());
         let rows = include_str!("../README.md").lines().filter_map(|line| line.strip_prefix("| `"));
         let listed: Vec<_> = rows.filter_map(|row| row.split('`').next()).collect();
-        assert_eq!(listed, methods.map(Method::as_str));
+        assert_eq!(listed, Method::ALL.map(Method::as_str));
     }
 
     #[test]

@@ -19,7 +19,11 @@ pub(super) enum Status {
 }
 
 impl Status {
-    fn as_str(self) -> &'static str {
+    /// Every status.
+    pub(super) const ALL: [Self; 5] =
+        [Self::Ok, Self::Warning, Self::Failed, Self::Wrong, Self::Skipped];
+
+    pub(super) fn as_str(self) -> &'static str {
         match self {
             Self::Ok => "ok",
             Self::Warning => "warning",
