@@ -1,6 +1,7 @@
 //! The end of a delivery: ack, requeue, or republication. No code outside of this folder acks.
 
 mod claim;
+mod early_receipts;
 mod ledger;
 mod republisher;
 mod settler;
