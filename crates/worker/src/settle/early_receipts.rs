@@ -10,6 +10,7 @@ use super::claim::Receipt;
 
 /// How a delivery ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(test, derive(Hash))]
 pub(crate) enum End {
     Ack,
     Requeue,
@@ -17,6 +18,7 @@ pub(crate) enum End {
 
 /// Keeps receipts until their session is opened.
 #[derive(Debug, Default)]
+#[cfg_attr(test, derive(Hash))]
 pub(crate) struct EarlyReceipts {
     /// The number of the newest session that was opened; 0 for none.
     newest: u64,
@@ -37,6 +39,15 @@ impl EarlyReceipts {
     pub(crate) fn open(&mut self, number: u64) -> Vec<(Receipt, End)> {
         self.newest = number;
         self.waiting.extract_if(.., |(receipt, _)| receipt.channel <= number).collect()
+    }
+}
+
+#[cfg(test)]
+impl EarlyReceipts {
+    /// The same receipts, for the model of settling.
+    pub(super) fn copy(&self) -> Self {
+        let copied = |(receipt, end): &(Receipt, End)| (receipt.copy(), *end);
+        Self { newest: self.newest, waiting: self.waiting.iter().map(copied).collect() }
     }
 }
 

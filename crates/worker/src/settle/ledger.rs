@@ -15,6 +15,7 @@ use super::claim::Receipt;
 
 /// An ack to send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(test, derive(Hash))]
 pub(crate) enum Ack {
     /// This tag and every lower one that the broker still holds.
     UpTo(u64),
@@ -25,6 +26,7 @@ pub(crate) enum Ack {
 /// The tags of one channel. Its size depends on how many deliveries are out, not on how many there
 /// have been.
 #[derive(Debug)]
+#[cfg_attr(test, derive(Clone, Hash))]
 pub(crate) struct Ledger {
     /// The number of the session that the tags belong to.
     channel: u64,
@@ -130,6 +132,15 @@ impl Ledger {
             stays
         });
         self.wakes_at = self.pending.values().min().map(|oldest| *oldest + self.max_wait);
+    }
+}
+
+#[cfg(test)]
+impl Ledger {
+    /// Whether a tag is neither settled nor requeued, as far as the ledger knows.
+    pub(super) fn is_out(&self, tag: u64) -> bool {
+        let before = self.settled.range(..=tag).next_back();
+        tag >= self.mark && before.is_none_or(|(_, end)| *end <= tag)
     }
 }
 

@@ -5,6 +5,8 @@ mod early_receipts;
 mod ledger;
 mod republisher;
 mod settler;
+#[cfg(test)]
+mod model;
 
 pub(crate) use claim::{Claim, Claims, Receipt};
 #[cfg(feature = "bench")]
