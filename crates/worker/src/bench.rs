@@ -15,7 +15,7 @@ use crate::execute::extraction::{Extractor, FetchTime};
 use crate::fetch::answer::Answer;
 use crate::fetch::decoder::Decoder;
 use crate::fetch::robots::rules::Rules;
-use crate::settle::Ledger;
+use crate::settle::{Ledger, Receipt};
 
 /// Turns answers into rows.
 pub struct Reader(Extractor);
@@ -42,6 +42,9 @@ impl Reader {
     }
 }
 
+/// The number of the ledger's channel.
+const CHANNEL: u64 = 1;
+
 /// The ledger of a channel.
 #[derive(Debug)]
 pub struct Tags(Ledger, usize);
@@ -50,14 +53,14 @@ impl Tags {
     /// A ledger in which this many tags may wait above a gap.
     #[must_use]
     pub fn new(max_waiting: usize) -> Self {
-        Self(Ledger::new(Duration::from_secs(1)), max_waiting)
+        Self(Ledger::new(CHANNEL, Duration::from_secs(1)), max_waiting)
     }
 
     /// Settles tags in this order, and returns the number of acks.
     pub fn settle(&mut self, tags: &[u64]) -> usize {
         let now = Instant::now();
         for tag in tags {
-            self.0.settle(*tag, now);
+            _ = self.0.settle(Receipt { channel: CHANNEL, tag: *tag, delivered: now }, now);
         }
         self.0.due(now, self.1).len()
     }

@@ -4,6 +4,9 @@
 //! not committed yet. Such a duplicate adds its receipt to the claim, and all receipts of a claim
 //! are settled together.
 
+#[cfg(test)]
+mod copy;
+
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -11,8 +11,11 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::claim::Receipt;
+
 /// An ack to send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(test, derive(Hash))]
 pub(crate) enum Ack {
     /// This tag and every lower one that the broker still holds.
     UpTo(u64),
@@ -23,7 +26,10 @@ pub(crate) enum Ack {
 /// The tags of one channel. Its size depends on how many deliveries are out, not on how many there
 /// have been.
 #[derive(Debug)]
+#[cfg_attr(test, derive(Clone, Hash))]
 pub(crate) struct Ledger {
+    /// The number of the session that the tags belong to.
+    channel: u64,
     /// The lowest tag that is still out.
     mark: u64,
     /// Runs of tags above the mark that are no longer out: the first tag, and the first after it.
@@ -39,21 +45,32 @@ pub(crate) struct Ledger {
 }
 
 impl Ledger {
-    pub(crate) fn new(max_wait: Duration) -> Self {
+    pub(crate) fn new(channel: u64, max_wait: Duration) -> Self {
         let (settled, pending) = (BTreeMap::new(), BTreeMap::new());
-        Self { mark: 1, settled, pending, max_wait, wakes_at: None }
+        Self { channel, mark: 1, settled, pending, max_wait, wakes_at: None }
     }
 
-    /// Records that a delivery can be acked.
-    pub(crate) fn settle(&mut self, tag: u64, now: Instant) {
+    /// Records that a delivery can be acked. Returns `false` if it is one of another channel, where
+    /// its tag means another message.
+    #[must_use = "the receipt of another channel is void"]
+    pub(crate) fn settle(&mut self, receipt: Receipt, now: Instant) -> bool {
+        let Receipt { channel, tag, .. } = receipt;
+        if channel != self.channel {
+            return false;
+        }
         self.pending.insert(tag, now);
         self.wakes_at.get_or_insert(now + self.max_wait);
         self.remove(tag);
+        true
     }
 
-    /// Records that a delivery has been requeued with a nack of its own.
-    pub(crate) fn requeue(&mut self, tag: u64) {
-        self.remove(tag);
+    /// Records that a delivery is requeued, and returns its tag. The caller sends a nack of its
+    /// own. Returns `None` if it is a delivery of another channel.
+    #[must_use = "the broker has to be told"]
+    pub(crate) fn requeue(&mut self, receipt: Receipt) -> Option<u64> {
+        let Receipt { channel, tag, .. } = receipt;
+        (channel == self.channel).then(|| self.remove(tag))?;
+        Some(tag)
     }
 
     /// Records that a tag is no longer out: it joins the adjacent runs, and the mark moves past a
@@ -119,6 +136,15 @@ impl Ledger {
 }
 
 #[cfg(test)]
+impl Ledger {
+    /// Whether a tag is neither settled nor requeued, as far as the ledger knows.
+    pub(super) fn is_out(&self, tag: u64) -> bool {
+        let before = self.settled.range(..=tag).next_back();
+        tag >= self.mark && before.is_none_or(|(_, end)| *end <= tag)
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
 
@@ -150,12 +176,27 @@ mod tests {
     }
 
     const SECOND: Duration = Duration::from_secs(1);
+    const CHANNEL: u64 = 1;
+
+    fn receipt(tag: u64) -> Receipt {
+        Receipt { channel: CHANNEL, tag, delivered: Instant::now() }
+    }
+
+    #[test]
+    fn a_receipt_of_another_channel_is_void() {
+        let (mut ledger, now) = (Ledger::new(2, SECOND), Instant::now());
+        assert!(!ledger.settle(receipt(1), now));
+        assert_eq!(ledger.requeue(receipt(2)), None);
+        assert_eq!(ledger.close(now), []);
+        assert!(ledger.settle(Receipt { channel: 2, ..receipt(1) }, now));
+        assert_eq!(ledger.close(now), [Ack::UpTo(1)]);
+    }
 
     #[test]
     fn a_run_of_settled_tags_takes_one_ack() {
-        let (mut ledger, now) = (Ledger::new(SECOND), Instant::now());
+        let (mut ledger, now) = (Ledger::new(CHANNEL, SECOND), Instant::now());
         for tag in [2, 3, 1, 5] {
-            ledger.settle(tag, now);
+            assert!(ledger.settle(receipt(tag), now));
         }
         assert_eq!(ledger.due(now, 10), [Ack::UpTo(3)]);
         assert_eq!(ledger.due(now, 10), []);
@@ -163,42 +204,42 @@ mod tests {
 
     #[test]
     fn a_slow_fetch_does_not_delay_the_acks_of_others_for_long() {
-        let (mut ledger, now) = (Ledger::new(SECOND), Instant::now());
-        ledger.settle(2, now);
+        let (mut ledger, now) = (Ledger::new(CHANNEL, SECOND), Instant::now());
+        assert!(ledger.settle(receipt(2), now));
         assert_eq!(ledger.wakes_at(), Some(now + SECOND));
         assert_eq!(ledger.due(now, 10), []);
         assert_eq!(ledger.due(now + SECOND, 10), [Ack::One(2)]);
         assert_eq!(ledger.wakes_at(), None);
-        ledger.settle(1, now + SECOND);
+        assert!(ledger.settle(receipt(1), now + SECOND));
         assert_eq!(ledger.due(now + SECOND, 10), [Ack::UpTo(1)]);
     }
 
     #[test]
     fn too_many_tags_above_a_gap_are_acked_one_by_one() {
-        let (mut ledger, now) = (Ledger::new(SECOND), Instant::now());
-        ledger.settle(2, now);
-        ledger.settle(3, now);
+        let (mut ledger, now) = (Ledger::new(CHANNEL, SECOND), Instant::now());
+        assert!(ledger.settle(receipt(2), now));
+        assert!(ledger.settle(receipt(3), now));
         assert_eq!(ledger.due(now, 2), []);
-        ledger.settle(4, now);
+        assert!(ledger.settle(receipt(4), now));
         assert_eq!(ledger.due(now, 2), [Ack::One(2), Ack::One(3), Ack::One(4)]);
     }
 
     #[test]
     fn a_requeued_tag_is_never_acked() {
-        let (mut ledger, now) = (Ledger::new(SECOND), Instant::now());
-        ledger.settle(1, now);
-        ledger.requeue(3);
-        ledger.settle(2, now);
+        let (mut ledger, now) = (Ledger::new(CHANNEL, SECOND), Instant::now());
+        assert!(ledger.settle(receipt(1), now));
+        assert_eq!(ledger.requeue(receipt(3)), Some(3));
+        assert!(ledger.settle(receipt(2), now));
         assert_eq!(ledger.due(now, 10), [Ack::UpTo(2)]);
-        ledger.requeue(4);
+        assert_eq!(ledger.requeue(receipt(4)), Some(4));
         assert_eq!(ledger.due(now, 10), []);
     }
 
     #[test]
     fn the_ledger_does_not_grow_with_the_number_of_settled_tags() {
-        let (mut ledger, now) = (Ledger::new(SECOND), Instant::now());
+        let (mut ledger, now) = (Ledger::new(CHANNEL, SECOND), Instant::now());
         for tag in 2..10_000 {
-            ledger.settle(tag, now);
+            assert!(ledger.settle(receipt(tag), now));
             ledger.due(now, 10);
         }
         assert!(ledger.pending.len() <= 10 && ledger.settled.len() == 1, "{ledger:?}");
@@ -215,7 +256,7 @@ mod tests {
             max_wait_ms in 1u64..500,
         ) {
             let start = Instant::now();
-            let mut ledger = Ledger::new(Duration::from_millis(max_wait_ms));
+            let mut ledger = Ledger::new(CHANNEL, Duration::from_millis(max_wait_ms));
             let mut broker = Broker { held: (1..=deliveries.len() as u64).collect() };
             let mut settled = BTreeSet::new();
             let mut order: Vec<(u64, u64, bool)> = (1..)
@@ -226,10 +267,10 @@ mod tests {
             for (count, &(at, tag, is_requeued)) in order.iter().enumerate() {
                 let now = start + Duration::from_millis(at);
                 if is_requeued {
-                    ledger.requeue(tag);
+                    assert_eq!(ledger.requeue(receipt(tag)), Some(tag));
                     broker.held.remove(&tag);
                 } else {
-                    ledger.settle(tag, now);
+                    assert!(ledger.settle(receipt(tag), now));
                     settled.insert(tag);
                 }
                 if count % acks_every == 0 {

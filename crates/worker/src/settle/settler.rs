@@ -18,6 +18,7 @@ use tokio::time::{Instant, timeout};
 use tracing::{debug, warn};
 
 use super::claim::{Claim, Receipt};
+use super::early_receipts::{EarlyReceipts, End};
 use super::ledger::{Ack, Ledger};
 use crate::observe::metrics::Metrics;
 use crate::observe::trace::{Step, Trace};
@@ -146,7 +147,8 @@ impl SettlerHandle {
 /// that are out. `scarce`: the worker has free places and no task that could use them.
 pub(crate) fn channel(metrics: Arc<Metrics>, scarce: Arc<AtomicBool>) -> (SettlerHandle, Settler) {
     let (commands, inbox) = mpsc::unbounded_channel();
-    let settler = Settler { inbox, metrics, scarce, present: None, traces: Vec::new() };
+    let (early, traces) = (EarlyReceipts::default(), Vec::new());
+    let settler = Settler { inbox, metrics, scarce, present: None, early, traces };
     (SettlerHandle { commands }, settler)
 }
 
@@ -156,6 +158,7 @@ pub(crate) struct Settler {
     metrics: Arc<Metrics>,
     scarce: Arc<AtomicBool>,
     present: Option<(Session, Ledger)>,
+    early: EarlyReceipts,
     /// Traces of the claims in this round. They end once the acks that are due have been sent.
     traces: Vec<Trace>,
 }
@@ -200,7 +203,17 @@ impl Settler {
 
     async fn handle(&mut self, command: Command, now: Instant) {
         match command {
-            Command::Open(session) => self.present = Some((session, Ledger::new(MAX_WAIT))),
+            Command::Open(session) => {
+                let early = self.early.open(session.number);
+                let ledger = Ledger::new(session.number, MAX_WAIT);
+                self.present = Some((session, ledger));
+                for (receipt, end) in early {
+                    match end {
+                        End::Ack => self.ack_receipt(receipt, now),
+                        End::Requeue => self.requeue(receipt).await,
+                    }
+                }
+            }
             Command::AckCommitted(proof) => {
                 for claim in proof.into_receipts() {
                     self.ack(claim, now);
@@ -226,13 +239,18 @@ impl Settler {
             claim.move_to(session.number);
         }
         for receipt in claim.into_receipts() {
-            if let Some((session, ledger)) = &mut self.present
-                && session.number == receipt.channel
-            {
-                self.metrics.settled(now.saturating_duration_since(receipt.delivered));
-                ledger.settle(receipt.tag, now);
-                session.held.fetch_sub(1, Ordering::Relaxed);
-            }
+            self.ack_receipt(receipt, now);
+        }
+    }
+
+    fn ack_receipt(&mut self, receipt: Receipt, now: Instant) {
+        let Some(receipt) = self.early.pass(receipt, End::Ack) else { return };
+        let delivered = receipt.delivered;
+        if let Some((session, ledger)) = &mut self.present
+            && ledger.settle(receipt, now)
+        {
+            self.metrics.settled(now.saturating_duration_since(delivered));
+            session.held.fetch_sub(1, Ordering::Relaxed);
         }
     }
 
@@ -245,15 +263,15 @@ impl Settler {
     }
 
     async fn requeue(&mut self, receipt: Receipt) {
+        let Some(receipt) = self.early.pass(receipt, End::Requeue) else { return };
         if let Some((session, ledger)) = &mut self.present
-            && session.number == receipt.channel
+            && let Some(tag) = ledger.requeue(receipt)
         {
             self.metrics.requeued();
-            ledger.requeue(receipt.tag);
             session.held.fetch_sub(1, Ordering::Relaxed);
             // Not multiple: lower tags may belong to fetches in flight.
             let options = BasicNackOptions { multiple: false, requeue: true };
-            if let Err(error) = session.channel.basic_nack(receipt.tag, options).await {
+            if let Err(error) = session.channel.basic_nack(tag, options).await {
                 debug!(%error, "cannot requeue a message on a closed channel; it is redelivered");
             }
         }
