@@ -86,21 +86,23 @@ impl Cluster {
         Ok(())
     }
 
-    /// The checksums of the tables on each node of the database.
+    /// The checksums of the tables on each node of the database, or why it does not tell them: a
+    /// node that was frozen refuses queries until it has rejoined the others.
     pub(crate) async fn checksums(&self, database: &str) -> anyhow::Result<Vec<String>> {
         let mut all = Vec::new();
         for node in 0..DATABASES.len() {
-            let pool = pool(node, database)?;
-            let rows = sqlx::query("CHECKSUM TABLE fetches, run_counts, items, runs")
-                .fetch_all(&pool)
-                .await?;
-            let sums: Vec<String> = rows
-                .iter()
-                .map(|row| Ok(format!("{:?}", row.try_get::<Option<i64>, _>(1)?)))
-                .collect::<anyhow::Result<_>>()?;
-            all.push(sums.join(" "));
+            let sums = checksum(&pool(node, database)?).await;
+            all.push(sums.unwrap_or_else(|error| format!("galera{}: {error}", node + 1)));
         }
         Ok(all)
+    }
+
+    /// What the queues of a world hold, ready and unacked, and how many consumers they have.
+    pub(crate) async fn queues(&self, prefix: &str) -> anyhow::Result<String> {
+        let columns = ["name", "messages_ready", "messages_unacknowledged", "consumers"];
+        let list = ["ctl", "rabbit3", "--silent", "list_queues", "--no-table-headers"];
+        let queues = script(&[&list[..], &columns].concat()).await?;
+        Ok(queues.lines().filter(|line| line.starts_with(prefix)).collect::<Vec<_>>().join("\n"))
     }
 
     /// The name of the node with this port.
@@ -114,6 +116,13 @@ impl Cluster {
             .or_else(|| named(&DATABASES, "galera"))
             .with_context(|| format!("{address} is no node"))
     }
+}
+
+async fn checksum(pool: &MySqlPool) -> sqlx::Result<String> {
+    let query = sqlx::query("CHECKSUM TABLE fetches, run_counts, items, runs");
+    let rows = query.fetch_all(pool).await?;
+    let sum = |row| Row::try_get::<Option<i64>, _>(row, 1).map(|sum| format!("{sum:?}"));
+    Ok(rows.iter().map(sum).collect::<sqlx::Result<Vec<_>>>()?.join(" "))
 }
 
 fn list(ports: &[u16]) -> String {

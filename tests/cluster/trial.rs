@@ -160,7 +160,11 @@ impl Trial {
             longest.as_secs_f64()
         );
         let counted = (rows, distinct, ok);
-        ensure!(counted == (expected, expected, expected), "rows, URLs, ok: {counted:?}");
+        let queues = cluster.queues(&world.prefix).await?;
+        ensure!(
+            counted == (expected, expected, expected),
+            "rows, URLs, ok: {counted:?}; queues with ready, unacked, consumers:\n{queues}"
+        );
         ensure!(dead.is_some_and(|dead| *dead == 0), "dead letters: {dead:?}");
         ensure!(status["run"]["rows"] == urls, "{status}");
         ensure!(longest <= still, "stand-still of {longest:?}");

@@ -19,9 +19,12 @@ use crate::{
 const MESSAGE: &str = "message";
 const ASYNC_API: &str = "asyncapi";
 
+/// The name of a schema, its title, and its shape.
+type Output = (&'static str, &'static str, fn() -> Value);
+
 /// What commands and workers print, each by the name of its schema. docs/json-output.md says which
 /// command prints which.
-const OUTPUTS: [(&str, &str, fn() -> Value); 21] = [
+const OUTPUTS: [Output; 21] = [
     ("migrate", "The versions of the schema of the database", migrate::schema),
     ("produce", "What became of the input of produce", produce::schema),
     ("work", "What a worker has done", work::schema),
@@ -46,7 +49,7 @@ const OUTPUTS: [(&str, &str, fn() -> Value); 21] = [
 ];
 
 /// Documents that are no output of a command with `--json`.
-const OTHERS: [(&str, &str, fn() -> Value); 2] = [
+const OTHERS: [Output; 2] = [
     ("bot-keys", "The directory of the keys that requests are signed with", bot_keys::schema),
     ("news", "A message in the queue of news", news::schema),
 ];
@@ -63,7 +66,7 @@ fn names() -> Vec<&'static str> {
     [MESSAGE, ASYNC_API].into_iter().chain(outputs().map(|(name, ..)| name)).collect()
 }
 
-fn outputs() -> impl Iterator<Item = (&'static str, &'static str, fn() -> Value)> {
+fn outputs() -> impl Iterator<Item = Output> {
     OUTPUTS.into_iter().chain(OTHERS)
 }
 
