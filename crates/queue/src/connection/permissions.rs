@@ -11,7 +11,7 @@ use lapin::options::{
     QueueDeclareOptions, QueueDeleteOptions,
 };
 use lapin::types::{AMQPValue, FieldTable};
-use lapin::{BasicProperties, Channel, Connection, ExchangeKind};
+use lapin::{BasicProperties, Channel, ChannelState, Connection, ErrorKind, ExchangeKind};
 
 use super::channel::open_channel;
 use super::deadline::within;
@@ -123,7 +123,12 @@ impl Trial<'_> {
                 .await?;
             channel.tx_rollback().await
         };
-        permitted(published.await)
+        let published = published.await;
+        // The broker refuses the message by closing the channel, maybe before the rollback is sent.
+        if published.as_ref().is_err_and(is_closing) {
+            return Ok(false);
+        }
+        permitted(published)
     }
 
     /// Consumes with a priority that is no number.
@@ -203,6 +208,11 @@ fn exists<T>(declared: Result<T, Error>) -> Result<bool, Error> {
         Err(error) if error.is_access_refused() => Ok(true),
         Err(error) => Err(error),
     }
+}
+
+/// Whether a request was not sent because the broker has closed the channel.
+fn is_closing(error: &lapin::Error) -> bool {
+    matches!(error.kind(), ErrorKind::InvalidChannelState(ChannelState::Closing, _))
 }
 
 /// Whether the broker did not refuse a request for lack of a permission, whatever else it said.
