@@ -428,3 +428,33 @@ async fn a_message_that_no_queue_takes_counts_as_not_sent() -> anyhow::Result<()
     assert!(output.stderr.contains("no queue takes it"), "{output:?}");
     defined.remove().await
 }
+
+#[tokio::test]
+async fn dead_letters_that_waited_for_room_go_out_when_the_limit_is_lifted() -> anyhow::Result<()> {
+    let world = World::new().await?;
+    let defined = Defined::new(&world).await?;
+    let operator = defined.console_of("fetchline-operator")?;
+    for number in 0..3 {
+        operator.publish("fetchline", "dead", &format!("{number}")).await?;
+    }
+    let policy = json!({
+        "pattern": "^fetchline\\.dead$", "definition": { "max-length": 2 }, "apply-to": "queues",
+    });
+    let path = format!("policies/{}/short", defined.vhost);
+    operator.call(reqwest::Method::PUT, &path, Some(policy)).await?;
+    let queue = format!("queues/{}/fetchline.dead", defined.vhost);
+    let state = async || operator.call(reqwest::Method::GET, &queue, None).await;
+    wait::until("the policy is in force", state, |queue| queue["policy"] == "short").await?;
+    let flags = ["--prefix", "fetchline"];
+    let mut worker = world.worker_on(&defined.amqp_url("fetchline-worker")?, &flags)?;
+    worker.logs("consuming").await?;
+    // The queue refuses a message only after it has grown beyond its length.
+    operator.publish("fetchline", "urls", "no task").await?;
+    operator.publish("fetchline", "urls", "no task either").await?;
+    worker.logs("the queue is full").await?;
+    operator.call(reqwest::Method::DELETE, &path, None).await?;
+    let letters = async || Ok(operator.peek("fetchline.dead").await?.len());
+    wait::until("every letter", letters, |letters| *letters == 5).await?;
+    assert_eq!(worker.terminate().await?.code, Some(0));
+    defined.remove().await
+}
