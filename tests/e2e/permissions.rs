@@ -78,6 +78,26 @@ impl<'a> Defined<'a> {
         self.console.call(reqwest::Method::POST, "definitions", definitions).await.map(drop)
     }
 
+    /// Deletes a queue, and declares it again by hand with these arguments and its routing key.
+    async fn remake(&self, key: &str, arguments: Value) -> anyhow::Result<()> {
+        let path = format!("queues/{}/fetchline.{key}", self.vhost);
+        self.console.call(reqwest::Method::DELETE, &path, None).await?;
+        let queue = json!({ "durable": true, "arguments": arguments });
+        self.console.call(reqwest::Method::PUT, &path, Some(queue)).await?;
+        let binding = format!("bindings/{}/e/fetchline/q/fetchline.{key}", self.vhost);
+        let body = Some(json!({ "routing_key": key }));
+        self.console.call(reqwest::Method::POST, &binding, body).await.map(drop)
+    }
+
+    /// The statuses and texts of what `check` finds about the topology as the worker's user.
+    async fn check(&self) -> anyhow::Result<String> {
+        let output = self.run_as("fetchline-worker", &["check", "--json"], "").await?;
+        let report = output.json()?;
+        let found = report["checks"].as_array().context("no checks")?.iter();
+        let found = found.filter(|it| it["check"] == "topology");
+        Ok(found.map(|it| format!("{} {}\n", it["status"], it["text"])).collect())
+    }
+
     /// Runs a command as this user.
     async fn run_as(&self, user: &str, arguments: &[&str], input: &str) -> anyhow::Result<Output> {
         let url = self.amqp_url(user)?;
@@ -252,17 +272,17 @@ async fn each_user_has_only_the_permissions_it_needs() -> anyhow::Result<()> {
     let control = defined.run_as("fetchline-worker", &["control", "pause"], "").await?;
     assert!(control.code == Some(1) && control.stderr.contains("refused"), "{control:?}");
     assert_eq!(worker.terminate().await?.code, Some(0));
-    // The broker enforces this for any program: a producer cannot consume, and neither a worker nor
-    // an operator can delete a queue. A worker reads dead letters, since it replays them for
-    // operators.
+    // The broker enforces this for any program: a producer cannot consume, and an operator cannot
+    // delete a queue. A worker may, since the broker lets only those compare a queue with what it
+    // should be, or declare it again, who may delete it.
     for (user, queue, operation) in [
         ("fetchline-producer", "fetchline.urls", Operation::Consume),
         ("fetchline-producer", "fetchline.control", Operation::Consume),
         ("fetchline-scaler", "fetchline.urls", Operation::Consume),
         ("fetchline-producer", "fetchline.dead", Operation::Purge),
-        ("fetchline-worker", "fetchline.dead", Operation::Delete),
-        ("fetchline-worker", "fetchline.control", Operation::Delete),
-        ("fetchline-worker", "fetchline.urls", Operation::Delete),
+        ("fetchline-producer", "fetchline.urls", Operation::Delete),
+        ("fetchline-scaler", "fetchline.urls", Operation::Delete),
+        ("fetchline-worker", "fetchline.news", Operation::Consume),
         ("fetchline-operator", "fetchline.urls", Operation::Delete),
         ("fetchline-operator", "fetchline.control", Operation::Delete),
         ("fetchline-operator", "fetchline.news", Operation::Delete),
@@ -426,6 +446,44 @@ async fn a_message_that_no_queue_takes_counts_as_not_sent() -> anyhow::Result<()
     let summary = output.json()?;
     assert_eq!((&summary["published"], &summary["not_sent"]), (&0.into(), &2.into()));
     assert!(output.stderr.contains("no queue takes it"), "{output:?}");
+    defined.remove().await
+}
+
+#[tokio::test]
+async fn a_worker_of_the_definitions_refuses_what_would_multiply_or_keep_messages()
+-> anyhow::Result<()> {
+    let world = World::new().await?;
+    let mut defined = Defined::new(&world).await?;
+    let url = defined.amqp_url("fetchline-worker")?;
+    let refused = async |defined: &Defined<'_>, words: &str| {
+        let output = world.worker_on(&url, &["--prefix", "fetchline"])?.end().await?;
+        let is_named = output.stderr.contains(words);
+        anyhow::ensure!(output.code == Some(2) && is_named, "{words}: {output:?}");
+        let checked = defined.check().await?;
+        anyhow::ensure!(checked.contains("\"wrong\"") && checked.contains(words), "{checked}");
+        Ok(())
+    };
+    // Other differences of the queue come first.
+    let target = json!({
+        "x-queue-type": "quorum", "x-dead-letter-exchange": "fetchline",
+        "x-dead-letter-routing-key": "urls",
+    });
+    let mut late = target.clone();
+    late["x-message-ttl"] = json!(86_400_000);
+    for arguments in [target, late] {
+        defined.remake("retry.10s", arguments).await?;
+        refused(&defined, "inequivalent arg 'x-message-ttl' for queue 'fetchline.retry.10s'")
+            .await?;
+    }
+    let retry = format!("queues/{}/fetchline.retry.10s", defined.vhost);
+    defined.console.call(reqwest::Method::DELETE, &retry, None).await?;
+    let exchange = format!("exchanges/{}/fetchline", defined.vhost);
+    defined.console.call(reqwest::Method::DELETE, &exchange, None).await?;
+    defined.definitions["exchanges"][0]["type"] = json!("fanout");
+    defined.import().await?;
+    refused(&defined, "inequivalent arg 'type' for exchange 'fetchline'").await?;
+    let operator = defined.console_of("fetchline-operator")?;
+    assert_eq!(operator.peek("fetchline.dead").await?.len(), 0);
     defined.remove().await
 }
 
