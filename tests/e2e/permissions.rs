@@ -78,6 +78,41 @@ impl<'a> Defined<'a> {
         self.console.call(reqwest::Method::POST, "definitions", definitions).await.map(drop)
     }
 
+    /// Grants the worker's user what earlier definitions did: to configure only retry queues.
+    async fn limit_worker(&mut self) -> anyhow::Result<()> {
+        self.definitions["permissions"][1]["configure"] = json!("^fetchline\\.retry\\..+$");
+        self.import().await
+    }
+
+    /// Deletes a queue, and declares it again by hand with these arguments and its routing key.
+    async fn remake(&self, key: &str, arguments: Value) -> anyhow::Result<()> {
+        let path = format!("queues/{}/fetchline.{key}", self.vhost);
+        self.console.call(reqwest::Method::DELETE, &path, None).await?;
+        let queue = json!({ "durable": true, "arguments": arguments });
+        self.console.call(reqwest::Method::PUT, &path, Some(queue)).await?;
+        let binding = format!("bindings/{}/e/fetchline/q/fetchline.{key}", self.vhost);
+        let body = Some(json!({ "routing_key": key }));
+        self.console.call(reqwest::Method::POST, &binding, body).await.map(drop)
+    }
+
+    /// The news of a kind whose sentence contains these words.
+    async fn news(&self, kind: &str, words: &str) -> anyhow::Result<usize> {
+        let news = self.console_of("fetchline-operator")?.news("fetchline").await?;
+        let matches = |news: &&Value| {
+            news["kind"] == kind && news["news"].as_str().is_some_and(|text| text.contains(words))
+        };
+        Ok(news.iter().filter(matches).count())
+    }
+
+    /// The statuses and texts of what `check` finds about the topology as the worker's user.
+    async fn check(&self) -> anyhow::Result<String> {
+        let output = self.run_as("fetchline-worker", &["check", "--json"], "").await?;
+        let report = output.json()?;
+        let found = report["checks"].as_array().context("no checks")?.iter();
+        let found = found.filter(|it| it["check"] == "topology");
+        Ok(found.map(|it| format!("{} {}\n", it["status"], it["text"])).collect())
+    }
+
     /// Runs a command as this user.
     async fn run_as(&self, user: &str, arguments: &[&str], input: &str) -> anyhow::Result<Output> {
         let url = self.amqp_url(user)?;
@@ -252,17 +287,17 @@ async fn each_user_has_only_the_permissions_it_needs() -> anyhow::Result<()> {
     let control = defined.run_as("fetchline-worker", &["control", "pause"], "").await?;
     assert!(control.code == Some(1) && control.stderr.contains("refused"), "{control:?}");
     assert_eq!(worker.terminate().await?.code, Some(0));
-    // The broker enforces this for any program: a producer cannot consume, and neither a worker nor
-    // an operator can delete a queue. A worker reads dead letters, since it replays them for
-    // operators.
+    // The broker enforces this for any program: a producer cannot consume, and an operator cannot
+    // delete a queue. A worker may, since the broker lets only those compare a queue with what it
+    // should be, or declare it again, who may delete it.
     for (user, queue, operation) in [
         ("fetchline-producer", "fetchline.urls", Operation::Consume),
         ("fetchline-producer", "fetchline.control", Operation::Consume),
         ("fetchline-scaler", "fetchline.urls", Operation::Consume),
         ("fetchline-producer", "fetchline.dead", Operation::Purge),
-        ("fetchline-worker", "fetchline.dead", Operation::Delete),
-        ("fetchline-worker", "fetchline.control", Operation::Delete),
-        ("fetchline-worker", "fetchline.urls", Operation::Delete),
+        ("fetchline-producer", "fetchline.urls", Operation::Delete),
+        ("fetchline-scaler", "fetchline.urls", Operation::Delete),
+        ("fetchline-worker", "fetchline.news", Operation::Consume),
         ("fetchline-operator", "fetchline.urls", Operation::Delete),
         ("fetchline-operator", "fetchline.control", Operation::Delete),
         ("fetchline-operator", "fetchline.news", Operation::Delete),
@@ -330,10 +365,16 @@ async fn an_operator_cannot_hurt_the_structure_by_accident() -> anyhow::Result<(
 #[tokio::test]
 async fn a_worker_restores_bindings_and_is_not_ready_without_its_exchange() -> anyhow::Result<()> {
     let world = World::new().await?;
-    let defined = Defined::new(&world).await?;
+    let mut defined = Defined::new(&world).await?;
+    defined.limit_worker().await?;
+    let defined = defined;
     let vhost = &defined.vhost;
     let flags = ["--prefix", "fetchline"];
     let mut worker = world.worker_on(&defined.amqp_url("fetchline-worker")?, &flags)?;
+    // It cannot know what is of another kind, and says so.
+    worker.logs("it is not known whether the exchange fetchline").await?;
+    let checked = defined.check().await?;
+    assert!(checked.starts_with("\"warning\" \"it is not known"), "{checked}");
     let health = worker.health().await?;
     let readyz = async || {
         let answer = reqwest::get(format!("http://{health}/readyz")).await?;
@@ -351,7 +392,10 @@ async fn a_worker_restores_bindings_and_is_not_ready_without_its_exchange() -> a
     };
     wait::until("the binding is restored", bindings, is_bound).await?;
 
-    for path in [format!("exchanges/{vhost}/fetchline"), format!("queues/{vhost}/fetchline.dead")] {
+    let dead = format!("queues/{vhost}/fetchline.dead");
+    let control = format!("queues/{vhost}/fetchline.control");
+    // What was missing, and is missing again a moment later, is news again.
+    for path in [format!("exchanges/{vhost}/fetchline"), dead.clone(), control, dead] {
         defined.console.call(reqwest::Method::DELETE, &path, None).await?;
         let what = path.rsplit('/').next().unwrap_or_default();
         let is_missing = |(status, body): &(u16, Value)| {
@@ -362,14 +406,14 @@ async fn a_worker_restores_bindings_and_is_not_ready_without_its_exchange() -> a
         defined.import().await?;
         wait::until("the worker is ready again", readyz, |(status, _)| *status == 200).await?;
     }
-    let news = async || defined.console_of("fetchline-operator")?.peek("fetchline.news").await;
-    let has = |news: &Vec<Value>, kind: &str| {
-        news.iter().any(|it| it["payload"].as_str().is_some_and(|text| text.contains(kind)))
-    };
-    wait::until("the operator hears of it", news, |news| {
-        has(news, "topology_missing") && has(news, "topology_restored")
-    })
-    .await?;
+    for (kind, words, times) in [
+        ("topology_missing", "the queue fetchline.dead", 2),
+        ("topology_missing", "the queue fetchline.control", 1),
+        ("topology_restored", "usable again", 4),
+    ] {
+        let news = async || defined.news(kind, words).await;
+        wait::until(&format!("news of {kind}, {words}"), news, |news| *news == times).await?;
+    }
     assert_eq!(worker.terminate().await?.code, Some(0));
     defined.remove().await
 }
@@ -426,5 +470,151 @@ async fn a_message_that_no_queue_takes_counts_as_not_sent() -> anyhow::Result<()
     let summary = output.json()?;
     assert_eq!((&summary["published"], &summary["not_sent"]), (&0.into(), &2.into()));
     assert!(output.stderr.contains("no queue takes it"), "{output:?}");
+    defined.remove().await
+}
+
+#[tokio::test]
+async fn a_worker_remakes_what_was_deleted_and_tells_the_operator() -> anyhow::Result<()> {
+    let world = World::new().await?;
+    let defined = Defined::new(&world).await?;
+    let vhost = &defined.vhost;
+    let flags = ["--prefix", "fetchline"];
+    let mut worker = world.worker_on(&defined.amqp_url("fetchline-worker")?, &flags)?;
+    worker.logs("consuming").await?;
+    let joined = async || defined.news("worker_joined", "").await;
+    wait::until("the worker reports", joined, |news| *news == 1).await?;
+    // Only the bindings of the news.
+    for key in ["news", "fetchline.news"] {
+        let path = format!("bindings/{vhost}/e/fetchline/q/fetchline.news/{key}");
+        defined.console.call(reqwest::Method::DELETE, &path, None).await?;
+    }
+    let before = async || {
+        let path = format!("bindings/{vhost}/e/fetchline/q/fetchline.news");
+        let bindings = defined.console.call(reqwest::Method::GET, &path, None).await?;
+        Ok(bindings.as_array().map_or(0, Vec::len))
+    };
+    wait::until("the news are bound again", before, |bindings| *bindings == 2).await?;
+    for name in ["news", "control", "dead", "dead"] {
+        let path = format!("queues/{vhost}/fetchline.{name}");
+        let known = defined.news("topology_restored", &format!("fetchline.{name} was")).await?;
+        defined.console.call(reqwest::Method::DELETE, &path, None).await?;
+        let known = if name == "news" { 0 } else { known };
+        let news = async || {
+            defined.news("topology_restored", &format!("fetchline.{name} was missing")).await
+        };
+        wait::until(&format!("{name} is told to be remade"), news, |news| *news > known).await?;
+    }
+    assert_eq!(worker.terminate().await?.code, Some(0));
+    let checked = defined.check().await?;
+    assert!(checked.starts_with("\"ok\""), "{checked}");
+    defined.remove().await
+}
+
+#[tokio::test]
+async fn a_worker_of_the_definitions_refuses_what_would_multiply_or_keep_messages()
+-> anyhow::Result<()> {
+    let world = World::new().await?;
+    let mut defined = Defined::new(&world).await?;
+    let url = defined.amqp_url("fetchline-worker")?;
+    let refused = async |defined: &Defined<'_>, words: &str| {
+        let output = world.worker_on(&url, &["--prefix", "fetchline"])?.end().await?;
+        let is_named = output.stderr.contains(words);
+        anyhow::ensure!(output.code == Some(2) && is_named, "{words}: {output:?}");
+        let checked = defined.check().await?;
+        anyhow::ensure!(checked.contains("\"wrong\"") && checked.contains(words), "{checked}");
+        Ok(())
+    };
+    // Other differences of the queue come first.
+    let target = json!({
+        "x-queue-type": "quorum", "x-dead-letter-exchange": "fetchline",
+        "x-dead-letter-routing-key": "urls",
+    });
+    let mut late = target.clone();
+    late["x-message-ttl"] = json!(86_400_000);
+    for arguments in [target, late] {
+        defined.remake("retry.10s", arguments).await?;
+        refused(&defined, "inequivalent arg 'x-message-ttl' for queue 'fetchline.retry.10s'")
+            .await?;
+    }
+    let retry = format!("queues/{}/fetchline.retry.10s", defined.vhost);
+    defined.console.call(reqwest::Method::DELETE, &retry, None).await?;
+    let exchange = format!("exchanges/{}/fetchline", defined.vhost);
+    defined.console.call(reqwest::Method::DELETE, &exchange, None).await?;
+    defined.definitions["exchanges"][0]["type"] = json!("fanout");
+    defined.import().await?;
+    refused(&defined, "inequivalent arg 'type' for exchange 'fetchline'").await?;
+    let operator = defined.console_of("fetchline-operator")?;
+    assert_eq!(operator.peek("fetchline.dead").await?.len(), 0);
+    defined.remove().await
+}
+
+#[tokio::test]
+async fn a_control_stream_that_is_no_stream_is_reported() -> anyhow::Result<()> {
+    let world = World::new().await?;
+    let defined = Defined::new(&world).await?;
+    let vhost = &defined.vhost;
+    defined.remake("control", json!({})).await?;
+    let checked = defined.check().await?;
+    assert!(checked.contains("\"wrong\"") && checked.contains("fetchline.control"), "{checked}");
+    let flags = ["--prefix", "fetchline"];
+    let mut worker = world.worker_on(&defined.amqp_url("fetchline-worker")?, &flags)?;
+    worker.logs("consuming").await?;
+    let health = worker.health().await?;
+    let readyz = async || {
+        let answer = reqwest::get(format!("http://{health}/readyz")).await?;
+        let (status, body) = (answer.status().as_u16(), answer.bytes().await?);
+        Ok((status, serde_json::from_slice::<Value>(&body)?))
+    };
+    wait::until("the worker is not ready and says why", readyz, |(status, body)| {
+        let error = body["topology"]["error"].as_str().unwrap_or_default();
+        *status == 503 && error.contains("fetchline.control is not a stream")
+    })
+    .await?;
+    let news = async || defined.news("topology_differs", "fetchline.control").await;
+    wait::until("news of it", news, |news| *news > 0).await?;
+    // Bindings are checked nevertheless.
+    let binding = format!("bindings/{vhost}/e/fetchline/q/fetchline.urls");
+    let unbind = format!("{binding}/urls");
+    defined.console.call(reqwest::Method::DELETE, &unbind, None).await?;
+    let bindings = async || defined.console.call(reqwest::Method::GET, &binding, None).await;
+    let is_bound = |bindings: &Value| {
+        bindings.as_array().is_some_and(|all| all.iter().any(|it| it["routing_key"] == "urls"))
+    };
+    wait::until("the binding is restored", bindings, is_bound).await?;
+    // Without the queue, the worker declares the stream.
+    let control = format!("queues/{vhost}/fetchline.control");
+    defined.console.call(reqwest::Method::DELETE, &control, None).await?;
+    wait::until("the worker is ready", readyz, |(status, _)| *status == 200).await?;
+    assert_eq!(worker.terminate().await?.code, Some(0));
+    defined.remove().await
+}
+
+#[tokio::test]
+async fn dead_letters_that_waited_for_room_go_out_when_the_limit_is_lifted() -> anyhow::Result<()> {
+    let world = World::new().await?;
+    let defined = Defined::new(&world).await?;
+    let operator = defined.console_of("fetchline-operator")?;
+    for number in 0..3 {
+        operator.publish("fetchline", "dead", &format!("{number}")).await?;
+    }
+    let policy = json!({
+        "pattern": "^fetchline\\.dead$", "definition": { "max-length": 2 }, "apply-to": "queues",
+    });
+    let path = format!("policies/{}/short", defined.vhost);
+    operator.call(reqwest::Method::PUT, &path, Some(policy)).await?;
+    let queue = format!("queues/{}/fetchline.dead", defined.vhost);
+    let state = async || operator.call(reqwest::Method::GET, &queue, None).await;
+    wait::until("the policy is in force", state, |queue| queue["policy"] == "short").await?;
+    let flags = ["--prefix", "fetchline"];
+    let mut worker = world.worker_on(&defined.amqp_url("fetchline-worker")?, &flags)?;
+    worker.logs("consuming").await?;
+    // The queue refuses a message only after it has grown beyond its length.
+    operator.publish("fetchline", "urls", "no task").await?;
+    operator.publish("fetchline", "urls", "no task either").await?;
+    worker.logs("the queue is full").await?;
+    operator.call(reqwest::Method::DELETE, &path, None).await?;
+    let letters = async || Ok(operator.peek("fetchline.dead").await?.len());
+    wait::until("every letter", letters, |letters| *letters == 5).await?;
+    assert_eq!(worker.terminate().await?.code, Some(0));
     defined.remove().await
 }

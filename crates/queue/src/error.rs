@@ -42,6 +42,12 @@ pub enum Error {
          deploy/rabbitmq again, or grant the user the permission `configure`"
     )]
     Missing(String),
+    /// The control stream is a queue of another type, from which no worker can read directives.
+    #[error(
+        "the queue {0} is not a stream, so no worker obeys a directive: delete it, and import the \
+         definitions of deploy/rabbitmq again, or let a worker declare it that may configure it"
+    )]
+    NotAStream(String),
     /// What a queue holds is not known.
     #[error(
         "the leader of the queue {0} does not answer, so nobody knows what the queue holds: check \
@@ -106,6 +112,13 @@ impl Error {
         matches!(self, Self::Amqp { source, .. } if reply_code(source) == Some(403))
     }
 
+    /// Whether a queue takes no offset of a stream (reply code 406).
+    pub(crate) fn takes_no_offset(&self) -> bool {
+        let Self::Amqp { source, .. } = self else { return false };
+        let lapin::ErrorKind::ProtocolError(error) = source.kind() else { return false };
+        error.get_id() == 406 && error.get_message().as_str().contains("'x-stream-offset'")
+    }
+
     /// The argument by which a declaration differs from what exists, and the broker's description
     /// (reply code 406).
     pub(crate) fn inequivalent_argument(&self) -> Option<(String, String)> {
@@ -120,7 +133,7 @@ impl Error {
 
     /// Whether the broker answered with an error, as opposed to not answering at all.
     pub fn is_answer(&self) -> bool {
-        matches!(self, Self::Missing(_))
+        matches!(self, Self::Missing(_) | Self::NotAStream(_))
             || matches!(self, Self::Amqp { source, .. } if reply_code(source).is_some())
     }
 

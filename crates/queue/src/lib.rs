@@ -12,7 +12,8 @@ pub use fetchline_nodes::Node;
 pub use lapin;
 
 pub use connection::{
-    Broker, BrokerConfig, Difference, MissingPermission, QueueCounts, Role, Tier, Topology,
+    Broker, BrokerConfig, Difference, Effect, Inspection, MissingPermission, QueueCounts, Role,
+    Tier, Topology,
 };
 pub use dead::DeadLetter;
 pub use error::Error;

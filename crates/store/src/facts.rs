@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use sqlx::AssertSqlSafe;
+use time::PrimitiveDateTime;
 
 use crate::{Error, Store};
 
@@ -21,9 +22,42 @@ impl Store {
         fact: &[u8; 32],
         window: Duration,
     ) -> Result<Option<ClaimedFact>, Error> {
+        self.claim_fact_since(fact, window, None).await
+    }
+
+    /// Like [`Self::claim_fact`] for a fact that was noticed this long ago, and that another one
+    /// ends: what has ended since it was reported is reported again within `window` too.
+    pub async fn claim_fact_again(
+        &self,
+        fact: &[u8; 32],
+        window: Duration,
+        end: &[u8; 32],
+        noticed_ago: Duration,
+    ) -> Result<Option<ClaimedFact>, Error> {
+        let age_us = i64::try_from(noticed_ago.as_micros()).unwrap_or(i64::MAX);
+        let ended_at: Option<PrimitiveDateTime> = self
+            .with_connection("claiming a fact", async |connection| {
+                // An end that came after the fact was noticed is that of this very fact.
+                let select = "SELECT noted_at FROM facts \
+                              WHERE fact = ? AND noted_at <= UTC_TIMESTAMP(6) - INTERVAL ? MICROSECOND";
+                let select = sqlx::query_scalar(select).bind(end.as_slice()).bind(age_us);
+                let ended_at = select.fetch_optional(connection).await;
+                ended_at.map_err(Error::database("cannot claim a fact"))
+            })
+            .await?;
+        self.claim_fact_since(fact, window, ended_at).await
+    }
+
+    /// Claims a fact that nobody has reported within `window`, or since it has ended.
+    async fn claim_fact_since(
+        &self,
+        fact: &[u8; 32],
+        window: Duration,
+        ended_at: Option<PrimitiveDateTime>,
+    ) -> Result<Option<ClaimedFact>, Error> {
         let claim: [u8; 16] = rand::random();
         let is_free = format!(
-            "noted_at <= UTC_TIMESTAMP(6) - INTERVAL IF(told, ?, {}) SECOND",
+            "noted_at <= UTC_TIMESTAMP(6) - INTERVAL IF(told, ?, {}) SECOND OR noted_at < ?",
             FACT_LEASE.as_secs()
         );
         // Assignments run in order: the last two follow the first one.
@@ -39,7 +73,8 @@ impl Store {
             .with_connection("claiming a fact", async |connection| {
                 let failed = Error::database("cannot claim a fact");
                 let insert = sqlx::query(AssertSqlSafe(statement));
-                let insert = insert.bind(fact.as_slice()).bind(claim.as_slice()).bind(seconds);
+                let insert = insert.bind(fact.as_slice()).bind(claim.as_slice());
+                let insert = insert.bind(seconds).bind(ended_at);
                 insert.execute(&mut *connection).await.map_err(&failed)?;
                 let select = sqlx::query_scalar("SELECT claim FROM facts WHERE fact = ?");
                 let owner = select.bind(fact.as_slice()).fetch_optional(connection).await;

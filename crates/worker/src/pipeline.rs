@@ -133,8 +133,11 @@ impl Shared {
                 () = stop.cancelled() => return Ok(false),
             };
             let error = match inspected {
-                Ok(differences) => {
-                    for difference in differences {
+                Ok(inspection) => {
+                    if let Some(text) = inspection.doubt() {
+                        warn!("{text}");
+                    }
+                    for difference in inspection.differences {
                         let text = difference.to_string();
                         warn!("{text}");
                         let fact = Fact::new("topology_differs", text.clone(), text);

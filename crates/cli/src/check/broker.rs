@@ -1,7 +1,7 @@
 //! The broker: login, virtual host, permissions and topology.
 
 use fetchline_queue::lapin::Connection;
-use fetchline_queue::{Broker, Error, Topology};
+use fetchline_queue::{Broker, Effect, Error, Topology};
 
 use super::finding::{Finding, Status};
 
@@ -66,17 +66,22 @@ async fn topology(broker: &Broker, connection: &Connection) -> Vec<Finding> {
             Err(error) => return vec![unusable(TOPOLOGY, &error)],
         }
     }
-    let differences = match broker.differences(connection).await {
-        Ok(differences) => differences,
+    let inspection = match broker.compare(connection).await {
+        Ok(inspection) => inspection,
         Err(error) => return vec![unusable(TOPOLOGY, &error)],
     };
-    if !differences.is_empty() {
-        let bad = differences.iter().map(|difference| {
-            let status = if difference.is_fatal { Status::Wrong } else { Status::Warning };
-            let remedy = "delete it when it is empty, or use another --prefix";
-            Finding::bad(TOPOLOGY, status, difference.to_string(), remedy)
-        });
-        return bad.collect();
+    let bad = inspection.differences.iter().map(|difference| {
+        let status = match difference.effect {
+            Effect::Harm | Effect::Deafness => Status::Wrong,
+            Effect::LessSafety => Status::Warning,
+        };
+        let remedy = "delete it when it is empty, or use another --prefix";
+        Finding::bad(TOPOLOGY, status, difference.to_string(), remedy)
+    });
+    let unknown = inspection.doubt().map(|text| Finding::bad(TOPOLOGY, Status::Warning, text, ""));
+    let findings: Vec<Finding> = bad.chain(unknown).collect();
+    if !findings.is_empty() {
+        return findings;
     }
     let exchange = broker.topology().exchange();
     let text = match missing.len() {

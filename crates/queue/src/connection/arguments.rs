@@ -17,6 +17,13 @@ pub(super) fn news() -> FieldTable {
     arguments
 }
 
+/// The arguments of the control stream.
+pub(super) fn stream() -> FieldTable {
+    let mut arguments = FieldTable::default();
+    put(&mut arguments, "x-queue-type", "stream");
+    arguments
+}
+
 /// The arguments of a quorum queue.
 pub(super) fn quorum() -> FieldTable {
     let mut arguments = FieldTable::default();

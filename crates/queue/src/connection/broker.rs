@@ -9,7 +9,7 @@ use lapin::uri::AMQPUri;
 use lapin::{Connection, ConnectionProperties};
 
 use super::deadline::DEADLINE;
-use super::inspection::Difference;
+use super::inspection::{Effect, Inspection};
 use super::permissions::MissingPermission;
 use super::socket::Connector;
 use super::tier::Tier;
@@ -134,9 +134,9 @@ impl Broker {
         format!("{} {}", self.nodes.describe(), self.virtual_host())
     }
 
-    /// What exists and is not as it would be declared.
-    pub async fn differences(&self, connection: &Connection) -> Result<Vec<Difference>, Error> {
-        self.topology.differences(connection).await
+    /// Compares what exists with what would be declared.
+    pub async fn compare(&self, connection: &Connection) -> Result<Inspection, Error> {
+        self.topology.inspect(connection).await
     }
 
     /// The permissions that the user lacks for what a worker does. Changes nothing.
@@ -153,12 +153,12 @@ impl Broker {
     /// # Errors
     ///
     /// [`Error::Topology`] for a difference that multiplies messages or keeps them for ever.
-    pub async fn inspect(&self) -> Result<Vec<Difference>, Error> {
+    pub async fn inspect(&self) -> Result<Inspection, Error> {
         let connection = self.connect().await?;
-        let differences = self.topology.differences(&connection).await?;
-        match differences.iter().find(|difference| difference.is_fatal) {
+        let inspection = self.topology.inspect(&connection).await?;
+        match inspection.differences.iter().find(|found| found.effect == Effect::Harm) {
             Some(fatal) => Err(Error::Topology(fatal.to_string())),
-            None => Ok(differences),
+            None => Ok(inspection),
         }
     }
 

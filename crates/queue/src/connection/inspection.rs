@@ -1,9 +1,10 @@
 //! Compares the exchange and the queues on the broker with those that would be declared.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use lapin::Connection;
-use lapin::types::FieldTable;
+use lapin::types::{AMQPValue, FieldTable};
 
 use super::deadline::within;
 use super::topology::Topology;
@@ -14,16 +15,65 @@ const DELAY_ARGUMENTS: [&str; 4] =
     ["x-queue-type", "x-message-ttl", "x-dead-letter-exchange", "x-dead-letter-routing-key"];
 /// Properties of an exchange without which messages reach other queues, or none.
 const EXCHANGE_ARGUMENTS: [&str; 2] = ["type", "internal"];
+/// More differences of one queue than it has arguments.
+const MAX_DIFFERENCES: usize = 24;
 
 /// An exchange or a queue that is not as it would be declared.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Difference {
     /// Such as `the queue fetchline.urls`.
     pub what: String,
-    /// The broker's description of the first difference.
+    /// The broker's description of the difference.
     pub difference: String,
-    /// Whether messages would be multiplied or get stuck.
-    pub is_fatal: bool,
+    /// What it does to a fleet.
+    pub effect: Effect,
+}
+
+/// What a difference does to a fleet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// Messages would be multiplied or get stuck. No worker may start.
+    Harm,
+    /// Directives would be obeyed by nobody. A worker works, and is not ready.
+    Deafness,
+    /// Only safety is lost.
+    LessSafety,
+}
+
+/// What the broker says about what exists.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Inspection {
+    /// What is not as it would be declared.
+    pub differences: Vec<Difference>,
+    /// What exists, and may differ: the user may not configure it, so the broker does not compare.
+    pub uncompared: Vec<String>,
+}
+
+impl Inspection {
+    fn add(&mut self, what: String, compared: Compared) {
+        match compared {
+            Compared::Refused => self.uncompared.push(what),
+            Compared::Differences(found) => {
+                self.differences.extend(found.into_iter().map(|(difference, effect)| Difference {
+                    what: what.clone(),
+                    difference,
+                    effect,
+                }));
+            }
+        }
+    }
+
+    /// That something could not be compared, and what to do.
+    pub fn doubt(&self) -> Option<String> {
+        (!self.uncompared.is_empty()).then(|| {
+            format!(
+                "it is not known whether {} are as a worker declares them: this user may not \
+                 configure them. Import the definitions of deploy/rabbitmq again, or grant the \
+                 user the permission `configure`",
+                self.uncompared.join(", ")
+            )
+        })
+    }
 }
 
 impl fmt::Display for Difference {
@@ -33,49 +83,92 @@ impl fmt::Display for Difference {
     }
 }
 
+/// The broker's answers to declarations of what exists.
+enum Compared {
+    /// The user may not configure it.
+    Refused,
+    /// Descriptions, and effects.
+    Differences(Vec<(String, Effect)>),
+}
+
 impl Topology {
-    /// The existing exchange and queues that differ from what [`Self::declare`] would create. The
+    /// Compares the existing exchange and queues with what [`Self::declare`] would create. The
     /// broker compares them, as far as the user may configure them.
-    pub(crate) async fn differences(
-        &self,
-        connection: &Connection,
-    ) -> Result<Vec<Difference>, Error> {
+    pub(crate) async fn inspect(&self, connection: &Connection) -> Result<Inspection, Error> {
         let comparing = async {
-            let mut differences = Vec::new();
+            let mut inspection = Inspection::default();
             let exists = self.declare_exchange(connection, true).await;
             if is_found(exists)? {
-                let compared = self.declare_exchange(connection, false).await;
                 let what = format!("the exchange {}", self.exchange());
-                differences.extend(difference(compared, what, &EXCHANGE_ARGUMENTS)?);
+                inspection.add(what, self.compare_exchange(connection).await?);
             }
             for (key, arguments) in self.compared() {
-                differences.extend(self.queue_difference(connection, &key, arguments).await?);
+                if is_found(self.declare_queue(connection, &key, None).await)? {
+                    let what = format!("the queue {}", self.queue(&key));
+                    inspection.add(what, self.compare_queue(connection, &key, arguments).await?);
+                }
             }
-            Ok(differences)
+            Ok(inspection)
         };
         within("comparing the topology", comparing).await
     }
 
-    async fn queue_difference(
+    async fn compare_exchange(&self, connection: &Connection) -> Result<Compared, Error> {
+        Ok(match answer(self.declare_exchange(connection, false).await)? {
+            Answer::Same => Compared::Differences(Vec::new()),
+            Answer::Refused => Compared::Refused,
+            Answer::Differs(argument, text) => {
+                let is_harm = EXCHANGE_ARGUMENTS.contains(&argument.as_str());
+                let effect = if is_harm { Effect::Harm } else { Effect::LessSafety };
+                Compared::Differences(vec![(text, effect)])
+            }
+        })
+    }
+
+    /// The broker names only the first difference. So the queue is declared again with what exists
+    /// in its place, until nothing differs any more.
+    async fn compare_queue(
         &self,
         connection: &Connection,
         key: &str,
-        arguments: FieldTable,
-    ) -> Result<Option<Difference>, Error> {
-        if !is_found(self.declare_queue(connection, key, None).await)? {
-            return Ok(None);
+        mut arguments: FieldTable,
+    ) -> Result<Compared, Error> {
+        let mut found = Vec::new();
+        while found.len() < MAX_DIFFERENCES {
+            let declared = self.declare_queue(connection, key, Some(arguments.clone())).await;
+            match answer(declared)? {
+                Answer::Same => return Ok(Compared::Differences(found)),
+                Answer::Refused => return Ok(Compared::Refused),
+                Answer::Differs(argument, text) => {
+                    let is_adopted = adopt(&mut arguments, &argument, &text);
+                    let effect = self.effect(key, &argument, &text);
+                    found.push((text, effect));
+                    if !is_adopted {
+                        break;
+                    }
+                }
+            }
         }
-        let compared = self.declare_queue(connection, key, Some(arguments)).await;
-        let fatal: &[&str] = match self.is_delay(key) {
-            true => &DELAY_ARGUMENTS,
-            false => &[],
-        };
-        let mut difference = difference(compared, format!("the queue {}", self.queue(key)), fatal)?;
-        if let Some(found) = &mut difference {
-            // Messages of a stream are never removed, so each one would be consumed again.
-            found.is_fatal |= found.difference.contains("current is 'stream'");
+        // What else differs is not known. No task may wait for ever because of it.
+        if self.is_delay(key) {
+            found.iter_mut().for_each(|(_, effect)| *effect = Effect::Harm);
         }
-        Ok(difference)
+        Ok(Compared::Differences(found))
+    }
+
+    fn effect(&self, key: &str, argument: &str, text: &str) -> Effect {
+        if key == Self::CONTROL {
+            return match argument {
+                "x-queue-type" => Effect::Deafness,
+                _ => Effect::LessSafety,
+            };
+        }
+        let is_stuck = self.is_delay(key) && DELAY_ARGUMENTS.contains(&argument);
+        // Messages of a stream are never removed, so each one would be consumed again.
+        match is_stuck || current(text) == Some(Current::Value("stream")) {
+            true => Effect::Harm,
+            false => Effect::LessSafety,
+        }
     }
 }
 
@@ -88,22 +181,100 @@ fn is_found<T>(declared: Result<T, Error>) -> Result<bool, Error> {
     }
 }
 
-/// Interprets the broker's answer to a declaration of what exists. A user who may not configure
-/// learns nothing.
-fn difference<T>(
-    declared: Result<T, Error>,
-    what: String,
-    fatal: &[&str],
-) -> Result<Option<Difference>, Error> {
+/// The broker's answer to a declaration of what exists.
+enum Answer {
+    Same,
+    Refused,
+    /// The argument, and the description.
+    Differs(String, String),
+}
+
+fn answer<T>(declared: Result<T, Error>) -> Result<Answer, Error> {
     match declared {
-        Ok(_) => Ok(None),
-        Err(error) if error.is_access_refused() => Ok(None),
+        Ok(_) => Ok(Answer::Same),
+        Err(error) if error.is_access_refused() => Ok(Answer::Refused),
         Err(error) => match error.inequivalent_argument() {
             None => Err(error),
-            Some((argument, difference)) => {
-                let is_fatal = fatal.contains(&argument.as_str());
-                Ok(Some(Difference { what, difference, is_fatal }))
-            }
+            Some((argument, text)) => Ok(Answer::Differs(argument, text)),
         },
+    }
+}
+
+/// What exists, in the words of the broker: `but current is none`, `but current is 'classic'`, or
+/// `but current is the value '5' of type 'signedint'`.
+#[derive(Debug, PartialEq, Eq)]
+enum Current<'a> {
+    Nothing,
+    Value(&'a str),
+}
+
+fn current(text: &str) -> Option<Current<'_>> {
+    let (_, current) = text.rsplit_once("but current is ")?;
+    if current.starts_with("none") {
+        return Some(Current::Nothing);
+    }
+    let value = current.strip_prefix("the value ").unwrap_or(current).strip_prefix('\'')?;
+    let end = value.find("' of type '").or_else(|| value.rfind('\''))?;
+    Some(Current::Value(&value[..end]))
+}
+
+/// Takes what exists for what is declared; `false` if it cannot be taken.
+fn adopt(arguments: &mut FieldTable, argument: &str, text: &str) -> bool {
+    let value = match current(text) {
+        // A property of a queue and no argument, such as `durable`.
+        _ if !argument.starts_with("x-") => return false,
+        None => return false,
+        Some(Current::Nothing) => {
+            let is_declared = arguments.contains_key(argument);
+            let kept = arguments.inner().clone().into_iter();
+            let kept: BTreeMap<_, _> = kept.filter(|(name, _)| name.as_str() != argument).collect();
+            *arguments = kept.into();
+            return is_declared;
+        }
+        Some(Current::Value(value)) => match value {
+            "true" | "false" => AMQPValue::Boolean(value == "true"),
+            _ => value
+                .parse()
+                .map_or_else(|_| AMQPValue::LongString(value.into()), AMQPValue::LongLongInt),
+        },
+    };
+    arguments.insert(argument.into(), value);
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_words_of_the_broker_say_what_exists() {
+        let text = |rest: &str| {
+            format!("inequivalent arg 'x' for queue 'q' in vhost 'v': received none but {rest}")
+        };
+        for (rest, expected) in [
+            ("current is none", Some(Current::Nothing)),
+            ("current is 'stream'", Some(Current::Value("stream"))),
+            ("current is the value '5' of type 'signedint'", Some(Current::Value("5"))),
+            ("current is the value 'a b' of type 'longstr'", Some(Current::Value("a b"))),
+            ("nothing else", None),
+        ] {
+            assert_eq!(current(&text(rest)), expected, "{rest}");
+        }
+    }
+
+    #[test]
+    fn what_exists_takes_the_place_of_what_is_declared() {
+        let mut arguments = FieldTable::default();
+        arguments.insert("x-message-ttl".into(), AMQPValue::LongLongInt(10_000));
+        assert!(adopt(&mut arguments, "x-message-ttl", "but current is none"));
+        assert!(!arguments.contains_key("x-message-ttl"));
+        assert!(!adopt(&mut arguments, "x-message-ttl", "but current is none"));
+        assert!(adopt(
+            &mut arguments,
+            "x-max-length",
+            "but current is the value '7' of type 'long'"
+        ));
+        assert_eq!(arguments.inner().get("x-max-length"), Some(&AMQPValue::LongLongInt(7)));
+        assert!(!adopt(&mut arguments, "durable", "but current is 'false'"));
     }
 }

@@ -20,7 +20,7 @@ pub use broker::{Broker, BrokerConfig, Role};
 pub(crate) use channel::{open_channel, open_confirm_channel};
 pub use counts::QueueCounts;
 pub(crate) use deadline::within;
-pub use inspection::Difference;
+pub use inspection::{Difference, Effect, Inspection};
 pub use permissions::MissingPermission;
 pub use tier::Tier;
 pub use topology::Topology;

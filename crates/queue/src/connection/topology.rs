@@ -4,7 +4,7 @@ use lapin::options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptio
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{Connection, ExchangeKind};
 
-use super::arguments::{limited, news, put, quorum};
+use super::arguments::{limited, news, put, quorum, stream};
 use super::channel::open_channel;
 use super::counts::QueueCounts;
 use super::deadline::within;
@@ -101,7 +101,9 @@ impl Topology {
         connection: &Connection,
         longer: &[Tier],
     ) -> Result<(), Error> {
-        for key in self.keys().into_iter().chain(longer.iter().map(|tier| tier.key())) {
+        let news = [Self::NEWS.to_owned()];
+        let longer = longer.iter().map(|tier| tier.key());
+        for key in self.keys().into_iter().chain(news).chain(longer) {
             match within("binding a queue", self.bind_all(connection, &key)).await {
                 Err(error) if !error.is_answer() => return Err(error),
                 _ => {}
@@ -110,10 +112,23 @@ impl Topology {
         Ok(())
     }
 
-    /// Declares the queue of news if it is missing.
-    pub async fn declare_news(&self, connection: &Connection) -> Result<(), Error> {
+    /// Declares the queue of news if it is missing, and returns whether it was.
+    pub async fn declare_news(&self, connection: &Connection) -> Result<bool, Error> {
         let declaring = self.declare_bound(connection, Self::NEWS, news());
         within("declaring the queue of news", declaring).await
+    }
+
+    /// Declares the queue of news and the control stream if they are missing, and returns the names
+    /// of those that were. They are not part of the flow of tasks.
+    pub async fn declare_sides(&self, connection: &Connection) -> Result<Vec<String>, Error> {
+        let mut created = Vec::new();
+        if self.declare_news(connection).await? {
+            created.push(format!("the queue {}", self.queue(Self::NEWS)));
+        }
+        if self.declare_control(connection).await? {
+            created.push(format!("the queue {}", self.queue(Self::CONTROL)));
+        }
+        Ok(created)
     }
 
     /// Declares a delay queue in addition to those of [`Self::with_tiers`], if it is missing.
@@ -123,18 +138,16 @@ impl Topology {
             self.declare_bound(connection, &tier.key(), self.delaying(tier)),
         )
         .await
+        .map(drop)
     }
 
-    /// Declares the control stream if it is missing.
-    pub(crate) async fn declare_control(&self, connection: &Connection) -> Result<(), Error> {
-        let mut arguments = FieldTable::default();
-        put(&mut arguments, "x-queue-type", "stream");
+    /// Declares the control stream if it is missing, and returns whether it was.
+    pub(crate) async fn declare_control(&self, connection: &Connection) -> Result<bool, Error> {
         within(
             "declaring the control stream",
-            self.declare_missing(connection, Self::CONTROL, arguments),
+            self.declare_missing(connection, Self::CONTROL, stream()),
         )
         .await
-        .map(drop)
     }
 
     /// The ready messages and consumers of a queue; `None` if it does not exist. A node that does
@@ -166,10 +179,12 @@ impl Topology {
         queues
     }
 
-    /// Every queue that is compared with what a worker declares: those of the flow, and the news.
+    /// Every queue that is compared with what a worker declares: those of the flow, the news, and
+    /// the control stream.
     pub(super) fn compared(&self) -> Vec<(String, FieldTable)> {
         let mut queues = self.queues();
         queues.push((Self::NEWS.to_owned(), news()));
+        queues.push((Self::CONTROL.to_owned(), stream()));
         queues
     }
 
@@ -204,11 +219,12 @@ impl Topology {
         connection: &Connection,
         key: &str,
         arguments: FieldTable,
-    ) -> Result<(), Error> {
-        match self.declare_missing(connection, key, arguments).await? {
-            true => self.bind_all(connection, key).await,
-            false => Ok(()),
+    ) -> Result<bool, Error> {
+        let is_new = self.declare_missing(connection, key, arguments).await?;
+        if is_new {
+            self.bind_all(connection, key).await?;
         }
+        Ok(is_new)
     }
 
     async fn declare_missing_exchange(&self, connection: &Connection) -> Result<bool, Error> {

@@ -48,6 +48,7 @@ pub struct ControlStream {
     /// The delivery that was returned last and is not acked yet.
     unacked: Option<u64>,
     backlog: u32,
+    is_new: bool,
 }
 
 impl ControlStream {
@@ -58,7 +59,7 @@ impl ControlStream {
         consumer_tag: &str,
         begin: Begin,
     ) -> Result<Self, Error> {
-        topology.declare_control(connection).await?;
+        let is_new = topology.declare_control(connection).await?;
         let backlog =
             topology.counts(connection, Topology::CONTROL).await?.map_or(0, |counts| counts.ready);
         within("reading the control stream", async {
@@ -70,10 +71,14 @@ impl ControlStream {
             let (queue, options) =
                 (topology.queue(Topology::CONTROL), BasicConsumeOptions::default());
             let consumer = channel
-                .basic_consume(queue.into(), consumer_tag.into(), options, arguments)
+                .basic_consume(queue.as_str().into(), consumer_tag.into(), options, arguments)
                 .await
-                .map_err(&failed)?;
-            Ok(Self { consumer, channel, unacked: None, backlog })
+                .map_err(&failed)
+                .map_err(|error| match error.takes_no_offset() {
+                    true => Error::NotAStream(queue),
+                    false => error,
+                })?;
+            Ok(Self { consumer, channel, unacked: None, backlog, is_new })
         })
         .await
     }
@@ -81,6 +86,11 @@ impl ControlStream {
     /// How many messages the stream held when it was opened.
     pub fn backlog(&self) -> u32 {
         self.backlog
+    }
+
+    /// Whether the stream was missing, and was declared when it was opened.
+    pub fn is_new(&self) -> bool {
+        self.is_new
     }
 
     /// The next message; `None` if the connection is lost or the stream is deleted. Safe to cancel.

@@ -1,11 +1,12 @@
 //! Reads the directives of operators from the control stream, and obeys them.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use fetchline_nodes::Backoff;
 use fetchline_queue::control::{Begin, ControlStream, Directive, TypedWord};
-use fetchline_queue::{Broker, Error, Node};
+use fetchline_queue::lapin::Connection;
+use fetchline_queue::{Broker, Error, Node, Topology};
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -13,7 +14,7 @@ use tracing::{info, warn};
 use super::answers::Answers;
 use super::dependencies::Dependencies;
 use super::snapshot::{Directives, Snapshots};
-use super::topology::TopologyKeeper;
+use super::topology::{TopologyKeeper, TopologyState};
 use crate::error_chain::chain;
 
 /// If no message arrives for this long, the stream counts as read to its end, whatever length the
@@ -21,6 +22,10 @@ use crate::error_chain::chain;
 const QUIET: Duration = Duration::from_secs(5);
 /// After this many failures in a row, the worker continues without the stream.
 const FAILURES: u32 = 5;
+/// How long and how often a stream that cannot be read is tried on the same connection. Meanwhile,
+/// the exchange and the queues are checked.
+const RETRY_INTERVAL: Duration = Duration::from_secs(10);
+const RETRIES: u32 = 30;
 
 impl Directives {
     /// The sum with one more directive, for a worker with this name and this concurrency.
@@ -41,6 +46,16 @@ impl Directives {
 enum Old {
     All,
     UpTo(Option<u64>),
+}
+
+/// What is known from earlier connections.
+struct Reading<'a> {
+    old: &'a mut Old,
+    /// The nodes that cannot read the stream.
+    without_stream: &'a mut Vec<Node>,
+    /// How often the stream could not be read since it was read last.
+    failures: &'a mut u32,
+    topology: &'a Mutex<TopologyState>,
 }
 
 /// Follows the control stream and publishes its directives.
@@ -68,75 +83,112 @@ impl Control {
     async fn follow(&self) {
         let mut backoff = Backoff::default();
         let (mut failures, mut old) = (0, Old::All);
-        let mut without_stream = Vec::new();
+        let (mut without_stream, topology) = (Vec::new(), Mutex::default());
         loop {
             let began = Instant::now();
-            let result = self.read_stream(&mut old, &mut without_stream).await;
+            let reading = Reading {
+                old: &mut old,
+                without_stream: &mut without_stream,
+                failures: &mut failures,
+                topology: &topology,
+            };
+            let result = self.read_stream(reading).await;
             backoff.reset_after(began.elapsed());
             match result {
                 Ok(()) => failures = 0,
-                // The consumer reports a broker that is away. A broker that refuses the stream is
-                // no reason to stop working.
-                Err(error) => {
-                    let is_final =
-                        error.is_answer() && !self.broker.has_other_nodes_than(&without_stream);
-                    failures = if is_final { FAILURES.max(failures + 1) } else { failures + 1 };
-                    if failures == FAILURES {
-                        warn!(
-                            cause = chain(&error),
-                            "cannot read the control stream; working without new directives, and \
-                             retrying at intervals"
-                        );
-                        self.publish(self.directives(), None);
-                    }
-                }
+                Err(error) => self.cannot_read(&error, &without_stream, &mut failures),
             }
             tokio::time::sleep(backoff.next_pause()).await;
         }
     }
 
+    /// The consumer reports a broker that is away. A broker that refuses the stream is no reason to
+    /// stop working.
+    fn cannot_read(&self, error: &Error, without_stream: &[Node], failures: &mut u32) {
+        let is_final = is_about_fleet(error)
+            || error.is_answer() && !self.broker.has_other_nodes_than(without_stream);
+        let before = std::mem::replace(failures, *failures + 1);
+        if is_final {
+            *failures = FAILURES.max(*failures);
+        }
+        if before < FAILURES && *failures >= FAILURES {
+            warn!(
+                cause = chain(error),
+                "cannot read the control stream; working without new directives, and retrying at \
+                 intervals"
+            );
+            self.publish(self.directives(), None);
+        }
+    }
+
     /// Reads the stream from its beginning until the connection is lost. Meanwhile, answers the
     /// operators, and checks the exchange and the queues.
-    async fn read_stream(
-        &self,
-        old: &mut Old,
-        without_stream: &mut Vec<Node>,
-    ) -> Result<(), Error> {
-        let connected = self.broker.connect_to_node(without_stream).await;
+    async fn read_stream(&self, reading: Reading<'_>) -> Result<(), Error> {
+        let connected = self.broker.connect_to_node(reading.without_stream).await;
         let (connection, node) = match connected {
             // Not a failure while nothing can be consumed either: the first directive after the
             // outage may be a pause.
             Err(error) if !error.is_answer() && !self.dependencies.broker_is_up() => return Ok(()),
             connected => connected?,
         };
-        let topology = self.broker.topology();
-        let stream = ControlStream::open(&connection, topology, &self.pod, Begin::First).await;
-        match &stream {
-            Err(error @ Error::Missing(_)) => {
-                self.dependencies.topology_is(Some(&chain(error)));
-            }
-            // A node without a replica of the stream cannot read it.
-            Err(_) => {
-                // All were tried: begin anew.
-                if without_stream.contains(&node) {
-                    without_stream.clear();
-                }
-                without_stream.push(node);
-            }
-            Ok(_) => without_stream.clear(),
-        }
-        let stream = stream?;
         let keeper = TopologyKeeper {
             connection: &connection,
             broker: &self.broker,
             dependencies: &self.dependencies,
             news: self.answers.news(),
+            state: reading.topology,
         };
         tokio::select! {
-            () = self.obey(stream, old) => Ok(()),
-            result = self.answers.run(&connection) => result,
+            result = self.read_on((&connection, &node), &keeper, reading) => result,
             result = keeper.keep() => result,
         }
+    }
+
+    /// Reads the stream. If no node can, it is tried again on the same connection.
+    async fn read_on(
+        &self,
+        (connection, node): (&Connection, &Node),
+        keeper: &TopologyKeeper<'_>,
+        Reading { old, without_stream, failures, .. }: Reading<'_>,
+    ) -> Result<(), Error> {
+        let topology = self.broker.topology();
+        for retry in 0.. {
+            let opened = ControlStream::open(connection, topology, &self.pod, Begin::First).await;
+            let error = match opened {
+                Ok(stream) => {
+                    without_stream.clear();
+                    *failures = 0;
+                    keeper.stream_is(None);
+                    // A new fleet has none at first.
+                    if stream.is_new() && matches!(old, Old::UpTo(_)) {
+                        let name = topology.queue(Topology::CONTROL);
+                        keeper.has_declared(&format!("the queue {name}"));
+                    }
+                    return tokio::select! {
+                        () = self.obey(stream, old) => Ok(()),
+                        result = self.answers.run(connection) => result,
+                    };
+                }
+                Err(error) => error,
+            };
+            keeper.stream_is(Some(&error));
+            // A node without a replica of the stream cannot read it.
+            let is_about_node = !is_about_fleet(&error);
+            if is_about_node {
+                // All were tried: begin anew.
+                if without_stream.contains(node) {
+                    without_stream.clear();
+                }
+                without_stream.push(node.clone());
+            }
+            let has_others = is_about_node && self.broker.has_other_nodes_than(without_stream);
+            if !error.is_answer() || has_others || retry == RETRIES {
+                return Err(error);
+            }
+            self.cannot_read(&error, without_stream, failures);
+            tokio::time::sleep(RETRY_INTERVAL).await;
+        }
+        Ok(())
     }
 
     /// Publishes the sum of the directives after each message, until the connection is lost.
@@ -212,6 +264,11 @@ impl Control {
             );
         }
     }
+}
+
+/// Whether every node of the broker would answer the same.
+fn is_about_fleet(error: &Error) -> bool {
+    matches!(error, Error::Missing(_) | Error::NotAStream(_))
 }
 
 #[cfg(test)]

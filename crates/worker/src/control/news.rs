@@ -43,16 +43,24 @@ pub(crate) struct Fact {
     sentence: String,
     details: Map<String, Value>,
     looks: u32,
+    /// The fact that ends this one, and when this one was noticed.
+    ended_by: Option<(String, Instant)>,
 }
 
 impl Fact {
     pub(crate) fn new(kind: &'static str, name: String, sentence: String) -> Self {
-        Self { name, window: WINDOW, kind, sentence, details: Map::new(), looks: 0 }
+        Self { name, window: WINDOW, kind, sentence, details: Map::new(), looks: 0, ended_by: None }
     }
 
     /// Adds a detail for programs.
     pub(crate) fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
         self.details.insert(name.to_owned(), value.into());
+        self
+    }
+
+    /// Reports the same fact again if this other one, which ends it, was reported in between.
+    pub(super) fn again_after(mut self, end: String) -> Self {
+        self.ended_by = Some((end, Instant::now()));
         self
     }
 
@@ -161,8 +169,16 @@ impl Reporter {
     }
 
     async fn claim_and_tell(&mut self, fact: Fact) {
-        let identity = identity(self.broker.topology().exchange(), &fact.name);
-        match self.store.claim_fact(&identity, fact.window).await {
+        let identity = |name| identity(self.broker.topology().exchange(), name);
+        let own = identity(&fact.name);
+        let claimed = match &fact.ended_by {
+            None => self.store.claim_fact(&own, fact.window).await,
+            Some((end, noticed_at)) => {
+                let (end, age) = (identity(end), noticed_at.elapsed());
+                self.store.claim_fact_again(&own, fact.window, &end, age).await
+            }
+        };
+        match claimed {
             Ok(Some(claimed)) => self.report(fact, claimed).await,
             Ok(None) => self.look_again(fact),
             Err(error) => {

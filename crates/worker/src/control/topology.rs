@@ -1,6 +1,7 @@
 //! Keeps the exchange and the queues: checks now and then that they exist and that their leaders
 //! answer, and restores bindings.
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use fetchline_queue::lapin::Connection;
@@ -13,6 +14,19 @@ use crate::error_chain::chain;
 
 /// The time between two checks.
 const CHECK_INTERVAL: Duration = Duration::from_secs(10);
+/// The name of the fact that all problems have ended.
+const RESTORED: &str = "topology restored";
+/// Two workers that find the same thing missing at the same time both declare it.
+const SAME: Duration = Duration::from_secs(5);
+
+/// What this worker knows about the exchange and the queues; it outlives connections.
+#[derive(Default)]
+pub(super) struct TopologyState {
+    /// The name of the control stream, if it is no stream.
+    no_stream: Option<String>,
+    /// The name of the fact that was reported last, and has not ended.
+    problem: Option<String>,
+}
 
 /// What is checked, and who hears of it.
 pub(super) struct TopologyKeeper<'a> {
@@ -20,51 +34,116 @@ pub(super) struct TopologyKeeper<'a> {
     pub(super) broker: &'a Broker,
     pub(super) dependencies: &'a Dependencies,
     pub(super) news: &'a NewsHandle,
+    pub(super) state: &'a Mutex<TopologyState>,
 }
 
 impl TopologyKeeper<'_> {
     /// Checks until the connection is lost. Declares missing queues; a queue that this worker may
-    /// not declare makes it unready, and so does one whose leader does not answer.
+    /// not declare makes it unready, and so does one whose leader does not answer, or a control
+    /// stream that is no stream.
     pub(super) async fn keep(&self) -> Result<(), Error> {
         loop {
             tokio::time::sleep(CHECK_INTERVAL).await;
-            match self.broker.topology().declare(self.connection).await {
-                Ok(created) => {
-                    if self.leaders_answer().await? {
+            match self.declare().await {
+                Ok(()) => {
+                    if self.leaders_answer().await? && self.can_read_directives() {
                         self.is_whole();
                     }
-                    created.iter().for_each(|what| self.has_declared(what));
-                    self.restore_bindings().await;
                 }
-                Err(error @ Error::Missing(_)) => self.lacks(&error),
+                Err(error @ Error::Missing(_)) => {
+                    self.lacks(&error);
+                }
                 Err(error) if error.is_answer() => {
                     debug!(cause = chain(&error), "cannot check the exchange and the queues");
                 }
                 Err(error) => return Err(error),
             }
+            // Also while a queue is missing: the others work.
+            self.restore_bindings().await;
         }
+    }
+
+    async fn declare(&self) -> Result<(), Error> {
+        let topology = self.broker.topology();
+        let flow = topology.declare(self.connection).await;
+        flow.iter().flatten().for_each(|what| self.has_declared(what));
+        // A missing queue of the flow says more than one of these, but does not keep them missing.
+        let sides = topology.declare_sides(self.connection).await;
+        sides.iter().flatten().for_each(|what| self.has_declared(what));
+        flow.and(sides).map(drop)
+    }
+
+    /// Records whether the control stream is a stream.
+    pub(super) fn stream_is(&self, error: Option<&Error>) {
+        self.state().no_stream = match error {
+            Some(Error::NotAStream(queue)) => Some(queue.clone()),
+            _ => None,
+        };
+        self.can_read_directives();
+    }
+
+    fn can_read_directives(&self) -> bool {
+        let no_stream = self.state().no_stream.clone();
+        let Some(queue) = no_stream else { return true };
+        self.lacks(&Error::NotAStream(queue));
+        false
     }
 
     fn is_whole(&self) {
-        if self.dependencies.topology_is(None) {
+        let flipped = self.dependencies.topology_is(None);
+        let ended = self.state().problem.take();
+        if flipped || ended.is_some() {
             let sentence = "the exchange and all queues are usable again";
             info!("{sentence}");
-            self.report("topology_restored", "topology restored".to_owned(), sentence.to_owned());
+            let fact = Fact::new("topology_restored", RESTORED.to_owned(), sentence.to_owned());
+            // It is news again if the problem was.
+            self.news.report(match ended {
+                Some(problem) => fact.again_after(problem),
+                None => fact,
+            });
         }
     }
 
-    fn has_declared(&self, what: &str) {
+    /// Tells that something was missing, and that it exists again.
+    pub(super) fn has_declared(&self, what: &str) {
         warn!(what, "was missing; this worker has declared it again");
         let sentence = format!("{what} was missing; a worker has declared it again");
-        self.report("topology_restored", format!("topology restored {what}"), sentence);
+        let fact = Fact::new("topology_restored", format!("topology restored {what}"), sentence);
+        // No other worker notices it.
+        self.news.report(fact.once_in(SAME));
     }
 
+    /// Makes the worker unready, and tells why if that is new.
     fn lacks(&self, error: &Error) {
         let cause = chain(error);
-        if self.dependencies.topology_is(Some(&cause)) {
-            warn!(cause, "the exchange or a queue is missing; retrying until it exists");
-            self.report("topology_missing", format!("topology missing {cause}"), cause);
+        let (kind, name, sentence) = match error {
+            Error::NotAStream(_) => (
+                "topology_differs",
+                "topology differs",
+                "the control stream is no stream; working without directives until it is one",
+            ),
+            Error::NoLeader(_) => (
+                "topology_missing",
+                "topology silent",
+                "a queue has no leader; waiting until the broker has elected one",
+            ),
+            _ => (
+                "topology_missing",
+                "topology missing",
+                "the exchange or a queue is missing; retrying until it exists",
+            ),
+        };
+        self.dependencies.topology_is(Some(&cause));
+        let subject = format!("{name} {cause}");
+        let known = self.state().problem.replace(subject.clone());
+        if known.as_ref() != Some(&subject) {
+            warn!(cause, "{sentence}");
+            self.news.report(Fact::new(kind, subject, cause).again_after(RESTORED.to_owned()));
         }
+    }
+
+    fn state(&self) -> MutexGuard<'_, TopologyState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether the queues that workers consume have leaders. The worker is not ready while one has
@@ -76,11 +155,7 @@ impl TopologyKeeper<'_> {
                 counts?;
                 continue;
             };
-            let cause = chain(&error);
-            if self.dependencies.topology_is(Some(&cause)) {
-                warn!(cause, "a queue has no leader; waiting until the broker has elected one");
-                self.report("topology_missing", format!("topology silent {cause}"), cause);
-            }
+            self.lacks(&error);
             return Ok(false);
         }
         Ok(true)
@@ -99,9 +174,5 @@ impl TopologyKeeper<'_> {
         {
             debug!(cause = chain(&error), "cannot restore the bindings");
         }
-    }
-
-    fn report(&self, kind: &'static str, subject: String, sentence: String) {
-        self.news.report(Fact::new(kind, subject, sentence));
     }
 }

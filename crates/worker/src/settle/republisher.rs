@@ -167,6 +167,8 @@ struct Link {
     channel: ConfirmChannel,
     /// Whether the queues of the longer delays exist.
     has_longer: bool,
+    /// Whether the broker has refused a message on this channel.
+    is_refused: bool,
 }
 
 impl Republisher {
@@ -272,6 +274,9 @@ impl Republisher {
         republications: &mut [Option<Republication>],
     ) -> Result<(), String> {
         let link = match self.link.take().filter(|link| link.channel.is_open()) {
+            Some(link) if link.is_refused => {
+                self.renew_channel(link).await.map_err(|error| chain(&error))?
+            }
             Some(link) => link,
             None => self.connect().await.map_err(|error| chain(&error))?,
         };
@@ -288,7 +293,7 @@ impl Republisher {
             self.settle.committed(fetchline_store::Committed::planted(claims.collect()));
         }
         let mut problem = None;
-        let mut is_queue_missing = false;
+        let (mut is_queue_missing, mut is_refused) = (false, false);
         for verdict in round.finish().await {
             problem = Some(match verdict {
                 Verdict::Confirmed(proof) => {
@@ -301,6 +306,7 @@ impl Republisher {
                     "no queue is bound to the routing key".to_owned()
                 }
                 Verdict::Nacked(_) => {
+                    is_refused = true;
                     "the broker refused the message: the queue is full".to_owned()
                 }
                 Verdict::Unknown(_, error) => chain(&error),
@@ -311,7 +317,7 @@ impl Republisher {
             // If it fails, a new connection declares a missing queue again.
             _ = topology.restore_bindings(&link.connection, &self.longer).await;
         }
-        self.link = (!is_queue_missing).then_some(link);
+        self.link = (!is_queue_missing).then_some(Link { is_refused, ..link });
         problem.map_or(Ok(()), Err)
     }
 
@@ -358,7 +364,14 @@ impl Republisher {
             }
         }
         let channel = ConfirmChannel::open(&connection, topology).await?;
-        Ok(Link { connection, channel, has_longer })
+        Ok(Link { connection, channel, has_longer, is_refused: false })
+    }
+
+    /// Opens another channel. A channel remembers that a queue was full until the queue says
+    /// otherwise, and a queue whose maximum length is lifted never does.
+    async fn renew_channel(&self, link: Link) -> Result<Link, Error> {
+        let channel = ConfirmChannel::open(&link.connection, self.broker.topology()).await?;
+        Ok(Link { channel, is_refused: false, ..link })
     }
 
     /// Replaces a longer delay by the longest retry delay.
