@@ -48,7 +48,7 @@ impl Fetcher {
 
     /// Requests a robots.txt, within a deadline of its own. Boxed, since this calls
     /// [`Self::request`], which leads here.
-    fn request_robots<'a>(
+    pub(super) fn request_robots<'a>(
         &'a self,
         robots_txt: Address,
         place: &'a mut Place,
@@ -89,7 +89,7 @@ impl Fetcher {
         })
     }
 
-    /// The status and the beginning of a robots.txt.
+    /// The status and the beginning of a robots.txt, in whole lines.
     async fn read_robots(
         &self,
         request: &FetchRequest,
@@ -100,16 +100,21 @@ impl Fetcher {
         progress.wait(deadline, place.advance(&request.address)).await?;
         let mut response = self.request(request, None, progress, place, deadline, None).await?;
         let reservation = self.budget.reservation();
+        // One byte more shows whether the last line within the limit is whole.
+        let limit = robots::MAX_BYTES + 1;
         let mut body =
-            BodyReader::new(response.headers(), None, robots::MAX_BYTES, reservation, deadline)
-                .await?;
-        while let Some(chunk) = self.within_read_timeout(response.chunk()).await?? {
-            match body.push(&chunk).await {
-                // The rest does not count.
-                Err(body::Error::TooLarge(_)) => break,
-                pushed => pushed?,
+            BodyReader::new(response.headers(), None, limit, reservation, deadline).await?;
+        let body = loop {
+            match self.within_read_timeout(response.chunk()).await?? {
+                Some(chunk) => match body.push(&chunk).await {
+                    // The rest does not count.
+                    Err(body::Error::TooLarge(_)) => break body.into_partial(),
+                    pushed => pushed?,
+                },
+                // Fails if a content coding is incomplete: the rules may be, too.
+                None => break body.finish().await?.0,
             }
-        }
-        Ok((response.status(), body.into_partial()))
+        };
+        Ok((response.status(), robots::whole_lines(body)))
     }
 }

@@ -5,6 +5,7 @@ mod connections;
 mod http2;
 mod origin;
 mod repeats;
+mod robots;
 
 use std::collections::HashMap;
 
