@@ -67,23 +67,21 @@ impl Fetcher {
                     Ok(RobotsResponse { body, ..without_body(Some(status)) })
                 }
                 Some(Err(End::Denied(denied))) => Err(End::Denied(denied)),
-                // The site's host has no address, or the fault is ours: nothing is known of the
-                // site.
+                // The site's host has no address or is blocked, or the fault is ours: nothing is
+                // known of the site.
                 Some(Err(End::Failed(failure)))
                     if failure.fault.is_not_of_site()
-                        || failure.outcome == Outcome::Dns && progress.status.is_none() =>
+                        || matches!(failure.outcome, Outcome::Dns | Outcome::Blocked)
+                            && progress.status.is_none() =>
                 {
                     Err(End::Failed(failure))
                 }
-                // A redirect that cannot be followed, or to a blocked address: there are no rules.
-                Some(Err(End::Failed(failure)))
-                    if matches!(
-                        failure.outcome,
-                        Outcome::Redirect | Outcome::Blocked | Outcome::Dns
-                    ) =>
-                {
+                // Too many redirects, or one that cannot be followed: there are no rules.
+                Some(Err(End::Failed(failure))) if failure.outcome == Outcome::Redirect => {
                     Ok(without_body(progress.status.or(Some(StatusCode::NOT_FOUND))))
                 }
+                // The file is unreachable (RFC 9309, 2.3.1.4), also where it is at a name that does
+                // not exist or in a blocked network: the site has one that we cannot read.
                 Some(Err(End::Failed(_))) | None => Ok(without_body(None)),
             }
         })

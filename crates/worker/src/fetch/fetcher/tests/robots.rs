@@ -47,3 +47,40 @@ async fn a_coded_robots_txt_that_is_cut_off_is_unavailable() {
         }
     }
 }
+
+#[tokio::test]
+async fn a_redirect_to_a_host_that_cannot_be_reached_makes_robots_txt_unavailable() {
+    for (location, expected) in [
+        // Names that do not exist.
+        ("http://shop.invalid/robots.txt", None),
+        ("https://robots.invalid/", None),
+        ("//www.shop.invalid:8080/robots.txt", None),
+        // Blocked networks.
+        ("http://10.0.0.1/robots.txt", None),
+        ("http://169.254.169.254/latest/meta-data/", None),
+        ("http://[::1]/robots.txt", None),
+        // Redirects that cannot be followed: there is no file.
+        ("ftp://shop.example/robots.txt", Some(302)),
+        ("/robots.txt", Some(302)),
+        ("http://user@/", Some(302)),
+    ] {
+        let line = format!("Location: {location}");
+        let origin = Origin::start("127.0.0.1", move |_| Reply::of(302, &[&line], "")).await;
+        let response = robots_of(&origin.url("/")).await.unwrap();
+        assert_eq!(response.status, expected, "{location}");
+    }
+}
+
+#[tokio::test]
+async fn a_host_that_is_blocked_or_has_no_address_is_so_without_its_robots_txt() {
+    for (url, outcome) in [
+        ("http://shop.invalid/", Outcome::Dns),
+        ("http://10.0.0.1/", Outcome::Blocked),
+        ("http://[::1]:8080/", Outcome::Blocked),
+    ] {
+        match robots_of(url).await {
+            Err(End::Failed(failure)) => assert_eq!(failure.outcome, outcome, "{url}"),
+            _ => panic!("{url}: the robots.txt of a host that was not asked"),
+        }
+    }
+}
