@@ -185,7 +185,7 @@ impl Fetcher {
         let mut hop = Hop::first(request, conditions);
         let (mut trail, mut is_first) = (Trail::default(), true);
         loop {
-            trail.step(&hop, progress.jar.changes())?;
+            trail.step(&hop, progress.jar.snapshot())?;
             self.guard.check_host(&hop.address)?;
             if !std::mem::take(&mut is_first) {
                 Box::pin(progress.wait(deadline, place.advance(&hop.address))).await?;

@@ -122,10 +122,18 @@ impl<'a> Hop<'a> {
         Ok(())
     }
 
-    /// What distinguishes this request from others of the fetch, besides the cookies of the site:
-    /// method, address, and whether it carries the secrets of the task.
-    pub(super) fn identity(&self) -> (&Method, &Cow<'a, Address>, bool) {
-        (&self.method, &self.address, self.at_site)
+    pub(super) fn method(&self) -> &Method {
+        &self.method
+    }
+
+    /// Whether the fetch has not left the site of the task, so that its secrets go along.
+    pub(super) fn is_at_site(&self) -> bool {
+        self.at_site
+    }
+
+    /// Whether the body of the task goes along, if it has one.
+    pub(super) fn has_body(&self) -> bool {
+        self.with_body
     }
 
     /// Whether the request may be sent again although the server may have acted on it.

@@ -38,8 +38,7 @@ async fn a_coded_robots_txt_that_is_cut_off_is_unavailable() {
         ] {
             let head = format!("HTTP/1.1 200 OK\r\nContent-Encoding: {coding}\r\n\r\n");
             let response = [head.as_bytes(), &data[..sent]].concat();
-            let origin =
-                Origin::start("127.0.0.1", move |_| Reply::Last(response.clone())).await;
+            let origin = Origin::start("127.0.0.1", move |_| Reply::Last(response.clone())).await;
             let RobotsResponse { status, body } = robots_of(&origin.url("/")).await.unwrap();
             let text = String::from_utf8(body).unwrap();
             let expected = expected.unwrap_or((None, ""));
