@@ -1,5 +1,6 @@
 //! Fetches from servers that behave as real ones do.
 
+mod codings;
 mod conditions;
 mod connections;
 mod http2;
