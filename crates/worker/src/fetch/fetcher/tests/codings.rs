@@ -62,3 +62,58 @@ async fn what_is_not_in_its_coding_is_not_retried_however_it_ends() {
         assert_eq!(answer.outcome, Outcome::Decode, "{coding}: {:?}", answer.error);
     }
 }
+
+#[tokio::test]
+async fn transfer_codings_are_removed_or_refused() {
+    let text: String = (0..500).map(|n| format!("{n} ")).collect();
+    let [(_, gzip), (_, zlib), ..] = coded(text.as_bytes());
+    let twice = packed(GzEncoder::new(&*zlib, Compression::fast()));
+    let chunked =
+        |data: &[u8]| [format!("{:x}\r\n", data.len()).as_bytes(), data, b"\r\n0\r\n\r\n"].concat();
+    let page_in_gzip = packed(GzEncoder::new(&*chunked(b"page"), Compression::fast()));
+    for (lines, body, expected) in [
+        ("Transfer-Encoding: gzip, chunked", chunked(&gzip), Some(text.as_str())),
+        ("Transfer-Encoding: deflate\r\nTransfer-Encoding: Chunked", chunked(&zlib), Some(&text)),
+        ("Transfer-Encoding: x-gzip", gzip.clone(), Some(&text)),
+        (
+            "Content-Encoding: deflate\r\nTransfer-Encoding: gzip, chunked",
+            chunked(&twice),
+            Some(&text),
+        ),
+        ("Transfer-Encoding: chunked, chunked", chunked(b"page"), Some("page")),
+        ("Transfer-Encoding: identity", b"page".to_vec(), Some("page")),
+        ("Transfer-Encoding: \"chunked\"", chunked(b"page"), None),
+        ("Transfer-Encoding: chunked;", chunked(b"page"), None),
+        ("Transfer-Encoding: chunked,", chunked(b"page"), None),
+        ("Transfer-Encoding: chunked, identity", chunked(b"page"), None),
+        ("Transfer-Encoding: chunked, gzip", page_in_gzip, None),
+        ("Transfer-Encoding: compress, chunked", chunked(b"page"), None),
+    ] {
+        let answer = fetch_bytes(&format!("HTTP/1.1 200 OK\r\n{lines}"), &body).await;
+        let (outcome, body) = page(&answer);
+        match expected {
+            Some(text) => assert_eq!((outcome, body), (Outcome::Ok, text), "{lines}"),
+            None => {
+                let error = answer.error.as_deref().unwrap_or_default();
+                assert_eq!(outcome, Outcome::Decode, "{lines}: {error}");
+                assert!(error.contains("transfer codings"), "{lines}: {error}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn trailers_are_ignored_unless_a_line_is_no_field() {
+    for (trailers, outcome) in [
+        ("", Outcome::Ok),
+        ("X: y\r\nSet-Cookie: a=b\r\n", Outcome::Ok),
+        ("Content-Length: 9\r\n", Outcome::Ok),
+        ("no field\r\n", Outcome::Protocol),
+        ("X: y\r\nX Y: z\r\n", Outcome::Protocol),
+    ] {
+        let body = format!("4\r\npage\r\n0\r\n{trailers}\r\n");
+        let head = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked";
+        let answer = fetch_bytes(head, body.as_bytes()).await;
+        assert_eq!(answer.outcome, outcome, "{trailers:?}: {:?}", answer.error);
+    }
+}
