@@ -35,10 +35,9 @@ impl Snapshot {
     /// The cookies for a request for `url`, whatever their order: a cookie that is deleted and set
     /// again moves to the end.
     fn sent_to(&self, url: &Url, now: OffsetDateTime) -> Vec<[&[u8]; 3]> {
-        let parts = |cookie: &'_ Cookie| -> [&[u8]; 3] {
-            [&cookie.name, &cookie.value, cookie.path.as_bytes()]
-        };
-        let mut sent: Vec<_> = matching(&self.0, url, now).map(parts).collect();
+        let mut sent: Vec<[&[u8]; 3]> = matching(&self.0, url, now)
+            .map(|cookie| [&cookie.name[..], &cookie.value[..], cookie.path.as_bytes()])
+            .collect();
         sent.sort_unstable();
         sent
     }
