@@ -119,6 +119,8 @@ fn outcome_of(error: &reqwest::Error) -> Outcome {
         Outcome::Timeout
     } else if is_header_too_large(error) {
         Outcome::TooLarge
+    } else if tls_error(error).is_some_and(tls::wants_certificate) {
+        Outcome::Tls
     } else {
         Outcome::Protocol
     }
@@ -130,7 +132,8 @@ pub(crate) fn describe(error: reqwest::Error) -> String {
     if is_header_too_large(&error) {
         return HeaderTooLarge.to_string();
     }
-    if let Some(error) = tls_error(&error).filter(|_| error.is_connect()) {
+    let is_of_handshake = |tls: &&_| error.is_connect() || tls::wants_certificate(tls);
+    if let Some(error) = tls_error(&error).filter(is_of_handshake) {
         return tls::describe(error);
     }
     blocked(&error).map(Blocked::to_string).unwrap_or_else(|| chain(&error.without_url()))

@@ -77,6 +77,18 @@ fn with_sessions(
     Ok(config)
 }
 
+/// Whether the site refuses a client without a certificate. In TLS 1.3 it says so only after the
+/// client has finished the handshake, and has read no request until then.
+pub(crate) fn wants_certificate(error: &Error) -> bool {
+    // The older versions, and some servers, call the missing certificate a bad one.
+    matches!(
+        error,
+        Error::AlertReceived(
+            AlertDescription::CertificateRequired | AlertDescription::BadCertificate
+        )
+    )
+}
+
 /// What an error means for the site and its fetch.
 pub(crate) fn describe(error: &Error) -> String {
     match error {
@@ -96,13 +108,16 @@ pub(crate) fn describe(error: &Error) -> String {
         Error::AlertReceived(AlertDescription::UnrecognisedName) => {
             "the site does not know this host name".to_owned()
         }
-        Error::AlertReceived(AlertDescription::CertificateRequired) => {
-            "the site asks for a certificate of the client".to_owned()
+        error if wants_certificate(error) => {
+            format!("the site asks for a certificate of the client: {error}")
         }
         Error::InvalidMessage(_) => format!("the site does not speak TLS at this port: {error}"),
         error => format!("TLS failed: {error}"),
     }
 }
+
+const NOT_FOR_SERVERS: &str = "the site's certificate is not for servers: its extended key usage \
+     does not name server authentication";
 
 fn describe_certificate(error: &CertificateError) -> String {
     match error {
@@ -121,6 +136,22 @@ fn describe_certificate(error: &CertificateError) -> String {
         CertificateError::UnknownIssuer => "the issuer of the site's certificate is unknown: the \
              site has signed it itself, or its authority is not one of the system's (--ca adds one)"
             .to_owned(),
+        CertificateError::UnsupportedSignatureAlgorithmContext { .. }
+        | CertificateError::UnsupportedSignatureAlgorithmForPublicKeyContext { .. } => {
+            "the site's certificate is signed by a method that is not accepted, such as SHA-1"
+                .to_owned()
+        }
+        // For the verifier, an RSA key of less than 2048 bits signs nothing.
+        CertificateError::BadSignature => "a signature of the site's certificates is not valid: \
+             it is wrong, or by an RSA key of less than 2048 bits"
+            .to_owned(),
+        CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
+            NOT_FOR_SERVERS.to_owned()
+        }
+        // The verifier of the platform has errors of its own.
+        CertificateError::Other(error) if error.to_string().contains("invalid extensions") => {
+            NOT_FOR_SERVERS.to_owned()
+        }
         // The verifier has no case of its own for this.
         error if error.to_string().contains("CaUsedAsEndEntity") => {
             "the site has signed its certificate itself, as an authority: it needs one for its host"

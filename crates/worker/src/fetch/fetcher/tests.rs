@@ -7,6 +7,7 @@ mod http2;
 mod origin;
 mod repeats;
 mod robots;
+mod tls_servers;
 
 use std::collections::HashMap;
 
