@@ -14,7 +14,7 @@ use rustls::pki_types::pem::{Error as PemError, PemObject};
 use rustls::{AlertDescription, CertificateError, ClientConfig, Error, PeerIncompatible};
 use rustls_platform_verifier::Verifier;
 
-use self::session_store::{MeasuringVerifier, SessionStore};
+use self::session_store::{OwnVerifier, SessionStore};
 
 /// The memory for sessions, as a part of the memory budget and in addition to it. A session takes
 /// about 5 kB, most of it for the certificates of its site.
@@ -66,7 +66,8 @@ fn with_sessions(
     let provider = Arc::new(ring::default_provider());
     let extra = authorities.0.iter().cloned();
     let verifier = Arc::new(Verifier::new_with_extra_roots(extra, provider.clone())?);
-    let verifier = Arc::new(MeasuringVerifier { verifier, sessions: sessions.clone() });
+    let authorities = authorities.0.clone();
+    let verifier = Arc::new(OwnVerifier { verifier, authorities, sessions: sessions.clone() });
     let mut config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
         .dangerous()
@@ -152,13 +153,16 @@ fn describe_certificate(error: &CertificateError) -> String {
         CertificateError::Other(error) if error.to_string().contains("invalid extensions") => {
             NOT_FOR_SERVERS.to_owned()
         }
-        // The verifier has no case of its own for this.
-        error if error.to_string().contains("CaUsedAsEndEntity") => {
-            "the site has signed its certificate itself, as an authority: it needs one for its host"
-                .to_owned()
-        }
+        error if is_of_authority(error) => "the site has signed its certificate itself, as an \
+             authority: it needs one for its host (--ca with this very certificate accepts it)"
+            .to_owned(),
         error => format!("the site's certificate is not valid: {error}"),
     }
+}
+
+/// Whether the site shows the certificate of an authority. The verifier has no case for it.
+fn is_of_authority(error: &CertificateError) -> bool {
+    error.to_string().contains("CaUsedAsEndEntity")
 }
 
 /// The first names of a certificate.

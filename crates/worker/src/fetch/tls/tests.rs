@@ -31,6 +31,14 @@ fn server(
     name: &str,
     change: impl FnOnce(&mut CertificateParams),
 ) -> Arc<ServerConfig> {
+    server_with_certificate(issuer, name, change).0
+}
+
+fn server_with_certificate(
+    issuer: Option<&CertifiedIssuer<'static, KeyPair>>,
+    name: &str,
+    change: impl FnOnce(&mut CertificateParams),
+) -> (Arc<ServerConfig>, CertificateDer<'static>) {
     let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
     change(&mut params);
     let key = KeyPair::generate().unwrap();
@@ -38,16 +46,17 @@ fn server(
         Some(issuer) => params.signed_by(&key, issuer),
         None => params.self_signed(&key),
     };
+    let certificate = certificate.unwrap().der().clone();
     let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
     let provider = Arc::new(ring::default_provider());
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .unwrap()
         .with_no_client_auth()
-        .with_single_cert(vec![certificate.unwrap().der().clone()], key)
+        .with_single_cert(vec![certificate.clone()], key)
         .unwrap();
     config.ticketer = ring::Ticketer::new().unwrap();
-    Arc::new(config)
+    (Arc::new(config), certificate)
 }
 
 /// Tickets that are longer than they have to be.
@@ -255,6 +264,27 @@ fn what_is_wrong_with_a_certificate_is_said() {
     }
     let trusted = with(Some(&ours), "shop.example", sound);
     assert_eq!(connect(&client, &trusted, "shop.example"), Ok(HandshakeKind::Full));
+}
+
+#[test]
+fn the_certificate_of_a_site_that_is_an_authority_may_be_added() {
+    let is_ca = |it: &mut CertificateParams| it.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let (site, own) = server_with_certificate(None, "shop.example", is_ca);
+    let (expired_site, expired) = server_with_certificate(None, "shop.example", |it| {
+        is_ca(it);
+        it.not_after = date_time_ymd(2020, 1, 1);
+    });
+    let client = Arc::new(client_config(&Authorities(vec![own, expired]), 256 << 20).unwrap());
+    assert_eq!(connect(&client, &site, "shop.example"), Ok(HandshakeKind::Full));
+    let other = server(None, "shop.example", is_ca);
+    for (server, host, expected) in [
+        (&site, "www.shop.example", "for another host"),
+        (&expired_site, "shop.example", "certificate has expired"),
+        (&other, "shop.example", "the site has signed its certificate itself"),
+    ] {
+        let text = describe(&connect(&client, server, host).unwrap_err());
+        assert!(text.contains(expected), "{expected}: {text}");
+    }
 }
 
 #[test]
