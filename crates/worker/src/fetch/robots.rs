@@ -68,7 +68,8 @@ enum Access {
 }
 
 /// The lines of a file that is read up to one byte beyond [`MAX_BYTES`], which shows whether the
-/// last line is whole. Half a line is another rule: `Disallow: /private` could close the whole site.
+/// last line is whole. Half a line is another rule: that of `Disallow: /private` may close the
+/// whole site.
 pub(crate) fn whole_lines(mut file: Vec<u8>) -> Vec<u8> {
     if let Some(read) = file.get(..=MAX_BYTES) {
         let end = read.iter().rposition(|byte| matches!(byte, b'\n' | b'\r'));

@@ -78,17 +78,11 @@ fn with_sessions(
     Ok(config)
 }
 
-/// Whether the site refuses a client without a certificate. In TLS 1.3 it says so only after the
-/// client has finished the handshake, and has read no request until then.
-pub(crate) fn wants_certificate(error: &Error) -> bool {
-    // The older versions, and some servers, call the missing certificate a bad one.
-    matches!(
-        error,
-        Error::AlertReceived(
-            AlertDescription::CertificateRequired | AlertDescription::BadCertificate
-        )
-    )
-}
+/// How a site refuses a client without a certificate. In TLS 1.3 it says so only after the client
+/// has finished the handshake, and has read no request until then. The older versions, and some
+/// servers, call the missing certificate a bad one.
+pub(crate) const CERTIFICATE_ALERTS: [AlertDescription; 2] =
+    [AlertDescription::CertificateRequired, AlertDescription::BadCertificate];
 
 /// What an error means for the site and its fetch.
 pub(crate) fn describe(error: &Error) -> String {
@@ -109,7 +103,7 @@ pub(crate) fn describe(error: &Error) -> String {
         Error::AlertReceived(AlertDescription::UnrecognisedName) => {
             "the site does not know this host name".to_owned()
         }
-        error if wants_certificate(error) => {
+        Error::AlertReceived(alert) if CERTIFICATE_ALERTS.contains(alert) => {
             format!("the site asks for a certificate of the client: {error}")
         }
         Error::InvalidMessage(_) => format!("the site does not speak TLS at this port: {error}"),
