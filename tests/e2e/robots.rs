@@ -135,12 +135,29 @@ async fn robots_txt_is_read_up_to_500_kib_to_the_byte() -> anyhow::Result<()> {
     let mut file = "User-agent: *\n".to_owned();
     file.push_str(&"#".repeat(500 * 1024 - file.len() - last.len()));
     file.push_str(last);
-    file.push_str("/and/more\nDisallow: /p/2\n");
+    file.push_str("\nDisallow: /p/2\n");
     file.push_str(&"# and much more\n".repeat(10_000));
     world.shop.set_robots(200, &file);
     world.produce("large", &world.pages(3)).await?;
     world.work_until_empty(&OBEY).await?;
     assert_eq!(world.count("SELECT LENGTH(body) FROM robots").await?, 500 * 1024);
+    let forbidden = "SELECT COUNT(*) FROM fetches WHERE outcome = 'robots' AND url LIKE '%/p/1'";
+    assert_eq!(world.count(forbidden).await?, 1);
+    assert_eq!(world.count("SELECT COUNT(*) FROM fetches WHERE outcome = 'ok'").await?, 2);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_rule_that_the_limit_cuts_off_does_not_count() -> anyhow::Result<()> {
+    let world = World::new().await?;
+    let last = "\nDisallow: /";
+    let mut file = "User-agent: *\nDisallow: /p/1\n".to_owned();
+    file.push_str(&"#".repeat(500 * 1024 - file.len() - last.len()));
+    file.push_str(last);
+    file.push_str("p/2\n");
+    world.shop.set_robots(200, &file);
+    world.produce("cut", &world.pages(3)).await?;
+    world.work_until_empty(&OBEY).await?;
     let forbidden = "SELECT COUNT(*) FROM fetches WHERE outcome = 'robots' AND url LIKE '%/p/1'";
     assert_eq!(world.count(forbidden).await?, 1);
     assert_eq!(world.count("SELECT COUNT(*) FROM fetches WHERE outcome = 'ok'").await?, 2);

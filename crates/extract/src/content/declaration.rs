@@ -2,10 +2,12 @@
 
 use std::borrow::Cow;
 
-use encoding_rs::{Encoding, REPLACEMENT, UTF_8, UTF_16BE, UTF_16LE};
+use encoding_rs::{Encoding, REPLACEMENT, UTF_8, UTF_16BE, UTF_16LE, WINDOWS_1252, X_USER_DEFINED};
 
 use crate::markup::{Tag, Tokenizer};
 
+/// The first bytes that browsers search before they parse the page.
+const PRESCANNED_BYTES: usize = 1024;
 /// The beginning in which nearly all pages declare their charset. More is read only if it is not
 /// there.
 const USUAL_BYTES: usize = 16 * 1024;
@@ -20,14 +22,20 @@ pub(super) fn encoding(label: &[u8]) -> Option<&'static Encoding> {
 /// bytes for it (WHATWG HTML, "prescan a byte stream"), and start over if they meet it later
 /// ("changing the encoding while parsing").
 ///
-/// Comments, scripts, other raw text and other attributes declare nothing.
+/// The search of the first bytes knows no raw text, so that a tag in a `noscript` counts there, and
+/// only there. Comments, scripts and other attributes declare nothing.
 pub(super) fn by_meta(body: &[u8]) -> Option<&'static Encoding> {
+    let prescanned = as_ascii_superset(&body[..body.len().min(PRESCANNED_BYTES)]);
+    let found = first_meta(Tokenizer::prescan(&prescanned));
+    if found.is_some() {
+        return found;
+    }
     let start = &body[..body.len().min(USUAL_BYTES)];
-    let found = first_meta(&as_ascii_superset(start));
+    let found = first_meta(Tokenizer::new(&as_ascii_superset(start)));
     if found.is_some() || start.len() == body.len() {
         return found;
     }
-    first_meta(&as_ascii_superset(body))
+    first_meta(Tokenizer::new(&as_ascii_superset(body)))
 }
 
 /// A text with the same ASCII characters.
@@ -35,8 +43,7 @@ fn as_ascii_superset(bytes: &[u8]) -> Cow<'_, str> {
     std::str::from_utf8(bytes).map_or_else(|_| encoding_rs::mem::decode_latin1(bytes), Cow::from)
 }
 
-fn first_meta(html: &str) -> Option<&'static Encoding> {
-    let mut tokenizer = Tokenizer::new(html);
+fn first_meta(mut tokenizer: Tokenizer<'_>) -> Option<&'static Encoding> {
     while let Some(tag) = tokenizer.next() {
         if tag.is("plaintext") {
             return None;
@@ -61,12 +68,17 @@ fn declared_by(meta: &Tag<'_, '_>) -> Option<&'static Encoding> {
             is_pragma.then(|| encoding(label_in(&value("content")?)?.as_bytes())).flatten()
         }
     };
-    found.map(readable_as_ascii)
+    found.map(in_meta)
 }
 
 /// A declaration that was read as ASCII is not in UTF-16, whatever it says.
 fn readable_as_ascii(encoding: &'static Encoding) -> &'static Encoding {
     if encoding == UTF_16LE || encoding == UTF_16BE { UTF_8 } else { encoding }
+}
+
+/// What a label in a `meta` tag means (WHATWG HTML, "prescan a byte stream", 13.2.3.2).
+fn in_meta(encoding: &'static Encoding) -> &'static Encoding {
+    if encoding == X_USER_DEFINED { WINDOWS_1252 } else { readable_as_ascii(encoding) }
 }
 
 /// Returns the label in the `content` of a `meta` tag (WHATWG HTML, "extracting a character
@@ -124,6 +136,12 @@ mod tests {
             ("<meta charset=unheard-of><meta charset=koi8-r>", Some(KOI8_R)),
             ("<meta charset=''><meta charset=iso-2022-kr><meta charset=koi8-r>", Some(KOI8_R)),
             ("<meta charset=utf-16>", Some(UTF_8)),
+            ("<meta charset=x-user-defined>", Some(WINDOWS_1252)),
+            ("<meta charset=' X-User-Defined'><meta charset=gbk>", Some(WINDOWS_1252)),
+            (
+                "<meta http-equiv=content-type content='text/html;charset=x-user-defined'>",
+                Some(WINDOWS_1252),
+            ),
             // These declare nothing.
             ("<meta http-equiv=content-type content='charset=\"koi8-r'>", None),
             ("<meta http-equiv=content-type content='text/html; koi8-r'>", None),
@@ -140,24 +158,46 @@ mod tests {
     }
 
     #[test]
-    fn comments_scripts_and_other_raw_text_declare_nothing() {
+    fn comments_and_scripts_declare_nothing() {
         for hidden in [
             "<!-- <meta charset=gbk> -->",
             "<!--><!-- > <meta charset=gbk> --!>",
             "<!--!> <meta charset=gbk> -->",
             "<script>document.write('<meta charset=gbk>')</script>",
-            "<style>/* <meta charset=gbk> */</style>",
-            "<title><meta charset=gbk></title>",
-            "<textarea><meta charset=gbk></textarea>",
-            "<noscript><meta charset=gbk></noscript>",
-            "<iframe><meta charset=gbk></iframe>",
+            "<script><!-- <script></script> <meta charset=gbk> --></script>",
+            "<noscript><!-- <meta charset=gbk> --></noscript>",
             "<!doctype html '<meta charset=gbk'><? <meta charset=gbk ?>",
         ] {
-            assert_eq!(by_meta(hidden.as_bytes()), None, "{hidden}");
-            let html = format!("{hidden}<meta charset=koi8-r>");
-            assert_eq!(by_meta(html.as_bytes()), Some(KOI8_R), "{html}");
+            for before in [0, 2_000, 2 * USUAL_BYTES] {
+                let hidden = format!("{}{hidden}", " ".repeat(before));
+                assert_eq!(by_meta(hidden.as_bytes()), None, "{hidden}");
+                let html = format!("{hidden}<meta charset=koi8-r>");
+                assert_eq!(by_meta(html.as_bytes()), Some(KOI8_R), "{html}");
+            }
         }
         assert_eq!(by_meta(b"<plaintext><meta charset=gbk>"), None);
+    }
+
+    #[test]
+    fn other_raw_text_declares_a_charset_in_the_first_bytes_only() {
+        for raw in [
+            "<noscript><meta charset=gbk></noscript>",
+            "<noframes><meta charset=gbk></noframes>",
+            "<svg><title><meta charset=gbk></title></svg>",
+            "<style>/* <meta charset=gbk> */</style>",
+            "<textarea><meta charset=gbk></textarea>",
+            "<iframe><meta charset=gbk></iframe>",
+        ] {
+            let after = |before: usize| {
+                let html = format!("{}{raw}<meta charset=koi8-r>", " ".repeat(before));
+                by_meta(html.as_bytes())
+            };
+            let tag = raw.find("<meta").unwrap() + "<meta charset=gbk>".len();
+            assert_eq!(after(0), Some(GBK), "{raw}");
+            assert_eq!(after(PRESCANNED_BYTES - tag), Some(GBK), "{raw}");
+            assert_eq!(after(PRESCANNED_BYTES - tag + 1), Some(KOI8_R), "{raw}");
+            assert_eq!(after(2 * USUAL_BYTES), Some(KOI8_R), "{raw}");
+        }
     }
 
     #[test]

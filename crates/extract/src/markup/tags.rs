@@ -9,6 +9,9 @@ use memchr::{memchr, memchr_iter};
 const RAW: [&str; 9] =
     ["iframe", "noembed", "noframes", "noscript", "script", "style", "textarea", "title", "xmp"];
 
+/// The only such element of a [`Tokenizer::prescan`].
+const RAW_IN_PRESCAN: [&str; 1] = ["script"];
+
 /// Attributes of a tag that are read.
 const MAX_ATTRIBUTES: usize = 100;
 
@@ -16,6 +19,8 @@ const MAX_ATTRIBUTES: usize = 100;
 pub(crate) struct Tokenizer<'a> {
     html: &'a str,
     at: usize,
+    /// Elements whose content is text.
+    raw: &'static [&'static str],
     /// The attributes of the last tag.
     attributes: Vec<(&'a str, &'a str)>,
 }
@@ -57,7 +62,13 @@ impl<'a> Tag<'a, '_> {
 
 impl<'a> Tokenizer<'a> {
     pub(crate) fn new(html: &'a str) -> Self {
-        Self { html, at: 0, attributes: Vec::new() }
+        Self { html, at: 0, raw: &RAW, attributes: Vec::new() }
+    }
+
+    /// Reads as browsers do when they search the first bytes for a charset: the tags in a
+    /// `noscript`, a `title` and the like are tags. Those in scripts are text here, too.
+    pub(crate) fn prescan(html: &'a str) -> Self {
+        Self { raw: &RAW_IN_PRESCAN, ..Self::new(html) }
     }
 
     /// Returns the next start tag. A tag that the end of the page cuts off is skipped.
@@ -112,7 +123,7 @@ impl<'a> Tokenizer<'a> {
                 self.attributes.push(attribute);
             }
         }
-        let is_raw = RAW.iter().any(|raw| name.eq_ignore_ascii_case(raw));
+        let is_raw = self.raw.iter().any(|raw| name.eq_ignore_ascii_case(raw));
         // In SVG, and only there, `title` and `style` may be self-closing.
         let is_self_closing = self.html.as_bytes()[..self.at].ends_with(b"/>")
             && ["style", "title"].iter().any(|svg| name.eq_ignore_ascii_case(svg));
@@ -170,6 +181,8 @@ impl<'a> Tokenizer<'a> {
             })
         };
         let end = memchr_iter(b'<', rest.as_bytes()).find(is_end_tag).unwrap_or(rest.len());
+        let is_script = name.eq_ignore_ascii_case("script");
+        let end = if is_script { script_end(rest.as_bytes(), end) } else { end };
         self.at += end;
         &rest[..end]
     }
@@ -190,6 +203,40 @@ impl<'a> Tokenizer<'a> {
         self.at += length;
         &rest[..length]
     }
+}
+
+/// The end of a script, given its first end tag. That tag does not count where it ends a script
+/// within a comment of the script (WHATWG HTML, "script data double escaped state").
+fn script_end(rest: &[u8], first_end: usize) -> usize {
+    let is_tag = |at: usize, tag: &[u8]| {
+        let after = rest[at..].split_at_checked(tag.len());
+        after.is_some_and(|(own, after)| {
+            let is_whole = after
+                .first()
+                .is_none_or(|byte| byte.is_ascii_whitespace() || matches!(byte, b'/' | b'>'));
+            is_whole && own.eq_ignore_ascii_case(tag)
+        })
+    };
+    let Some(comment) = memchr::memmem::find(&rest[..first_end], b"<!--") else { return first_end };
+    let (mut is_comment, mut is_script) = (false, false);
+    for at in memchr::memchr2_iter(b'<', b'>', &rest[comment..]).map(|at| comment + at) {
+        if rest[at] == b'>' {
+            // The dashes of `<!-->` also end the comment.
+            if rest[..at].ends_with(b"--") {
+                (is_comment, is_script) = (false, false);
+            }
+        } else if rest[at..].starts_with(b"<!--") {
+            is_comment = true;
+        } else if is_tag(at, b"</script") {
+            if !is_script {
+                return at;
+            }
+            is_script = false;
+        } else if is_comment && is_tag(at, b"<script") {
+            is_script = true;
+        }
+    }
+    rest.len()
 }
 
 /// The end of a comment that starts with `!--`.
@@ -241,6 +288,22 @@ mod tests {
             ("<script src=a /><b></script>", "0 script src=a [<b>];"),
             ("<style>a", "0 style [a];"),
             ("<script><", "0 script [<];"),
+            // A script in a comment of a script.
+            (
+                "<script><!-- <script> </script> <a> --></script><b>",
+                "0 script [<!-- <script> </script> <a> -->];48 b;",
+            ),
+            (
+                "<script><!-- <script></script></SCRIPT><b>",
+                "0 script [<!-- <script></script>];39 b;",
+            ),
+            ("<script><!-- <script> --></script><b>", "0 script [<!-- <script> -->];34 b;"),
+            ("<script><!--><script></script><b>", "0 script [<!--><script>];30 b;"),
+            ("<script><!-- </script><b>", "0 script [<!-- ];22 b;"),
+            ("<script><!-- <scripts></script><b>", "0 script [<!-- <scripts>];31 b;"),
+            ("<script><script><!-- </script><b>", "0 script [<script><!-- ];30 b;"),
+            ("<script><!-- <script></script><b>", "0 script [<!-- <script></script><b>];"),
+            ("<style><!-- <style></style><b>", "0 style [<!-- <style>];27 b;"),
         ] {
             assert_eq!(read(html), expected, "{html}");
         }

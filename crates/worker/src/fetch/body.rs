@@ -76,6 +76,11 @@ pub(crate) enum Error {
 }
 
 impl Error {
+    /// Whether the body ended before its content coding.
+    pub(crate) fn is_truncation(&self) -> bool {
+        matches!(self, Self::Decode(DecodeError::Truncated(_)))
+    }
+
     pub(crate) fn outcome(&self) -> Outcome {
         match self {
             Self::TooLarge(_) => Outcome::TooLarge,

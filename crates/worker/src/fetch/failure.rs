@@ -119,6 +119,8 @@ fn outcome_of(error: &reqwest::Error) -> Outcome {
         Outcome::Timeout
     } else if is_header_too_large(error) {
         Outcome::TooLarge
+    } else if certificate_alert(error).is_some() {
+        Outcome::Tls
     } else {
         Outcome::Protocol
     }
@@ -132,6 +134,9 @@ pub(crate) fn describe(error: reqwest::Error) -> String {
     }
     if let Some(error) = tls_error(&error).filter(|_| error.is_connect()) {
         return tls::describe(error);
+    }
+    if let Some(alert) = certificate_alert(&error) {
+        return tls::describe(&alert);
     }
     blocked(&error).map(Blocked::to_string).unwrap_or_else(|| chain(&error.without_url()))
 }
@@ -171,6 +176,16 @@ fn is_header_too_large(error: &reqwest::Error) -> bool {
 fn is_no_sockets(error: &reqwest::Error) -> bool {
     error.is_connect()
         && sources(error).filter_map(|source| source.downcast_ref()).any(shortage::is_of_sockets)
+}
+
+/// The alert with which a site refuses a client without a certificate. It is found by its text:
+/// HTTP/2 keeps nothing else of an IO error.
+fn certificate_alert(error: &reqwest::Error) -> Option<rustls::Error> {
+    let io_errors = || sources(error).filter_map(|source| source.downcast_ref::<std::io::Error>());
+    tls::CERTIFICATE_ALERTS.map(rustls::Error::AlertReceived).into_iter().find(|alert| {
+        let text = alert.to_string();
+        io_errors().any(|error| error.to_string() == text)
+    })
 }
 
 /// The error of TLS among the causes. IO errors, which contain it, do not name it as their source.

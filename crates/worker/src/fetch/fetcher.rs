@@ -185,7 +185,7 @@ impl Fetcher {
         let mut hop = Hop::first(request, conditions);
         let (mut trail, mut is_first) = (Trail::default(), true);
         loop {
-            trail.step(&hop, progress.jar.changes())?;
+            trail.step(&hop, progress.jar.snapshot())?;
             self.guard.check_host(&hop.address)?;
             if !std::mem::take(&mut is_first) {
                 Box::pin(progress.wait(deadline, place.advance(&hop.address))).await?;
@@ -310,6 +310,7 @@ impl Fetcher {
         deadline: &Deadline,
     ) -> Result<(Vec<u8>, Reservation), Failure> {
         let reservation = self.budget.reservation();
+        let ends_with_connection = hop::ends_with_connection(&response);
         let mut body =
             BodyReader::new(response.headers(), length, self.max_body, reservation, deadline)
                 .await?;
@@ -319,7 +320,14 @@ impl Fetcher {
                     Ok(()) => {}
                     Err(error) => break error.into(),
                 },
-                Ok(Ok(None)) => return Ok(body.finish().await?),
+                Ok(Ok(None)) => match body.finish().await {
+                    Ok(whole) => return Ok(whole),
+                    Err(error) if ends_with_connection && error.is_truncation() => {
+                        let text = format!("the connection ended too early: {error}");
+                        return Err(Failure::new(Outcome::Protocol, text));
+                    }
+                    Err(error) => return Err(error.into()),
+                },
                 // The site has acted on a request whose response has begun.
                 Ok(Err(error)) => break Failure { fault: Fault::Site, ..error.into() },
                 Err(failure) => break failure,

@@ -6,10 +6,10 @@ use std::time::{Duration, SystemTime};
 use fetchline_queue::{Address, FetchRequest};
 use fetchline_store::Outcome;
 use http::header::{
-    CACHE_CONTROL, CONTENT_TYPE, COOKIE, DNT, LOCATION, PRAGMA, RANGE, RETRY_AFTER,
-    UPGRADE_INSECURE_REQUESTS, USER_AGENT,
+    CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, DNT, LOCATION, PRAGMA, RANGE, RETRY_AFTER,
+    TRANSFER_ENCODING, UPGRADE_INSECURE_REQUESTS, USER_AGENT,
 };
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version};
 use reqwest::{Client, Response};
 
 use super::conditional::{Conditions, Validators};
@@ -122,10 +122,18 @@ impl<'a> Hop<'a> {
         Ok(())
     }
 
-    /// What distinguishes this request from others of the fetch, besides the cookies of the site:
-    /// method, address, and whether it carries the secrets of the task.
-    pub(super) fn identity(&self) -> (&Method, &Cow<'a, Address>, bool) {
-        (&self.method, &self.address, self.at_site)
+    pub(super) fn method(&self) -> &Method {
+        &self.method
+    }
+
+    /// Whether the fetch has not left the site of the task, so that its secrets go along.
+    pub(super) fn is_at_site(&self) -> bool {
+        self.at_site
+    }
+
+    /// Whether the body of the task goes along, if it has one.
+    pub(super) fn has_body(&self) -> bool {
+        self.with_body
     }
 
     /// Whether the request may be sent again although the server may have acted on it.
@@ -139,6 +147,19 @@ pub(crate) fn location(response: &Response) -> Option<Vec<u8>> {
     let is_redirect = matches!(response.status().as_u16(), 301 | 302 | 303 | 307 | 308);
     let mut locations = response.headers().get_all(LOCATION).iter().map(HeaderValue::as_bytes);
     is_redirect.then(|| locations.find(|value| !value.is_empty())).flatten().map(<[u8]>::to_vec)
+}
+
+/// Whether nothing but the end of the connection shows where the body ends (RFC 9112, 6.3), so that
+/// it may have been cut off.
+pub(crate) fn ends_with_connection(response: &Response) -> bool {
+    let headers = response.headers();
+    let last = headers.get_all(TRANSFER_ENCODING).iter().next_back();
+    let is_chunked = last.is_some_and(|value| {
+        let coding = value.as_bytes().rsplit(|byte| *byte == b',').next().unwrap_or_default();
+        coding.trim_ascii().eq_ignore_ascii_case(b"chunked")
+    });
+    let has_length = headers.contains_key(CONTENT_LENGTH) && last.is_none();
+    response.version() <= Version::HTTP_11 && !is_chunked && !has_length
 }
 
 /// The content type: all values of the field, separated by commas.

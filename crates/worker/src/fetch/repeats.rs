@@ -67,14 +67,15 @@ impl Repeats {
 
     /// How to repeat a request that ended with an error; `None` if it has failed.
     pub(super) fn after_error(&mut self, error: &reqwest::Error, sent: Sent) -> Option<Repeat> {
-        if unprocessed::is_call_for_calm(error) {
-            return None;
-        }
         if unprocessed::wants_http1(error) {
             let is_first = !std::mem::replace(&mut self.is_over_http1, true);
             return is_first.then_some(Repeat::OverHttp1);
         }
+        let asks_for_calm = unprocessed::is_call_for_calm(error);
         if !unprocessed::is_certain(error) {
+            if asks_for_calm {
+                return None;
+            }
             let is_closed = unprocessed::is_closed_early(error);
             return is_closed.then(|| self.on_new_connection(sent)).flatten();
         }
@@ -83,7 +84,7 @@ impl Repeats {
         }
         self.unprocessed += 1;
         Some(match self.unprocessed {
-            1 => Repeat::AtOnce,
+            1 if !asks_for_calm => Repeat::AtOnce,
             _ => Repeat::After(self.backoff.next_pause()),
         })
     }

@@ -67,6 +67,17 @@ enum Access {
     Unavailable(Option<u16>),
 }
 
+/// The lines of a file that is read up to one byte beyond [`MAX_BYTES`], which shows whether the
+/// last line is whole. Half a line is another rule: that of `Disallow: /private` may close the
+/// whole site.
+pub(crate) fn whole_lines(mut file: Vec<u8>) -> Vec<u8> {
+    if let Some(read) = file.get(..=MAX_BYTES) {
+        let end = read.iter().rposition(|byte| matches!(byte, b'\n' | b'\r'));
+        file.truncate(end.unwrap_or(0));
+    }
+    file
+}
+
 /// The answer to a request for robots.txt.
 pub(crate) struct RobotsResponse {
     /// The status of the last response; `None` where there was none.
@@ -374,6 +385,34 @@ mod tests {
                 "{unavailable:?}"
             );
         }
+    }
+
+    #[test]
+    fn half_a_line_at_the_limit_is_no_rule() {
+        let up_to = |end: usize, line: &str| {
+            let mut file = b"User-agent: *\n".to_vec();
+            file.resize(end - line.len() - 1, b'#');
+            file.extend_from_slice(format!("\n{line}").as_bytes());
+            file
+        };
+        for (before, after, kept) in [
+            ("Disallow: /", "private\n", false),
+            ("Allow: /", "public\n", false),
+            ("Disallow: /p", "rivate", false),
+            ("Disallow: /", "\nAllow: /x\n", true),
+            ("Disallow: /", "\r\nAllow: /x\n", true),
+            ("Disallow: /", "", true),
+        ] {
+            let mut file = up_to(MAX_BYTES, before);
+            assert_eq!(file.len(), MAX_BYTES);
+            file.extend_from_slice(after.as_bytes());
+            file.truncate(MAX_BYTES + 1);
+            let lines = whole_lines(file);
+            assert!(lines.len() <= MAX_BYTES);
+            assert_eq!(lines.ends_with(before.as_bytes()), kept, "{before} {after:?}");
+            assert!(lines.starts_with(b"User-agent: *\n#"), "{before} {after:?}");
+        }
+        assert_eq!(whole_lines(vec![b'x'; MAX_BYTES + 1]), b"");
     }
 
     #[tokio::test]

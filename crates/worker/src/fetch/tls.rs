@@ -14,7 +14,7 @@ use rustls::pki_types::pem::{Error as PemError, PemObject};
 use rustls::{AlertDescription, CertificateError, ClientConfig, Error, PeerIncompatible};
 use rustls_platform_verifier::Verifier;
 
-use self::session_store::{MeasuringVerifier, SessionStore};
+use self::session_store::{OwnVerifier, SessionStore};
 
 /// The memory for sessions, as a part of the memory budget and in addition to it. A session takes
 /// about 5 kB, most of it for the certificates of its site.
@@ -66,7 +66,8 @@ fn with_sessions(
     let provider = Arc::new(ring::default_provider());
     let extra = authorities.0.iter().cloned();
     let verifier = Arc::new(Verifier::new_with_extra_roots(extra, provider.clone())?);
-    let verifier = Arc::new(MeasuringVerifier { verifier, sessions: sessions.clone() });
+    let authorities = authorities.0.clone();
+    let verifier = Arc::new(OwnVerifier { verifier, authorities, sessions: sessions.clone() });
     let mut config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
         .dangerous()
@@ -76,6 +77,12 @@ fn with_sessions(
     config.resumption = Resumption::store(sessions);
     Ok(config)
 }
+
+/// How a site refuses a client without a certificate. In TLS 1.3 it says so only after the client
+/// has finished the handshake, and has read no request until then. The older versions, and some
+/// servers, call the missing certificate a bad one.
+pub(crate) const CERTIFICATE_ALERTS: [AlertDescription; 2] =
+    [AlertDescription::CertificateRequired, AlertDescription::BadCertificate];
 
 /// What an error means for the site and its fetch.
 pub(crate) fn describe(error: &Error) -> String {
@@ -96,13 +103,16 @@ pub(crate) fn describe(error: &Error) -> String {
         Error::AlertReceived(AlertDescription::UnrecognisedName) => {
             "the site does not know this host name".to_owned()
         }
-        Error::AlertReceived(AlertDescription::CertificateRequired) => {
-            "the site asks for a certificate of the client".to_owned()
+        Error::AlertReceived(alert) if CERTIFICATE_ALERTS.contains(alert) => {
+            format!("the site asks for a certificate of the client: {error}")
         }
         Error::InvalidMessage(_) => format!("the site does not speak TLS at this port: {error}"),
         error => format!("TLS failed: {error}"),
     }
 }
+
+const NOT_FOR_SERVERS: &str = "the site's certificate is not for servers: its extended key usage \
+     does not name server authentication";
 
 fn describe_certificate(error: &CertificateError) -> String {
     match error {
@@ -121,13 +131,32 @@ fn describe_certificate(error: &CertificateError) -> String {
         CertificateError::UnknownIssuer => "the issuer of the site's certificate is unknown: the \
              site has signed it itself, or its authority is not one of the system's (--ca adds one)"
             .to_owned(),
-        // The verifier has no case of its own for this.
-        error if error.to_string().contains("CaUsedAsEndEntity") => {
-            "the site has signed its certificate itself, as an authority: it needs one for its host"
+        CertificateError::UnsupportedSignatureAlgorithmContext { .. }
+        | CertificateError::UnsupportedSignatureAlgorithmForPublicKeyContext { .. } => {
+            "the site's certificate is signed by a method that is not accepted, such as SHA-1"
                 .to_owned()
         }
+        // For the verifier, an RSA key of less than 2048 bits signs nothing.
+        CertificateError::BadSignature => "a signature of the site's certificates is not valid: \
+             it is wrong, or by an RSA key of less than 2048 bits"
+            .to_owned(),
+        CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
+            NOT_FOR_SERVERS.to_owned()
+        }
+        // The verifier of the platform has errors of its own.
+        CertificateError::Other(error) if error.to_string().contains("invalid extensions") => {
+            NOT_FOR_SERVERS.to_owned()
+        }
+        error if is_of_authority(error) => "the site has signed its certificate itself, as an \
+             authority: it needs one for its host (--ca with this very certificate accepts it)"
+            .to_owned(),
         error => format!("the site's certificate is not valid: {error}"),
     }
+}
+
+/// Whether the site shows the certificate of an authority. The verifier has no case for it.
+fn is_of_authority(error: &CertificateError) -> bool {
+    error.to_string().contains("CaUsedAsEndEntity")
 }
 
 /// The first names of a certificate.

@@ -1,49 +1,72 @@
 //! The redirects of a fetch, to find one that leads in a circle.
 
-use std::borrow::Cow;
-
 use fetchline_queue::Address;
 use fetchline_store::Outcome;
 use http::Method;
 
+use super::cookies::Snapshot;
 use super::failure::Failure;
 use super::hop::Hop;
 
 /// How many redirects are followed.
 pub(super) const MAX_REDIRECTS: usize = 10;
 
-/// The requests that were sent since the cookies changed last. Only an equal request with equal
-/// cookies leads in a circle: many sites set a cookie and redirect to the same page.
+/// The requests of a fetch so far. Only an equal request with equal cookies leads in a circle: many
+/// sites set a cookie and redirect to the same page.
 #[derive(Default)]
 pub(super) struct Trail {
-    sent: Vec<(Method, Address, bool)>,
-    /// How often the cookies had changed.
-    changes: u64,
-    redirects: usize,
+    sent: Vec<Sent>,
+}
+
+/// A request, with the cookies that there were before it.
+struct Sent {
+    method: Method,
+    address: Address,
+    carries_secrets: bool,
+    has_body: bool,
+    cookies: Snapshot,
 }
 
 impl Trail {
-    /// Notes the next request. Fails if it was sent before, or if there were too many redirects.
-    /// `changes`: how often the cookies have changed.
-    pub(super) fn step(&mut self, hop: &Hop<'_>, changes: u64) -> Result<(), Failure> {
-        if changes != self.changes {
-            self.changes = changes;
-            self.sent.clear();
-        }
-        let (method, address, carries_secrets) = hop.identity();
-        let is_same = |sent: &(Method, Address, bool)| {
-            sent.0 == *method && sent.1 == **address && sent.2 == carries_secrets
+    /// Notes the next request. Fails if it leads in a circle, or if there were too many redirects.
+    pub(super) fn step(&mut self, hop: &Hop<'_>, cookies: Snapshot) -> Result<(), Failure> {
+        let next = Sent {
+            method: hop.method().clone(),
+            address: hop.address.clone().into_owned(),
+            carries_secrets: hop.is_at_site(),
+            has_body: hop.has_body(),
+            cookies,
         };
-        if self.sent.iter().any(is_same) {
-            let text = format!("the redirects lead back to {address}, with the same cookies");
+        if (0..self.sent.len()).any(|first| next.closes_circle(&self.sent[first..])) {
+            let text =
+                format!("the redirects lead back to {}, with the same cookies", next.address);
             return Err(Failure::new(Outcome::Redirect, text));
         }
-        if self.redirects > MAX_REDIRECTS {
+        if self.sent.len() > MAX_REDIRECTS {
             let text = format!("more than {MAX_REDIRECTS} redirects");
             return Err(Failure::new(Outcome::Redirect, text));
         }
-        self.redirects += 1;
-        self.sent.push((method.clone(), Cow::clone(address).into_owned(), carries_secrets));
+        self.sent.push(next);
         Ok(())
+    }
+}
+
+impl Sent {
+    /// Whether this request begins the same circle again: it equals the first one, and no request
+    /// of the circle would have other cookies than when it began. What other tasks of the run
+    /// change about further cookies does not hide it.
+    fn closes_circle(&self, circle: &[Self]) -> bool {
+        let Some(first) = circle.first() else { return false };
+        self.is_same_request(first)
+            && circle
+                .iter()
+                .all(|sent| self.cookies.is_same_for(&first.cookies, sent.address.as_url()))
+    }
+
+    fn is_same_request(&self, other: &Self) -> bool {
+        self.method == other.method
+            && self.address == other.address
+            && self.carries_secrets == other.carries_secrets
+            && self.has_body == other.has_body
     }
 }

@@ -18,7 +18,8 @@ pub(super) fn is_certain(error: &reqwest::Error) -> bool {
     was_never_written
         || http2_error(error).is_some_and(|error| {
             let is_refused = error.is_reset() && error.reason() == Some(Reason::REFUSED_STREAM);
-            // The client reports a GOAWAY only for the streams above its last one.
+            // The client reports a GOAWAY only for the streams above its last one, which are not
+            // processed whatever its error code.
             error.is_remote() && (error.is_go_away() || is_refused)
         })
 }

@@ -17,9 +17,39 @@ const MAX_BYTES: usize = 16 * 1024;
 /// The cookies of one fetch, or of the fetches of one run at one host.
 #[derive(Debug, Default)]
 pub(crate) struct Jar {
-    /// The oldest first. A new value does not make a cookie younger.
-    cookies: Vec<Cookie>,
-    changes: u64,
+    /// The oldest first. A new value does not make a cookie younger. Snapshots share them.
+    cookies: Arc<Vec<Cookie>>,
+}
+
+/// The cookies of a jar at a moment.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Snapshot(Arc<Vec<Cookie>>);
+
+impl Snapshot {
+    /// Whether a request for `url` has the same cookies as at the moment of `other`.
+    pub(crate) fn is_same_for(&self, other: &Self, url: &Url) -> bool {
+        let now = OffsetDateTime::now_utc();
+        Arc::ptr_eq(&self.0, &other.0) || self.sent_to(url, now) == other.sent_to(url, now)
+    }
+
+    /// The cookies for a request for `url`, whatever their order: a cookie that is deleted and set
+    /// again moves to the end.
+    fn sent_to(&self, url: &Url, now: OffsetDateTime) -> Vec<[&[u8]; 3]> {
+        let mut sent: Vec<[&[u8]; 3]> = matching(&self.0, url, now)
+            .map(|cookie| [&cookie.name[..], &cookie.value[..], cookie.path.as_bytes()])
+            .collect();
+        sent.sort_unstable();
+        sent
+    }
+}
+
+/// The cookies for a request for `url`, the oldest first.
+fn matching<'a>(
+    cookies: &'a [Cookie],
+    url: &Url,
+    now: OffsetDateTime,
+) -> impl Iterator<Item = &'a Cookie> {
+    cookies.iter().filter(move |cookie| cookie.is_for(url) && !cookie.is_expired(now))
 }
 
 impl Jar {
@@ -36,30 +66,25 @@ impl Jar {
             return;
         }
         let known = self.cookies.iter().position(|other| cookie.replaces(other));
-        match (known, cookie.is_expired(now)) {
-            (None, true) => return,
-            (Some(known), true) => _ = self.cookies.remove(known),
-            (Some(known), false) => {
-                let is_same = self.cookies[known].value == cookie.value;
-                self.cookies[known] = cookie;
-                if is_same {
-                    return;
-                }
-            }
-            (None, false) => self.cookies.push(cookie),
+        if known.is_none() && cookie.is_expired(now) {
+            return;
         }
-        self.changes += 1;
-        while self.cookies.len() > MAX_COOKIES
-            || self.cookies.iter().map(Cookie::bytes).sum::<usize>() > MAX_BYTES
+        let cookies = Arc::make_mut(&mut self.cookies);
+        match (known, cookie.is_expired(now)) {
+            (Some(known), true) => _ = cookies.remove(known),
+            (Some(known), false) => cookies[known] = cookie,
+            (None, _) => cookies.push(cookie),
+        }
+        while cookies.len() > MAX_COOKIES
+            || cookies.iter().map(Cookie::bytes).sum::<usize>() > MAX_BYTES
         {
-            self.cookies.remove(0);
+            cookies.remove(0);
         }
     }
 
     /// The cookies for a request for `url`: those with the longest path first, then the oldest.
     fn matching(&self, url: &Url, now: OffsetDateTime) -> Vec<&Cookie> {
-        let matches = |cookie: &&Cookie| cookie.is_for(url) && !cookie.is_expired(now);
-        let mut cookies: Vec<&Cookie> = self.cookies.iter().filter(matches).collect();
+        let mut cookies: Vec<&Cookie> = matching(&self.cookies, url, now).collect();
         cookies.sort_by_key(|cookie| std::cmp::Reverse(cookie.path.len()));
         cookies
     }
@@ -124,11 +149,11 @@ impl CookieJar {
         }
     }
 
-    /// How often the cookies have changed.
-    pub(crate) fn changes(&self) -> u64 {
+    /// The cookies as they are now.
+    pub(crate) fn snapshot(&self) -> Snapshot {
         match self {
-            Self::OfFetch(jar) => jar.changes,
-            Self::OfRun(jar) => lock(jar).changes,
+            Self::OfFetch(jar) => Snapshot(jar.cookies.clone()),
+            Self::OfRun(jar) => Snapshot(lock(jar).cookies.clone()),
         }
     }
 }
@@ -175,17 +200,26 @@ mod tests {
     }
 
     #[test]
-    fn only_a_difference_is_a_change() {
-        let mut jar = CookieJar::default();
-        let mut changes = |fields: &[&str]| {
+    fn only_cookies_that_a_request_sends_make_it_another_one() {
+        let page = "/shop/p";
+        for (fields, is_same) in [
+            (&["a=1"][..], true),
+            (&["a=1; Max-Age=60", "x=; Max-Age=0", "c=1; domain=b.example"], true),
+            (&["a=2", "a=1"], true),
+            (&["a=; Max-Age=0", "a=1"], true),
+            (&["a=; Max-Age=0", "b=; Max-Age=0; path=/shop", "b=1; path=/shop", "a=1"], true),
+            (&["c=1; path=/else"], true),
+            (&["a=2"], false),
+            (&["a=1; path=/shop"], false),
+            (&["c=1"], false),
+            (&["a=; Expires=Thu, 01 Jan 1970 00:00:00 GMT"], false),
+        ] {
+            let mut jar = CookieJar::default();
+            set(&mut jar, "/", &["a=1", "b=1; path=/shop"]);
+            let before = jar.snapshot();
             set(&mut jar, "/", fields);
-            jar.changes()
-        };
-        assert_eq!(changes(&["a=1"]), 1);
-        assert_eq!(changes(&["a=1; Max-Age=60", "b=; Max-Age=0", "c=1; domain=b.example"]), 1);
-        assert_eq!(changes(&["a=2"]), 2);
-        assert_eq!(changes(&["a=2; path=/x"]), 3);
-        assert_eq!(changes(&["a=; Expires=Thu, 01 Jan 1970 00:00:00 GMT"]), 4);
+            assert_eq!(jar.snapshot().is_same_for(&before, &url(page)), is_same, "{fields:?}");
+        }
     }
 
     #[test]

@@ -8,5 +8,5 @@ mod jar;
 mod run_jars;
 mod set_cookie;
 
-pub(crate) use jar::CookieJar;
+pub(crate) use jar::{CookieJar, Snapshot};
 pub(crate) use run_jars::RunJars;

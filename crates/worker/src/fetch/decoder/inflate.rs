@@ -61,12 +61,16 @@ impl Inflate {
                 *input = &[];
                 return Ok(());
             }
-            (None, Some(first)) => self.inflate.insert(match self.gzip {
-                true => Decompress::new_gzip(15),
-                // By the standard it has a zlib header, whose first byte has these low bits. Some
-                // servers leave the header out.
-                false => Decompress::new(first & 0x0f == 8),
-            }),
+            (None, Some(first)) => {
+                // The low bits of the first byte of a zlib header.
+                let is_zlib = first & 0x0f == 8;
+                self.inflate.insert(match self.gzip {
+                    // Some servers call zlib gzip, as curl and browsers know.
+                    true if !is_zlib => Decompress::new_gzip(15),
+                    // By the standard it has a zlib header. Some servers leave it out.
+                    _ => Decompress::new(is_zlib),
+                })
+            }
         };
         let used = inflate.total_in();
         let result = inflate.decompress_vec(input, output, FlushDecompress::None);

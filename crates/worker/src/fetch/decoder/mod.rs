@@ -9,8 +9,8 @@ mod inflate;
 mod stage;
 mod zstd;
 
-use http::HeaderMap;
-use http::header::CONTENT_ENCODING;
+use http::header::{CONTENT_ENCODING, TRANSFER_ENCODING};
+use http::{HeaderMap, HeaderName};
 
 pub(crate) use self::error::DecodeError;
 use self::stage::{Kind, Stage};
@@ -48,13 +48,9 @@ impl Decoder {
     /// The decoder for a response with these headers. `None` where there is no coding, or an
     /// unknown one: the body is then kept as it is.
     pub(crate) fn of(headers: &HeaderMap) -> Result<Option<Self>, DecodeError> {
-        let codings = headers
-            .get_all(CONTENT_ENCODING)
-            .iter()
-            .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
-            .map(|coding| String::from_utf8_lossy(coding.trim_ascii()).to_ascii_lowercase())
-            .filter(|coding| !coding.is_empty() && coding != "identity");
-        let codings: Vec<String> = codings.collect();
+        let mut codings = names(headers, CONTENT_ENCODING);
+        codings.extend(transfer_codings(headers)?);
+        codings.retain(|coding| !coding.is_empty() && coding != "identity");
         // An unknown coding hides the ones before it.
         let known = codings.iter().rev().map_while(|coding| Stage::of(coding));
         let mut known: Vec<Stage> = known.take(3).collect();
@@ -122,6 +118,31 @@ impl Decoder {
     /// The memory that it holds now, or will hold after the next step, in bytes.
     pub(crate) fn held(&self) -> usize {
         self.stage.held() + self.outer.as_ref().map_or(0, |outer| outer.held())
+    }
+}
+
+/// The names in a list of codings, in lower case.
+fn names(headers: &HeaderMap, field: HeaderName) -> Vec<String> {
+    let values = headers.get_all(field).into_iter();
+    values
+        .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
+        .map(|coding| String::from_utf8_lossy(coding.trim_ascii()).to_ascii_lowercase())
+        .collect()
+}
+
+/// The transfer codings besides the chunks, which the client has removed if they come last. They
+/// were applied after the content codings. What is left of any other coding would be taken for the
+/// page, so it is an error.
+fn transfer_codings(headers: &HeaderMap) -> Result<Vec<String>, DecodeError> {
+    let all = names(headers, TRANSFER_ENCODING);
+    let mut codings = all.clone();
+    while codings.last().is_some_and(|coding| coding == "chunked") {
+        codings.pop();
+    }
+    codings.retain(|coding| !coding.is_empty() && coding != "identity");
+    match codings.iter().all(|coding| Stage::of(coding).is_some()) {
+        true => Ok(codings),
+        false => Err(DecodeError::Transfer(all.join(", "))),
     }
 }
 

@@ -79,6 +79,19 @@ fn every_coding_is_decoded_whatever_the_size_of_the_pieces() {
 }
 
 #[test]
+fn zlib_that_is_called_gzip_is_decoded() {
+    let text = text();
+    for level in [Compression::none(), Compression::fast(), Compression::best()] {
+        let data = read_whole(ZlibEncoder::new(&*text, level));
+        for (piece, free) in [(1, 1), (1000, 65_536), (1 << 20, 1 << 20)] {
+            assert!(decode("gzip", &data, piece, free).is_ok_and(|decoded| decoded == text));
+        }
+        let error = decode("gzip", &data[..data.len() - 1], 1000, 1000).unwrap_err();
+        assert!(error.contains("ends within"), "{error}");
+    }
+}
+
+#[test]
 fn two_codings_are_removed_in_turn() {
     let text = &text()[..20_000];
     let zlib = |data: &[u8]| read_whole(ZlibEncoder::new(data, Compression::fast()));

@@ -48,7 +48,7 @@ impl Fetcher {
 
     /// Requests a robots.txt, within a deadline of its own. Boxed, since this calls
     /// [`Self::request`], which leads here.
-    fn request_robots<'a>(
+    pub(super) fn request_robots<'a>(
         &'a self,
         robots_txt: Address,
         place: &'a mut Place,
@@ -67,29 +67,27 @@ impl Fetcher {
                     Ok(RobotsResponse { body, ..without_body(Some(status)) })
                 }
                 Some(Err(End::Denied(denied))) => Err(End::Denied(denied)),
-                // The site's host has no address, or the fault is ours: nothing is known of the
-                // site.
+                // The site's host has no address or is blocked, or the fault is ours: nothing is
+                // known of the site.
                 Some(Err(End::Failed(failure)))
                     if failure.fault.is_not_of_site()
-                        || failure.outcome == Outcome::Dns && progress.status.is_none() =>
+                        || matches!(failure.outcome, Outcome::Dns | Outcome::Blocked)
+                            && progress.status.is_none() =>
                 {
                     Err(End::Failed(failure))
                 }
-                // A redirect that cannot be followed, or to a blocked address: there are no rules.
-                Some(Err(End::Failed(failure)))
-                    if matches!(
-                        failure.outcome,
-                        Outcome::Redirect | Outcome::Blocked | Outcome::Dns
-                    ) =>
-                {
+                // Too many redirects, or one that cannot be followed: there are no rules.
+                Some(Err(End::Failed(failure))) if failure.outcome == Outcome::Redirect => {
                     Ok(without_body(progress.status.or(Some(StatusCode::NOT_FOUND))))
                 }
+                // The file is unreachable (RFC 9309, 2.3.1.4), also where it is at a name that does
+                // not exist or in a blocked network: the site has one that we cannot read.
                 Some(Err(End::Failed(_))) | None => Ok(without_body(None)),
             }
         })
     }
 
-    /// The status and the beginning of a robots.txt.
+    /// The status and the beginning of a robots.txt, in whole lines.
     async fn read_robots(
         &self,
         request: &FetchRequest,
@@ -100,16 +98,21 @@ impl Fetcher {
         progress.wait(deadline, place.advance(&request.address)).await?;
         let mut response = self.request(request, None, progress, place, deadline, None).await?;
         let reservation = self.budget.reservation();
+        // One byte more shows whether the last line within the limit is whole.
+        let limit = robots::MAX_BYTES + 1;
         let mut body =
-            BodyReader::new(response.headers(), None, robots::MAX_BYTES, reservation, deadline)
-                .await?;
-        while let Some(chunk) = self.within_read_timeout(response.chunk()).await?? {
-            match body.push(&chunk).await {
-                // The rest does not count.
-                Err(body::Error::TooLarge(_)) => break,
-                pushed => pushed?,
+            BodyReader::new(response.headers(), None, limit, reservation, deadline).await?;
+        let body = loop {
+            match self.within_read_timeout(response.chunk()).await?? {
+                Some(chunk) => match body.push(&chunk).await {
+                    // The rest does not count.
+                    Err(body::Error::TooLarge(_)) => break body.into_partial(),
+                    pushed => pushed?,
+                },
+                // Fails if a content coding is incomplete: the rules may be, too.
+                None => break body.finish().await?.0,
             }
-        }
-        Ok((response.status(), body.into_partial()))
+        };
+        Ok((response.status(), robots::whole_lines(body)))
     }
 }

@@ -1,10 +1,13 @@
 //! Fetches from servers that behave as real ones do.
 
+mod codings;
 mod conditions;
 mod connections;
 mod http2;
 mod origin;
 mod repeats;
+mod robots;
+mod tls_servers;
 
 use std::collections::HashMap;
 
@@ -129,7 +132,22 @@ fn shop(asked: &Asked) -> Reply {
             let there = format!("Location: http://127.0.0.2:{}/", asked.port);
             found(&["Set-Cookie: secret=1; Path=/", "Set-Cookie: b=1; Domain=127.0.0.2", &there])
         }
+        // What the login notes is not sent to the page.
+        "/stages" if !has("stage=2") => found(&["Location: /stages/login"]),
+        "/stages/login" if has("stage=1") => {
+            found(&["Set-Cookie: stage=2; Path=/", "Location: /stages"])
+        }
+        "/stages/login" => found(&["Set-Cookie: stage=1; Path=/stages/login", "Location: /stages"]),
         "/loop" => found(&["Location: /loop"]),
+        "/loop-of-fresh" => found(&["Set-Cookie: s=; Max-Age=0", "Set-Cookie: s=abc", &here]),
+        "/loop-in-turn" if has("a=1") => found(&["Set-Cookie: a=2", &here]),
+        "/loop-in-turn" => found(&["Set-Cookie: a=1", &here]),
+        "/loop-in-and-out" if has("s=abc") => found(&["Set-Cookie: s=; Max-Age=0", &here]),
+        "/loop-in-and-out" => found(&["Set-Cookie: s=abc", &here]),
+        "/loop-of-sso" => found(&["Set-Cookie: t=1; Path=/", "Location: /loop-of-sso/in"]),
+        "/loop-of-sso/in" => {
+            found(&["Set-Cookie: t=; Path=/; Max-Age=0", "Location: /loop-of-sso"])
+        }
         "/loop-with-cookie" => found(&["Set-Cookie: a=1", &here]),
         "/loop-of-two" => found(&["Set-Cookie: a=1; path=/", "Location: /loop-of-two/b"]),
         "/loop-of-two/b" => found(&["Location: /loop-of-two#x"]),
@@ -148,6 +166,13 @@ async fn cookies_are_kept_over_redirects() {
         ("/loop", Outcome::Redirect, "", 1),
         ("/loop-with-cookie", Outcome::Redirect, "", 2),
         ("/loop-of-two", Outcome::Redirect, "", 3),
+        // It comes to the same page with the same cookies, and yet goes on.
+        ("/stages", Outcome::Ok, "page stage=2", 5),
+        // The same content, set again and again.
+        ("/loop-of-fresh", Outcome::Redirect, "", 2),
+        ("/loop-in-turn", Outcome::Redirect, "", 3),
+        ("/loop-in-and-out", Outcome::Redirect, "", 2),
+        ("/loop-of-sso", Outcome::Redirect, "", 2),
     ] {
         let before = origin.asked().len();
         let url = format!("http://127.0.0.1:{}{path}", origin.address.port());
@@ -158,6 +183,35 @@ async fn cookies_are_kept_over_redirects() {
             let error = answer.error.unwrap();
             assert!(error.contains("lead back to") && error.contains("cookies"), "{error}");
         }
+    }
+}
+
+#[tokio::test]
+async fn cookies_of_other_tasks_of_the_run_do_not_hide_a_circle() {
+    let origin = Origin::start("127.0.0.1", shop).await;
+    let visitor = Visitor { cookies: Cookies::Run, ..Visitor::default() };
+    let fetcher = fetcher_with(&Config { visitor, ..config() });
+    for (path, most) in [("/loop-of-fresh", 2), ("/loop-in-turn", 3), ("/loop-in-and-out", 2)] {
+        let request = request(Method::GET, &origin.url(path));
+        let jar = fetcher.run_jars.as_ref().unwrap().of("run", request.address.host()).await;
+        let set = |nth: usize| {
+            let field = format!("other{nth}={nth}; Path=/elsewhere").parse().unwrap();
+            let headers = [(http::header::SET_COOKIE, field)].into_iter().collect();
+            let CookieJar::OfRun(jar) = &jar else { unreachable!() };
+            CookieJar::OfRun(jar.clone()).store(&headers, &origin.url("/").parse().unwrap());
+        };
+        let before = origin.asked().len();
+        let fetching = fetch_in(&fetcher, &request, "run");
+        let others = async {
+            for nth in 0.. {
+                set(nth % 100);
+                tokio::task::yield_now().await;
+            }
+        };
+        let answer = tokio::select! { answer = fetching => answer, () = others => unreachable!() };
+        let asked = origin.asked().len() - before;
+        assert_eq!((answer.outcome, asked <= most), (Outcome::Redirect, true), "{path} {asked}");
+        assert!(answer.error.unwrap().contains("lead back to"), "{path}");
     }
 }
 

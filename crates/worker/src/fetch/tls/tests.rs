@@ -3,7 +3,8 @@
 use std::io::Cursor;
 
 use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, date_time_ymd,
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa,
+    KeyPair, date_time_ymd,
 };
 use rustls::client::ClientConnection;
 use rustls::pki_types::{PrivateKeyDer, ServerName};
@@ -30,6 +31,14 @@ fn server(
     name: &str,
     change: impl FnOnce(&mut CertificateParams),
 ) -> Arc<ServerConfig> {
+    server_with_certificate(issuer, name, change).0
+}
+
+fn server_with_certificate(
+    issuer: Option<&CertifiedIssuer<'static, KeyPair>>,
+    name: &str,
+    change: impl FnOnce(&mut CertificateParams),
+) -> (Arc<ServerConfig>, CertificateDer<'static>) {
     let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
     change(&mut params);
     let key = KeyPair::generate().unwrap();
@@ -37,16 +46,17 @@ fn server(
         Some(issuer) => params.signed_by(&key, issuer),
         None => params.self_signed(&key),
     };
+    let certificate = certificate.unwrap().der().clone();
     let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
     let provider = Arc::new(ring::default_provider());
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .unwrap()
         .with_no_client_auth()
-        .with_single_cert(vec![certificate.unwrap().der().clone()], key)
+        .with_single_cert(vec![certificate.clone()], key)
         .unwrap();
     config.ticketer = ring::Ticketer::new().unwrap();
-    Arc::new(config)
+    (Arc::new(config), certificate)
 }
 
 /// Tickets that are longer than they have to be.
@@ -233,6 +243,8 @@ fn what_is_wrong_with_a_certificate_is_said() {
     let early: fn(&mut CertificateParams) = |it| it.not_before = date_time_ymd(4000, 1, 1);
     let is_ca: fn(&mut CertificateParams) =
         |it| it.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let of_client: fn(&mut CertificateParams) =
+        |it| it.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
     let sound: fn(&mut CertificateParams) = |_| {};
     for (server, expected) in [
         (with(Some(&ours), "shop.example", expired), "certificate has expired"),
@@ -244,6 +256,7 @@ fn what_is_wrong_with_a_certificate_is_said() {
         (with(Some(&other), "shop.example", sound), "issuer of the site's certificate is unknown"),
         (with(None, "shop.example", sound), "the site has signed it itself"),
         (with(None, "shop.example", is_ca), "the site has signed its certificate itself"),
+        (with(Some(&ours), "shop.example", of_client), "not for servers"),
     ] {
         let error = connect(&client, &server, "shop.example").unwrap_err();
         let text = describe(&error);
@@ -251,6 +264,48 @@ fn what_is_wrong_with_a_certificate_is_said() {
     }
     let trusted = with(Some(&ours), "shop.example", sound);
     assert_eq!(connect(&client, &trusted, "shop.example"), Ok(HandshakeKind::Full));
+}
+
+#[test]
+fn the_certificate_of_a_site_that_is_an_authority_may_be_added() {
+    let is_ca = |it: &mut CertificateParams| it.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let (site, own) = server_with_certificate(None, "shop.example", is_ca);
+    let (expired_site, expired) = server_with_certificate(None, "shop.example", |it| {
+        is_ca(it);
+        it.not_after = date_time_ymd(2020, 1, 1);
+    });
+    let client = Arc::new(client_config(&Authorities(vec![own, expired]), 256 << 20).unwrap());
+    assert_eq!(connect(&client, &site, "shop.example"), Ok(HandshakeKind::Full));
+    let other = server(None, "shop.example", is_ca);
+    for (server, host, expected) in [
+        (&site, "www.shop.example", "for another host"),
+        (&expired_site, "shop.example", "certificate has expired"),
+        (&other, "shop.example", "the site has signed its certificate itself"),
+    ] {
+        let text = describe(&connect(&client, server, host).unwrap_err());
+        assert!(text.contains(expected), "{expected}: {text}");
+    }
+}
+
+#[test]
+fn signatures_that_are_not_accepted_are_named_as_such() {
+    let sha1 = CertificateError::UnsupportedSignatureAlgorithmContext {
+        signature_algorithm_id: vec![6, 9, 42, 134, 72, 134, 247, 13, 1, 1, 5, 5, 0],
+        supported_algorithms: Vec::new(),
+    };
+    let other_key = CertificateError::UnsupportedSignatureAlgorithmForPublicKeyContext {
+        signature_algorithm_id: vec![6, 3, 43, 101, 113],
+        public_key_algorithm_id: vec![6, 3, 43, 101, 113],
+    };
+    for (error, expected) in [
+        (CertificateError::BadSignature, "RSA key of less than 2048 bits"),
+        (sha1, "signed by a method that is not accepted, such as SHA-1"),
+        (other_key, "signed by a method that is not accepted"),
+        (CertificateError::InvalidPurpose, "not for servers"),
+    ] {
+        let text = describe(&Error::InvalidCertificate(error));
+        assert!(text.contains(expected), "{expected}: {text}");
+    }
 }
 
 #[test]
@@ -264,6 +319,8 @@ fn a_server_of_an_old_protocol_or_of_none_is_named_as_such() {
         (vec![21, 3, 1, 0, 2, 2, 70], "older than 1.2"),
         (vec![21, 3, 3, 0, 2, 2, 40], "no way of encryption in common"),
         (vec![21, 3, 3, 0, 2, 2, 112], "does not know this host name"),
+        (vec![21, 3, 3, 0, 2, 2, 116], "asks for a certificate of the client"),
+        (vec![21, 3, 3, 0, 2, 2, 42], "asks for a certificate of the client"),
         (b"HTTP/1.1 400 Bad Request\r\n\r\n".to_vec(), "does not speak TLS"),
         (b"220 mail.example ESMTP\r\n".to_vec(), "does not speak TLS"),
     ] {

@@ -109,3 +109,40 @@ async fn a_page_that_always_answers_408_is_asked_for_twice() {
     assert_eq!(fetch(&fetcher, &origin.url("/late")).await.status, Some(408));
     assert_eq!(origin.asked().iter().filter(|asked| asked.contains("/late")).count(), 2);
 }
+
+const ENHANCE_YOUR_CALM: u32 = 11;
+
+#[tokio::test]
+async fn streams_above_the_last_one_are_sent_again_whatever_the_code_of_the_goaway() {
+    const CODES: [u32; 5] = [0, 1, 2, 7, ENHANCE_YOUR_CALM];
+    for (method, code) in [Method::GET, Method::POST]
+        .into_iter()
+        .flat_map(|method| CODES.map(|it| (method.clone(), it)))
+    {
+        let frames = move |connection, _| match connection {
+            0 => Frames::GoAway(code),
+            _ => http2::ok(),
+        };
+        let origin = http2::Origin::start(frames).await;
+        let request = request(method.clone(), &origin.url("/"));
+        let (mut place, slots) = Place::limited(request.address.host());
+        let answer = http2_fetcher().fetch(&request, "run", None, &mut place).await.unwrap();
+        assert_eq!(page(&answer), (Outcome::Ok, "page"), "{method} {code}: {:?}", answer.error);
+        assert_eq!((origin.counts().answered, origin.counts().others), (1, 1), "{method} {code}");
+        // To a server that asks for calm, the first repeat goes after a pause, and takes a slot.
+        let taken = usize::from(code == ENHANCE_YOUR_CALM);
+        assert_eq!(slots.load(Ordering::SeqCst), taken, "{method} {code}");
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_asks_for_calm_each_time_is_not_asked_for_ever() {
+    let ask = async |method: Method| {
+        let origin = http2::Origin::start(|_, _| Frames::GoAway(ENHANCE_YOUR_CALM)).await;
+        let request = request(method, &origin.url("/"));
+        let answer = fetch_in(&http2_fetcher(), &request, "run").await;
+        assert_eq!((answer.outcome, answer.fault), (Outcome::Protocol, Fault::Unprocessed));
+        assert_eq!(origin.counts().others, MAX_REPEATS + 1);
+    };
+    tokio::join!(ask(Method::GET), ask(Method::HEAD), ask(Method::POST));
+}
