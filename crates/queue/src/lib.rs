@@ -2,6 +2,7 @@
 
 mod error;
 mod message;
+mod host;
 mod connection;
 mod publish;
 pub mod control;
