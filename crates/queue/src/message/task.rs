@@ -209,7 +209,7 @@ mod tests {
             (r#"{"url":"https://a.example/","Headers":{}}"#, "unknown field `Headers`"),
             (r#"{"method":"POST"}"#, "missing field `url`"),
             (r#"["https://a.example/"]"#, "JSON object"),
-            ("[https://a.example/]", "write https:// before it"),
+            ("[https://a.example/]", "remove what stands before http://"),
             ("www.a.example/p", "write https:// before it"),
             ("https://a.example/1\nhttps://a.example/2\n\n", "2 lines"),
             (r#"{"url":"ftp://a.example/"}"#, "`ftp`"),
