@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use fetchline_queue::lapin::BasicProperties;
 use fetchline_queue::lapin::types::{AMQPValue, FieldTable, LongString};
-use fetchline_queue::{Draft, FetchRequest, Message, Task, list_lines};
+use fetchline_queue::{Draft, FetchRequest, Message, Task, is_padding, list_lines};
 use proptest::prelude::*;
 
 use crate::input;
@@ -118,7 +118,7 @@ fn a_pasted_list_loses_nothing_but_blank_lines_comments_and_brackets() -> anyhow
         let mut rest = std::str::from_utf8(input).unwrap();
         let mut left_out = String::new();
         for line in &lines {
-            let line = std::str::from_utf8(line).unwrap();
+            let line = std::str::from_utf8(&line.text).unwrap();
             let (before, behind) = loop {
                 let (before, behind) = rest.split_once(line).unwrap();
                 // The same text may stand in a comment before.
@@ -142,7 +142,7 @@ fn a_pasted_list_loses_nothing_but_blank_lines_comments_and_brackets() -> anyhow
 }
 
 fn bare(line: &str) -> &str {
-    line.trim_matches(|c: char| c.is_whitespace() || c == '\u{feff}')
+    line.trim_matches(is_padding)
 }
 
 fn is_comment(line: &str) -> bool {

@@ -147,7 +147,7 @@ fn report(
     result: std::result::Result<(), fetchline_queue::Error>,
 ) -> Result {
     if result.is_ok() || counts.examined > 0 {
-        let Counts { examined, matched, removed } = counts;
+        let Counts { examined, matched, removed, .. } = counts;
         if args.json {
             exit::print(json!({ "seen": examined, "matched": matched, what: removed }));
         } else {

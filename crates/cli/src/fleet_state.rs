@@ -37,6 +37,69 @@ struct Pause {
     /// The host of `fetchline control`; `null` if the console was used.
     by: Option<String>,
     since: Option<String>,
+    /// The workers that were resumed by their own names since.
+    #[serde(skip)]
+    except: Vec<String>,
+    /// The workers that had a pause of their own before.
+    #[serde(skip)]
+    paused_before: Vec<String>,
+}
+
+impl Pause {
+    /// When the first worker stopped because of this pause, and not of one of its own.
+    fn since<'a>(&self, workers: impl Iterator<Item = &'a Worker>) -> Option<String> {
+        let is_its_own =
+            |pod: &String| self.except.contains(pod) || self.paused_before.contains(pod);
+        let workers = workers.filter(|worker| !is_its_own(&worker.pod));
+        workers.filter_map(|worker| worker.paused_since.as_ref()).min().cloned()
+    }
+}
+
+/// The pauses in force, as directives one after another change them.
+#[derive(Default)]
+struct Pauses {
+    fleet: Option<Pause>,
+    /// The workers that were paused by their own names.
+    alone: Vec<String>,
+}
+
+impl Pauses {
+    fn obey(&mut self, directive: &Directive, by: Option<String>, since: Option<String>) {
+        match directive {
+            // The pause that is in force goes on.
+            Directive::Pause(Scope::All) => match &mut self.fleet {
+                Some(pause) => {
+                    pause.by = by;
+                    pause.since = since;
+                    pause.except.clear();
+                }
+                None => {
+                    let paused_before = std::mem::take(&mut self.alone);
+                    self.fleet = Some(Pause { by, since, except: Vec::new(), paused_before });
+                }
+            },
+            Directive::Resume(Scope::All) => *self = Self::default(),
+            Directive::Pause(Scope::Pod(pod)) => match &mut self.fleet {
+                Some(pause) if pause.except.contains(pod) => {
+                    pause.except.retain(|other| other != pod);
+                    pause.paused_before.push(pod.clone());
+                }
+                Some(_) => {}
+                None if self.alone.contains(pod) => {}
+                None => self.alone.push(pod.clone()),
+            },
+            Directive::Resume(Scope::Pod(pod)) => {
+                self.alone.retain(|other| other != pod);
+                if let Some(pause) = &mut self.fleet {
+                    pause.paused_before.retain(|other| other != pod);
+                    if !pause.except.contains(pod) {
+                        pause.except.push(pod.clone());
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -53,10 +116,8 @@ impl FleetState {
         let workers = timeout(DATABASE, workers(global, broker)).await.ok().flatten();
         let mut paused = pause(broker).await.ok().flatten();
         // A message of the console has no time, but the workers know when they stopped.
-        if let Some(Pause { since: since @ None, .. }) = &mut paused {
-            let stopped =
-                workers.iter().flatten().filter_map(|worker| worker.paused_since.as_ref());
-            *since = stopped.min().cloned();
+        if let Some(pause) = paused.as_mut().filter(|pause| pause.since.is_none()) {
+            pause.since = pause.since(workers.iter().flatten());
         }
         Self { paused, workers }
     }
@@ -64,10 +125,14 @@ impl FleetState {
     /// The text for people; empty if nothing is known.
     pub(crate) fn describe(&self) -> String {
         let mut text = String::new();
-        if let Some(Pause { by, since }) = &self.paused {
+        if let Some(Pause { by, since, except, .. }) = &self.paused {
             let by = by.as_deref().unwrap_or("the console");
             let since = since.as_ref().map(|since| format!(" since {since}")).unwrap_or_default();
-            text.push_str(&format!("\nall workers are paused{since}, by {by}\n"));
+            let except = match except.is_empty() {
+                true => String::new(),
+                false => format!(" but {}, which may take tasks,", except.join(", ")),
+            };
+            text.push_str(&format!("\nall workers{except} are paused{since}, by {by}\n"));
         }
         if let Some(workers) = self.workers.as_ref().filter(|workers| !workers.is_empty()) {
             let rows = workers.iter().map(|worker| {
@@ -128,19 +193,15 @@ async fn pause(broker: &Broker) -> Result<Option<Pause>, Error> {
         return Ok(None);
     }
     let mut stream = ControlStream::open(&connection, topology, "status", Begin::First).await?;
-    let mut pause = None;
+    let mut pauses = Pauses::default();
     for read in 0.. {
         let patience = if read < stream.backlog() { QUIET } else { UNCOUNTED };
         let Ok(Some(word)) = timeout(patience, stream.next()).await else { break };
-        match word.directive {
-            Ok(Directive::Pause(Scope::All)) => {
-                pause = Some(Pause { by: word.by, since: word.at.and_then(to_text) });
-            }
-            Ok(Directive::Resume(Scope::All)) => pause = None,
-            _ => {}
+        if let Ok(directive) = &word.directive {
+            pauses.obey(directive, word.by, word.at.and_then(to_text));
         }
     }
-    Ok(pause)
+    Ok(pauses.fleet)
 }
 
 #[cfg(test)]
@@ -156,7 +217,12 @@ mod tests {
             unacked: 560,
         };
         let state = FleetState {
-            paused: Some(Pause { by: None, since: Some("2026-03-01T10:00:00Z".to_owned()) }),
+            paused: Some(Pause {
+                by: None,
+                since: Some("2026-03-01T10:00:00Z".to_owned()),
+                except: Vec::new(),
+                paused_before: Vec::new(),
+            }),
             workers: Some(vec![
                 worker("blue-1", Some("2026-03-01T10:00:00Z")),
                 worker("blue-2", None),
@@ -166,5 +232,35 @@ mod tests {
         assert!(text.contains("paused since 2026-03-01T10:00:00Z, by the console"), "{text}");
         assert!(text.contains("takes tasks") && text.contains("560"), "{text}");
         assert_eq!(FleetState { paused: None, workers: None }.describe(), "");
+    }
+
+    #[test]
+    fn a_worker_that_was_resumed_or_paused_by_its_name_is_no_part_of_the_pause_of_all() {
+        let mut pauses = Pauses::default();
+        for typed in ["pause blue-1", "pause", "resume blue-2"] {
+            pauses.obey(&Directive::read(typed.as_bytes()).unwrap(), None, None);
+        }
+        let worker = |pod: &str, since: Option<&str>| Worker {
+            pod: pod.to_owned(),
+            paused_since: since.map(str::to_owned),
+            concurrency: 100,
+            unacked: 0,
+        };
+        let workers = [
+            worker("blue-1", Some("2026-03-01T10:00:00Z")),
+            worker("blue-2", None),
+            worker("blue-3", Some("2026-03-01T11:00:00Z")),
+        ];
+        let mut pause = pauses.fleet.take().unwrap();
+        pause.since = pause.since(workers.iter());
+        assert_eq!(pause.since.as_deref(), Some("2026-03-01T11:00:00Z"));
+        let text = FleetState { paused: Some(pause), workers: Some(workers.into()) }.describe();
+        let expected =
+            "all workers but blue-2, which may take tasks, are paused since 2026-03-01T11";
+        assert!(text.contains(expected), "{text}");
+
+        pauses.obey(&Directive::read(b"pause").unwrap(), None, None);
+        pauses.obey(&Directive::read(b"resume").unwrap(), None, None);
+        assert!(pauses.fleet.is_none());
     }
 }

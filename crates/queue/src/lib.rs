@@ -2,6 +2,7 @@
 
 mod error;
 mod message;
+mod host;
 mod connection;
 mod publish;
 pub mod control;
@@ -18,9 +19,10 @@ pub use connection::{
 pub use dead::DeadLetter;
 pub use error::Error;
 pub use message::{
-    Address, AddressError, DeferReason, FetchRequest, Fingerprint, Key, MAX_LIST_LINES,
-    MAX_MESSAGE_BYTES, MAX_NAME_BYTES, MAX_URL_BYTES, Message, NO_RUN, NotATask, PartId,
-    PartReport, RawMessage, Task, is_name, list_lines,
+    Address, AddressError, DeferReason, Doubt, FetchRequest, Fingerprint, Key, ListLine,
+    MAX_LIST_LINES, MAX_MESSAGE_BYTES, MAX_NAME_BYTES, MAX_URL_BYTES, Message, NO_RUN, NotATask,
+    PartId, PartReport, RawMessage, Task, UrlLines, begins_with_scheme, has_second_url, is_name,
+    is_padding, list_lines,
 };
 pub use publish::{
     ConfirmChannel, Confirmed, ConnectionBlocked, Death, Draft, Publisher, Round, Verdict, Wait,

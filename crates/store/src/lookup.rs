@@ -40,6 +40,16 @@ pub struct FailedLookup<R> {
 }
 
 impl Store {
+    /// The URLs of the newest rows.
+    pub async fn newest_urls(&self, rows: u32) -> Result<Vec<String>, Error> {
+        const SELECT: &str = "SELECT url FROM fetches ORDER BY fetched_at DESC, id DESC LIMIT ?";
+        self.with_connection("reading the newest URLs", async |connection| {
+            let urls = sqlx::query_scalar(SELECT).bind(rows).fetch_all(connection).await;
+            urls.map_err(Error::database("cannot read the newest URLs"))
+        })
+        .await
+    }
+
     /// Looks up the rows of tasks by their keys, in one statement.
     pub async fn look_up<R>(
         &self,

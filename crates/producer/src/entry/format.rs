@@ -1,5 +1,7 @@
 //! Formats of lists, and what they ignore.
 
+use fetchline_queue::is_padding;
+
 /// How a list is written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "clap", derive(clap::ValueEnum))]
@@ -22,9 +24,9 @@ pub enum Format {
     Sitemap,
 }
 
-/// The text without surrounding white space and without a byte-order mark.
+/// The text without white space and invisible characters around it.
 pub(super) fn trimmed(text: &str) -> &str {
-    text.trim_start_matches('\u{feff}').trim()
+    text.trim_matches(is_padding)
 }
 
 /// Whether a trimmed line of a text list is a comment.

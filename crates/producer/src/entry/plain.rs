@@ -1,86 +1,37 @@
 //! Lists with one URL per line.
-//!
-//! Commas, semicolons and bars may stand in a URL (RFC 3986, 3.3; the WHATWG URL standard), and
-//! white space may be encoded. They may just as well separate the URL from another cell. A line is
-//! taken whole if nothing speaks for cells, and rejected if something does: a wrong URL would be
-//! fetched without a word.
+
+use fetchline_queue::UrlLines;
 
 use super::record::{self, Record};
 
-/// What a URL may contain, and what also separates cells.
-const SEPARATORS: [char; 3] = [',', ';', '|'];
-
 /// How to read the lines of a list.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct PlainText {
-    /// Separators that stand in most lines, equally often: they may separate cells.
-    doubtful: Vec<char>,
-    /// Whether the user says that each line is a URL.
-    is_certain: bool,
+    /// `None` if the user says that each line is a URL.
+    lines: Option<UrlLines>,
 }
 
 impl PlainText {
     /// Every line is a URL, whatever it contains.
     pub(super) fn certain() -> Self {
-        Self { doubtful: Vec::new(), is_certain: true }
+        Self { lines: None }
     }
 
     /// Learns from the first lines.
     pub(super) fn learn<'a>(lines: impl Iterator<Item = &'a str> + Clone) -> Self {
-        let lines = lines.map(str::trim).filter(|line| record::begins_with_scheme(line));
-        let total = lines.clone().count();
-        let is_doubtful = |separator: &char| {
-            let counts: Vec<usize> =
-                lines.clone().map(|line| line.matches(*separator).count()).collect();
-            let alike = |count: usize| counts.iter().filter(|&&other| other == count).count();
-            counts.iter().any(|&count| count > 0 && 2 * alike(count) > total)
-        };
-        let doubtful = SEPARATORS.into_iter().filter(is_doubtful).collect();
-        Self { doubtful, is_certain: false }
+        Self { lines: Some(UrlLines::learn(lines)) }
     }
 
     pub(super) fn parse(&self, line: &str) -> Result<Record, String> {
         let url = record::parse_url(line)?;
-        if !self.is_certain
-            && let Some(doubt) = self.doubt(line)
-        {
-            return Err(format!(
+        match self.lines.as_ref().and_then(|lines| lines.doubt(line)) {
+            None => Ok(url),
+            Some(doubt) => Err(format!(
                 "it is not clear where the URL ends: {doubt}; if each line is one URL, say \
                  --format text; else quote the cells, or add headings"
-            ));
+            )),
         }
-        Ok(url)
     }
-
-    fn doubt(&self, line: &str) -> Option<String> {
-        if line.contains(char::is_whitespace) {
-            return Some("the line contains white space".to_owned());
-        }
-        if line.contains('"') {
-            return Some("the line contains a quote".to_owned());
-        }
-        if line.ends_with(SEPARATORS) {
-            return Some("the line ends with a separator".to_owned());
-        }
-        let is_doubtful = |separator: &&char| {
-            line.rsplit_once(**separator).is_some_and(|(_, rest)| !is_rest_of_url(rest))
-        };
-        let separator = self.doubtful.iter().find(is_doubtful)?;
-        Some(format!("`{separator}` may separate cells"))
-    }
-}
-
-/// Whether a text behind a separator is rather a part of a URL than a cell.
-fn is_rest_of_url(text: &str) -> bool {
-    const PAGES: [&str; 5] = [".html", ".htm", ".php", ".aspx", ".jsp"];
-    text.contains('=') || has_escape(text) || PAGES.iter().any(|page| text.ends_with(page))
-}
-
-/// Whether a text has an encoded byte such as `%2F`. A price may have a bare `%`.
-fn has_escape(text: &str) -> bool {
-    text.as_bytes()
-        .windows(3)
-        .any(|part| part[0] == b'%' && part[1..].iter().all(u8::is_ascii_hexdigit))
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! What one entry asks for.
 
-use fetchline_queue::{AddressError, FetchRequest, NotATask};
+use fetchline_queue::{AddressError, FetchRequest, NotATask, begins_with_scheme, has_second_url};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
@@ -27,16 +27,6 @@ pub(crate) fn parse_url(text: &str) -> Result<Record, String> {
     }
 }
 
-/// Whether a text begins like a URL that can be fetched.
-pub(super) fn begins_with_scheme(text: &str) -> bool {
-    let begins_with = |scheme: &str| {
-        text.trim_start()
-            .get(..scheme.len())
-            .is_some_and(|start| start.eq_ignore_ascii_case(scheme))
-    };
-    begins_with("http://") || begins_with("https://")
-}
-
 /// Refuses texts that the URL standard accepts although they are not what was meant.
 fn check_url_text(text: &str) -> Result<(), String> {
     if text.contains(char::REPLACEMENT_CHARACTER) {
@@ -44,13 +34,7 @@ fn check_url_text(text: &str) -> Result<(), String> {
                     not UTF-8, name its encoding with --encoding"
             .to_owned());
     }
-    let follows_separator = |(start, _): (usize, &str)| {
-        text[..start].ends_with(|c: char| matches!(c, ',' | ';' | '|') || c.is_whitespace())
-    };
-    let trimmed = text.trim_start().len();
-    let second = text.match_indices("http").filter(|(start, _)| *start > text.len() - trimmed);
-    let second = second.filter(|(start, _)| begins_with_scheme(&text[*start..]));
-    match second.into_iter().any(follows_separator) {
+    match has_second_url(text) {
         true => Err("the URL is not usable: a second URL follows it".to_owned()),
         false => Ok(()),
     }

@@ -2,14 +2,39 @@
 
 use std::fmt;
 
-use super::host_change::{HostChange, parse_pattern};
+use super::host_change::HostChange;
 use super::refusal::{Refusal, Verb};
 use crate::dead::{Filter, HostFilter, Search};
+use crate::host::parse_pattern;
 use crate::message::bare;
 use crate::{MAX_NAME_BYTES, NO_RUN, is_name};
 
 /// The longest message that is parsed, in bytes.
 const MAX_DIRECTIVE_BYTES: usize = 1000;
+/// How different a mistyped reason may be from the one that is proposed.
+const MAX_TYPOS: usize = 2;
+/// The reasons of dead letters: of messages that are not tasks, the outcomes that are failures, and
+/// those of the broker.
+const REASONS: [&str; 18] = [
+    "not_a_task",
+    "http_error",
+    "timeout",
+    "dns",
+    "connect",
+    "tls",
+    "protocol",
+    "redirect",
+    "blocked",
+    "too_large",
+    "decode",
+    "robots",
+    "refused",
+    "poison",
+    "delivery_limit",
+    "expired",
+    "maxlen",
+    "rejected",
+];
 /// The highest concurrency.
 const MAX_CONCURRENCY: u16 = u16::MAX;
 
@@ -94,7 +119,12 @@ impl Directive {
             true => Verb::of(verb)?,
             false => return Err(Refusal::unknown(verb)),
         };
-        let rest = rest.trim_start_matches(separates);
+        let rest = rest.trim_start();
+        // Two colons begin an address: `host ::1 pause`.
+        let rest = match rest.strip_prefix(['=', ':']) {
+            Some(behind) if !rest.starts_with("::") => behind,
+            _ => rest,
+        };
         Self::of(verb, &words(rest))
     }
 
@@ -144,11 +174,19 @@ impl Directive {
 /// Splits at white space, but not inside quotes.
 fn words(text: &str) -> Vec<String> {
     let (mut words, mut word, mut quote) = (Vec::new(), String::new(), None);
-    for c in text.chars() {
+    for (at, c) in text.char_indices() {
+        let rest = &text[at + c.len_utf8()..];
+        // An apostrophe is a part of a name, but not where a value begins.
+        let begins = word.is_empty() || word.ends_with(['=', ':']);
         match quote {
             Some(end) if c == end => quote = None,
             None if matches!(c, '"' | '`') => quote = Some(c),
-            None if c == '\u{201c}' => quote = Some('\u{201d}'),
+            None if matches!(c, '\u{201c}') => quote = Some('\u{201d}'),
+            None if begins && c == '\u{201e}' => quote = Some('\u{201c}'),
+            None if begins && c == '\'' && ends_word(rest, '\'') => quote = Some('\''),
+            None if begins && c == '\u{2018}' && ends_word(rest, '\u{2019}') => {
+                quote = Some('\u{2019}');
+            }
             None if c.is_whitespace() => {
                 if !word.is_empty() {
                     words.push(std::mem::take(&mut word));
@@ -161,6 +199,12 @@ fn words(text: &str) -> Vec<String> {
         words.push(word);
     }
     words
+}
+
+/// Whether the next quote of this kind ends a word.
+fn ends_word(text: &str, quote: char) -> bool {
+    text.split_once(quote)
+        .is_some_and(|(_, behind)| behind.is_empty() || behind.starts_with(char::is_whitespace))
 }
 
 /// All workers, or the one that is named.
@@ -194,23 +238,58 @@ fn search(words: &[String]) -> Result<Search, String> {
         [all] if all.eq_ignore_ascii_case("all") => return Ok(search),
         _ => {}
     }
+    let mut given = Vec::new();
     for word in words {
-        let (name, value) = word
-            .split_once(['=', ':'])
-            .ok_or_else(|| format!("`{word}` is not a filter; filters are {FILTERS}"))?;
+        let (name, value) = word.split_once(['=', ':']).ok_or_else(|| {
+            let quotes = match given.is_empty() {
+                true => "",
+                false => "; put a name with spaces in quotes, as in run=\"Night 7\"",
+            };
+            format!("`{word}` is not a filter; filters are {FILTERS}{quotes}")
+        })?;
+        let name = name.to_ascii_lowercase();
         let Filter { run, host, reason, status, .. } = &mut search.filter;
         let invalid = || format!("`{value}` is not a number");
-        match name.to_ascii_lowercase().as_str() {
+        match name.as_str() {
             _ if value.is_empty() => return Err(format!("the filter `{name}` has no value")),
-            "run" => *run = Some(value.to_owned()),
+            _ if given.contains(&name) => {
+                return Err(format!("it names the filter `{name}` twice"));
+            }
+            "run" => *run = Some(run_filter(value)?),
             "host" => *host = Some(HostFilter::parse(value)?),
-            "reason" => *reason = Some(value.to_ascii_lowercase()),
-            "status" => *status = Some(value.parse().map_err(|_| invalid())?),
-            "limit" => search.limit = Some(value.parse().map_err(|_| invalid())?),
+            "reason" => *reason = Some(known_reason(&value.to_ascii_lowercase())?),
+            "status" => match value.parse::<u16>().map_err(|_| invalid())? {
+                code @ 100..=599 => *status = Some(code),
+                _ => return Err("a status is a number from 100 to 599".to_owned()),
+            },
+            "limit" => match value.parse::<u64>().map_err(|_| invalid())? {
+                0 => return Err("a limit of 0 replays nothing".to_owned()),
+                limit => search.limit = Some(limit),
+            },
             _ => return Err(format!("`{name}` is not a filter; filters are {FILTERS}")),
         }
+        given.push(name);
     }
     Ok(search)
+}
+
+fn run_filter(name: &str) -> Result<String, String> {
+    match is_name(name) {
+        true => Ok(name.to_owned()),
+        false => Err(format!("the name of a run has 1 to {MAX_NAME_BYTES} bytes")),
+    }
+}
+
+/// A reason that dead letters can have.
+fn known_reason(reason: &str) -> Result<String, String> {
+    if REASONS.contains(&reason) {
+        return Ok(reason.to_owned());
+    }
+    let typos = |known: &&str| strsim::damerau_levenshtein(known, reason);
+    let nearest = REASONS.iter().min_by_key(|known| typos(known));
+    let nearest = nearest.filter(|known| typos(known) <= MAX_TYPOS);
+    let proposal = nearest.map(|known| format!(" (did you mean `{known}`?)")).unwrap_or_default();
+    Err(format!("`{reason}` is not a reason{proposal}; the reasons are {}", REASONS.join(", ")))
 }
 
 impl fmt::Display for Directive {
@@ -248,7 +327,10 @@ fn write_search(f: &mut fmt::Formatter<'_>, search: &Search) -> fmt::Result {
 /// A name, in quotes where it would not be read as one word. A name with a quote of one kind is put
 /// into those of the other kind.
 fn quoted(name: &str) -> String {
-    match name.contains(char::is_whitespace) || name.contains(['"', '`', '\u{201c}']) {
+    let is_split = name.contains(char::is_whitespace)
+        || name.contains(['"', '`', '\u{201c}'])
+        || name.starts_with(['\'', '\u{2018}', '\u{201e}']);
+    match is_split {
         true if name.contains('"') => format!("`{name}`"),
         true => format!("\"{name}\""),
         false => name.to_owned(),
@@ -278,6 +360,7 @@ mod tests {
             ("host shop.example 5/s", &["host https://shop.example/p 5/s"]),
             ("host *.shop.example 0.2/s", &["host *.shop.example 0.2/s"]),
             ("host * pause", &["host * pause", "HOST * PAUSE"]),
+            ("host [::1] pause", &["host ::1 pause", "host: ::1 pause", "host [::1] pause"]),
             ("host shop.example:8443 resume", &["host shop.example:8443 resume"]),
             ("host shop.example clear", &["host shop.example clear", "host shop.example Clear"]),
             ("cancel nightly", &["cancel nightly", "cancel \"nightly\"", "Cancel nightly\n"]),
@@ -289,6 +372,13 @@ mod tests {
                 &["replay run=nightly host=Shop.Example status=503 reason=HTTP_ERROR limit=7"],
             ),
             ("replay run=\"Night 7\"", &["replay run=\"Night 7\"", "replay \"run=Night 7\""]),
+            (
+                "replay run=\"Night 7\"",
+                &["replay run='Night 7'", "replay run=\u{2018}Night 7\u{2019}"],
+            ),
+            ("replay run=o'neil", &["replay run=o'neil", "replay run=\"o'neil\""]),
+            ("replay host=*.example limit=1", &["replay host=*.Example limit=1"]),
+            ("replay host=* reason=delivery_limit", &["replay host=* reason=delivery_limit"]),
         ] {
             for typed in typed {
                 let directive = read(typed).unwrap_or_else(|error| panic!("{typed:?}: {error}"));
@@ -309,6 +399,7 @@ mod tests {
             ("Resmue blue-1", &["did you mean `resume`?"]),
             ("concurency 5", &["did you mean `concurrency`?"]),
             ("pause,resume", &["did you mean `pause`?"]),
+            ("unpause", &["did you mean `resume`?"]),
             ("stop", &["not one that workers know", "`drain WORKER`"]),
             ("50", &["not one that workers know"]),
             ("\u{0}", &["not one that workers know"]),
@@ -327,6 +418,9 @@ mod tests {
             ("host shop.example fast", &["`host NAME"]),
             ("host shop.example 5", &["5/s"]),
             ("host shop.* 5/s", &["*.shop.example"]),
+            ("host shop.example, pause", &["cannot contain `,`", "`host NAME"]),
+            ("host shop..example pause", &["is empty"]),
+            ("host 10.0.0.0/8 5/s", &["not for a network"]),
             ("cancel", &["1 to 100 bytes", "`cancel RUN`"]),
             ("cancel adhoc", &["`adhoc` is the run of all messages"]),
             ("drain", &["names no worker", "`drain WORKER`"]),
@@ -336,6 +430,13 @@ mod tests {
             ("replay shop.example", &["`shop.example` is not a filter"]),
             ("replay status=teapot", &["`teapot` is not a number"]),
             ("replay host=", &["`host` has no value"]),
+            ("replay host==a", &["cannot contain `=`"]),
+            ("replay host=a.example host=b.example", &["`host` twice"]),
+            ("replay status=99", &["100 to 599"]),
+            ("replay status=700", &["100 to 599"]),
+            ("replay limit=0", &["replays nothing"]),
+            ("replay reason=htp_error", &["did you mean `http_error`?", "not_a_task"]),
+            ("replay run=Day 2", &["`2` is not a filter", "run=\"Night 7\""]),
             (&long, &["1001 bytes"]),
         ] {
             let error = read(typed).unwrap_err();

@@ -13,12 +13,13 @@ use lapin::{BasicProperties, Confirmation};
 use time::OffsetDateTime;
 
 pub use directive::{Directive, Scope};
-pub use host_change::{HostChange, parse_pattern, parse_rate};
+pub use host_change::{HostChange, parse_rate};
 pub use news::{News, publish_news};
 pub use refusal::{Refusal, Verb};
 pub use stream::{Begin, ControlStream, TypedWord};
 
 use crate::connection::{open_confirm_channel, within};
+pub use crate::host::{covers, parse_pattern};
 use crate::message::header;
 use crate::publish::unless_blocked;
 use crate::{Broker, Error, Topology};

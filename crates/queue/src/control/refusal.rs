@@ -30,6 +30,10 @@ const VERBS: [(Verb, &str); 7] = [
     (Verb::Replay, "replay host=… status=… reason=… run=… limit=…|all"),
 ];
 
+/// Words that look like another verb than the one that is meant.
+const OTHER_WORDS: [(&str, Verb); 3] =
+    [("unpause", Verb::Resume), ("unpaused", Verb::Resume), ("continue", Verb::Resume)];
+
 /// How different a mistyped word may be from the one that is proposed.
 const MAX_TYPOS: usize = 2;
 
@@ -96,6 +100,9 @@ impl Refusal {
     /// Another first word, with a proposal if it is nearly a known one.
     pub(super) fn unknown(word: &str) -> Self {
         let word = word.to_lowercase();
+        if let Some((_, verb)) = OTHER_WORDS.iter().find(|(other, _)| *other == word) {
+            return Self::Unknown(Some(*verb));
+        }
         let typos = |verb: Verb| strsim::damerau_levenshtein(verb.as_str(), &word);
         let nearest = VERBS.iter().map(|(verb, _)| *verb).min_by_key(|verb| typos(*verb));
         Self::Unknown(nearest.filter(|verb| typos(*verb) <= MAX_TYPOS))

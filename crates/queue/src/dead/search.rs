@@ -5,7 +5,7 @@ use std::fmt;
 use time::OffsetDateTime;
 
 use super::letter::DeadLetter;
-use crate::Address;
+use crate::host::{WrittenHost, covers, parse_pattern};
 
 /// Which dead letters to process.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -49,41 +49,30 @@ fn matches<T: PartialEq>(wanted: &Option<T>, found: &Option<T>) -> bool {
     wanted.is_none() || wanted == found
 }
 
-/// A host with one port, or with every port.
+/// A host with one port, a host with every port, or a pattern of hosts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HostFilter {
-    /// As in [`DeadLetter::host`].
+    /// As in [`DeadLetter::host`], or a pattern.
     host: String,
     /// Whether the host matches with every port, since none was given.
     any_port: bool,
 }
 
 impl HostFilter {
-    /// Parses a name, an address or a URL, with a port or without one.
+    /// Parses a name, an address, a URL or a pattern; the first three with a port or without one.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let text = text.trim();
-        let has_scheme = text.contains("://");
-        let https = if has_scheme { text.to_owned() } else { format!("https://{text}") };
-        let of = |url: &str| Address::parse(url).map_err(|error| format!("not a host: {error}"));
-        let address = of(&https)?;
-        let (_, behind) = https.split_once("://").unwrap_or_default();
-        let authority = behind.split(['/', '?', '#']).next().unwrap_or_default();
-        // The URL drops the port that is the default of its scheme.
-        let names_port = address.as_url().port().is_some()
-            || [":80", ":443"].iter().any(|port| authority.ends_with(port));
-        let host = match !has_scheme && authority.ends_with(":80") {
-            true => of(&format!("http://{text}"))?.host().to_owned(),
-            false => address.host().to_owned(),
-        };
+        if text.contains('*') {
+            return Ok(Self { host: parse_pattern(text)?, any_port: true });
+        }
+        let WrittenHost { host, names_port } = WrittenHost::parse(text)?;
         Ok(Self { host, any_port: !names_port })
     }
 
     fn matches(&self, host: Option<&str>) -> bool {
-        let Some(rest) = host.and_then(|host| host.strip_prefix(self.host.as_str())) else {
-            return false;
-        };
+        let Some(host) = host else { return false };
         let is_port = |port: &str| port.bytes().all(|byte| byte.is_ascii_digit());
-        rest.is_empty() || self.any_port && rest.strip_prefix(':').is_some_and(is_port)
+        let with_port = || host.strip_prefix(&*self.host)?.strip_prefix(':').map(is_port);
+        covers(&self.host, host) || self.any_port && with_port() == Some(true)
     }
 }
 
@@ -154,6 +143,10 @@ mod tests {
             ("shop.example:80", "shop.example"),
             ("[::1]", "[::1]:8080"),
             ("[::1]:8080", "[::1]:8080"),
+            ("::1", "[::1]:8080"),
+            ("*", "shop.example:8443"),
+            ("*.shop.example", "www.shop.example"),
+            ("*.shop.example", "www.shop.example:8443"),
         ] {
             assert!(matches(filter, host), "{filter} {host}");
         }
@@ -164,12 +157,13 @@ mod tests {
             ("shop.example:443", "shop.example:8443"),
             ("shop.example:8443", "shop.example"),
             ("[::1]", "[::12]"),
+            ("*.shop.example", "shop.example"),
         ] {
             assert!(!matches(filter, host), "{filter} {host}");
         }
         let filter = HostFilter::parse("shop.example").unwrap();
         assert!(!filter.matches(None));
-        for wrong in ["", "a b", "*.shop.example:x"] {
+        for wrong in ["", "a b", "*.shop.example:x", "=a", "a,b", "shop.*"] {
             assert!(HostFilter::parse(wrong).is_err(), "{wrong}");
         }
     }

@@ -23,7 +23,9 @@ const CHANNELS: usize = 32;
 /// The progress of a walk.
 #[derive(Clone, Debug, Default)]
 pub struct Counts {
-    /// Letters that were read.
+    /// Letters that were ready at the beginning.
+    pub total: u64,
+    /// Letters that were read. A limit ends the reading.
     pub examined: u64,
     /// Letters that matched.
     pub matched: u64,
@@ -71,6 +73,7 @@ impl<'a> Walk<'a> {
             return Err(Error::NoQueue(queue));
         };
         let left = queue_counts.ready as usize;
+        counts.total = u64::from(queue_counts.ready);
         let opening = try_join_all((0..left.min(CHANNELS)).map(|_| open_channel(&connection)));
         let channels = within("opening channels", opening).await?;
         Ok(Self {

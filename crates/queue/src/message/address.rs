@@ -40,6 +40,9 @@ pub enum AddressError {
     /// A URL without its scheme.
     #[error("it is not an absolute URL: its scheme is missing; write https:// before it")]
     SchemeMissing,
+    /// A URL with other text before it, such as the bullet of a list or an HTML tag.
+    #[error("it does not begin with its URL; remove what stands before http:// or https://")]
+    Preceded,
     /// A URL of another scheme.
     #[error("its scheme is `{0}`; only http and https are fetched")]
     Scheme(String),
@@ -68,9 +71,12 @@ impl Address {
             return Err(AddressError::ControlCharacter);
         }
         if lacks_scheme(text) {
-            return Err(AddressError::SchemeMissing);
+            return Err(without_scheme(text));
         }
-        Self::of(Url::parse(text).map_err(AddressError::Syntax)?)
+        Self::of(Url::parse(text).map_err(|error| match error {
+            url::ParseError::RelativeUrlWithoutBase => without_scheme(text),
+            error => AddressError::Syntax(error),
+        })?)
     }
 
     /// Resolves the `location` of a redirect against this address.
@@ -191,6 +197,18 @@ fn lacks_scheme(text: &str) -> bool {
             let port = behind.split(['/', '?', '#']).next().unwrap_or_default();
             !port.is_empty() && port.len() <= 5 && port.bytes().all(|byte| byte.is_ascii_digit())
         }
+    }
+}
+
+/// Why a text that does not begin with a scheme is not a URL.
+fn without_scheme(text: &str) -> AddressError {
+    // A URL in the path or the query of another one begins behind one of these.
+    let is_inside = |start: usize| text[..start].ends_with(['/', '=', ':']);
+    let is_whole = |start: usize| is_inside(start) && !text[..start].contains('<');
+    let starts = ["http://", "https://"].into_iter().filter_map(|scheme| text.find(scheme));
+    match starts.min() {
+        Some(start) if !is_whole(start) => AddressError::Preceded,
+        _ => AddressError::SchemeMissing,
     }
 }
 

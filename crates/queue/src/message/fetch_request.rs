@@ -15,7 +15,8 @@ use super::json::{
     JsonMessage, parse_header, parse_header_name, parse_method, parse_time, string_body,
 };
 use super::not_a_task::{MAX_MESSAGE_BYTES, NotATask};
-use super::typed::bare;
+use super::typed::{bare, is_padding};
+use super::url_line::UrlLines;
 
 /// The memory of an entry in a map of headers, besides its texts, in bytes.
 const HEADER_BYTES: usize = 104;
@@ -97,13 +98,13 @@ impl FetchRequest {
     }
 
     /// Parses a message body: a bare URL or a JSON object. The second value is the run that the
-    /// object names.
-    pub(super) fn read(data: &Bytes) -> Result<(Self, Option<String>), NotATask> {
+    /// object names. `is_certain` says that a bare URL is the whole body, whatever it contains.
+    pub(super) fn read(data: &Bytes, is_certain: bool) -> Result<(Self, Option<String>), NotATask> {
         if data.len() > MAX_MESSAGE_BYTES {
             return Err(NotATask::TooLarge(data.len()));
         }
         let text = std::str::from_utf8(data).map_err(|_| NotATask::NotText)?;
-        let text = text.trim_matches(|c: char| c.is_whitespace() || c == '\u{feff}');
+        let text = text.trim_matches(is_padding);
         if text.starts_with('[') && serde_json::from_str::<IgnoredAny>(text).is_ok() {
             return Err(NotATask::Json("it is not an object".to_owned()));
         }
@@ -112,7 +113,11 @@ impl FetchRequest {
             if lines > 1 {
                 return Err(NotATask::SeveralLines(lines));
             }
-            return Ok((Self::get_url(text)?, None));
+            let request = Self::get_url(text)?;
+            return match UrlLines::default().doubt(&bare(text)) {
+                Some(doubt) if !is_certain => Err(NotATask::UnclearEnd(doubt)),
+                _ => Ok((request, None)),
+            };
         }
         let mut json = JsonMessage::parse(text)?;
         let run = json.run.take();
@@ -237,7 +242,8 @@ mod tests {
     use super::*;
 
     fn read(data: &str) -> Result<FetchRequest, NotATask> {
-        FetchRequest::read(&Bytes::copy_from_slice(data.as_bytes())).map(|(request, _)| request)
+        FetchRequest::read(&Bytes::copy_from_slice(data.as_bytes()), false)
+            .map(|(request, _)| request)
     }
 
     #[test]
@@ -301,7 +307,7 @@ mod tests {
             r#"{"url":"https://a.example/","revalidate":false,"category":"tea"}"#,
         ] {
             let request = read(data).unwrap();
-            let (again, _) = FetchRequest::read(&request.message().0.into()).unwrap();
+            let (again, _) = FetchRequest::read(&request.message().0.into(), false).unwrap();
             assert_eq!(again, request);
         }
     }
@@ -320,7 +326,7 @@ mod tests {
         ] {
             let message =
                 Bytes::from(format!(" {{\"url\":\"https://a.example/\",\"body\":{body}}}\n"));
-            let (request, _) = FetchRequest::read(&message).unwrap();
+            let (request, _) = FetchRequest::read(&message, false).unwrap();
             let read = request.body.clone().unwrap();
             assert_eq!(read, sent.as_bytes());
             let bodiless = FetchRequest { body: None, ..request.clone() };

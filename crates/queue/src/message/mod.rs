@@ -4,6 +4,7 @@ mod name;
 mod typed;
 mod address;
 mod damage;
+mod url_line;
 mod not_a_task;
 mod json;
 mod fetch_request;
@@ -24,13 +25,15 @@ pub use defer_reason::DeferReason;
 pub use fetch_request::FetchRequest;
 pub(crate) use json::{METHODS, RESERVED_HEADERS};
 pub use key::{Fingerprint, Key, PartId};
-pub use list::list_lines;
+pub use list::{ListLine, list_lines};
 pub use name::{MAX_NAME_BYTES, NO_RUN, is_name};
 pub use not_a_task::{MAX_LIST_LINES, MAX_MESSAGE_BYTES, NotATask};
 pub use part_report::PartReport;
 pub use raw_message::RawMessage;
 pub use task::Task;
 pub(crate) use typed::bare;
+pub use typed::is_padding;
+pub use url_line::{Doubt, UrlLines, begins_with_scheme, has_second_url};
 
 /// What a message says.
 #[derive(Clone, Debug, PartialEq)]

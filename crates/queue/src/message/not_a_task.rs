@@ -2,6 +2,7 @@
 
 use super::address::AddressError;
 use super::name::MAX_NAME_BYTES;
+use super::url_line::Doubt;
 
 /// The most lines of a list in one message. Each becomes a message that the worker holds until the
 /// broker has confirmed it.
@@ -53,6 +54,12 @@ pub enum NotATask {
     /// The URL cannot be fetched.
     #[error("the URL is not usable: {0}")]
     Url(#[from] AddressError),
+    /// More than a URL, or perhaps more.
+    #[error(
+        "it is not clear where the URL ends: {0}; publish each URL alone, or, if all of this is \
+         one URL, as the `url` of a JSON object"
+    )]
+    UnclearEnd(Doubt),
     /// The method is not supported.
     #[error("the method is not one of GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")]
     Method,

@@ -65,7 +65,7 @@ impl Task {
     /// without an id gets another key.
     pub fn read(properties: &BasicProperties, data: &Bytes) -> Result<Self, NotATask> {
         damage::check(properties)?;
-        let (request, named_run) = FetchRequest::read(data)?;
+        let (request, named_run) = FetchRequest::read(data, header::is_own_app(properties))?;
         let run = header::text(properties, header::RUN)
             .or(named_run)
             .unwrap_or_else(|| NO_RUN.to_owned());
@@ -148,6 +148,29 @@ mod tests {
     }
 
     #[test]
+    fn a_bare_url_is_no_task_if_it_is_not_clear_where_it_ends() {
+        for text in [
+            "https://a.example/1,https://a.example/2",
+            "https://a.example/1 https://a.example/2",
+            "https://a.example/1\thttps://a.example/2",
+            "https://a.example/1 # a note",
+            "https://a.example/1;",
+            "https://a.example/1,\"shoes\"",
+        ] {
+            let error = read(text).unwrap_err();
+            assert!(matches!(error, NotATask::UnclearEnd(_) | NotATask::Url(_)), "{text}: {error}");
+        }
+        for text in ["https://a.example/@34.66,-86.57,17z", "https://a.example/17;colour=red"] {
+            assert_eq!(read(text).unwrap().request.address.as_str(), text);
+        }
+        // With `--format text`, `produce` takes each line for one URL, and publishes it as it is.
+        let properties = BasicProperties::default().with_app_id(header::APP_ID.into());
+        let own = Bytes::from_static(b"https://a.example/a b;");
+        let task = Task::read(&properties, &own).unwrap();
+        assert_eq!(task.request.address.as_str(), "https://a.example/a%20b;");
+    }
+
+    #[test]
     fn a_url_may_be_pasted_with_quotes_and_invisible_characters() {
         let expected = read("https://shop.example/p/1").unwrap();
         for typed in [
@@ -186,7 +209,7 @@ mod tests {
             (r#"{"url":"https://a.example/","Headers":{}}"#, "unknown field `Headers`"),
             (r#"{"method":"POST"}"#, "missing field `url`"),
             (r#"["https://a.example/"]"#, "JSON object"),
-            ("[https://a.example/]", "write https:// before it"),
+            ("[https://a.example/]", "remove what stands before http://"),
             ("www.a.example/p", "write https:// before it"),
             ("https://a.example/1\nhttps://a.example/2\n\n", "2 lines"),
             (r#"{"url":"ftp://a.example/"}"#, "`ftp`"),

@@ -34,9 +34,12 @@ fn is_invisible(c: char) -> bool {
         || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
+/// Whether a character means nothing at the ends of a text, where a joiner joins nothing.
+pub fn is_padding(c: char) -> bool {
+    c.is_whitespace() || is_invisible(c) || matches!(c, '\u{200c}' | '\u{200d}')
+}
+
 fn unwrapped(text: &str) -> &str {
-    // A joiner at the end joins nothing.
-    let is_padding = |c: char| c.is_whitespace() || matches!(c, '\u{200c}' | '\u{200d}');
     let mut text = text.trim_matches(is_padding);
     let inside = |text: &str, (open, close): (char, char)| -> Option<usize> {
         text.strip_prefix(open)?.strip_suffix(close).map(str::len)

@@ -13,7 +13,9 @@ use time::{OffsetDateTime, UtcOffset};
 use super::death::Death;
 use super::wait::Wait;
 use crate::message::header::{self, put, put_number};
-use crate::{DeferReason, FetchRequest, NotATask, PartReport, RawMessage, Task, Tier, Topology};
+use crate::{
+    DeferReason, FetchRequest, ListLine, NotATask, PartReport, RawMessage, Task, Tier, Topology,
+};
 
 /// Headers must fit into one frame, 128 KiB by default: larger ones end the connection.
 const MAX_ERROR_CHARS: usize = 1000;
@@ -105,7 +107,7 @@ impl Draft {
     /// becomes a dead letter. If the list has an id, each line gets one that is derived from it.
     pub fn of_list(
         list: &RawMessage,
-        (number, line): (usize, Bytes),
+        (number, line): (usize, ListLine),
         worker: &str,
         now: OffsetDateTime,
     ) -> Self {
@@ -116,10 +118,11 @@ impl Draft {
         let id = id.and_then(|id| ShortString::try_new(format!("{id}-{number}")).ok());
         properties = properties.with_message_id(id.unwrap_or_default());
         let properties = properties.with_headers(headers);
-        match Task::read(&properties, &line) {
-            Ok(_) => Self::stamped(Topology::URLS.into(), properties, line),
+        let ListLine { text, reason } = line;
+        match reason.map_or_else(|| Task::read(&properties, &text).map(drop), Err) {
+            Ok(()) => Self::stamped(Topology::URLS.into(), properties, text),
             Err(reason) => {
-                let original = RawMessage { properties: Box::new(properties), body: line };
+                let original = RawMessage { properties: Box::new(properties), body: text };
                 Self::dead(original, &Death::not_a_task(&reason), worker, now)
             }
         }

@@ -4,6 +4,7 @@
 //! message. So a directive is carried out once, also if it was typed while no worker ran, and never
 //! if it is old: the stream keeps what was typed months ago.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,13 +12,14 @@ use fetchline_queue::control::{
     Begin, ControlStream, Directive, HostChange, Refusal, Scope, TypedWord,
 };
 use fetchline_queue::dead::{self, Counts, Search};
-use fetchline_queue::{Broker, Error, Role, Topology};
+use fetchline_queue::{Address, Broker, Error, Role, Topology};
 use fetchline_store::{ClaimedFact, Selection, Store};
 use lapin::Connection;
 use time::OffsetDateTime;
 use tokio::time::Instant;
 use tracing::{debug, info};
 
+use super::host_answer::KnownHosts;
 use super::news::{Fact, NewsHandle, identity, listing};
 use crate::error_chain::chain;
 
@@ -28,6 +30,8 @@ const WINDOW: Duration = Duration::from_secs(1200);
 /// How long to wait until all workers obey, and how often to look.
 const OBEY_DEADLINE: Duration = Duration::from_secs(6);
 const OBEY_INTERVAL: Duration = Duration::from_millis(200);
+/// How many of the newest rows show which hosts there are.
+const NEWEST_ROWS: u32 = 1000;
 /// How much of a message an answer repeats, in characters.
 const EXCERPT_CHARS: usize = 100;
 
@@ -152,29 +156,31 @@ impl Answers {
 
     async fn change_host(&self, pattern: &str, change: HostChange) -> Result<String, String> {
         let failed = |error: fetchline_store::Error| chain(&error);
-        Ok(match change {
-            HostChange::Rate(rate) => {
-                self.store.set_rate(pattern, Some(rate)).await.map_err(failed)?;
-                format!("{pattern} gets at most {rate} requests per second from all workers")
-            }
-            HostChange::Pause => {
-                self.store.pause_host(pattern).await.map_err(failed)?;
-                format!("{pattern} gets no requests until `host {pattern} resume`")
-            }
-            HostChange::Resume => {
-                self.store.resume_host(pattern).await.map_err(failed)?;
-                format!(
-                    "{pattern} gets requests again; its tasks in the retry queues come back when \
-                     their delay ends. To free them now, move the messages of these queues to {}",
-                    self.broker.topology().queue(Topology::URLS)
-                )
-            }
-            HostChange::Clear => {
-                self.store.set_rate(pattern, None).await.map_err(failed)?;
-                self.store.resume_host(pattern).await.map_err(failed)?;
-                format!("{pattern} has no limit any more")
-            }
-        })
+        // Asked before the change, which makes a row for the host.
+        let seen = self.seen_hosts().await.map_err(failed)?;
+        match change {
+            HostChange::Rate(rate) => self.store.set_rate(pattern, Some(rate)).await,
+            HostChange::Pause => self.store.pause_host(pattern).await,
+            HostChange::Resume => self.store.resume_host(pattern).await,
+            HostChange::Clear => match self.store.set_rate(pattern, None).await {
+                Ok(()) => self.store.resume_host(pattern).await,
+                failed => failed,
+            },
+        }
+        .map_err(failed)?;
+        let limits = self.store.hosts().await.map_err(failed)?;
+        let urls = self.broker.topology().queue(Topology::URLS);
+        Ok(KnownHosts { limits: &limits, seen: &seen, urls: &urls }.answer(pattern, change))
+    }
+
+    /// The hosts that have a limit or had one, and those of the newest rows.
+    async fn seen_hosts(&self) -> Result<BTreeSet<String>, fetchline_store::Error> {
+        let mut seen: BTreeSet<String> =
+            self.store.hosts().await?.into_iter().map(|limit| limit.host).collect();
+        let urls = self.store.newest_urls(NEWEST_ROWS).await?;
+        let addresses = urls.iter().filter_map(|url| Address::parse(url).ok());
+        seen.extend(addresses.map(|address| address.host().to_owned()));
+        Ok(seen)
     }
 
     async fn cancel(&self, run: &str) -> Result<String, String> {
@@ -186,20 +192,14 @@ impl Answers {
         if let Ok(Some(fact)) = self.store.claim_fact(&identity, WINDOW).await {
             _ = self.store.fact_reported(fact).await;
         }
-        Ok(match is_known {
-            true => format!("the run {run} is cancelled: its waiting tasks are not fetched"),
-            false => format!(
-                "the run {run} is cancelled, but no worker has reported a run of this name; check \
-                 the name"
-            ),
-        })
+        Ok(cancelled_sentence(run, is_known))
     }
 
     async fn replay(&self, search: &Search) -> Result<String, String> {
         let broker = self.broker.clone().with_role(Role::Dead);
         let (mut counts, mut left) = (Counts::default(), 0_u64);
         let replayed = dead::replay(&broker, search, &mut counts, |_| left += 1).await;
-        let Counts { examined, removed, .. } = counts;
+        let Counts { total: examined, removed, .. } = counts;
         match replayed {
             Ok(()) => Ok(format!("{removed} of {examined} dead letters are replayed")),
             Err(error) => Err(format!(
@@ -357,6 +357,17 @@ fn author(word: &TypedWord) -> String {
 /// The name of the fact that a run was cancelled.
 pub(super) fn cancelled_name(run: &str) -> String {
     format!("run cancelled {run}")
+}
+
+/// Says that a run was cancelled.
+pub(super) fn cancelled_sentence(run: &str, is_known: bool) -> String {
+    match is_known {
+        true => format!("the run {run} is cancelled: its waiting tasks are not fetched"),
+        false => format!(
+            "the run {run} is cancelled, but no worker has reported a run of this name; check the \
+             name"
+        ),
+    }
 }
 
 /// The beginning of what was typed, on one line and without control characters.

@@ -4,12 +4,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use fetchline_store::{Class, Cursor, HostLimit, PollResult, Store};
+use fetchline_store::{Class, Cursor, HostLimit, PollResult, Selection, Store};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
 
-use super::answers::cancelled_name;
+use super::answers::{cancelled_name, cancelled_sentence};
 use super::dependencies::{Dependencies, FOREVER, GaveUp};
 use super::host_facts::HostFacts;
 use super::news::{Fact, NewsHandle};
@@ -60,7 +60,7 @@ impl Poller {
                 Ok(reading) => {
                     let (next, changes) = self.publish(reading);
                     cursor = next;
-                    self.report(changes, &mut host_facts);
+                    self.report(changes, &mut host_facts).await;
                 }
                 // A slow statement of another part may be its own fault. A slow poll is not: the
                 // server did not answer a simple query in time.
@@ -96,9 +96,11 @@ impl Poller {
     }
 
     /// Reports to the operator what hosts have caused, and which runs were cancelled.
-    fn report(&self, changes: Changes, host_facts: &mut HostFacts) {
+    async fn report(&self, changes: Changes, host_facts: &mut HostFacts) {
         for run in changes.cancelled.into_iter().flatten() {
-            let sentence = format!("the run {run} is cancelled: its waiting tasks are not fetched");
+            // Without an answer, nobody knows better.
+            let known = self.store.run(&run, &Selection::Newest).await;
+            let sentence = cancelled_sentence(&run, known.map_or(true, |run| run.is_known()));
             let fact = Fact::new("run_cancelled", cancelled_name(&run), sentence);
             self.news.report(fact.with("run", run));
         }

@@ -1,5 +1,7 @@
 //! Which cells of a row mean what.
 
+use fetchline_queue::begins_with_scheme;
+
 use super::super::record::{self, Fields, Record};
 use super::rows::Cell;
 
@@ -59,7 +61,7 @@ fn trimmed(text: &str) -> &str {
 
 /// Whether a cell is a URL that could be published.
 pub(super) fn is_url(cell: &Cell) -> bool {
-    record::begins_with_scheme(&cell.text)
+    begins_with_scheme(&cell.text)
         && !has_foreign_quote(cell)
         && record::parse_url(&cell.text).is_ok()
 }

@@ -209,3 +209,21 @@ fn a_dot_at_the_end_of_a_name_makes_another_origin() {
         assert!(dotted.same_origin(&dotted.join("b").unwrap()));
     }
 }
+
+#[test]
+fn what_stands_before_a_url_is_named_as_the_problem() {
+    for text in [
+        "- https://shop.example/p",
+        "* https://shop.example/p",
+        "1. http://shop.example/p",
+        "2) http://shop.example/p",
+        "<a href=\"https://shop.example/p\">",
+        "<a href=https://shop.example/p>",
+        "[tea](https://shop.example/p)",
+    ] {
+        assert_eq!(Address::parse(text), Err(AddressError::Preceded), "{text}");
+    }
+    for text in ["shop.example/p", "shop.example/?to=https://b.example/", "shop.example:8080/p"] {
+        assert_eq!(Address::parse(text), Err(AddressError::SchemeMissing), "{text}");
+    }
+}

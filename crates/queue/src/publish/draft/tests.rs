@@ -216,3 +216,18 @@ fn a_request_that_no_worker_would_accept_is_not_published() {
     assert_eq!(error(&latin, "run", None), NotATask::Lossy);
     assert!(matches!(error(&large, "run", None), NotATask::TooLarge(_)));
 }
+
+#[test]
+fn a_line_of_a_list_that_may_hold_more_than_a_url_becomes_a_dead_letter() {
+    let body = Bytes::from_static(b"https://a.example/1,shoes\nhttps://a.example/2,bags\n");
+    let lines = crate::list_lines(&body).unwrap();
+    let list = RawMessage { properties: Box::default(), body };
+    let now = OffsetDateTime::now_utc();
+    for line in (1..).zip(lines) {
+        let text = line.1.text.clone();
+        let (key, properties, body) = Draft::of_list(&list, line, "blue-1", now).into_parts();
+        assert_eq!((&*key, body), (Topology::DEAD, text));
+        let error = header::text(&properties, header::ERROR).unwrap();
+        assert!(error.contains("not clear where the URL ends: `,` may separate"), "{error}");
+    }
+}
