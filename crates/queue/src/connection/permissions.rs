@@ -11,7 +11,7 @@ use lapin::options::{
     QueueDeclareOptions, QueueDeleteOptions,
 };
 use lapin::types::{AMQPValue, FieldTable};
-use lapin::{BasicProperties, Channel, ChannelState, Connection, ErrorKind, ExchangeKind};
+use lapin::{BasicProperties, Channel, Connection, ErrorKind, ExchangeKind};
 
 use super::channel::open_channel;
 use super::deadline::within;
@@ -125,7 +125,7 @@ impl Trial<'_> {
         };
         let published = published.await;
         // The broker refuses the message by closing the channel, maybe before the rollback is sent.
-        if published.as_ref().is_err_and(is_closing) {
+        if published.as_ref().is_err_and(was_not_sent) && self.connection.status().connected() {
             return Ok(false);
         }
         permitted(published)
@@ -210,9 +210,9 @@ fn exists<T>(declared: Result<T, Error>) -> Result<bool, Error> {
     }
 }
 
-/// Whether a request was not sent because the broker has closed the channel.
-fn is_closing(error: &lapin::Error) -> bool {
-    matches!(error.kind(), ErrorKind::InvalidChannelState(ChannelState::Closing, _))
+/// Whether a request was not sent because its channel is closed, or is being closed.
+fn was_not_sent(error: &lapin::Error) -> bool {
+    matches!(error.kind(), ErrorKind::InvalidChannelState(..))
 }
 
 /// Whether the broker did not refuse a request for lack of a permission, whatever else it said.
