@@ -95,6 +95,18 @@ impl<'a> Defined<'a> {
         self.console.call(reqwest::Method::POST, &binding, body).await.map(drop)
     }
 
+    /// Removes the binding of the queue of tasks, and waits until a worker has restored it.
+    async fn unbind_and_wait(&self) -> anyhow::Result<()> {
+        let binding = format!("bindings/{}/e/fetchline/q/fetchline.urls", self.vhost);
+        let unbind = format!("{binding}/urls");
+        self.console.call(reqwest::Method::DELETE, &unbind, None).await?;
+        let bindings = async || self.console.call(reqwest::Method::GET, &binding, None).await;
+        let is_bound = |bindings: &Value| {
+            bindings.as_array().is_some_and(|all| all.iter().any(|it| it["routing_key"] == "urls"))
+        };
+        wait::until("the binding is restored", bindings, is_bound).await.map(drop)
+    }
+
     /// The news of a kind whose sentence contains these words.
     async fn news(&self, kind: &str, words: &str) -> anyhow::Result<usize> {
         let news = self.console_of("fetchline-operator")?.news("fetchline").await?;
@@ -383,14 +395,7 @@ async fn a_worker_restores_bindings_and_is_not_ready_without_its_exchange() -> a
     };
     wait::until("the worker is ready", readyz, |(status, _)| *status == 200).await?;
 
-    let binding = format!("bindings/{vhost}/e/fetchline/q/fetchline.urls");
-    let unbind = format!("{binding}/urls");
-    defined.console.call(reqwest::Method::DELETE, &unbind, None).await?;
-    let bindings = async || defined.console.call(reqwest::Method::GET, &binding, None).await;
-    let is_bound = |bindings: &Value| {
-        bindings.as_array().is_some_and(|all| all.iter().any(|it| it["routing_key"] == "urls"))
-    };
-    wait::until("the binding is restored", bindings, is_bound).await?;
+    defined.unbind_and_wait().await?;
 
     let dead = format!("queues/{vhost}/fetchline.dead");
     let control = format!("queues/{vhost}/fetchline.control");
@@ -573,14 +578,7 @@ async fn a_control_stream_that_is_no_stream_is_reported() -> anyhow::Result<()> 
     let news = async || defined.news("topology_differs", "fetchline.control").await;
     wait::until("news of it", news, |news| *news > 0).await?;
     // Bindings are checked nevertheless.
-    let binding = format!("bindings/{vhost}/e/fetchline/q/fetchline.urls");
-    let unbind = format!("{binding}/urls");
-    defined.console.call(reqwest::Method::DELETE, &unbind, None).await?;
-    let bindings = async || defined.console.call(reqwest::Method::GET, &binding, None).await;
-    let is_bound = |bindings: &Value| {
-        bindings.as_array().is_some_and(|all| all.iter().any(|it| it["routing_key"] == "urls"))
-    };
-    wait::until("the binding is restored", bindings, is_bound).await?;
+    defined.unbind_and_wait().await?;
     // Without the queue, the worker declares the stream.
     let control = format!("queues/{vhost}/fetchline.control");
     defined.console.call(reqwest::Method::DELETE, &control, None).await?;

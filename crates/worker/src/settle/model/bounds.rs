@@ -44,7 +44,7 @@ impl Kind {
 /// How much may still go wrong.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct Trouble {
-    /// Connections that are lost, whoever notices it first.
+    /// Connections that are lost; either end may notice it first.
     pub(super) losses: u8,
     /// Commits whose result does not arrive.
     pub(super) lost_commits: u8,

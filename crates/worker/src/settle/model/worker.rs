@@ -66,7 +66,7 @@ impl Republication {
     }
 }
 
-/// What the settler is told.
+/// A command for the settler.
 #[derive(Debug, Hash)]
 pub(super) enum Command {
     Open(u64),
