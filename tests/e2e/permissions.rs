@@ -507,7 +507,7 @@ async fn a_worker_remakes_what_was_deleted_and_tells_the_operator() -> anyhow::R
         let news = async || {
             defined.news("topology_restored", &format!("fetchline.{name} was missing")).await
         };
-        wait::until(&format!("{name} is told to be remade"), news, |news| *news > known).await?;
+        wait::until(&format!("{name} is reported as remade"), news, |news| *news > known).await?;
     }
     assert_eq!(worker.terminate().await?.code, Some(0));
     let checked = defined.check().await?;
