@@ -154,6 +154,38 @@ async fn a_pause_shows_in_the_console_and_is_answered_by_the_names_of_the_worker
 }
 
 #[tokio::test]
+async fn a_worker_that_was_killed_and_hosts_that_slow_the_fleet_down_are_news() -> anyhow::Result<()>
+{
+    let fleet = Fleet::new().await?;
+    let world = &fleet.world;
+    let mut workers = [world.worker(&[])?, world.worker(&[])?];
+    for (worker, pod) in workers.iter_mut().zip(["worker-1", "worker-2"]) {
+        fleet.joins(worker, pod).await?;
+    }
+    let [killed, survivor] = workers;
+    killed.kill().await?;
+    // By two names, the shop is two hosts.
+    let port = world.shop.addr().port();
+    let pages = [world.shop.url("/busy/120/1/once")]
+        .into_iter()
+        .chain((0..6).map(|n| format!("http://localhost:{port}/status/429/{n}")));
+    world.produce("nightly", &pages.collect::<Vec<_>>()).await?;
+    let news = fleet.hears("host", "cools down for").await?;
+    assert_eq!(news["host"], world.shop.addr().to_string(), "{news}");
+    assert!(news["news"].as_str().is_some_and(|text| text.contains("429")), "{news}");
+    let news = fleet.hears("host", "is slowed to").await?;
+    assert_eq!(news["host"], format!("localhost:{port}"), "{news}");
+    assert!(news["slowed_to"].as_f64().is_some_and(|rate| rate > 0.0), "{news}");
+    let news = fleet.hears("worker_lost", "worker-1 is lost").await?;
+    assert_eq!((&news["pod"], &news["reported_by"]), (&"worker-1".into(), &"worker-2".into()));
+    let lost = fleet.console.news(&world.prefix).await?;
+    let lost = lost.iter().filter(|news| news["kind"] == "worker_lost");
+    assert_eq!(lost.count(), 1, "the survivor was seen all the time");
+    survivor.kill().await?;
+    Ok(())
+}
+
+#[tokio::test]
 async fn what_an_operator_types_is_carried_out_once_without_a_shell() -> anyhow::Result<()> {
     let fleet = Fleet::new().await?;
     let (world, host) = (&fleet.world, fleet.world.shop.addr().to_string());

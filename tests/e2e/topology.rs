@@ -13,11 +13,19 @@ async fn declare_exchange(world: &World, kind: ExchangeKind) -> anyhow::Result<(
     Ok(channel.exchange_declare(name, kind, options, FieldTable::default()).await?)
 }
 
-async fn declare_queue(world: &World, key: &str, kind: &str) -> anyhow::Result<()> {
+async fn declare(
+    world: &World,
+    key: &str,
+    kind: &str,
+    more: &[(&str, AMQPValue)],
+) -> anyhow::Result<()> {
     let channel = world.amqp.create_channel().await?;
     let options = QueueDeclareOptions { durable: true, ..Default::default() };
     let mut arguments = FieldTable::default();
     arguments.insert("x-queue-type".into(), AMQPValue::LongString(kind.into()));
+    for (name, value) in more {
+        arguments.insert((*name).into(), value.clone());
+    }
     let name = format!("{}.{key}", world.prefix);
     channel.queue_declare(name.into(), options, arguments).await?;
     Ok(())
@@ -49,7 +57,7 @@ async fn a_worker_refuses_an_exchange_that_would_multiply_messages() -> anyhow::
 async fn a_worker_refuses_queues_in_which_tasks_would_stay_for_ever() -> anyhow::Result<()> {
     for (key, kind) in [("retry.1s", "classic"), ("retry.1s", "quorum"), ("urls", "stream")] {
         let world = World::bare().await?;
-        declare_queue(&world, key, kind).await?;
+        declare(&world, key, kind, &[]).await?;
         let error = refused(&world).await?;
         let queue = format!("the queue {}.{key}", world.prefix);
         assert!(error.contains(&queue), "{key} {kind}: {error}");
@@ -58,11 +66,48 @@ async fn a_worker_refuses_queues_in_which_tasks_would_stay_for_ever() -> anyhow:
 }
 
 #[tokio::test]
+async fn a_worker_refuses_queues_that_would_lose_messages() -> anyhow::Result<()> {
+    let number = AMQPValue::LongLongInt;
+    let text = |value: &str| AMQPValue::LongString(value.into());
+    let drop_head = [("x-overflow", text("drop-head")), ("x-max-length-bytes", number(9))];
+    for (key, arguments, named) in [
+        ("dead", vec![("x-message-ttl", number(60_000))], "x-message-ttl"),
+        ("urls", vec![("x-message-ttl", number(60_000))], "x-message-ttl"),
+        ("runs", vec![("x-expires", number(60_000))], "x-expires"),
+        ("dead", vec![("x-max-length", number(9))], "x-max-length"),
+        ("urls", drop_head.to_vec(), "x-max-length-bytes"),
+    ] {
+        let world = World::bare().await?;
+        declare(&world, key, "quorum", &arguments).await?;
+        let error = refused(&world).await?;
+        let named = format!("inequivalent arg '{named}' for queue '{}.{key}'", world.prefix);
+        assert!(error.contains(&named), "{arguments:?}: {error}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_worker_works_with_a_queue_that_refuses_messages_beyond_its_length() -> anyhow::Result<()>
+{
+    let world = World::bare().await?;
+    let overflow = AMQPValue::LongString("reject-publish".into());
+    let arguments = [("x-max-length", AMQPValue::LongLongInt(9)), ("x-overflow", overflow)];
+    declare(&world, "urls", "quorum", &arguments).await?;
+    let migrated = world.run(&["migrate"], "").await?;
+    assert_eq!(migrated.code, Some(0), "{migrated:?}");
+    let mut worker = world.worker(&[])?;
+    worker.logs("inequivalent arg 'x-max-length'").await?;
+    worker.logs("consuming").await?;
+    assert_eq!(worker.terminate().await?.code, Some(0));
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_worker_says_which_queues_are_of_another_kind_and_consumes_from_them()
 -> anyhow::Result<()> {
     let world = World::bare().await?;
     for key in ["urls", "dead"] {
-        declare_queue(&world, key, "classic").await?;
+        declare(&world, key, "classic", &[]).await?;
     }
     let migrated = world.run(&["migrate"], "").await?;
     assert_eq!(migrated.code, Some(0), "{migrated:?}");

@@ -35,7 +35,7 @@ pub enum Error {
     #[error(transparent)]
     Store(#[from] fetchline_store::Error),
     /// The broker refuses the user or the virtual host, or what exists there would multiply
-    /// messages or keep them for ever.
+    /// messages, keep them for ever or lose them.
     #[error("{}", .0.refusal().unwrap_or("the exchange and the queues cannot be used as they are"))]
     Broker(#[source] fetchline_queue::Error),
     /// A bug in the worker. The broker redelivers what was not settled.

@@ -152,7 +152,8 @@ impl Broker {
     ///
     /// # Errors
     ///
-    /// [`Error::Topology`] for a difference that multiplies messages or keeps them for ever.
+    /// [`Error::Topology`] for a difference that multiplies messages, keeps them for ever or loses
+    /// them.
     pub async fn inspect(&self) -> Result<Inspection, Error> {
         let connection = self.connect().await?;
         let inspection = self.topology.inspect(&connection).await?;

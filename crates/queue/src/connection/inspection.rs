@@ -13,6 +13,10 @@ use crate::Error;
 /// Arguments of a delay queue without which tasks stay in it for ever, or come back elsewhere.
 const DELAY_ARGUMENTS: [&str; 4] =
     ["x-queue-type", "x-message-ttl", "x-dead-letter-exchange", "x-dead-letter-routing-key"];
+/// Arguments by which a queue drops messages that wait in it, or the broker deletes the queue.
+const EXPIRING_ARGUMENTS: [&str; 2] = ["x-message-ttl", "x-expires"];
+/// Arguments of a queue that hold its length, and what happens beyond it.
+const LENGTH_ARGUMENTS: [&str; 3] = ["x-max-length", "x-max-length-bytes", "x-overflow"];
 /// Properties of an exchange without which messages reach other queues, or none.
 const EXCHANGE_ARGUMENTS: [&str; 2] = ["type", "internal"];
 /// More differences of one queue than it has arguments.
@@ -32,7 +36,7 @@ pub struct Difference {
 /// What a difference does to a fleet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Effect {
-    /// Messages would be multiplied or get stuck. No worker may start.
+    /// Messages would be multiplied, get stuck or be lost. No worker may start.
     Harm,
     /// Directives would be obeyed by nobody. A worker works, and is not ready.
     Deafness,
@@ -133,43 +137,66 @@ impl Topology {
         key: &str,
         mut arguments: FieldTable,
     ) -> Result<Compared, Error> {
-        let mut found = Vec::new();
+        let (mut found, mut is_known) = (Vec::new(), true);
         while found.len() < MAX_DIFFERENCES {
             let declared = self.declare_queue(connection, key, Some(arguments.clone())).await;
             match answer(declared)? {
-                Answer::Same => return Ok(Compared::Differences(found)),
+                Answer::Same => break,
                 Answer::Refused => return Ok(Compared::Refused),
                 Answer::Differs(argument, text) => {
-                    let is_adopted = adopt(&mut arguments, &argument, &text);
-                    let effect = self.effect(key, &argument, &text);
-                    found.push((text, effect));
-                    if !is_adopted {
+                    is_known = adopt(&mut arguments, &argument, &text);
+                    found.push((argument, text));
+                    if !is_known {
                         break;
                     }
                 }
             }
         }
-        // What else differs is not known. No task may wait for ever because of it.
-        if self.is_delay(key) {
-            found.iter_mut().for_each(|(_, effect)| *effect = Effect::Harm);
-        }
-        Ok(Compared::Differences(found))
+        let effect = |(argument, text): (String, String)| {
+            // What else differs is not known. No task may wait for ever because of it.
+            let effect = match is_known || !self.is_delay(key) {
+                true => self.effect(key, &argument, &text, &arguments),
+                false => Effect::Harm,
+            };
+            (text, effect)
+        };
+        Ok(Compared::Differences(found.into_iter().map(effect).collect()))
     }
 
-    fn effect(&self, key: &str, argument: &str, text: &str) -> Effect {
+    /// The effect of one difference of a queue with these arguments.
+    fn effect(&self, key: &str, argument: &str, text: &str, existing: &FieldTable) -> Effect {
         if key == Self::CONTROL {
             return match argument {
                 "x-queue-type" => Effect::Deafness,
                 _ => Effect::LessSafety,
             };
         }
-        let is_stuck = self.is_delay(key) && DELAY_ARGUMENTS.contains(&argument);
         // Messages of a stream are never removed, so each one would be consumed again.
-        match is_stuck || current(text) == Some(Current::Value("stream")) {
-            true => Effect::Harm,
-            false => Effect::LessSafety,
-        }
+        let is_stream = current(text) == Some(Current::Value("stream"));
+        let is_harm = match argument {
+            // The queue of news drops the oldest ones by itself.
+            _ if key == Self::NEWS => is_stream,
+            // A property such as `auto_delete`: the broker deletes the queue. It names no other
+            // difference then.
+            _ if !argument.starts_with("x-") => true,
+            _ if LENGTH_ARGUMENTS.contains(&argument) => drops_beyond_its_length(existing),
+            _ if EXPIRING_ARGUMENTS.contains(&argument) => true,
+            _ if self.is_delay(key) && DELAY_ARGUMENTS.contains(&argument) => true,
+            _ => is_stream,
+        };
+        if is_harm { Effect::Harm } else { Effect::LessSafety }
     }
+}
+
+/// Whether a queue with these arguments drops messages instead of refusing them.
+fn drops_beyond_its_length(arguments: &FieldTable) -> bool {
+    let refuses = matches!(
+        arguments.inner().get("x-overflow"),
+        Some(AMQPValue::LongString(overflow))
+            if overflow.as_bytes().starts_with(b"reject-publish")
+    );
+    let has = |argument| arguments.contains_key(argument);
+    !refuses && (has("x-max-length") || has("x-max-length-bytes"))
 }
 
 fn is_found<T>(declared: Result<T, Error>) -> Result<bool, Error> {
@@ -259,6 +286,28 @@ mod tests {
             ("nothing else", None),
         ] {
             assert_eq!(current(&text(rest)), expected, "{rest}");
+        }
+    }
+
+    #[test]
+    fn a_queue_drops_messages_beyond_a_length_unless_it_refuses_them() {
+        let length = ("x-max-length", AMQPValue::LongLongInt(9));
+        let bytes = ("x-max-length-bytes", AMQPValue::LongLongInt(9));
+        let overflow = |text: &str| ("x-overflow", AMQPValue::LongString(text.into()));
+        for (arguments, expected) in [
+            (vec![], false),
+            (vec![overflow("drop-head")], false),
+            (vec![length.clone()], true),
+            (vec![bytes.clone()], true),
+            (vec![length.clone(), overflow("drop-head")], true),
+            (vec![length, overflow("reject-publish")], false),
+            (vec![bytes, overflow("reject-publish-dlx")], false),
+        ] {
+            let mut table = FieldTable::default();
+            for (name, value) in &arguments {
+                table.insert((*name).into(), value.clone());
+            }
+            assert_eq!(drops_beyond_its_length(&table), expected, "{arguments:?}");
         }
     }
 
