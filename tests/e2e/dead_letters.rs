@@ -332,14 +332,24 @@ async fn a_limit_bounds_list_replay_and_purge() -> anyhow::Result<()> {
     publish_four(&world).await?;
     assert_eq!(listed(&world, &["--limit", "2", "--reason", "http_error"]).await?.len(), 2);
     wait_for(&world, Topology::DEAD, 4).await?;
-    let output = dead(&world, &["replay", "--limit", "1", "--reason", "http_error"]).await?;
-    assert_eq!(output.code, Some(0), "{output:?}");
+    let output = dead(&world, &["replay", "--limit", "1", "--reason", "HTTP_error"]).await?;
+    let summary = (output.code, output.stdout.as_str());
+    assert_eq!(summary, (Some(0), "replayed 1 of 4 dead letters\n"), "{output:?}");
     wait_for(&world, Topology::DEAD, 3).await?;
     wait_for(&world, Topology::URLS, 1).await?;
     let output = dead(&world, &["purge", "--limit", "2"]).await?;
     assert!(output.code == Some(0) && output.stdout.starts_with("purged 2 of "), "{output:?}");
     wait_for(&world, Topology::DEAD, 1).await?;
-    assert_eq!(dead(&world, &["purge", "--limit", "0"]).await?.code, Some(2));
+    for (flags, why) in [
+        (["--limit", "0"], "0 is not in"),
+        (["--reason", "htp_error"], "did you mean `http_error`?"),
+        (["--reason", ""], "the reasons are not_a_task"),
+        (["--status", "5o3"], "`5o3` is not a status: a number from 100 to 599"),
+        (["--status", "700"], "100 to 599"),
+    ] {
+        let output = dead(&world, &["purge", flags[0], flags[1]]).await?;
+        assert!(output.code == Some(2) && output.stderr.contains(why), "{flags:?}: {output:?}");
+    }
     Ok(())
 }
 

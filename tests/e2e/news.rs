@@ -191,15 +191,15 @@ async fn what_an_operator_types_is_carried_out_once_without_a_shell() -> anyhow:
     let (world, host) = (&fleet.world, fleet.world.shop.addr().to_string());
     let mut worker = world.worker(&["--max-attempts", "1"])?;
     fleet.joins(&mut worker, "worker-1").await?;
-    let failing = [world.shop.url("/status/500/1"), world.shop.url("/status/404/2")].join("\n");
-    world.run(&["produce", "--run", "Night 7"], &failing).await?;
+    let failing = ["/status/500/1", "/status/500/2", "/status/404/3"].map(|it| world.shop.url(it));
+    world.produce("Night 7", &failing).await?;
     let dead = async || world.ready("dead").await;
-    wait::until("a dead letter", dead, |dead| *dead == 1).await?;
+    wait::until("the dead letters", dead, |dead| *dead == 2).await?;
     let without_port = host.split(':').next().unwrap_or_default();
     fleet.direct(&format!("replay host={without_port} status=404")).await?;
-    fleet.hears("replayed", "0 of 1 dead letters are replayed").await?;
-    fleet.direct("replay run=\"Night 7\" status=500").await?;
-    fleet.hears("replayed", "1 of 1 dead letters are replayed").await?;
+    fleet.hears("replayed", "0 of 2 dead letters are replayed").await?;
+    fleet.direct("replay run=\"Night 7\" status=500 limit=1").await?;
+    fleet.hears("replayed", "1 of 2 dead letters are replayed").await?;
     let rewrites = async || world.count("SELECT COUNT(*) FROM fetches WHERE rewrites = 1").await;
     wait::until("another fetch", rewrites, |rewrites| *rewrites == 1).await?;
 

@@ -52,10 +52,12 @@ struct SearchArgs {
 
     /// Only dead letters with this reason, such as not_a_task, poison, refused or timeout
     #[arg(long, value_name = "REASON", env = "FETCHLINE_REASON")]
+    #[arg(value_parser = Filter::parse_reason)]
     reason: Option<String>,
 
     /// Only dead letters whose last response had this HTTP status
     #[arg(long, value_name = "STATUS", env = "FETCHLINE_STATUS")]
+    #[arg(value_parser = Filter::parse_status)]
     status: Option<u16>,
 
     /// Only dead letters that were given up longer ago than this, such as 30m
@@ -132,7 +134,7 @@ async fn list(broker: &Broker, args: &SearchArgs, now: OffsetDateTime, prefix: &
             "{}{prefix}{} of {} dead letters",
             table(headings, rows(&letters, now)),
             counts.matched,
-            counts.examined
+            counts.total
         )
     };
     exit::print(text);
@@ -147,11 +149,11 @@ fn report(
     result: std::result::Result<(), fetchline_queue::Error>,
 ) -> Result {
     if result.is_ok() || counts.examined > 0 {
-        let Counts { examined, matched, removed, .. } = counts;
+        let Counts { total, examined, matched, removed } = counts;
         if args.json {
             exit::print(json!({ "seen": examined, "matched": matched, what: removed }));
         } else {
-            exit::print(format_args!("{what} {removed} of {examined} dead letters"));
+            exit::print(format_args!("{what} {removed} of {total} dead letters"));
         }
     }
     match result {

@@ -11,30 +11,6 @@ use crate::{MAX_NAME_BYTES, NO_RUN, is_name};
 
 /// The longest message that is parsed, in bytes.
 const MAX_DIRECTIVE_BYTES: usize = 1000;
-/// How different a mistyped reason may be from the one that is proposed.
-const MAX_TYPOS: usize = 2;
-/// The reasons of dead letters: of messages that are not tasks, the outcomes that are failures, and
-/// those of the broker.
-const REASONS: [&str; 18] = [
-    "not_a_task",
-    "http_error",
-    "timeout",
-    "dns",
-    "connect",
-    "tls",
-    "protocol",
-    "redirect",
-    "blocked",
-    "too_large",
-    "decode",
-    "robots",
-    "refused",
-    "poison",
-    "delivery_limit",
-    "expired",
-    "maxlen",
-    "rejected",
-];
 /// The highest concurrency.
 const MAX_CONCURRENCY: u16 = u16::MAX;
 
@@ -249,7 +225,6 @@ fn search(words: &[String]) -> Result<Search, String> {
         })?;
         let name = name.to_ascii_lowercase();
         let Filter { run, host, reason, status, .. } = &mut search.filter;
-        let invalid = || format!("`{value}` is not a number");
         match name.as_str() {
             _ if value.is_empty() => return Err(format!("the filter `{name}` has no value")),
             _ if given.contains(&name) => {
@@ -257,12 +232,9 @@ fn search(words: &[String]) -> Result<Search, String> {
             }
             "run" => *run = Some(run_filter(value)?),
             "host" => *host = Some(HostFilter::parse(value)?),
-            "reason" => *reason = Some(known_reason(&value.to_ascii_lowercase())?),
-            "status" => match value.parse::<u16>().map_err(|_| invalid())? {
-                code @ 100..=599 => *status = Some(code),
-                _ => return Err("a status is a number from 100 to 599".to_owned()),
-            },
-            "limit" => match value.parse::<u64>().map_err(|_| invalid())? {
+            "reason" => *reason = Some(Filter::parse_reason(value)?),
+            "status" => *status = Some(Filter::parse_status(value)?),
+            "limit" => match value.parse().map_err(|_| format!("`{value}` is not a number"))? {
                 0 => return Err("a limit of 0 replays nothing".to_owned()),
                 limit => search.limit = Some(limit),
             },
@@ -278,18 +250,6 @@ fn run_filter(name: &str) -> Result<String, String> {
         true => Ok(name.to_owned()),
         false => Err(format!("the name of a run has 1 to {MAX_NAME_BYTES} bytes")),
     }
-}
-
-/// A reason that dead letters can have.
-fn known_reason(reason: &str) -> Result<String, String> {
-    if REASONS.contains(&reason) {
-        return Ok(reason.to_owned());
-    }
-    let typos = |known: &&str| strsim::damerau_levenshtein(known, reason);
-    let nearest = REASONS.iter().min_by_key(|known| typos(known));
-    let nearest = nearest.filter(|known| typos(known) <= MAX_TYPOS);
-    let proposal = nearest.map(|known| format!(" (did you mean `{known}`?)")).unwrap_or_default();
-    Err(format!("`{reason}` is not a reason{proposal}; the reasons are {}", REASONS.join(", ")))
 }
 
 impl fmt::Display for Directive {
@@ -428,7 +388,7 @@ mod tests {
             ("replay", &["no filter", "host=…"]),
             ("replay hots=shop.example", &["`hots` is not a filter"]),
             ("replay shop.example", &["`shop.example` is not a filter"]),
-            ("replay status=teapot", &["`teapot` is not a number"]),
+            ("replay status=teapot", &["`teapot` is not a status", "100 to 599"]),
             ("replay host=", &["`host` has no value"]),
             ("replay host==a", &["cannot contain `=`"]),
             ("replay host=a.example host=b.example", &["`host` twice"]),

@@ -7,6 +7,31 @@ use time::OffsetDateTime;
 use super::letter::DeadLetter;
 use crate::host::{WrittenHost, covers, parse_pattern};
 
+/// How different a mistyped reason may be from the one that is proposed.
+const MAX_TYPOS: usize = 2;
+/// The reasons of dead letters: of messages that are not tasks, the outcomes that are failures, and
+/// those of the broker.
+const REASONS: [&str; 18] = [
+    "not_a_task",
+    "http_error",
+    "timeout",
+    "dns",
+    "connect",
+    "tls",
+    "protocol",
+    "redirect",
+    "blocked",
+    "too_large",
+    "decode",
+    "robots",
+    "refused",
+    "poison",
+    "delivery_limit",
+    "expired",
+    "maxlen",
+    "rejected",
+];
+
 /// Which dead letters to process.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Search {
@@ -33,6 +58,28 @@ pub struct Filter {
 }
 
 impl Filter {
+    /// Parses a reason that dead letters can have, in any case.
+    pub fn parse_reason(text: &str) -> Result<String, String> {
+        let reason = text.to_ascii_lowercase();
+        if REASONS.contains(&&*reason) {
+            return Ok(reason);
+        }
+        let typos = |known: &&str| strsim::damerau_levenshtein(known, &reason);
+        let nearest = REASONS.iter().min_by_key(|known| typos(known));
+        let nearest = nearest.filter(|known| typos(known) <= MAX_TYPOS);
+        let proposal =
+            nearest.map(|known| format!(" (did you mean `{known}`?)")).unwrap_or_default();
+        Err(format!("`{text}` is not a reason{proposal}; the reasons are {}", REASONS.join(", ")))
+    }
+
+    /// Parses an HTTP status.
+    pub fn parse_status(text: &str) -> Result<u16, String> {
+        match text.parse() {
+            Ok(status @ 100..=599) => Ok(status),
+            _ => Err(format!("`{text}` is not a status: a number from 100 to 599")),
+        }
+    }
+
     /// Whether a letter matches.
     pub fn matches(&self, letter: &DeadLetter) -> bool {
         matches(&self.run, &letter.run)
