@@ -209,6 +209,54 @@ async fn all_bodies_are_stored_on_request() -> anyhow::Result<()> {
 }
 
 #[tokio::test]
+async fn compressed_bodies_are_stored_once_and_printed_as_they_were() -> anyhow::Result<()> {
+    let world = World::new().await?;
+    let paths =
+        ["/p/1", "/big/1", "/charset/shift_jis/1", "/deep-json/31/1", "/huge/1/1", "/empty/1"];
+    let produce = async |run| world.produce(run, &paths.map(|path| world.shop.url(path))).await;
+    produce("plain").await?;
+    world.work_until_empty(&["--store-body", "all"]).await?;
+    produce("compressed").await?;
+    world.work_until_empty(&["--store-body", "all", "--compress-bodies", "zstd"]).await?;
+
+    let body = async |run: &str, path: &str| {
+        let select = "SELECT LOWER(HEX(id)) FROM fetches WHERE run = ? AND url = ?";
+        let id: String = sqlx::query_scalar(select)
+            .bind(run)
+            .bind(world.shop.url(path))
+            .fetch_one(&world.database)
+            .await?;
+        world.run(&["body", &id], "").await
+    };
+    for path in paths {
+        let (plain, compressed) = (body("plain", path).await?, body("compressed", path).await?);
+        assert_eq!((plain.code, &plain.stdout), (compressed.code, &compressed.stdout), "{path}");
+        let expected = if path.starts_with("/empty") { Some(1) } else { Some(0) };
+        assert_eq!(compressed.code, expected, "{path}: {compressed:?}");
+    }
+    let count = async |condition: &str| {
+        world
+            .count(&format!(
+                "SELECT COUNT(*) FROM fetches WHERE run = 'compressed' AND {condition}"
+            ))
+            .await
+    };
+    // The small JSON would not become smaller.
+    assert_eq!(count("body_zstd IS NOT NULL").await?, 4);
+    assert_eq!(count("COALESCE(body_text, body) IS NOT NULL").await?, 0);
+    assert_eq!(count("body_json IS NOT NULL AND body_zstd IS NULL").await?, 1);
+    assert_eq!(count("LENGTH(body_zstd) < body_bytes").await?, 4);
+    for (id, code, why) in [
+        ("00".repeat(16), 1, "no row has the id 0000"),
+        ("12".to_owned(), 2, "32 hexadecimal digits"),
+    ] {
+        let output = world.run(&["body", &id], "").await?;
+        assert!(output.code == Some(code) && output.stderr.contains(why), "{output:?}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
 async fn readyz_reports_whether_the_worker_is_ready() -> anyhow::Result<()> {
     let world = World::new().await?;
     let mut worker = world.worker(&[])?;

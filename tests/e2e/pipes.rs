@@ -63,6 +63,8 @@ impl Commands {
         let urls = format!("{}\nno url\n", world.shop.url("/p/2"));
         let urls = world.file("urls.txt", &urls)?;
         let key = world.file("bot.pem", Recorder::KEY)?;
+        let row: String =
+            sqlx::query_scalar("SELECT HEX(id) FROM fetches").fetch_one(&world.database).await?;
         let check = "check --dns-server 127.0.0.1:9 --dns-timeout 1s";
         let with_json = [
             format!("extract {page}"),
@@ -112,6 +114,7 @@ impl Commands {
             "config".to_owned(),
             "config --json".to_owned(),
             format!("bot-keys {key}"),
+            format!("body {row}"),
             format!("health http://{address}/readyz"),
             "completions bash".to_owned(),
             "schema message".to_owned(),

@@ -358,10 +358,11 @@ async fn an_unchanged_product_is_seen_and_nothing_else_of_it_changes() -> anyhow
 #[tokio::test]
 async fn a_page_is_fetched_in_full_if_what_it_left_behind_is_gone() -> anyhow::Result<()> {
     let nights = Nights::of(|asked, _| product(asked, 0)).await?;
-    let _worker = nights.worker(&["--revalidate-full-every", "100"])?;
+    let _worker =
+        nights.worker(&["--revalidate-full-every", "100", "--compress-bodies", "zstd"])?;
     assert_eq!(brief(&nights.page("/p").await?), FULL);
     for loss in [
-        "UPDATE fetches SET body_text = NULL, body_json = NULL, body = NULL WHERE outcome = 'ok'",
+        "UPDATE fetches SET body_text = NULL, body_zstd = NULL WHERE outcome = 'ok'",
         "DELETE FROM fetches WHERE outcome = 'ok'",
         "UPDATE fetches SET outcome = 'refused' WHERE outcome = 'ok'",
         "DELETE FROM items",

@@ -33,7 +33,10 @@ const HEADINGS: [(&str, &[&str]); 6] = [
         &["allow_network", "proxy", "ca", "dns_server", "dns_timeout", "dns_concurrency"],
     ),
     ("Retries", &["retry_delays", "max_attempts"]),
-    ("Results", &["store_body", "rules", "batch_rows", "batch_age", "batch_bytes"]),
+    (
+        "Results",
+        &["store_body", "compress_bodies", "rules", "batch_rows", "batch_age", "batch_bytes"],
+    ),
     ("Broker and database", &["prefetch", "pool", "pool_timeout", "hold", "grace"]),
     ("Observability", &["listen", "otlp_endpoint", "pod"]),
 ];
@@ -49,7 +52,7 @@ const PREFIXED: [&str; 5] = [
 ];
 
 /// Examples by command.
-const EXAMPLES: [(&str, &str); 10] = [
+const EXAMPLES: [(&str, &str); 11] = [
     ("migrate", "  fetchline migrate --database-url mysql://root@127.0.0.1:3306/fetchline"),
     (
         "produce",
@@ -78,6 +81,7 @@ const EXAMPLES: [(&str, &str); 10] = [
          fetchline hosts set '*.myshop.example' --rate 20/s\n  fetchline hosts pause shop.example",
     ),
     ("items", "  fetchline items list --category books --format csv\n  fetchline items show 42"),
+    ("body", "  fetchline body 0198e4a1c23b7d0fa1b2c3d4e5f60718"),
     (
         "extract",
         "  fetchline extract https://shop.example/p/1 --explain\n  \

@@ -78,8 +78,13 @@ pub(crate) fn explain(error: &clap::Error) -> ExitCode {
 /// Prints to standard output. A closed pipe is not a failure: its reader has seen enough. Any other
 /// failure, such as a full disk, decides about the exit code.
 pub(crate) fn print(text: impl Display) {
+    print_bytes(format!("{text}\n").as_bytes());
+}
+
+/// Prints bytes as they are, like [`print`].
+pub(crate) fn print_bytes(bytes: &[u8]) {
     let mut stdout = io::stdout();
-    let written = writeln!(stdout, "{text}").and_then(|()| stdout.flush());
+    let written = stdout.write_all(bytes).and_then(|()| stdout.flush());
     if let Err(error) = written
         && error.kind() != io::ErrorKind::BrokenPipe
     {

@@ -4,6 +4,7 @@
 #![warn(clippy::print_stderr, clippy::print_stdout)]
 
 mod args;
+mod body;
 mod bot_keys;
 mod changes;
 mod check;
@@ -94,6 +95,7 @@ enum Command {
     Hosts(hosts::Args),
     Items(items::Args),
     Extract(extract::Args),
+    Body(body::Args),
     Control(control::Args),
     Check(Box<check::Args>),
     Health(health::Args),
@@ -160,6 +162,7 @@ async fn run(global: GlobalArgs, command: Command) -> exit::Result {
         Command::Hosts(args) => hosts::run(global, args).await,
         Command::Items(args) => items::run(global, args).await,
         Command::Extract(args) => extract::run(args).await,
+        Command::Body(args) => body::run(global, args).await,
         Command::Control(args) => control::run(global, args).await,
         Command::Check(args) => check::run(global, *args).await,
         Command::Health(args) => health::run(args).await,

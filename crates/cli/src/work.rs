@@ -12,9 +12,9 @@ use anyhow::Context;
 use fetchline_queue::Role;
 use fetchline_store::Outcome;
 use fetchline_worker::{
-    ConsumeConfig, Cookies, Error, ExecuteConfig, FetchConfig, ObserveConfig, Proxy,
-    RevalidateConfig, RobotsPolicy, ScheduleConfig, SignatureAgent, Signing, StoreBody, Visitor,
-    Worker, WorkerConfig, WriteConfig,
+    CompressBodies, ConsumeConfig, Cookies, Error, ExecuteConfig, FetchConfig, ObserveConfig,
+    Proxy, RevalidateConfig, RobotsPolicy, ScheduleConfig, SignatureAgent, Signing, StoreBody,
+    Visitor, Worker, WorkerConfig, WriteConfig,
 };
 use ipnet::IpNet;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
@@ -105,6 +105,11 @@ pub(crate) struct Args {
     /// Which bodies are stored. Size and hash are always stored
     #[arg(long, value_name = "WHICH", env = "FETCHLINE_STORE_BODY", default_value = "text")]
     store_body: StoreBody,
+
+    /// Compress stored bodies into the column `body_zstd`, where that makes them smaller. `fetchline
+    /// body` prints them
+    #[arg(long, value_name = "HOW", env = "FETCHLINE_COMPRESS_BODIES", default_value = "none")]
+    compress_bodies: CompressBodies,
 
     /// Fetch pages only if they have changed since their last fetch: a page whose site says so, or
     /// that is the same, becomes a row with the outcome `unchanged` and without a body. Concerns
@@ -374,6 +379,7 @@ impl Args {
                 retry_delays: self.retry_delays,
                 max_attempts: self.max_attempts,
                 store_body: self.store_body,
+                compress_bodies: self.compress_bodies,
                 rules: Arc::new(args::rules(self.rules.as_deref())?),
             },
             revalidate: RevalidateConfig {

@@ -5,30 +5,10 @@ use std::time::Duration;
 
 use time::OffsetDateTime;
 
+use crate::body::Body;
 use crate::outcome::Outcome;
 use crate::page::Page;
 use crate::product::{Product, ProductStatus};
-
-/// A body as it is stored. Its size and hash are stored in any case.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub enum Body {
-    /// No body is stored.
-    #[default]
-    None,
-    /// Valid JSON, nested no deeper than every supported database accepts.
-    Json(String),
-    /// Other text.
-    Text(String),
-    /// Anything else.
-    Bytes(Vec<u8>),
-}
-
-impl Body {
-    /// Whether a body is stored.
-    pub fn is_some(&self) -> bool {
-        !matches!(self, Self::None)
-    }
-}
 
 /// A row of `fetches`.
 #[derive(Clone, Debug)]
@@ -161,11 +141,7 @@ impl Fetch {
 
     /// The approximate number of bytes that the row adds to a statement on `fetches`.
     pub(crate) fn row_weight(&self) -> usize {
-        let body = match &self.body {
-            Body::None => 0,
-            Body::Json(text) | Body::Text(text) => text.len(),
-            Body::Bytes(bytes) => bytes.len(),
-        };
+        let body = self.body.as_bytes().len();
         // The fixed-size columns, the length prefixes of the others, and the short texts.
         const FIXED: usize = 300;
         let long = [

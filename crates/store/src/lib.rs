@@ -4,6 +4,7 @@ mod error;
 mod outcome;
 mod product;
 mod page;
+mod body;
 mod fetch;
 mod part_report;
 mod clock;
@@ -38,6 +39,7 @@ mod check;
 #[cfg(feature = "simulation")]
 pub mod planted;
 
+pub use body::Body;
 pub use changes::{
     Change, ChangeCounts, ChangeFilter, ChangeKind, Changes, PRICE_CHANGES, STATUS_CHANGES,
     STOCK_CHANGES,
@@ -45,7 +47,7 @@ pub use changes::{
 pub use check::ServerFacts;
 pub use error::{Class, Error};
 pub use facts::{ClaimedFact, FACT_LEASE};
-pub use fetch::{Body, Fetch};
+pub use fetch::Fetch;
 pub use fetched::FETCHES_OF_PERIOD;
 pub use hosts::{HostLimit, Reserved};
 pub use items::{

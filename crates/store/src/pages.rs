@@ -19,7 +19,8 @@ pub const KNOWN_PAGES: &str = "SELECT page, fetch_id, pages.body_sha256, has_bod
     FROM pages JOIN fetches ON fetches.id = pages.fetch_id \
     LEFT JOIN items ON items.source_sha256 = UNHEX(SHA2(fetches.url, 256)) \
     WHERE fetches.outcome = 'ok' AND fetches.body_sha256 = pages.body_sha256 \
-    AND (NOT has_body OR body_json IS NOT NULL OR body_text IS NOT NULL OR body IS NOT NULL) \
+    AND (NOT has_body OR body_json IS NOT NULL OR body_text IS NOT NULL OR body IS NOT NULL \
+    OR body_zstd IS NOT NULL) \
     AND (COALESCE(product, 'none') = 'none' OR (items.updated_at <= fetches.fetched_at \
     AND COALESCE(items.status, '') <> 'gone')) \
     AND page IN ";

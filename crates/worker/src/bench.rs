@@ -1,6 +1,5 @@
 //! Internals for benchmarks and for tests with random inputs.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use fetchline_queue::Task;
@@ -10,7 +9,7 @@ use http::{HeaderMap, HeaderValue};
 use time::OffsetDateTime;
 use tokio::time::Instant;
 
-use crate::execute::StoreBody;
+use crate::execute::Config;
 use crate::execute::extraction::{Extractor, FetchTime};
 use crate::fetch::answer::Answer;
 use crate::fetch::decoder::Decoder;
@@ -22,7 +21,7 @@ pub struct Reader(Extractor);
 
 impl Default for Reader {
     fn default() -> Self {
-        Self(Extractor::new(StoreBody::Text, Arc::default(), "worker-1".into()))
+        Self(Extractor::new(&Config::default(), "worker-1".into()))
     }
 }
 

@@ -26,7 +26,7 @@ pub use check::{AskedServer, TrialFetch, ask_name_servers, check_authorities, tr
 pub use config::WorkerConfig;
 pub use consume::Config as ConsumeConfig;
 pub use error::Error;
-pub use execute::{Config as ExecuteConfig, StoreBody};
+pub use execute::{CompressBodies, Config as ExecuteConfig, StoreBody};
 pub use fetch::{
     AgentError, Authorities, AuthoritiesError, BotKey, BotKeyError, Config as FetchConfig, Cookies,
     Proxy, ProxyError, RobotsPolicy, SignatureAgent, Signing, Visitor, key_directory,

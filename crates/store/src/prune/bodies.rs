@@ -7,6 +7,7 @@ use time::PrimitiveDateTime;
 
 use super::old_rows::Scan;
 use super::{Pruned, pause_after};
+use crate::body::{HAS_BODY, NO_BODY};
 use crate::positions::{lock_position, save_position};
 use crate::statements::placeholders::{bind_keys, list};
 use crate::{Error, Store, contention};
@@ -50,7 +51,6 @@ impl Store {
         dry_run: bool,
         after: Option<Place>,
     ) -> Result<Option<(u64, Place)>, Error> {
-        const BODY: &str = "(body_json IS NOT NULL OR body_text IS NOT NULL OR body IS NOT NULL)";
         let failed = Error::database("cannot delete old bodies");
         self.with_connection("deleting old bodies", async |connection| {
             let mut transaction = connection.begin().await.map_err(&failed)?;
@@ -67,7 +67,8 @@ impl Store {
                 // Not by dropping it: that would leave the transaction open for now.
                 return transaction.rollback().await.map(|()| None).map_err(&failed);
             }
-            let rows = format!("id IN ({}) AND fetched_at < ? AND {BODY}", list("?", keys.len()));
+            let rows =
+                format!("id IN ({}) AND fetched_at < ? AND {HAS_BODY}", list("?", keys.len()));
             let bound = bind_keys(&keys).map_err(&failed)?;
             let (last, last_key) = scan.position();
             let deleted = if dry_run {
@@ -78,10 +79,7 @@ impl Store {
                 transaction.rollback().await.map_err(&failed)?;
                 count.unsigned_abs()
             } else {
-                let delete = format!(
-                    "UPDATE fetches SET body_json = NULL, body_text = NULL, body = NULL \
-                     WHERE {rows}"
-                );
+                let delete = format!("UPDATE fetches SET {NO_BODY} WHERE {rows}");
                 let query = sqlx::query_with(AssertSqlSafe(delete), bound).persistent(false);
                 let deleted = query.bind(cutoff).execute(&mut *transaction).await;
                 save_position(&mut transaction, OPERATION, &last_key, Some(last)).await?;

@@ -6,12 +6,13 @@ use sqlx::mysql::{MySqlArguments, MySqlConnection};
 
 use super::upsert::Upsert;
 use crate::Error;
+use crate::body::Body;
 use crate::clock::to_stored;
-use crate::fetch::{Body, Fetch};
+use crate::fetch::Fetch;
 use crate::product::ProductStatus;
 
 /// The columns of `fetches`, in the order in which they are bound.
-const COLUMNS: [&str; 22] = [
+const COLUMNS: [&str; 23] = [
     "id",
     "run",
     "part",
@@ -27,6 +28,7 @@ const COLUMNS: [&str; 22] = [
     "body_json",
     "body_text",
     "body",
+    "body_zstd",
     "product",
     "error",
     "attempts",
@@ -76,12 +78,13 @@ pub(crate) fn encode(rows: &[&Fetch], packet: usize) -> Result<MySqlArguments, B
 }
 
 fn bind(arguments: &mut MySqlArguments, row: &Fetch) -> Result<(), BoxDynError> {
-    let (mut json, mut text, mut bytes) = (None, None, None);
+    let (mut json, mut text, mut bytes, mut zstd) = (None, None, None, None);
     match &row.body {
         Body::None => {}
         Body::Json(body) => json = Some(body.as_str()),
         Body::Text(body) => text = Some(body.as_str()),
         Body::Bytes(body) => bytes = Some(body.as_slice()),
+        Body::Zstd(body) => zstd = Some(body.as_slice()),
     }
     arguments.add(row.id.as_slice())?;
     arguments.add(row.run.as_str())?;
@@ -98,6 +101,7 @@ fn bind(arguments: &mut MySqlArguments, row: &Fetch) -> Result<(), BoxDynError> 
     arguments.add(json)?;
     arguments.add(text)?;
     arguments.add(bytes)?;
+    arguments.add(zstd)?;
     arguments.add(row.product.map(ProductStatus::as_str))?;
     arguments.add(row.error.as_deref().map(|text| truncate(text, ERROR_CHARS)))?;
     arguments.add(row.attempts)?;

@@ -18,6 +18,8 @@ pub struct Config {
     pub max_attempts: u32,
     /// Which bodies are stored. Size and hash are always stored.
     pub store_body: StoreBody,
+    /// How stored bodies are compressed.
+    pub compress_bodies: CompressBodies,
     /// Where to find the products of pages that have no machine-readable ones, by host.
     pub rules: Arc<Rules>,
 }
@@ -36,12 +38,23 @@ pub enum StoreBody {
     None,
 }
 
+/// How stored bodies are compressed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "clap", derive(clap::ValueEnum))]
+pub enum CompressBodies {
+    /// Not at all
+    None,
+    /// With zstd, where that makes them smaller
+    Zstd,
+}
+
 impl Default for Config {
     fn default() -> Self {
         Self {
             retry_delays: [10, 60, 600].map(Duration::from_secs).to_vec(),
             max_attempts: 4,
             store_body: StoreBody::Text,
+            compress_bodies: CompressBodies::None,
             rules: Arc::default(),
         }
     }

@@ -13,7 +13,7 @@ use time::OffsetDateTime;
 use tokio::sync::Semaphore;
 use url::Url;
 
-use super::config::StoreBody;
+use super::config::{CompressBodies, Config, StoreBody};
 use crate::fetch::answer::Answer;
 use crate::revalidate::{FullAnswer, Revisit};
 
@@ -25,6 +25,7 @@ const MAX_LARGE_AT_ONCE: usize = 2;
 /// Reads bodies and makes rows.
 pub(crate) struct Extractor {
     store_body: StoreBody,
+    compress_bodies: CompressBodies,
     rules: Arc<Rules>,
     worker: Arc<str>,
     large: Semaphore,
@@ -63,8 +64,10 @@ impl BodyFacts {
 }
 
 impl Extractor {
-    pub(crate) fn new(store_body: StoreBody, rules: Arc<Rules>, worker: Arc<str>) -> Self {
-        Self { store_body, rules, worker, large: Semaphore::new(MAX_LARGE_AT_ONCE) }
+    pub(crate) fn new(config: &Config, worker: Arc<str>) -> Self {
+        let Config { store_body, compress_bodies, ref rules, .. } = *config;
+        let large = Semaphore::new(MAX_LARGE_AT_ONCE);
+        Self { store_body, compress_bodies, rules: rules.clone(), worker, large }
     }
 
     /// The name of the worker, for rows.
@@ -132,6 +135,10 @@ impl Extractor {
         };
         let item = item.map(|product| Box::new(stored_product(product)));
         let stored = stored_body(content, self.store_body);
+        let stored = match self.compress_bodies {
+            CompressBodies::None => stored,
+            CompressBodies::Zstd => stored.compressed(),
+        };
         BodyFacts { stored, product, item, ..BodyFacts::without_body(bytes, sha256, None) }
     }
 

@@ -5,6 +5,6 @@ mod executor;
 pub(crate) mod extraction;
 mod retry_policy;
 
-pub use config::{Config, StoreBody};
+pub use config::{CompressBodies, Config, StoreBody};
 pub(crate) use executor::{Executor, Outputs};
 pub(crate) use retry_policy::{RetryPolicy, RowState, row_state};

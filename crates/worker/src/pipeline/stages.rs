@@ -9,7 +9,7 @@ use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 use super::shared::Shared;
 use crate::consume::{Consumer, Dedup, Prefetch, Quarantine, Router, Routes};
 use crate::execute::extraction::Extractor;
-use crate::execute::{self, Executor, Outputs, RetryPolicy};
+use crate::execute::{Executor, Outputs, RetryPolicy};
 use crate::fetch::fetcher::Fetcher;
 use crate::memory_budget::Budget;
 use crate::revalidate::{Identity, KnownPages, Revalidation};
@@ -78,14 +78,13 @@ impl Shared {
     }
 
     fn executor(&self, fetcher: Fetcher, out: &Outputs) -> Arc<Executor> {
-        let execute::Config { store_body, rules, max_attempts, .. } = &self.config.execute;
         Arc::new(Executor {
             fetcher,
-            extractor: Extractor::new(*store_body, rules.clone(), self.pod()),
+            extractor: Extractor::new(&self.config.execute, self.pod()),
             revalidation: self.revalidation(),
             policy: RetryPolicy {
                 delays: self.config.execute.tiers(),
-                max_attempts: *max_attempts,
+                max_attempts: self.config.execute.max_attempts,
             },
             store: self.store.clone(),
             dependencies: self.dependencies.clone(),

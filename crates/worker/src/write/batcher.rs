@@ -55,7 +55,6 @@ fn push(batch: &mut Batch<PendingCommit>, record: Record) {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
     use std::time::Duration;
 
     use fetchline_queue::{Address, FetchRequest, RawMessage, Task};
@@ -64,8 +63,8 @@ mod tests {
     use tokio::time::Instant;
 
     use super::*;
-    use crate::execute::StoreBody;
     use crate::execute::extraction::{Extractor, FetchTime};
+    use crate::execute::{self, StoreBody};
     use crate::fetch::answer::Answer;
     use crate::memory_budget::Reservation;
     use crate::settle::{Claims, Receipt};
@@ -79,7 +78,8 @@ mod tests {
         let task = Task::new(request, "run".to_owned(), "part".to_owned(), key);
         let mut answer = Answer::without_response(Outcome::Ok, String::new());
         answer.body = Some(vec![b'x'; body]);
-        let extractor = Extractor::new(StoreBody::All, Arc::default(), "pod".into());
+        let config = execute::Config { store_body: StoreBody::All, ..Default::default() };
+        let extractor = Extractor::new(&config, "pod".into());
         let facts = extractor.read(&task, &mut answer, None).await;
         let time = FetchTime { ended: OffsetDateTime::UNIX_EPOCH, elapsed: Duration::ZERO };
         let row = extractor.row(task, answer, facts, time);

@@ -1,0 +1,2 @@
+ALTER TABLE fetches
+    ADD COLUMN body_zstd LONGBLOB NULL COMMENT 'any body, compressed with zstd';
