@@ -10,7 +10,7 @@ pub(super) fn value(element: &Element<'_, '_>, name: &str) -> Option<String> {
 }
 
 /// Truncates the value of an attribute and decodes its entities.
-pub(super) fn decode(value: &str) -> String {
+pub(crate) fn decode(value: &str) -> String {
     htmlize::unescape_attribute(&value[..value.floor_char_boundary(MAX_VALUE)]).into_owned()
 }
 

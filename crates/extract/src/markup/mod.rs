@@ -13,5 +13,6 @@ mod reader;
 mod split_text;
 mod tags;
 
+pub(crate) use attributes::decode;
 pub(crate) use reader::{Markup, read};
 pub(crate) use tags::{Tag, Token, Tokenizer};

@@ -14,7 +14,7 @@ pub(crate) struct PageIdentity<'a> {
 impl PageIdentity<'_> {
     /// Whether a link leads to this page. Differences in scheme, `www.`, fragment and a trailing
     /// slash are ignored.
-    pub(super) fn is_linked_by(&self, link: &str) -> bool {
+    pub(crate) fn is_linked_by(&self, link: &str) -> bool {
         let link = link.trim();
         if link.is_empty() || link.starts_with('#') {
             return false;

@@ -5,6 +5,7 @@
 //!
 //! CONTRIBUTING.md says how to add a source.
 
+mod breadcrumb_links;
 mod doubt;
 mod html;
 pub(crate) mod json_body;

@@ -6,7 +6,7 @@ use memchr::memmem;
 use url::Url;
 
 use super::{
-    doubt, html,
+    breadcrumb_links, doubt, html,
     merger::{Gap, Merger},
     open_graph::OpenGraph,
     rule_match, script_json,
@@ -72,6 +72,12 @@ pub(crate) fn read(html: &str, address: &Url, rule: Option<&Rule>, merger: &mut 
         rule_match::add(rule, markup.matches.drain(..), base, merger);
     }
     add_sources(&markup, address, merger);
+    if merger.lacks_category() {
+        let open_graph = OpenGraph::new(&markup.meta);
+        let page = page_identity(&markup, &open_graph, address, &base(&markup, address));
+        let category = breadcrumb_links::category(html, merger.name(), &page);
+        merger.set_breadcrumb(category.map(|category| Field::new(category, Method::Html)));
+    }
     if merger.lacks_price() {
         add_scripts(html, &markup, address, merger);
     }
