@@ -41,6 +41,26 @@ async fn a_cut_broker_connection_is_replaced_and_nothing_is_lost() -> anyhow::Re
 }
 
 #[tokio::test]
+async fn messages_that_the_broker_holds_for_a_lost_connection_are_not_the_end() -> anyhow::Result<()>
+{
+    let world = World::new().await?;
+    let url = format!("{}?heartbeat=4", world.amqp_url);
+    let (proxy, through_proxy) = Proxy::before(&url).await?;
+    // All of them are delivered at once, and most of them wait when the connection is lost.
+    let urls: Vec<String> = (0..10).map(|id| world.shop.url(&format!("/slow/300/{id}"))).collect();
+    world.produce("lost", &urls).await?;
+    let mut worker = world.worker_on(&through_proxy, &["--until-empty", "--concurrency", "1"])?;
+    let visited = async || Ok(world.shop.visits().total());
+    wait::until("a page", visited, |visits| *visits >= 1).await?;
+    proxy.cut_clients();
+    worker.logs("the broker may still hold messages for a connection that was lost").await?;
+    let output = worker.end().await?;
+    assert_eq!(output.code, Some(0), "{output:?}");
+    assert_eq!((world.rows().await?, world.ready("urls").await?), (10, 0), "{output:?}");
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_worker_that_starts_before_its_broker_waits_for_it() -> anyhow::Result<()> {
     let world = World::new().await?;
     world.produce("early", &world.pages(5)).await?;

@@ -26,6 +26,8 @@ struct Mode {
     delay: Duration,
     /// The number of cuts. A connection ends when the number differs from that at its start.
     cuts: u64,
+    /// The same for cuts of which the server learns nothing.
+    one_sided_cuts: u64,
 }
 
 /// A proxy on its own port. Dropping it closes the port and all connections.
@@ -89,6 +91,12 @@ impl Proxy {
         self.mode.send_modify(|mode| mode.refuse = refuse);
     }
 
+    /// Closes every present connection to clients. The server is not told and receives nothing any
+    /// more: this is how a network device looks that has forgotten the connections.
+    pub fn cut_clients(&self) {
+        self.mode.send_modify(|mode| mode.one_sided_cuts += 1);
+    }
+
     /// Closes every present connection.
     pub fn cut(&self) {
         self.mode.send_modify(|mode| mode.cuts += 1);
@@ -119,10 +127,19 @@ async fn accept(
         let (mode, end) = (mode.subscribe(), end.clone());
         tokio::spawn(async move {
             let Ok(server) = TcpStream::connect(server).await else { return };
-            let cuts = mode.borrow().cuts;
-            let mut cut = mode.clone();
+            let Mode { cuts, one_sided_cuts, .. } = *mode.borrow();
+            let (mut cut, mut one_sided) = (mode.clone(), mode.clone());
+            let mut server = server;
+            let forwarding = async {
+                tokio::select! {
+                    () = forward(client, &mut server, mode) => return,
+                    _ = one_sided.wait_for(|mode| mode.one_sided_cuts != one_sided_cuts) => {}
+                }
+                // Until the server ends the connection.
+                _ = tokio::io::copy(&mut server, &mut tokio::io::sink()).await;
+            };
             tokio::select! {
-                () = forward(client, server, mode) => {}
+                () = forwarding => {}
                 _ = cut.wait_for(|mode| mode.cuts != cuts) => {}
                 () = end.cancelled() => {}
             }
@@ -131,9 +148,9 @@ async fn accept(
 }
 
 /// Forwards bytes in both directions until one side has ended.
-async fn forward(client: TcpStream, server: TcpStream, mode: watch::Receiver<Mode>) {
-    let (from_client, to_client) = client.into_split();
-    let (from_server, to_server) = server.into_split();
+async fn forward(mut client: TcpStream, server: &mut TcpStream, mode: watch::Receiver<Mode>) {
+    let (from_client, to_client) = client.split();
+    let (from_server, to_server) = server.split();
     tokio::select! {
         () = forward_one_way(from_client, to_server, mode.clone(), |mode| mode.hold_requests) => {}
         () = forward_one_way(from_server, to_client, mode, |mode| mode.hold_answers) => {}

@@ -24,6 +24,10 @@ use crate::error::CONNECTING;
 /// connections as well as a slow one.
 const PATIENCE: [Duration; 2] = [Duration::from_secs(3), DEADLINE];
 
+/// The longest interval between heartbeats that a broker agrees to, unless it is configured
+/// otherwise.
+const MAX_HEARTBEAT_S: u16 = 60;
+
 /// Where the broker is, and the fleet's name on it.
 #[derive(Clone)]
 pub struct BrokerConfig {
@@ -100,6 +104,14 @@ impl Broker {
             name: name.to_owned(),
             role,
         })
+    }
+
+    /// How long a broker may take to notice that a connection is gone whose end did not reach it:
+    /// it looks once per heartbeat, and closes a connection that was silent at two looks.
+    pub fn notices_within(&self) -> Duration {
+        let heartbeats = self.uris.iter().filter_map(|uri| uri.query.heartbeat);
+        let longest = heartbeats.filter(|seconds| *seconds > 0).max();
+        Duration::from_secs(3 * u64::from(longest.unwrap_or(MAX_HEARTBEAT_S)))
     }
 
     /// The same broker with these retry queues.

@@ -65,18 +65,19 @@ impl Consumer {
     /// database is away, it receives nothing.
     pub(crate) async fn run(self) {
         let mut backoff = Backoff::default();
-        let mut outage = None;
-        for number in 1.. {
+        let (mut outage, mut sessions) = (None, 0);
+        loop {
             tokio::select! {
                 () = self.dependencies.database_up() => {}
                 () = self.stop.cancelled() => break,
             }
             let opened = tokio::select! {
-                opened = open_session(&self.broker, number) => opened,
+                opened = open_session(&self.broker, sessions + 1) => opened,
                 () = self.stop.cancelled() => break,
             };
             let end = match opened {
                 Ok(session) => {
+                    sessions += 1;
                     self.session_opened(&session, outage.take());
                     let began = Instant::now();
                     let end = self.consume(&session).await;

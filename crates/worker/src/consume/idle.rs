@@ -17,6 +17,9 @@ const CHECK_INTERVAL: Duration = Duration::from_secs(2);
 /// How many checks in a row have to find nothing.
 const CHECKS: u32 = 2;
 
+/// Why an empty queue may not be all, after a connection was lost.
+const HELD: &str = "the broker may still hold messages for a connection that was lost";
+
 /// What a check finds.
 #[derive(PartialEq, Eq)]
 enum Left {
@@ -43,7 +46,10 @@ pub(crate) async fn stop_when_empty(
         let present = session.borrow().clone();
         let left = match present {
             Some(session) if dependencies.database_is_up() && session.held() == 0 => {
-                look(&broker, &session).await
+                match look(&broker, &session).await {
+                    Left::Nothing if may_be_held(&broker, &session) => Left::Unknown(HELD.into()),
+                    left => left,
+                }
             }
             _ => Left::Something,
         };
@@ -56,6 +62,12 @@ pub(crate) async fn stop_when_empty(
     }
     info!("nothing is left to do");
     stop.cancel();
+}
+
+/// Whether the broker may not have noticed yet that an earlier connection of this worker is gone.
+/// Until then it counts messages as delivered that nobody has.
+fn may_be_held(broker: &Broker, session: &Session) -> bool {
+    !session.is_first() && session.age() < broker.notices_within()
 }
 
 /// Looks into all queues but that of the dead letters.

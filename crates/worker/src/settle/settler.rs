@@ -38,6 +38,7 @@ const REQUEUED: &str = "given back";
 pub(crate) struct Session {
     /// Counts the sessions of this worker.
     number: u64,
+    opened: Instant,
     channel: Channel,
     connection: Arc<Connection>,
     /// The node of the broker that the connection leads to.
@@ -51,7 +52,17 @@ pub(crate) struct Session {
 impl Session {
     pub(crate) fn new(number: u64, channel: Channel, connection: Connection, node: Node) -> Self {
         let (connection, node) = (Arc::new(connection), Arc::new(node));
-        Self { number, channel, connection, node, held: Arc::default(), prefetch: Arc::default() }
+        let (held, prefetch) = (Arc::default(), Arc::default());
+        Self { number, opened: Instant::now(), channel, connection, node, held, prefetch }
+    }
+
+    /// Whether this worker has had no session before.
+    pub(crate) fn is_first(&self) -> bool {
+        self.number == 1
+    }
+
+    pub(crate) fn age(&self) -> Duration {
+        self.opened.elapsed()
     }
 
     pub(crate) fn node(&self) -> &Node {
