@@ -278,8 +278,9 @@ impl Fetcher {
             if let Repeat::After(pause) = repeat {
                 // Boxed: cold path.
                 Box::pin(tokio::time::sleep(pause)).await;
-                Box::pin(progress.wait(deadline, place.advance(&hop.address))).await?;
             }
+            // A limited host gets no more requests than its limit, whatever becomes of them.
+            Box::pin(progress.wait(deadline, place.advance(&hop.address))).await?;
             lease = match repeat {
                 Repeat::OnNewConnection => self.clients.unpooled(host),
                 Repeat::OverHttp1 | Repeat::AtOnce | Repeat::After(_) => {
