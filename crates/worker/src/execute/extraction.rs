@@ -149,8 +149,7 @@ impl Extractor {
         facts: BodyFacts,
         time: FetchTime,
     ) -> Fetch {
-        // A cancelled task makes no attempt.
-        let is_cancelled = answer.outcome == Outcome::Cancelled;
+        let attempts = answer.attempts(&task);
         Fetch {
             id: *task.key.as_bytes(),
             run: task.run,
@@ -169,7 +168,7 @@ impl Extractor {
             item: facts.item,
             page: facts.page,
             error: answer.error,
-            attempts: if is_cancelled { task.attempt - 1 } else { task.attempt },
+            attempts,
             elapsed: time.elapsed,
             fetched_at: time.ended,
             worker: self.worker.clone(),
