@@ -178,7 +178,7 @@ impl Extractor {
 }
 
 /// The URL without credentials, since links that are resolved against it are stored.
-fn without_credentials(address: &Address) -> Cow<'_, Url> {
+pub(crate) fn without_credentials(address: &Address) -> Cow<'_, Url> {
     let mut url = Cow::Borrowed(address.as_url());
     if address.has_credentials() {
         // These fail only for URLs without a host.
