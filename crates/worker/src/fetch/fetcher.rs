@@ -84,7 +84,7 @@ impl Fetcher {
             }
         });
         Ok(Self {
-            clients: Clients::new(clients::max_connections(concurrency), build)?,
+            clients: Clients::new(clients::max_idle(concurrency), build)?,
             guard,
             robots,
             timeout,
