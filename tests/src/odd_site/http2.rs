@@ -60,11 +60,11 @@ pub(super) async fn serve(
 fn reply(habit: &str, nth: u32, stream: u32, last: &mut u32) -> Vec<u8> {
     let reset = |code: u32| frame(RST_STREAM, 0, stream, &code.to_be_bytes());
     match habit {
-        // As nginx after `keepalive_requests`.
-        "h2-goaway" if nth == 4 => {
+        // As nginx with `keepalive_requests 10`.
+        "h2-goaway" if nth == 11 => {
             frame(GOAWAY, 0, 0, &[last.to_be_bytes(), 0_u32.to_be_bytes()].concat())
         }
-        "h2-goaway" if nth > 4 => Vec::new(),
+        "h2-goaway" if nth > 11 => Vec::new(),
         "h2-refuses" if nth == 1 => reset(REFUSED_STREAM),
         "h2-refuses-all" => reset(REFUSED_STREAM),
         "h2-cancels" => reset(CANCEL),
