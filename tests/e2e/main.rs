@@ -17,6 +17,7 @@ mod dns;
 mod drains;
 mod fetching;
 mod guard;
+mod habits;
 mod hosts;
 mod http;
 mod identity;

@@ -17,6 +17,7 @@ pub mod fleet;
 pub mod former_schema;
 pub mod items;
 pub mod name_server;
+pub mod odd_site;
 pub mod origin;
 pub mod process;
 pub mod proxy;

@@ -1,4 +1,4 @@
-//! A name server that loses, delays and refuses what it is asked.
+//! A name server that loses, delays, refuses and forges answers.
 
 use std::collections::HashMap;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -6,19 +6,21 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use hickory_resolver::proto::op::{Message, OpCode, ResponseCode};
-use hickory_resolver::proto::rr::rdata::A;
-use hickory_resolver::proto::rr::{RData, Record, RecordType};
+use hickory_resolver::proto::op::{Message, OpCode, Query, ResponseCode};
+use hickory_resolver::proto::rr::rdata::{A, CNAME};
+use hickory_resolver::proto::rr::{Name, RData, Record, RecordType};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, UdpSocket};
 
 /// The time that a server with [`Behaviour::LoseBursts`] needs for a query.
 const WORK: Duration = Duration::from_millis(20);
+/// An address at which no site listens.
+const NO_SITE: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 66);
 /// The time to live of all records, in seconds.
 const TTL: u32 = 5;
 
 /// What a name server does with a query.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 pub enum Behaviour {
     /// Every name has the address 127.0.0.1, and no IPv6 address.
     Answer,
@@ -38,6 +40,44 @@ pub enum Behaviour {
     NoName,
     /// The server cannot answer.
     Fail,
+    /// The server does not want to answer.
+    Refuse,
+    /// Names have no addresses.
+    NoData,
+    /// Every name is an alias, and the alias has the address.
+    Alias,
+    /// Every name is an alias of itself.
+    AliasLoop,
+    /// Every name has an address of a private network.
+    Private,
+    /// What is answered is no message.
+    Garbage,
+    /// A forged answer with another id, which names an address without a site.
+    ForgedId,
+    /// A forged answer to another question, which names an address without a site.
+    ForgedQuestion,
+    /// As this one, after a forged answer.
+    AfterForgery(Forgery),
+    /// By the first label of the name.
+    ByLabel(fn(&str) -> Behaviour),
+}
+
+/// A forged answer that comes before the true one.
+#[derive(Clone, Copy, Debug)]
+pub enum Forgery {
+    /// As [`Behaviour::ForgedId`].
+    Id,
+    /// As [`Behaviour::ForgedQuestion`].
+    Question,
+}
+
+impl Behaviour {
+    /// What is done with a query.
+    fn of(self, query: &Message) -> Self {
+        let Self::ByLabel(by_label) = self else { return self };
+        let label = query.queries.first().and_then(|it| it.name().iter().next());
+        by_label(&String::from_utf8_lossy(label.unwrap_or_default()))
+    }
 }
 
 /// A name server on 127.0.0.1. It ends with its runtime.
@@ -80,6 +120,13 @@ impl NameServer {
         *locked(&self.state.behaviour) = behaviour;
     }
 
+    /// The number of queries for a host.
+    pub fn queries_for(&self, host: &str) -> usize {
+        let asked = locked(&self.state.asked);
+        let is_host = |name: &str| name.trim_end_matches('.').eq_ignore_ascii_case(host);
+        asked.iter().filter(|((name, _), _)| is_host(name)).map(|(_, times)| times).sum()
+    }
+
     /// The number of queries that have come.
     pub fn queries(&self) -> usize {
         locked(&self.state.asked).values().sum()
@@ -103,7 +150,7 @@ impl State {
             *times
         };
         let is_crowded = |most| self.under_way.load(Ordering::SeqCst) > most;
-        match *locked(&self.behaviour) {
+        match locked(&self.behaviour).of(query) {
             Behaviour::Silence => None,
             Behaviour::LoseIpv6 if kind != RecordType::A => None,
             Behaviour::LoseFirst if times == 1 => None,
@@ -114,23 +161,66 @@ impl State {
         }
     }
 
-    fn answer(&self, query: &Message, over_tcp: bool) -> anyhow::Result<Vec<u8>> {
-        let mut response = Message::response(query.metadata.id, OpCode::Query);
-        response.add_queries(query.queries.clone());
-        match *locked(&self.behaviour) {
-            Behaviour::NoName => response.metadata.response_code = ResponseCode::NXDomain,
-            Behaviour::Fail => response.metadata.response_code = ResponseCode::ServFail,
-            Behaviour::Truncate if !over_tcp => response.metadata.truncation = true,
-            _ => {
-                for question in query.queries.iter().filter(|it| it.query_type() == RecordType::A) {
-                    let address = RData::A(A(Ipv4Addr::LOCALHOST));
-                    let name = question.name().clone();
-                    response.add_answer(Record::from_rdata(name, TTL, address));
-                }
+    /// The answers to a query, in their order.
+    fn answers(&self, query: &Message, over_tcp: bool) -> anyhow::Result<Vec<Vec<u8>>> {
+        let behaviour = locked(&self.behaviour).of(query);
+        Ok(match behaviour {
+            Behaviour::AfterForgery(forgery) => {
+                let forgery = match forgery {
+                    Forgery::Id => Behaviour::ForgedId,
+                    Forgery::Question => Behaviour::ForgedQuestion,
+                };
+                vec![answer(forgery, query, over_tcp)?, answer(Behaviour::Answer, query, over_tcp)?]
             }
-        }
-        Ok(response.to_vec()?)
+            behaviour => vec![answer(behaviour, query, over_tcp)?],
+        })
     }
+}
+
+/// The answer to a query.
+fn answer(behaviour: Behaviour, query: &Message, over_tcp: bool) -> anyhow::Result<Vec<u8>> {
+    let id = query.metadata.id;
+    let mut response = Message::response(id, OpCode::Query);
+    let Some(question) = query.queries.first() else { anyhow::bail!("no question") };
+    response.add_query(question.clone());
+    let mut owner = question.name().clone();
+    let mut address = Ipv4Addr::LOCALHOST;
+    match behaviour {
+        Behaviour::Garbage => return Ok(b"not a message of DNS".to_vec()),
+        Behaviour::NoName => response.metadata.response_code = ResponseCode::NXDomain,
+        Behaviour::Fail => response.metadata.response_code = ResponseCode::ServFail,
+        Behaviour::Refuse => response.metadata.response_code = ResponseCode::Refused,
+        Behaviour::Truncate if !over_tcp => response.metadata.truncation = true,
+        Behaviour::NoData => {}
+        Behaviour::AliasLoop => {
+            let alias = RData::CNAME(CNAME(owner.clone()));
+            response.add_answer(Record::from_rdata(owner, TTL, alias));
+        }
+        _ if question.query_type() != RecordType::A => {}
+        behaviour => {
+            match behaviour {
+                Behaviour::Alias => {
+                    let target = Name::from_ascii("target.example.")?;
+                    let alias = RData::CNAME(CNAME(target.clone()));
+                    response.add_answer(Record::from_rdata(owner, TTL, alias));
+                    owner = target;
+                }
+                Behaviour::Private => address = Ipv4Addr::new(10, 0, 0, 1),
+                Behaviour::ForgedId => {
+                    response.metadata.id = !id;
+                    address = NO_SITE;
+                }
+                Behaviour::ForgedQuestion => {
+                    owner = Name::from_ascii("forged.example.")?;
+                    response.queries = vec![Query::query(owner.clone(), RecordType::A)];
+                    address = NO_SITE;
+                }
+                _ => {}
+            }
+            response.add_answer(Record::from_rdata(owner, TTL, RData::A(A(address))));
+        }
+    }
+    Ok(response.to_vec()?)
 }
 
 async fn serve_udp(socket: Arc<UdpSocket>, state: Arc<State>) {
@@ -145,8 +235,10 @@ async fn serve_udp(socket: Arc<UdpSocket>, state: Arc<State>) {
                 tokio::time::sleep(delay).await;
             }
             state.under_way.fetch_sub(1, Ordering::SeqCst);
-            if let (Some(_), Ok(answer)) = (delay, state.answer(&query, false)) {
-                _ = socket.send_to(&answer, client).await;
+            if let (Some(_), Ok(answers)) = (delay, state.answers(&query, false)) {
+                for answer in answers {
+                    _ = socket.send_to(&answer, client).await;
+                }
             }
         });
     }
@@ -158,9 +250,10 @@ async fn serve_tcp(listener: TcpListener, state: Arc<State>) {
         tokio::spawn(async move {
             let mut query = vec![0; stream.read_u16().await?.into()];
             stream.read_exact(&mut query).await?;
-            let answer = state.answer(&Message::from_vec(&query)?, true)?;
-            stream.write_u16(u16::try_from(answer.len())?).await?;
-            stream.write_all(&answer).await?;
+            for answer in state.answers(&Message::from_vec(&query)?, true)? {
+                stream.write_u16(u16::try_from(answer.len())?).await?;
+                stream.write_all(&answer).await?;
+            }
             anyhow::Ok(())
         });
     }

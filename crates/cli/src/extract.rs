@@ -1,10 +1,13 @@
 //! `fetchline extract`.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, anyhow};
 use fetchline_extract::{Confidence, Explanation, Extraction, Field, Method, Product};
+use fetchline_queue::Address;
+use fetchline_store::Outcome;
+use fetchline_worker::{WorkerConfig, trial_fetch};
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use rust_decimal::Decimal;
 use serde_json::{Value, json};
 use url::Url;
@@ -20,15 +23,10 @@ use crate::table::table;
 mod explanation;
 mod learn;
 
-/// The time for the whole request.
-const TIMEOUT: Duration = Duration::from_secs(30);
-/// The same limit as the default of `work --max-body`.
-const MAX_BODY: usize = 10 << 20;
-
 /// Show the product that is found in one page, and by which methods
 ///
-/// It stores nothing, and needs neither broker nor database. A URL is fetched within 30 s and up to
-/// 10 MiB, without SSRF protection. With --learn, a rule is proposed for the host of some pages.
+/// It stores nothing, and needs neither broker nor database. A URL is fetched as `work` does with
+/// its default settings, but without SSRF protection. With --learn, a rule is proposed for the host of some pages.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// A file, or the URL of a page
@@ -110,24 +108,19 @@ fn read(file: &Path, url: Url) -> std::result::Result<Page, Failure> {
     })
 }
 
-/// Fetches a page without SSRF protection: the user names it, and it may be on a private network.
-async fn fetch(url: &str) -> anyhow::Result<Page> {
-    let client = reqwest::Client::builder()
-        .user_agent(concat!("fetchline/", env!("CARGO_PKG_VERSION")))
-        .timeout(TIMEOUT)
-        .no_proxy()
-        .build()
-        .context("cannot set up the HTTP client")?;
-    let mut response = client.get(url).send().await.context("cannot fetch the page")?;
-    ensure!(response.status().is_success(), "the site answered {}", response.status());
-    let content_type = response.headers().get(reqwest::header::CONTENT_TYPE);
-    let content_type = content_type.and_then(|value| value.to_str().ok()).map(str::to_owned);
-    let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await.context("the page is incomplete")? {
-        body.extend_from_slice(&chunk);
-        ensure!(body.len() <= MAX_BODY, "the page has more than {} MiB", MAX_BODY >> 20);
-    }
-    Ok(Page { url: response.url().clone(), content_type, body })
+/// Fetches a page as a worker with default settings does, but without SSRF protection: the user
+/// names the page, and it may be on a private network.
+async fn fetch(url: &str) -> std::result::Result<Page, Failure> {
+    let address = Address::parse(url).context("the URL is not valid").map_err(Failure::usage)?;
+    let mut config = WorkerConfig::new("extract");
+    config.fetch.allowed_networks =
+        vec![IpNet::from(Ipv4Net::default()), IpNet::from(Ipv6Net::default())];
+    let fetched = trial_fetch(&config, &address).await?;
+    let Some(body) = fetched.body.filter(|_| fetched.outcome == Outcome::Ok) else {
+        let error = fetched.error.unwrap_or_else(|| fetched.outcome.to_string());
+        return Err(anyhow!("cannot fetch {}: {error}", address.masked()).into());
+    };
+    Ok(Page { url: fetched.url, content_type: fetched.content_type, body })
 }
 
 fn to_json(found: &Extraction, explanation: Option<&Explanation>) -> anyhow::Result<Value> {

@@ -6,9 +6,11 @@ use std::time::{Duration, Instant};
 
 use fetchline_queue::{Address, FetchRequest};
 use fetchline_store::Outcome;
+use url::Url;
 
 use crate::config::WorkerConfig;
 use crate::error::Error;
+use crate::execute::extraction::without_credentials;
 use crate::fetch::Config as FetchConfig;
 use crate::fetch::dns::{KnownNames, ask_each};
 use crate::fetch::fetcher::Fetcher;
@@ -26,8 +28,12 @@ pub struct TrialFetch {
     pub status: Option<u16>,
     /// Why the outcome is not `ok`.
     pub error: Option<String>,
-    /// The size of the body after decompression.
-    pub body_bytes: usize,
+    /// The URL of the last request, without credentials.
+    pub url: Url,
+    /// The header `Content-Type` of the last response.
+    pub content_type: Option<String>,
+    /// The body after decompression; `None` where it was not received to its end.
+    pub body: Option<Vec<u8>>,
     /// From the start to the end of the body.
     pub elapsed: Duration,
 }
@@ -70,14 +76,16 @@ pub async fn trial_fetch(config: &WorkerConfig, address: &Address) -> Result<Tri
     let request = FetchRequest::get(address.clone());
     let mut place = Place::unlimited(address.host());
     let began = Instant::now();
-    let fetched = fetcher.fetch(&request, "check", None, &mut place).await;
+    let fetched = fetcher.fetch(&request, "trial", None, &mut place).await;
     let elapsed = began.elapsed();
     let Ok(answer) = fetched else { unreachable!("the place may always advance") };
     Ok(TrialFetch {
         outcome: answer.outcome,
         status: answer.status,
         error: answer.error,
-        body_bytes: answer.body.map_or(0, |body| body.len()),
+        url: without_credentials(answer.redirected_to.as_ref().unwrap_or(address)).into_owned(),
+        content_type: answer.content_type,
+        body: answer.body,
         elapsed,
     })
 }

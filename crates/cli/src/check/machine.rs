@@ -102,7 +102,7 @@ async fn egress(config: &WorkerConfig, address: &Address) -> Finding {
     };
     let elapsed = format!("{} ms", fetched.elapsed.as_millis());
     if let (Some(status), Outcome::Ok | Outcome::HttpError) = (fetched.status, fetched.outcome) {
-        let bytes = fetched.body_bytes;
+        let bytes = fetched.body.map_or(0, |body| body.len());
         return Finding::ok(
             EGRESS,
             format!("{masked} answered {status} with {bytes} bytes in {elapsed}"),

@@ -7,7 +7,7 @@ use super::shape::{
 };
 
 /// Every kind of news.
-const KINDS: [&str; 21] = [
+const KINDS: [&str; 22] = [
     "refused",
     "failed",
     "waiting",
@@ -26,6 +26,7 @@ const KINDS: [&str; 21] = [
     "database_away",
     "database_back",
     "cannot_publish",
+    "name_servers_away",
     "topology_differs",
     "topology_missing",
     "topology_restored",

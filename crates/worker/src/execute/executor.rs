@@ -12,10 +12,12 @@ use tokio_util::task::TaskTracker;
 use tracing::{debug, info, warn};
 
 use super::extraction::{BodyFacts, Extractor, FetchTime};
+use super::name_server_outages::NameServerOutages;
 use super::retry_policy::{Decision, RetryPolicy};
 use crate::control::dependencies::Dependencies;
 use crate::error_chain::chain;
 use crate::fetch::answer::Answer;
+use crate::fetch::failure::Fault;
 use crate::fetch::fetcher::Fetcher;
 use crate::job::{Job, PendingCommit, Record};
 use crate::observe::metrics::Metrics;
@@ -33,6 +35,7 @@ pub(crate) struct Executor {
     pub(crate) store: Arc<Store>,
     pub(crate) dependencies: Dependencies,
     pub(crate) out: Outputs,
+    pub(crate) outages: NameServerOutages,
     pub(crate) tasks: TaskTracker,
     /// How long a write to the table of marks is retried.
     pub(crate) hold: Duration,
@@ -183,7 +186,12 @@ impl Executor {
                 let next = (tier, job.task.attempt + 1);
                 self.out.republish.retry(job.original, next, &wait, job.claim);
             }
-            Decision::Defer(tier, reason) => self.defer_or_requeue(job, Some(tier), reason),
+            Decision::Defer(tier, reason) => {
+                if answer.fault == Fault::NameServers {
+                    self.outages.noticed(answer.error.as_deref().unwrap_or_default());
+                }
+                self.defer_or_requeue(job, Some(tier), reason);
+            }
         }
     }
 
@@ -237,7 +245,7 @@ impl Executor {
     ) {
         let Job { task, original, claim, .. } = *job;
         claim.enter(Step::Batch);
-        let (outcome, status, attempts) = (answer.outcome, answer.status, task.attempt);
+        let (outcome, status, attempts) = (answer.outcome, answer.status, answer.attempts(&task));
         let death = is_given_up.then(|| {
             let error = answer.error.clone().unwrap_or_default();
             Box::new(Death { reason: outcome.as_str(), error, status, attempts })

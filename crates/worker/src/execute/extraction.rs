@@ -156,8 +156,7 @@ impl Extractor {
         facts: BodyFacts,
         time: FetchTime,
     ) -> Fetch {
-        // A cancelled task makes no attempt.
-        let is_cancelled = answer.outcome == Outcome::Cancelled;
+        let attempts = answer.attempts(&task);
         Fetch {
             id: *task.key.as_bytes(),
             run: task.run,
@@ -176,7 +175,7 @@ impl Extractor {
             item: facts.item,
             page: facts.page,
             error: answer.error,
-            attempts: if is_cancelled { task.attempt - 1 } else { task.attempt },
+            attempts,
             elapsed: time.elapsed,
             fetched_at: time.ended,
             worker: self.worker.clone(),
@@ -186,7 +185,7 @@ impl Extractor {
 }
 
 /// The URL without credentials, since links that are resolved against it are stored.
-fn without_credentials(address: &Address) -> Cow<'_, Url> {
+pub(crate) fn without_credentials(address: &Address) -> Cow<'_, Url> {
     let mut url = Cow::Borrowed(address.as_url());
     if address.has_credentials() {
         // These fail only for URLs without a host.

@@ -3,8 +3,10 @@
 mod config;
 mod executor;
 pub(crate) mod extraction;
+mod name_server_outages;
 mod retry_policy;
 
 pub use config::{CompressBodies, Config, StoreBody};
 pub(crate) use executor::{Executor, Outputs};
+pub(crate) use name_server_outages::NameServerOutages;
 pub(crate) use retry_policy::{RetryPolicy, RowState, row_state};

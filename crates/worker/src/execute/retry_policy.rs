@@ -7,16 +7,19 @@ use fetchline_store::{Outcome, StoredFetch};
 
 use crate::fetch::answer::Answer;
 use crate::fetch::failure::Fault;
+use crate::schedule::Deferral;
 
 /// Statuses of transient failures. All others are final.
 const TRANSIENT: [u16; 7] = [408, 425, 429, 500, 502, 503, 504];
 /// Statuses of a site that has not acted on the request.
 const NOT_ACTED_ON: [u16; 2] = [429, 503];
-/// How often in a row a task is deferred for something that may also be the site's fault: there was
-/// no memory for its body, which may be too large, or no name server answered, and those may be the
-/// host's own. The delays double, up to the longest retry delay, so by default this takes three
-/// quarters of an hour.
-const MAX_DEFERRALS: u32 = 10;
+/// How long a task waits for its host while the name servers answer for other hosts: those of the
+/// host are probably down. A run with such a host ends, too.
+const HOST_PATIENCE: Duration = Duration::from_secs(3_600);
+/// A longer wait takes the longest delay.
+const LONGEST_WAIT: Duration = Duration::from_secs(100 * 86_400);
+/// How long a task waits while the name servers answer for no host.
+const OUTAGE_PATIENCE: Duration = Duration::from_secs(86_400);
 
 /// Decides what becomes of an answer.
 #[derive(Clone, Debug)]
@@ -25,6 +28,8 @@ pub(crate) struct RetryPolicy {
     pub(crate) delays: Vec<Tier>,
     /// Attempts of a task, the first one included.
     pub(crate) max_attempts: u32,
+    /// The delays of deferred tasks.
+    pub(crate) deferral: Deferral,
 }
 
 /// What becomes of an answer.
@@ -49,8 +54,8 @@ impl RetryPolicy {
         if !may_repeat(&task.request, answer) {
             return Decision::GiveUp;
         }
-        if let Some(deferral) = self.deferral(task, answer) {
-            return deferral;
+        if let Some((reason, patience)) = shortage(answer) {
+            return self.deferral(task, reason, patience);
         }
         if task.attempt >= self.max_attempts {
             return Decision::GiveUp;
@@ -58,22 +63,22 @@ impl RetryPolicy {
         self.tier(task.attempt, answer.retry_after).map_or(Decision::GiveUp, Decision::Retry)
     }
 
-    /// The deferral of a task that failed for lack of something that the worker should have had.
-    fn deferral(&self, task: &Task, answer: &Answer) -> Option<Decision> {
-        let (reason, most) = match answer.fault {
-            // Nothing of the site can cause these, so they are never charged to it.
-            Fault::NoSockets => (DeferReason::Sockets, u32::MAX),
-            Fault::Crowded => (DeferReason::Dns, u32::MAX),
-            Fault::NameServers => (DeferReason::Dns, MAX_DEFERRALS),
-            Fault::NoMemory => (DeferReason::Memory, MAX_DEFERRALS),
-            _ if answer.delayed_by_memory => (DeferReason::Memory, MAX_DEFERRALS),
-            Fault::Site | Fault::Unprocessed => return None,
+    /// Defers a task, each time for twice as long as before, for at least `patience` in all. Then it
+    /// is given up, which is no attempt either.
+    fn deferral(&self, task: &Task, reason: DeferReason, patience: Duration) -> Decision {
+        let shortest = self.deferral.shortest();
+        let tier = |before: u32| {
+            let wait = shortest.saturating_mul(2_u32.saturating_pow(before));
+            self.deferral.for_wait(wait.min(LONGEST_WAIT), before)
         };
         let before = task.deferred_for(reason);
-        let shortest = self.delays.iter().min()?.delay();
-        let wait = shortest.saturating_mul(2_u32.saturating_pow(before));
-        let tier = self.nearest(wait).filter(|_| before < most)?;
-        Some(Decision::Defer(tier, reason))
+        let mut waited = Duration::ZERO;
+        let is_over = patience < Duration::MAX
+            && (0..before).any(|nth| {
+                waited = waited.saturating_add(tier(nth).delay());
+                waited >= patience
+            });
+        if is_over { Decision::GiveUp } else { Decision::Defer(tier(before), reason) }
     }
 
     /// The tier whose delay is nearest to `wait`, for a task without a slot.
@@ -90,6 +95,20 @@ impl RetryPolicy {
         let longest = self.delays.iter().max().copied();
         let enough = self.delays.iter().filter(|tier| tier.delay() >= requested).min().copied();
         enough.or(longest).map(|tier| tier.max(own))
+    }
+}
+
+/// What the worker lacked, if that may be why the fetch failed, and how long the task waits for it.
+fn shortage(answer: &Answer) -> Option<(DeferReason, Duration)> {
+    match answer.fault {
+        // Nothing of the site can cause these. Memory suffices for any body within the limit.
+        Fault::NoSockets => Some((DeferReason::Sockets, Duration::MAX)),
+        Fault::Crowded => Some((DeferReason::Dns, Duration::MAX)),
+        Fault::NoMemory => Some((DeferReason::Memory, Duration::MAX)),
+        _ if answer.delayed_by_memory => Some((DeferReason::Memory, Duration::MAX)),
+        Fault::NameServers => Some((DeferReason::Dns, OUTAGE_PATIENCE)),
+        Fault::HostUnanswered => Some((DeferReason::Dns, HOST_PATIENCE)),
+        Fault::Site | Fault::Unprocessed => None,
     }
 }
 

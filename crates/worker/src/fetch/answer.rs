@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use fetchline_queue::Address;
+use fetchline_queue::{Address, Task};
 use fetchline_store::Outcome;
 
 use super::conditional::Version;
@@ -35,6 +35,15 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
+    /// How many attempts the task has made, if it ends with this answer. What never reached the
+    /// site for a reason of ours is none, and neither is a cancelled task.
+    pub(crate) fn attempts(&self, task: &Task) -> u32 {
+        let reached_site = self.status.is_some()
+            || !(self.fault.is_not_of_site() && self.fault.is_before_request());
+        let is_attempt = reached_site && self.outcome != Outcome::Cancelled;
+        if is_attempt { task.attempt } else { task.attempt - 1 }
+    }
+
     /// An answer for a task whose site has sent nothing.
     pub(crate) fn without_response(outcome: Outcome, error: String) -> Self {
         Self {

@@ -37,8 +37,10 @@ pub(crate) enum Fault {
     Crowded,
     /// That of the worker: there was no memory for the answer.
     NoMemory,
-    /// That of the name servers, which say nothing about the host.
+    /// That of our name servers, which answer for no host.
     NameServers,
+    /// That of the name servers, which answer for other hosts. Those of the host may be down.
+    HostUnanswered,
 }
 
 impl Fault {
@@ -46,7 +48,11 @@ impl Fault {
     pub(crate) fn is_not_of_site(self) -> bool {
         match self {
             Self::Site | Self::Unprocessed => false,
-            Self::NoSockets | Self::Crowded | Self::NoMemory | Self::NameServers => true,
+            Self::NoSockets
+            | Self::Crowded
+            | Self::NoMemory
+            | Self::NameServers
+            | Self::HostUnanswered => true,
         }
     }
 
@@ -54,7 +60,11 @@ impl Fault {
     pub(crate) fn is_before_request(self) -> bool {
         match self {
             Self::Site | Self::NoMemory => false,
-            Self::Unprocessed | Self::NoSockets | Self::Crowded | Self::NameServers => true,
+            Self::Unprocessed
+            | Self::NoSockets
+            | Self::Crowded
+            | Self::NameServers
+            | Self::HostUnanswered => true,
         }
     }
 }
@@ -154,6 +164,7 @@ impl Unknown {
             Resolution::Addresses(_) => return Ok(()),
             Resolution::Absent(text) if site == Some(&self.host) => (text, Fault::Site),
             Resolution::Absent(text) | Resolution::Unanswered(text) => (text, Fault::NameServers),
+            Resolution::HostUnanswered(text) => (text, Fault::HostUnanswered),
             Resolution::Crowded(text) => (text, Fault::Crowded),
             Resolution::NoSockets(text) => (text, Fault::NoSockets),
         };

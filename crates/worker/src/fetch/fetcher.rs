@@ -24,6 +24,7 @@ use super::cookies::{CookieJar, RunJars};
 use super::deadline::Deadline;
 use super::dns;
 use super::failure::{self, Failure, Fault};
+use super::framing::BodyStream;
 use super::guard::Guard;
 use super::header_limit;
 use super::hop::{self, Hop};
@@ -83,7 +84,7 @@ impl Fetcher {
             }
         });
         Ok(Self {
-            clients: Clients::new(clients::max_connections(concurrency), build)?,
+            clients: Clients::new(clients::max_idle(concurrency), build)?,
             guard,
             robots,
             timeout,
@@ -166,9 +167,8 @@ impl Fetcher {
         progress.content_type = hop::content_type(response.headers());
         // What their `Content-Length` says is the length for another method or status.
         let is_bodiless = request.method == Method::HEAD || matches!(status.as_u16(), 204 | 304);
-        let length = response.content_length().filter(|_| !is_bodiless);
         // Boxed, so that a fetch that waits for its response stays small.
-        progress.body = Some(Box::pin(self.read(response, length, deadline)).await?);
+        progress.body = Some(Box::pin(self.read(response, is_bodiless, deadline)).await?);
         Ok(status)
     }
 
@@ -193,7 +193,7 @@ impl Fetcher {
             if let Some(robots) = robots {
                 Box::pin(self.obey(robots, &hop.address, progress, place, deadline)).await?;
             }
-            let mut response = self.send(&hop, progress, place, deadline).await?;
+            let response = self.send(&hop, progress, place, deadline).await?;
             let status = response.status();
             progress.status = Some(status);
             header_limit::check(response.headers())?;
@@ -202,13 +202,13 @@ impl Fetcher {
             progress.jar.store(response.headers(), hop.address.as_url());
             progress.is_conditional = hop.condition().is_some();
             if progress.is_conditional && conditional::may_be_fault_of_condition(status) {
-                hop::drain(&mut response).await;
+                hop::drain(response).await;
                 hop.drop_conditions();
                 trail = Trail::default();
                 continue;
             }
             let Some(location) = hop::location(&response) else { return Ok(response) };
-            hop::drain(&mut response).await;
+            hop::drain(response).await;
             hop.redirect(status, &location)?;
             progress.redirected_to = Some(hop.address.clone().into_owned());
         }
@@ -278,8 +278,9 @@ impl Fetcher {
             if let Repeat::After(pause) = repeat {
                 // Boxed: cold path.
                 Box::pin(tokio::time::sleep(pause)).await;
-                Box::pin(progress.wait(deadline, place.advance(&hop.address))).await?;
             }
+            // A limited host gets no more requests than its limit, whatever becomes of them.
+            Box::pin(progress.wait(deadline, place.advance(&hop.address))).await?;
             lease = match repeat {
                 Repeat::OnNewConnection => self.clients.unpooled(host),
                 Repeat::OverHttp1 | Repeat::AtOnce | Repeat::After(_) => {
@@ -305,37 +306,35 @@ impl Fetcher {
     /// Reads the body to its end. Where it fails, the connection is dropped.
     async fn read(
         &self,
-        mut response: Response,
-        length: Option<u64>,
+        response: Response,
+        is_bodiless: bool,
         deadline: &Deadline,
     ) -> Result<(Vec<u8>, Reservation), Failure> {
         let reservation = self.budget.reservation();
-        let ends_with_connection = hop::ends_with_connection(&response);
+        let mut stream = BodyStream::new(response);
+        let length = stream.declared_length().filter(|_| !is_bodiless);
         let mut body =
-            BodyReader::new(response.headers(), length, self.max_body, reservation, deadline)
-                .await?;
+            BodyReader::new(stream.headers(), length, self.max_body, reservation, deadline).await?;
         let failure: Failure = loop {
-            match self.within_read_timeout(response.chunk()).await {
-                Ok(Ok(Some(chunk))) => match body.push(&chunk).await {
+            match self.within_read_timeout(stream.next()).await.flatten() {
+                Ok(Some(chunk)) => match body.push(&chunk).await {
                     Ok(()) => {}
                     Err(error) => break error.into(),
                 },
-                Ok(Ok(None)) => match body.finish().await {
+                Ok(None) => match body.finish().await {
                     Ok(whole) => return Ok(whole),
-                    Err(error) if ends_with_connection && error.is_truncation() => {
+                    Err(error) if stream.ends_with_connection() && error.is_truncation() => {
                         let text = format!("the connection ended too early: {error}");
                         return Err(Failure::new(Outcome::Protocol, text));
                     }
                     Err(error) => return Err(error.into()),
                 },
-                // The site has acted on a request whose response has begun.
-                Ok(Err(error)) => break Failure { fault: Fault::Site, ..error.into() },
                 Err(failure) => break failure,
             }
         };
         // The reservation covers what the connection has read ahead, so the connection goes first,
         // and its task gets a moment to close it.
-        drop(response);
+        drop(stream);
         tokio::task::yield_now().await;
         Err(failure)
     }

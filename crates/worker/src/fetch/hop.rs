@@ -6,15 +6,16 @@ use std::time::{Duration, SystemTime};
 use fetchline_queue::{Address, FetchRequest};
 use fetchline_store::Outcome;
 use http::header::{
-    CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, DNT, LOCATION, PRAGMA, RANGE, RETRY_AFTER,
-    TRANSFER_ENCODING, UPGRADE_INSECURE_REQUESTS, USER_AGENT,
+    CACHE_CONTROL, CONTENT_TYPE, COOKIE, DNT, LOCATION, PRAGMA, RANGE, RETRY_AFTER,
+    UPGRADE_INSECURE_REQUESTS, USER_AGENT,
 };
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use reqwest::{Client, Response};
 
 use super::conditional::{Conditions, Validators};
 use super::cookies::CookieJar;
 use super::failure::Failure;
+use super::framing::BodyStream;
 use super::signing::Signing;
 
 /// How many bytes of a redirect's body are read so that its connection can be reused. A longer body
@@ -149,19 +150,6 @@ pub(crate) fn location(response: &Response) -> Option<Vec<u8>> {
     is_redirect.then(|| locations.find(|value| !value.is_empty())).flatten().map(<[u8]>::to_vec)
 }
 
-/// Whether nothing but the end of the connection shows where the body ends (RFC 9112, 6.3), so that
-/// it may have been cut off.
-pub(crate) fn ends_with_connection(response: &Response) -> bool {
-    let headers = response.headers();
-    let last = headers.get_all(TRANSFER_ENCODING).iter().next_back();
-    let is_chunked = last.is_some_and(|value| {
-        let coding = value.as_bytes().rsplit(|byte| *byte == b',').next().unwrap_or_default();
-        coding.trim_ascii().eq_ignore_ascii_case(b"chunked")
-    });
-    let has_length = headers.contains_key(CONTENT_LENGTH) && last.is_none();
-    response.version() <= Version::HTTP_11 && !is_chunked && !has_length
-}
-
 /// The content type: all values of the field, separated by commas.
 pub(crate) fn content_type(headers: &HeaderMap) -> Option<String> {
     let values: Vec<_> =
@@ -176,10 +164,14 @@ pub(crate) fn text_of(headers: &HeaderMap, name: HeaderName) -> Option<String> {
 
 /// Reads a short body to its end, so that the connection can be reused. The next hop notices a
 /// failure.
-pub(crate) async fn drain(response: &mut Response) {
+pub(crate) async fn drain(response: Response) {
+    let mut body = BodyStream::new(response);
+    if body.ends_with_connection() {
+        return;
+    }
     let read = async {
         let mut read = 0;
-        while let Ok(Some(chunk)) = response.chunk().await {
+        while let Ok(Some(chunk)) = body.next().await {
             read += chunk.len();
             if read > MAX_DRAINED {
                 return;

@@ -13,6 +13,7 @@ pub(crate) mod decoder;
 pub(crate) mod dns;
 pub(crate) mod failure;
 pub(crate) mod fetcher;
+mod framing;
 mod guard;
 mod header_limit;
 mod hop;

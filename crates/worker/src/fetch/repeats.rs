@@ -11,7 +11,8 @@ use super::unprocessed;
 
 /// How often a request that the server has not processed is sent again: at once, and then after
 /// pauses. Some servers answer only a few requests per connection, so of many at a time a few have
-/// to move to the next connection again and again.
+/// to move to the next connection again and again. RFC 9113 (8.7) sets no limit. Chrome repeats
+/// twice, the client of Go seven times with growing pauses, Firefox ten times.
 pub(super) const MAX_REPEATS: u32 = 8;
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 /// The pause before the last repeat.
@@ -32,7 +33,7 @@ pub(super) struct Repeats {
     is_over_http1: bool,
 }
 
-/// How to send a request again.
+/// How to send a request again. Each repeat takes a slot of a limited host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Repeat {
     /// On a new connection: the kept one was closed when the request came.
@@ -41,7 +42,7 @@ pub(super) enum Repeat {
     OverHttp1,
     /// At once.
     AtOnce,
-    /// After a pause, as a request that takes a slot of its host.
+    /// After a pause.
     After(Duration),
 }
 

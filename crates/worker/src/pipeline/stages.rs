@@ -9,7 +9,7 @@ use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 use super::shared::Shared;
 use crate::consume::{Consumer, Dedup, Prefetch, Quarantine, Router, Routes};
 use crate::execute::extraction::Extractor;
-use crate::execute::{Executor, Outputs, RetryPolicy};
+use crate::execute::{Executor, NameServerOutages, Outputs, RetryPolicy};
 use crate::fetch::fetcher::Fetcher;
 use crate::memory_budget::Budget;
 use crate::revalidate::{Identity, KnownPages, Revalidation};
@@ -85,7 +85,9 @@ impl Shared {
             policy: RetryPolicy {
                 delays: self.config.execute.tiers(),
                 max_attempts: self.config.execute.max_attempts,
+                deferral: self.deferral(),
             },
+            outages: NameServerOutages::new(self.news.clone()),
             store: self.store.clone(),
             dependencies: self.dependencies.clone(),
             out: out.clone(),

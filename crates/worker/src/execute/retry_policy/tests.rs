@@ -9,7 +9,8 @@ fn tier(seconds: u64) -> Tier {
 }
 
 fn policy() -> RetryPolicy {
-    RetryPolicy { delays: vec![tier(10), tier(60), tier(600)], max_attempts: 4 }
+    let delays = vec![tier(10), tier(60), tier(600)];
+    RetryPolicy { deferral: Deferral::new(&delays), delays, max_attempts: 4 }
 }
 
 fn task(method: Method, attempt: u32) -> Task {
@@ -46,32 +47,36 @@ fn transient_failures_are_retried_and_all_else_is_final() {
 }
 
 #[test]
-fn what_is_ours_costs_no_attempt_for_a_while() {
-    let without_dns = Answer { fault: Fault::NameServers, ..answer(Outcome::Dns, None, None) };
-    let slow = Answer { delayed_by_memory: true, ..answer(Outcome::Timeout, None, None) };
+fn what_is_ours_costs_no_attempt_and_waits_longer_and_longer() {
     let of = |fault, outcome| Answer { fault, ..answer(outcome, None, None) };
-    let (full, crowded) = (of(Fault::NoMemory, Outcome::Timeout), of(Fault::Crowded, Outcome::Dns));
+    let slow = Answer { delayed_by_memory: true, ..answer(Outcome::Timeout, None, None) };
+    let full = of(Fault::NoMemory, Outcome::Timeout);
     let without_sockets = of(Fault::NoSockets, Outcome::Connect);
-    for (answer, reason, is_surely_ours) in [
-        (&without_dns, DeferReason::Dns, false),
-        (&slow, DeferReason::Memory, false),
-        (&full, DeferReason::Memory, false),
-        (&without_sockets, DeferReason::Sockets, true),
-        (&crowded, DeferReason::Dns, true),
+    for (answer, reason, last) in [
+        // Deferred for at least a day, for at least an hour, and for ever.
+        (&of(Fault::NameServers, Outcome::Dns), DeferReason::Dns, Some(32)),
+        (&of(Fault::HostUnanswered, Outcome::Dns), DeferReason::Dns, Some(9)),
+        (&slow, DeferReason::Memory, None),
+        (&full, DeferReason::Memory, None),
+        (&without_sockets, DeferReason::Sockets, None),
+        (&of(Fault::Crowded, Outcome::Dns), DeferReason::Dns, None),
     ] {
         let mut deferred = task(Method::GET, 4);
-        for (before, wait) in (0..).zip([10, 10, 60, 60, 60, 60, 600, 600, 600, 600]) {
+        let waits = [10, 10, 60, 60, 60, 60, 600, 600, 3600, 3600, 3600, 3600];
+        let waits = waits.into_iter().chain(std::iter::repeat(3600));
+        for (before, wait) in (0..last.unwrap_or(100)).zip(waits) {
             // What counts is how often something was lacking, not what.
             deferred.last_deferral = Some((DeferReason::Sockets, before));
-            assert_eq!(policy().decide(&deferred, answer), Decision::Defer(tier(wait), reason));
+            let expected = Decision::Defer(tier(wait), reason);
+            assert_eq!(policy().decide(&deferred, answer), expected, "{before} {:?}", answer.fault);
         }
-        for before in [10, 11, 100, u32::MAX - 1] {
+        for before in [last.unwrap_or(100), 1_000, u32::MAX - 1] {
             deferred.last_deferral = Some((reason, before));
-            let expected = match is_surely_ours {
-                true => Decision::Defer(tier(600), reason),
-                false => Decision::GiveUp,
+            let expected = match last {
+                None => Decision::Defer(tier(3600), reason),
+                Some(_) => Decision::GiveUp,
             };
-            assert_eq!(policy().decide(&deferred, answer), expected, "{reason:?} {before}");
+            assert_eq!(policy().decide(&deferred, answer), expected, "{before} {:?}", answer.fault);
         }
     }
     // A site that has sent a part of its answer has acted on the request.
@@ -83,6 +88,24 @@ fn what_is_ours_costs_no_attempt_for_a_while() {
     // The name servers say that the host does not exist.
     let absent = answer(Outcome::Dns, None, None);
     assert_eq!(policy().decide(&task(Method::GET, 1), &absent), Decision::Retry(tier(10)));
+}
+
+#[test]
+fn what_never_reached_the_site_for_a_reason_of_ours_is_no_attempt() {
+    for (fault, outcome, status, attempts) in [
+        (Fault::Site, Outcome::Dns, None, 3),
+        (Fault::Unprocessed, Outcome::Protocol, None, 3),
+        (Fault::NameServers, Outcome::Dns, None, 2),
+        (Fault::HostUnanswered, Outcome::Dns, None, 2),
+        (Fault::NoSockets, Outcome::Connect, None, 2),
+        // The site has acted on the request, or has redirected it.
+        (Fault::NoMemory, Outcome::Timeout, Some(200), 3),
+        (Fault::NameServers, Outcome::Dns, Some(302), 3),
+        (Fault::Site, Outcome::Cancelled, None, 2),
+    ] {
+        let answer = Answer { fault, ..answer(outcome, status, None) };
+        assert_eq!(answer.attempts(&task(Method::GET, 3)), attempts, "{fault:?} {status:?}");
+    }
 }
 
 #[test]

@@ -1,7 +1,5 @@
 //! A client for each choice of protocols.
 
-use std::sync::Arc;
-
 use reqwest::{Client, ClientBuilder};
 
 use crate::fetch::connection::ConnectionCount;
@@ -30,17 +28,10 @@ impl ByProtocol {
         Ok(Self { any: build(Protocols::Any)?.build()?, http1: build(Protocols::Http1)?.build()? })
     }
 
-    pub(super) fn lease(&self, protocols: Protocols, in_use: Option<Arc<()>>) -> Lease {
-        let client = match protocols {
+    pub(super) fn client(&self, protocols: Protocols) -> Client {
+        match protocols {
             Protocols::Any => self.any.clone(),
             Protocols::Http1 => self.http1.clone(),
-        };
-        Lease { client, _in_use: in_use }
+        }
     }
-}
-
-/// A client for one request. Its generation counts as in use until this is dropped.
-pub(in crate::fetch) struct Lease {
-    pub(in crate::fetch) client: Client,
-    _in_use: Option<Arc<()>>,
 }

@@ -100,6 +100,17 @@ impl HostLookup {
         answer.unwrap_or(Ok(Reply::NoName(HOSTS_TTL)))
     }
 
+    /// Whether the name servers answer at all, so that a host without an answer is an exception.
+    pub(super) async fn others_are_answered(&self) -> bool {
+        self.servers.do_answer().await
+    }
+
+    /// Forgets that the name servers have answered lately.
+    #[cfg(test)]
+    pub(super) fn forget_answers(&self) {
+        self.servers.forget_answers();
+    }
+
     /// The addresses of a host that no name server is asked for. The hosts file is complete: a host
     /// with an IPv4 address there has no other.
     fn without_servers(&self, host: &str) -> Option<Vec<IpAddr>> {

@@ -33,8 +33,10 @@ pub(crate) enum Resolution {
     Addresses(Arc<[IpAddr]>),
     /// The name servers say that there are none, and why.
     Absent(Arc<str>),
-    /// No name server answers, and why.
+    /// No name server answers, and why. Lately they have answered for no other host either.
     Unanswered(Arc<str>),
+    /// No name server answers for this host, and why. They answer for others.
+    HostUnanswered(Arc<str>),
     /// Too many other look-ups of this worker were ahead.
     Crowded(Arc<str>),
     /// This worker had no socket for its question.
@@ -85,6 +87,7 @@ impl KnownNames {
             }
             Resolution::Absent(_)
             | Resolution::Unanswered(_)
+            | Resolution::HostUnanswered(_)
             | Resolution::Crowded(_)
             | Resolution::NoSockets(_) => None,
         }
@@ -94,6 +97,12 @@ impl KnownNames {
     #[cfg(test)]
     pub(super) async fn forget_validity(&self, host: &str) {
         self.0.known.invalidate(host).await;
+    }
+
+    /// Forgets that the name servers have answered lately.
+    #[cfg(test)]
+    pub(super) fn forget_answers(&self) {
+        self.0.lookup.forget_answers();
     }
 
     /// Looks a host up, unless it is known.
@@ -129,11 +138,11 @@ impl Inner {
                 self.older.invalidate(host).await;
                 absent("has no address that this machine can reach (NODATA)", ttl)
             }
-            unanswered => self.without_answer(host, older, unanswered.and_then(Result::err)),
+            unanswered => self.without_answer(host, older, unanswered.and_then(Result::err)).await,
         }
     }
 
-    fn without_answer(
+    async fn without_answer(
         &self,
         host: &str,
         older: Option<Arc<[IpAddr]>>,
@@ -149,6 +158,7 @@ impl Inner {
         let resolution = match cause {
             Some(Unanswered::Crowded(..)) => Resolution::Crowded(text),
             Some(Unanswered::NoSockets) => Resolution::NoSockets(text),
+            _ if self.lookup.others_are_answered().await => Resolution::HostUnanswered(text),
             _ => Resolution::Unanswered(text),
         };
         Entry { resolution, valid_for: UNANSWERED_TTL }

@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use hickory_resolver::net::NetError;
@@ -22,6 +23,13 @@ const REPEAT_AFTER: Duration = Duration::from_secs(1);
 const JITTER: f64 = 0.25;
 /// The longest pause between repetitions.
 const MAX_PAUSE: Duration = Duration::from_secs(8);
+
+/// How long an answer shows that the servers work.
+const WORKING_FOR: Duration = Duration::from_secs(60);
+/// How long the servers may take to show that they work.
+const TRIAL_TIMEOUT: Duration = Duration::from_secs(3);
+/// How long it is known that they did not.
+const FAILED_FOR: Duration = Duration::from_secs(10);
 
 /// Why there is no reply. It says nothing about the name.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -52,6 +60,10 @@ pub(super) struct NameServers {
     concurrency: usize,
     timeout: Duration,
     counters: Counters,
+    /// The last name that was answered for, and when.
+    answered: Mutex<Option<(Name, Instant)>>,
+    /// When the servers last failed a trial. Locked during a trial.
+    failed_at: tokio::sync::Mutex<Option<Instant>>,
 }
 
 impl NameServers {
@@ -62,7 +74,16 @@ impl NameServers {
         counters: Counters,
     ) -> Self {
         let places = Semaphore::new(concurrency);
-        Self { addresses, first: AtomicUsize::new(0), places, concurrency, timeout, counters }
+        Self {
+            addresses,
+            first: AtomicUsize::new(0),
+            places,
+            concurrency,
+            timeout,
+            counters,
+            answered: Mutex::default(),
+            failed_at: tokio::sync::Mutex::default(),
+        }
     }
 
     /// When a look-up that begins now has to end.
@@ -98,12 +119,51 @@ impl NameServers {
                     return Err(Unanswered::Silence(self.to_string(), self.timeout.as_secs_f64()));
                 }
             };
+            *self.answered() = Some((name.clone(), Instant::now()));
             match Content::of(&response, &name, kind) {
                 Content::Reply(reply) => return Ok(reply),
                 Content::Alias(target) => name = target,
             }
         }
         Err(Unanswered::Aliases)
+    }
+
+    fn answered(&self) -> MutexGuard<'_, Option<(Name, Instant)>> {
+        self.answered.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether the servers answer for names that they have answered for before. They are asked only
+    /// if they have not answered lately.
+    pub(super) async fn do_answer(&self) -> bool {
+        let last = || self.answered().clone();
+        let answered_lately = || last().is_some_and(|(_, at)| at.elapsed() < WORKING_FOR);
+        if answered_lately() {
+            return true;
+        }
+        let mut failed_at = self.failed_at.lock().await;
+        if answered_lately() {
+            return true;
+        }
+        let Some((name, _)) = last() else { return false };
+        if failed_at.is_some_and(|at| at.elapsed() < FAILED_FOR) {
+            return false;
+        }
+        let deadline = Instant::now() + TRIAL_TIMEOUT;
+        let asking = async {
+            let _place = self.place(1, deadline).await?;
+            self.ask(&name, RecordType::A, deadline).await
+        };
+        let is_answered = asking.await.is_ok();
+        *failed_at = (!is_answered).then(Instant::now);
+        is_answered
+    }
+
+    /// Forgets that the servers have answered lately.
+    #[cfg(test)]
+    pub(super) fn forget_answers(&self) {
+        if let Some((_, at)) = &mut *self.answered() {
+            *at -= WORKING_FOR;
+        }
     }
 
     /// Asks one server after the other, and listens to all of them until one answers: a slow answer

@@ -4,6 +4,7 @@ pub(super) mod server;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 
 use hickory_resolver::proto::op::ResponseCode;
@@ -43,7 +44,7 @@ fn is_absent(resolution: &Resolution) -> bool {
 
 fn why_unanswered(resolution: &Resolution) -> String {
     match resolution {
-        Resolution::Unanswered(text) => text.to_string(),
+        Resolution::Unanswered(text) | Resolution::HostUnanswered(text) => text.to_string(),
         other => panic!("answered: {other:?}"),
     }
 }
@@ -281,7 +282,7 @@ async fn aliases_are_followed_within_and_across_answers() {
     assert_eq!(found(&names.look_up("far.example").await), ["192.0.2.1"]);
     assert!(matches!(
         names.look_up("loop.example").await,
-        Resolution::Absent(_) | Resolution::Unanswered(_)
+        Resolution::Absent(_) | Resolution::HostUnanswered(_) | Resolution::Unanswered(_)
     ));
 }
 
@@ -369,4 +370,36 @@ async fn local_names_and_impossible_ones_need_no_server() {
     let long = format!("{}.example", "a".repeat(64));
     assert!(is_absent(&names.look_up(&long).await));
     assert_eq!(server.asked().len(), 0);
+}
+
+#[tokio::test]
+async fn that_one_host_is_unanswered_is_told_from_an_outage_of_the_name_servers() {
+    let is_outage = Arc::new(AtomicBool::new(false));
+    let outage = is_outage.clone();
+    let server = TestServer::start(move |question| match question.name.as_str() {
+        "found.example" if !outage.load(SeqCst) => Answer::addresses(&["192.0.2.1"]),
+        "absent.example" if !outage.load(SeqCst) => Answer::Code(ResponseCode::NXDomain),
+        _ => Answer::Code(ResponseCode::ServFail),
+    })
+    .await;
+    for answered in ["found.example", "absent.example"] {
+        is_outage.store(false, SeqCst);
+        let names = names(&[&server]);
+        let before = names.look_up("dead.example").await;
+        assert!(matches!(before, Resolution::Unanswered(_)), "{before:?}");
+        names.look_up(answered).await;
+        let after = names.look_up("lame.example").await;
+        assert!(matches!(after, Resolution::HostUnanswered(_)), "{answered}: {after:?}");
+        // Later, the name that was answered for is asked again.
+        names.forget_answers();
+        let asked = server.asked().len();
+        let later = names.look_up("lame-too.example").await;
+        assert!(matches!(later, Resolution::HostUnanswered(_)), "{answered}: {later:?}");
+        assert_eq!(server.asked().last().unwrap().0, answered);
+        names.forget_answers();
+        is_outage.store(true, SeqCst);
+        let during = names.look_up("lame-three.example").await;
+        assert!(matches!(during, Resolution::Unanswered(_)), "{answered}: {during:?}");
+        assert!(server.asked().len() > asked + 2);
+    }
 }

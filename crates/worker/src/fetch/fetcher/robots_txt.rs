@@ -10,6 +10,7 @@ use http::StatusCode;
 use super::Fetcher;
 use crate::fetch::body::{self, BodyReader};
 use crate::fetch::deadline::Deadline;
+use crate::fetch::framing::BodyStream;
 use crate::fetch::progress::{End, Progress};
 use crate::fetch::robots::{self, Robots, RobotsResponse};
 use crate::schedule::Place;
@@ -96,14 +97,16 @@ impl Fetcher {
         deadline: &Deadline,
     ) -> Result<(StatusCode, Vec<u8>), End> {
         progress.wait(deadline, place.advance(&request.address)).await?;
-        let mut response = self.request(request, None, progress, place, deadline, None).await?;
+        let response = self.request(request, None, progress, place, deadline, None).await?;
+        let status = response.status();
         let reservation = self.budget.reservation();
         // One byte more shows whether the last line within the limit is whole.
         let limit = robots::MAX_BYTES + 1;
+        let mut stream = BodyStream::new(response);
         let mut body =
-            BodyReader::new(response.headers(), None, limit, reservation, deadline).await?;
+            BodyReader::new(stream.headers(), None, limit, reservation, deadline).await?;
         let body = loop {
-            match self.within_read_timeout(response.chunk()).await?? {
+            match self.within_read_timeout(stream.next()).await?? {
                 Some(chunk) => match body.push(&chunk).await {
                     // The rest does not count.
                     Err(body::Error::TooLarge(_)) => break body.into_partial(),
@@ -113,6 +116,6 @@ impl Fetcher {
                 None => break body.finish().await?.0,
             }
         };
-        Ok((response.status(), robots::whole_lines(body)))
+        Ok((status, robots::whole_lines(body)))
     }
 }

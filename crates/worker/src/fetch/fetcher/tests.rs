@@ -45,7 +45,7 @@ fn fetcher() -> Fetcher {
 
 /// A fetcher with other clients.
 fn fetcher_of(
-    max_connections: usize,
+    max_idle: usize,
     finish: impl Fn(Protocols, ClientBuilder) -> ClientBuilder + Send + Sync + 'static,
 ) -> Fetcher {
     let fetcher = fetcher();
@@ -56,7 +56,7 @@ fn fetcher_of(
         client::builder(&config(), 100, guard.clone(), resolver, tls.clone(), count)
             .map(|client| finish(protocols, client))
     });
-    Fetcher { clients: Clients::new(max_connections, build).unwrap(), ..fetcher }
+    Fetcher { clients: Clients::new(max_idle, build).unwrap(), ..fetcher }
 }
 
 /// A fetcher that talks HTTP/2 without TLS.

@@ -103,6 +103,43 @@ async fn transfer_codings_are_removed_or_refused() {
 }
 
 #[tokio::test]
+async fn a_length_beside_a_transfer_coding_ends_a_body_on_a_kept_connection() {
+    let gzip = packed(GzEncoder::new(&b"page"[..], Compression::fast()));
+    let length = format!("Content-Length: {}", gzip.len());
+    for (method, lines, body, expected) in [
+        (Method::GET, "Transfer-Encoding: identity\r\nContent-Length: 4", &b"page"[..], "page"),
+        (Method::GET, "Transfer-Encoding:\r\nContent-Length: 4", b"page and more", "page"),
+        (Method::GET, &format!("Transfer-Encoding: gzip\r\n{length}"), &gzip, "page"),
+        (Method::GET, "Transfer-Encoding: identity\r\nContent-Length: 0", b"", ""),
+        (Method::HEAD, "Transfer-Encoding: identity\r\nContent-Length: 4", b"", ""),
+    ] {
+        let head = format!("HTTP/1.1 200 OK\r\n{lines}\r\n\r\n");
+        let response = [head.as_bytes(), body].concat();
+        let origin = Origin::start("127.0.0.1", move |asked| match asked.path() {
+            "/" => Reply::Bytes(response.clone()),
+            _ => Reply::of(200, &[], "next"),
+        })
+        .await;
+        let fetcher = fetcher();
+        let answer = fetch_in(&fetcher, &request(method, &origin.url("/")), "run").await;
+        assert_eq!(page(&answer), (Outcome::Ok, expected), "{lines}: {:?}", answer.error);
+        // What may be left of the body is not taken for the next answer.
+        assert_eq!(page(&fetch(&fetcher, &origin.url("/next")).await), (Outcome::Ok, "next"));
+    }
+    for lines in ["", "Transfer-Encoding: identity\r\n"] {
+        let head = format!("HTTP/1.1 200 OK\r\n{lines}Content-Length: 5");
+        assert_eq!(fetch_bytes(&head, b"page").await.outcome, Outcome::Protocol, "{lines}");
+    }
+    // A redirect whose body has no end on its connection costs no time.
+    let origin = Origin::start("127.0.0.1", |asked| match asked.path() {
+        "/" => Reply::text("HTTP/1.1 302 X\r\nLocation: /next\r\n\r\nmoved"),
+        _ => Reply::of(200, &[], "next"),
+    })
+    .await;
+    assert_eq!(page(&fetch(&fetcher(), &origin.url("/")).await), (Outcome::Ok, "next"));
+}
+
+#[tokio::test]
 async fn trailers_are_ignored_unless_a_line_is_no_field() {
     for (trailers, outcome) in [
         ("", Outcome::Ok),

@@ -16,8 +16,8 @@ async fn a_server_that_refuses_everything_is_not_asked_for_ever_and_each_time_ta
     let answer = http2_fetcher().fetch(&request, "run", None, &mut place).await.unwrap();
     assert_eq!((answer.outcome, answer.fault), (Outcome::Protocol, Fault::Unprocessed));
     assert_eq!(origin.counts().others, MAX_REPEATS + 1);
-    // The first request has the slot of its task, and its first repeat needs none.
-    assert_eq!(slots.load(Ordering::SeqCst) as u32, MAX_REPEATS - 1);
+    // The first request has the slot of its task.
+    assert_eq!(slots.load(Ordering::SeqCst) as u32, MAX_REPEATS);
 }
 
 #[tokio::test]
@@ -27,7 +27,7 @@ async fn a_task_that_gets_no_slot_for_a_repeat_starts_anew_later() {
     let mut place = Place::denied(request.address.host());
     let denied = http2_fetcher().fetch(&request, "run", None, &mut place).await.unwrap_err();
     assert!(matches!(denied, Denied::Requeue));
-    assert_eq!(origin.counts().others, 2);
+    assert_eq!(origin.counts().others, 1);
 }
 
 #[tokio::test]
@@ -43,11 +43,13 @@ async fn a_server_that_requires_http1_gets_it() {
         let fetcher = http2_fetcher();
         for n in 1..=3 {
             let request = request(method.clone(), &origin.url(&format!("/{n}")));
-            let answer = fetch_in(&fetcher, &request, "run").await;
+            let (mut place, slots) = Place::limited(request.address.host());
+            let answer = fetcher.fetch(&request, "run", None, &mut place).await.unwrap();
             assert_eq!(page(&answer), (Outcome::Ok, "page"), "{name}: {:?}", answer.error);
             let counts = origin.counts();
             // It is asked over HTTP/2 only once.
             assert_eq!((counts.others, counts.over_http1), (1, n), "{name}");
+            assert_eq!(slots.load(Ordering::SeqCst), usize::from(n == 1), "{name}");
         }
     }
 }
@@ -73,8 +75,12 @@ async fn a_farewell_on_a_kept_connection_is_not_the_answer_to_the_next_request()
         .await;
         let fetcher = fetcher();
         let ask = async |method: Method, path: &str| {
-            let answer = fetch_in(&fetcher, &request(method, &origin.url(path)), "run").await;
-            (answer.status, origin.asked().iter().filter(|it| it.contains(path)).count())
+            let request = request(method, &origin.url(path));
+            let (mut place, slots) = Place::limited(request.address.host());
+            let answer = fetcher.fetch(&request, "run", None, &mut place).await.unwrap();
+            let asked = origin.asked().iter().filter(|it| it.contains(path)).count();
+            assert_eq!(slots.load(Ordering::SeqCst) + 1, asked, "{path}: a slot for each request");
+            (answer.status, asked)
         };
         let status: u16 = farewell[9..12].parse().unwrap();
         assert_eq!(ask(Method::GET, "/first").await, (Some(200), 1));
@@ -129,9 +135,7 @@ async fn streams_above_the_last_one_are_sent_again_whatever_the_code_of_the_goaw
         let answer = http2_fetcher().fetch(&request, "run", None, &mut place).await.unwrap();
         assert_eq!(page(&answer), (Outcome::Ok, "page"), "{method} {code}: {:?}", answer.error);
         assert_eq!((origin.counts().answered, origin.counts().others), (1, 1), "{method} {code}");
-        // To a server that asks for calm, the first repeat goes after a pause, and takes a slot.
-        let taken = usize::from(code == ENHANCE_YOUR_CALM);
-        assert_eq!(slots.load(Ordering::SeqCst), taken, "{method} {code}");
+        assert_eq!(slots.load(Ordering::SeqCst), 1, "{method} {code}");
     }
 }
 

@@ -1,0 +1,40 @@
+//! Reports to the operator that no name server answers: meanwhile tasks are only deferred.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+use tracing::warn;
+
+use crate::control::news::{Fact, NewsHandle};
+
+/// How often an outage is logged.
+const LOG_INTERVAL: Duration = Duration::from_secs(60);
+
+/// Reports outages of the name servers.
+pub(crate) struct NameServerOutages {
+    news: NewsHandle,
+    logged_at: Mutex<Option<Instant>>,
+}
+
+impl NameServerOutages {
+    pub(crate) fn new(news: NewsHandle) -> Self {
+        Self { news, logged_at: Mutex::default() }
+    }
+
+    /// Reports that a task is deferred since no name server answers.
+    pub(super) fn noticed(&self, error: &str) {
+        let mut logged_at = self.logged_at.lock().unwrap_or_else(PoisonError::into_inner);
+        if logged_at.is_some_and(|at| at.elapsed() < LOG_INTERVAL) {
+            return;
+        }
+        *logged_at = Some(Instant::now());
+        warn!(error, "no name server answers for any host; tasks are deferred until one does");
+        let sentence = format!(
+            "no name server answers for any host ({error}): tasks are deferred until one does, \
+             which costs no attempt"
+        );
+        let name = "name servers away".to_owned();
+        self.news.report(Fact::new("name_servers_away", name, sentence));
+    }
+}
