@@ -1,5 +1,9 @@
-//! Joins the stages of a worker, and shuts them down in the order of the flow.
+//! Joins the stages of a worker, and shuts them down in the order of the flow. What is shown of all
+//! of them together, such as gauges and readiness, is read here as well.
 
+mod gauges;
+mod health;
+mod progress_log;
 mod shared;
 mod stages;
 
@@ -15,6 +19,7 @@ use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use self::gauges::{Gauges, Sources};
 use self::shared::{Shared, Shutdown};
 use self::stages::Stages;
 use crate::config::WorkerConfig;
@@ -28,9 +33,7 @@ use crate::control::roster::Roster;
 use crate::error::Error;
 use crate::error_chain::chain;
 use crate::fetch::fetcher::Fetcher;
-use crate::observe::gauges::{Gauges, Sources};
 use crate::observe::summary::Summary;
-use crate::observe::{health, progress_log};
 use crate::schedule::{self, SchedulerHandle};
 use crate::settle::Session;
 

@@ -114,7 +114,7 @@ impl Registry {
         Total { value: AtomicU64::new(0), exported: self.counter(name, help, labels) }
     }
 
-    pub(super) fn gauge(
+    pub(crate) fn gauge(
         &self,
         name: &'static str,
         help: &'static str,
@@ -137,7 +137,7 @@ fn key(name: &'static str, labels: &[(&'static str, String)]) -> Key {
     )
 }
 
-pub(super) fn label(name: &'static str, value: impl ToString) -> [(&'static str, String); 1] {
+pub(crate) fn label(name: &'static str, value: impl ToString) -> [(&'static str, String); 1] {
     [(name, value.to_string())]
 }
 
@@ -250,7 +250,7 @@ impl Metrics {
         }
     }
 
-    pub(super) fn registry(&self) -> &Registry {
+    pub(crate) fn registry(&self) -> &Registry {
         &self.registry
     }
 
@@ -288,7 +288,7 @@ impl Metrics {
         InFlight(self.in_flight.clone())
     }
 
-    pub(super) fn in_flight(&self) -> usize {
+    pub(crate) fn in_flight(&self) -> usize {
         self.in_flight.load(Relaxed)
     }
 
@@ -331,7 +331,7 @@ impl Metrics {
     }
 
     /// All metrics in the text format of Prometheus.
-    pub(super) fn render(&self) -> String {
+    pub(crate) fn render(&self) -> String {
         self.handle.render()
     }
 

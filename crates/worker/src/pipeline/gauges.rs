@@ -6,10 +6,10 @@ use fetchline_store::Store;
 use metrics::Gauge;
 use tokio::sync::watch;
 
-use super::metrics::{Metrics, Registry, label};
 use crate::control::dependencies::Dependencies;
 use crate::control::snapshot::Snapshots;
 use crate::memory_budget::Budget;
+use crate::observe::metrics::{Metrics, Registry, label};
 use crate::schedule::{SchedulerHandle, WaitCounts};
 use crate::settle::Session;
 

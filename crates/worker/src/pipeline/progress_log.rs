@@ -7,7 +7,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
-use super::metrics::{Metrics, Totals};
+use crate::observe::metrics::{Metrics, Totals};
 use crate::settle::Session;
 
 /// Often enough to see progress, and rarely enough for logs that are kept.
