@@ -188,17 +188,17 @@ async fn publish_all(broker: Broker, witness: Witness, mut chance: Chance) {
     let plan = witness.plan();
     let pauses = chance.pick(&[0.0, 0.05, 0.3]);
     for (run, part, _) in &plan.parts {
-        publish_part(&broker, (run, part), None);
+        publish_part(&broker, (run, part), None).await;
     }
     for task in plan.tasks() {
         // The tasks come over a while, so that there is something to do whenever trouble comes.
         if chance.happens(pauses) {
             sleep(chance.wait(1, 5_000)).await;
         }
-        publish_task(&broker, task);
+        publish_task(&broker, task).await;
     }
     for (run, part, count) in &plan.parts {
-        publish_part(&broker, (run, part), Some(*count));
+        publish_part(&broker, (run, part), Some(*count)).await;
     }
 }
 
@@ -206,17 +206,25 @@ fn own(id: &str) -> AMQPProperties {
     AMQPProperties::default().with_app_id("fetchline".into()).with_message_id(id.into())
 }
 
-fn publish_task(broker: &Broker, task: &Task) {
+/// Publishes a message as soon as its queue is bound: the worker that declares the queues may lose
+/// its connection in between.
+async fn publish(broker: &Broker, key: &str, properties: AMQPProperties, body: &[u8]) {
+    while !broker.publish(PREFIX, key, properties.clone(), body) {
+        sleep(LOOK).await;
+    }
+}
+
+async fn publish_task(broker: &Broker, task: &Task) {
     let mut headers = FieldTable::default();
     for (name, value) in [("x-run", task.run), ("x-part", &task.part)] {
         headers.insert(name.into(), AMQPValue::LongString(value.into()));
     }
     let properties = own(&task.id).with_content_type("text/plain".into()).with_headers(headers);
     let url = format!("http://{}{}", task.host, task.path);
-    broker.publish(PREFIX, "urls", properties, url.as_bytes());
+    publish(broker, "urls", properties, url.as_bytes()).await;
 }
 
-fn publish_part(broker: &Broker, (run, part): (&str, &str), planned: Option<u64>) {
+async fn publish_part(broker: &Broker, (run, part): (&str, &str), planned: Option<u64>) {
     let end = if planned.is_some() { "ended" } else { "began" };
     let properties = own(&format!("{part}-{end}"))
         .with_content_type("application/json".into())
@@ -226,7 +234,7 @@ fn publish_part(broker: &Broker, (run, part): (&str, &str), planned: Option<u64>
     let body = format!(
         r#"{{"run":"{run}","part":"{part}","planned":{planned},"at":"2026-01-01T00:00:0{second}Z"}}"#
     );
-    broker.publish(PREFIX, "runs", properties, body.as_bytes());
+    publish(broker, "runs", properties, body.as_bytes()).await;
 }
 
 struct World {
