@@ -29,6 +29,9 @@ const MAX_CALM: Duration = Duration::from_secs(40 * 60);
 const MAX_CALM_PER_TASK: Duration = Duration::from_secs(12);
 /// How often the world is looked at.
 const LOOK: Duration = Duration::from_millis(100);
+/// How many looks in a row have to find nothing left: after an alarm, the broker reads what lost
+/// connections have sent.
+const LAST_LOOKS: u32 = 30;
 
 /// What a world is made of.
 #[derive(Clone, Copy, Debug)]
@@ -248,9 +251,12 @@ impl World {
     async fn wait_for_end(&self, fleet: &mut Fleet) {
         let (began, tasks) = (Instant::now(), self.witness.plan().tasks().len());
         let max_calm = MAX_CALM.max(MAX_CALM_PER_TASK * u32::try_from(tasks).unwrap_or(u32::MAX));
+        let mut looks = 0;
         loop {
             let (waiting, unacked) = (self.wiring.broker.waiting(), self.wiring.broker.unacked());
-            if waiting.is_empty() && unacked == 0 && self.witness.rows() >= tasks {
+            let is_over = waiting.is_empty() && unacked == 0 && self.witness.rows() >= tasks;
+            looks = if is_over { looks + 1 } else { 0 };
+            if looks >= LAST_LOOKS {
                 return;
             }
             if began.elapsed() > max_calm {
@@ -259,7 +265,8 @@ impl World {
                     "not done: {rows} rows of {tasks} tasks, {unacked} unacked, {waiting:?}"
                 ));
             }
-            if waiting.is_empty() && unacked == 0 && began.elapsed() > Duration::from_secs(60) {
+            let is_empty = waiting.is_empty() && unacked == 0 && !is_over;
+            if is_empty && began.elapsed() > Duration::from_secs(60) {
                 let rows = self.witness.rows();
                 return self.witness.trace.violation(format_args!(
                     "lost: {rows} rows of {tasks} tasks, and no message is left"
