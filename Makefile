@@ -66,7 +66,7 @@ fuzz: ## Try random inputs of strangers, each property for MINUTES=10
 	FUZZ_MINUTES=$(MINUTES) cargo test --workspace --test fuzz
 
 mutants: ## Mutate FILE=crates/worker/src/settle/ledger.rs and run the tests of its module
-	cargo mutants --in-place --file '$(FILE)' -- --lib $(MODULE)
+	cargo mutants --workspace --in-place --file '$(FILE)' -- --lib $(MODULE)
 
 soak: ## Mix all faults over 100,000 URLs for MINUTES=10; SEED=1 repeats a run
 	cargo build --workspace --bin soak
