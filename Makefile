@@ -15,11 +15,15 @@ SERVICES = deploy/local/services
 BUILT = $(shell cargo metadata --no-deps --format-version 1 | \
 	sed -n 's/.*"target_directory":"\([^"]*\)".*/\1/p')
 
+# What `make mutants` mutates, and the module whose tests it runs: the path of the file, or MODULE.
+FILE ?= crates/worker/src/settle/ledger.rs
+MODULE ?= $(subst /,::,$(shell echo '$(FILE)' | sed 's|^crates/[^/]*/src/||; s|\.rs$$||; s|/mod$$||'))
+
 # Whether packages can be installed without asking for a password, which a build would hide.
 CAN_INSTALL = $(shell { [ "$$(id -u)" = 0 ] || sudo -n true 2>/dev/null; } && echo yes)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test fuzz sim test-sim test-faults test-cluster test-matrix test-deploy
+.PHONY: help run test fuzz mutants sim test-sim test-faults test-cluster test-matrix test-deploy
 .PHONY: test-clients test-console soak bench bench-full bench-years bench-extraction bench-parts
 .PHONY: signatures rules manifests dist deb
 .PHONY: ci fmt fmt-check lint doc hygiene up down
@@ -60,6 +64,9 @@ test-cluster: ## Kill and freeze nodes of two clusters of three, count; 3 GB, SE
 
 fuzz: ## Try random inputs of strangers, each property for MINUTES=10
 	FUZZ_MINUTES=$(MINUTES) cargo test --workspace --test fuzz
+
+mutants: ## Mutate FILE=crates/worker/src/settle/ledger.rs and run the tests of its module
+	cargo mutants --workspace --in-place --file '$(FILE)' -- --lib $(MODULE)
 
 soak: ## Mix all faults over 100,000 URLs for MINUTES=10; SEED=1 repeats a run
 	cargo build --workspace --bin soak

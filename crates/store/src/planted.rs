@@ -1,13 +1,19 @@
-//! Faults that the simulation plants, to see whether it finds them. No other build has this module.
+//! Faults that the simulation plants, to see whether it finds them, and stalls of tasks. No other
+//! build has this module.
 
 #[cfg(not(debug_assertions))]
 compile_error!("the feature `simulation` plants faults: it is not for a release");
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::time::Duration;
 
 thread_local! {
     static PLANTED: Cell<Option<Fault>> = const { Cell::new(None) };
+    static STALLS: RefCell<Option<Stalls>> = const { RefCell::new(None) };
 }
+
+/// Returns how long the next stall takes.
+type Stalls = Box<dyn FnMut() -> Duration>;
 
 /// A fault that can be planted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,11 +38,13 @@ pub enum Fault {
     DuplicateLost,
     /// A refused row takes its neighbour with it.
     PoisonedNeighbour,
+    /// A receipt is dropped because it reaches the settler before its session does.
+    EarlyReceiptDropped,
 }
 
 impl Fault {
     /// Every fault, with its name.
-    pub const ALL: [(Self, &'static str); 10] = [
+    pub const ALL: [(Self, &'static str); 11] = [
         (Self::AckBeforeCommit, "ack-before-commit"),
         (Self::AckOverGap, "ack-over-gap"),
         (Self::AckBeforeConfirm, "ack-before-confirm"),
@@ -47,6 +55,7 @@ impl Fault {
         (Self::PlaceLost, "place-lost"),
         (Self::DuplicateLost, "duplicate-lost"),
         (Self::PoisonedNeighbour, "poisoned-neighbour"),
+        (Self::EarlyReceiptDropped, "early-receipt-dropped"),
     ];
 
     /// The fault of this name.
@@ -68,4 +77,17 @@ impl Fault {
 /// Plants a fault on this thread.
 pub fn plant(fault: Option<Fault>) {
     PLANTED.set(fault);
+}
+
+/// Lets tasks of this thread stall; `None` ends that.
+pub fn set_stalls(stalls: Option<Stalls>) {
+    STALLS.set(stalls);
+}
+
+/// Stalls a task as if its thread did not run, while the others go on.
+pub async fn stall() {
+    let time = STALLS.with_borrow_mut(|stalls| stalls.as_mut().map(|next| next()));
+    if let Some(time) = time.filter(|time| !time.is_zero()) {
+        tokio::time::sleep(time).await;
+    }
 }

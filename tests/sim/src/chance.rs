@@ -19,6 +19,11 @@ impl Chance {
         Self(SmallRng::seed_from_u64(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ part))
     }
 
+    /// A stream that follows from this one.
+    pub fn split(&mut self) -> Self {
+        Self(SmallRng::seed_from_u64(self.0.random()))
+    }
+
     /// `true` with this probability.
     pub fn happens(&mut self, probability: f64) -> bool {
         probability > 0.0 && self.0.random_bool(probability.min(1.0))

@@ -106,7 +106,9 @@ impl Fleet {
         let Some(result) = process.and_then(Process::result) else { return };
         match result {
             Ok(()) => process.into_iter().for_each(|ended| self.witness.drained(&ended.owner)),
-            Err(error) if error.contains("grace") => {}
+            Err(error) if error.contains("grace") => {
+                process.into_iter().for_each(|ended| self.witness.died(&ended.owner));
+            }
             Err(error) => self.trace.violation(format_args!("w{place} has ended: {error}")),
         }
         self.places[place].process = None;
@@ -117,6 +119,7 @@ impl Fleet {
         let Some(process) = self.places[place].process.take() else { return };
         self.trace.event(format_args!("kill {}", process.owner));
         self.wiring.kill(&process.owner);
+        self.witness.died(&process.owner);
         process.stop.stop();
     }
 
@@ -143,7 +146,7 @@ impl Fleet {
             Err(error) if is_calm || !error.contains("grace") => {
                 self.trace.violation(format_args!("{owner} was stopped and failed: {error}"));
             }
-            _ => {}
+            Err(_) => self.witness.died(owner),
         }
     }
 }

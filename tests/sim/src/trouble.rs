@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use amq_protocol::protocol::basic::AMQPProperties;
+use fetchline_store::planted::set_stalls;
 use tokio::time::{Instant, sleep};
 
 use crate::chance::Chance;
@@ -36,9 +37,10 @@ enum Kind {
     Stop,
     Directive,
     ClockJump,
+    Stalls,
 }
 
-const KINDS: [Kind; 12] = [
+const KINDS: [Kind; 13] = [
     Kind::CutOne,
     Kind::CutAll,
     Kind::BrokerDown,
@@ -51,6 +53,7 @@ const KINDS: [Kind; 12] = [
     Kind::Stop,
     Kind::Directive,
     Kind::ClockJump,
+    Kind::Stalls,
 ];
 
 impl Trouble {
@@ -121,7 +124,18 @@ impl Trouble {
             Kind::ClockJump => {
                 fetchline_sim_net::jump(self.chance.pick(&[-3_600_000, -2_000, 2_000, 3_600_000]));
             }
+            Kind::Stalls => self.stalls(),
         }
+    }
+
+    /// Lets settlers stall more or less often, or no more. Other trouble comes meanwhile.
+    fn stalls(&mut self) {
+        let likely = self.chance.pick(&[0.0, 0.1, 0.4]);
+        let mut chance = self.chance.split();
+        set_stalls(Some(Box::new(move || match chance.happens(likely) {
+            true => chance.wait(1, 5_000),
+            false => Duration::ZERO,
+        })));
     }
 
     async fn statements(&mut self) {
@@ -171,6 +185,7 @@ impl Trouble {
     /// Ends what is still in force.
     pub fn end(&mut self, fleet: &Fleet) {
         fetchline_sim_net::jump(0);
+        set_stalls(None);
         self.publish("resume");
         for place in 0..fleet.len() {
             self.publish(&format!("resume {}", Fleet::pod(place)));

@@ -13,6 +13,10 @@ const GIVEN_UP: [&str; 7] = ["refused", "poison", "timeout", "connect", "protoco
 /// Statuses of a transient failure.
 const TRANSIENT: [u16; 7] = [408, 425, 429, 500, 502, 503, 504];
 
+/// A task is poison if this many workers have died while they held it: the marks that a worker
+/// needs.
+const POISON_DEATHS: u32 = 5;
+
 /// The witness; cheap to clone.
 #[derive(Clone)]
 pub struct Witness {
@@ -44,6 +48,8 @@ impl SeenRow {
 #[derive(Default)]
 struct State {
     tasks: BTreeMap<String, TaskState>,
+    /// How many of them have a row.
+    rows: usize,
     /// The parts whose reports are committed, with the number of their tasks.
     parts: BTreeSet<(String, Option<u64>)>,
     /// Counts the events, so that they have an order.
@@ -61,6 +67,8 @@ struct TaskState {
     /// The same of a dead letter.
     confirmed_death: u64,
     visits: usize,
+    /// How many workers died after it was delivered to them, and not for the first time.
+    deaths: u32,
     /// The workers that have received an answer and have neither its row, nor a copy, nor requeued
     /// the message.
     unsettled: BTreeSet<String>,
@@ -167,11 +175,13 @@ impl Witness {
         state.now += 1;
         let now = state.now;
         let task = state.tasks.entry(id).or_default();
+        let is_new = task.row.is_none();
         if task.row.as_ref().is_none_or(SeenRow::is_given_up) {
             task.committed_at = now;
         }
         task.row = Some(row);
         task.unsettled.clear();
+        state.rows += usize::from(is_new);
     }
 
     /// The database has committed the report of a part.
@@ -209,6 +219,19 @@ impl Witness {
         }
     }
 
+    /// A worker has died, or ended without a drain.
+    pub fn died(&self, worker: &str) {
+        for task in self.state().tasks.values_mut() {
+            let held = task.row.is_none() && task.delivered_again.contains_key(worker);
+            task.deaths += u32::from(held);
+        }
+    }
+
+    /// Whether so many workers died with a task that it cannot be told from one that kills them.
+    pub fn may_be_poison(&self, id: &str) -> bool {
+        self.state().tasks.get(id).is_some_and(|task| task.deaths >= POISON_DEATHS)
+    }
+
     /// A worker has drained: each answer that it had received must have become something.
     pub fn drained(&self, worker: &str) {
         let state = self.state();
@@ -228,7 +251,7 @@ impl Witness {
 
     /// How many tasks have a row.
     pub fn rows(&self) -> usize {
-        self.state().tasks.values().filter(|task| task.row.is_some()).count()
+        self.state().rows
     }
 }
 

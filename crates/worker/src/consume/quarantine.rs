@@ -98,8 +98,12 @@ impl QuarantineQueue {
             while let Ok(task) = self.marked.try_recv() {
                 waiting.push(task);
             }
-            let is_old = |task: &mut MarkedTask| task.since.elapsed() > LONGEST_WAIT;
-            for task in waiting.extract_if(.., is_old) {
+            // A task that lives only by a redelivery is looked up again: meanwhile another worker
+            // may have committed its row.
+            let is_outdated = |task: &mut MarkedTask| {
+                task.since.elapsed() > LONGEST_WAIT || !task.job.claim.is_of_present_session()
+            };
+            for task in waiting.extract_if(.., is_outdated) {
                 self.executor.requeue(task.job);
             }
             let Some(next) = (0..waiting.len()).min_by_key(|at| waiting[*at].marks) else {

@@ -134,6 +134,13 @@ impl Claim {
             })
     }
 
+    /// Whether the delivery itself can still be settled. If only a duplicate of it can, what was
+    /// looked up for the delivery may be outdated.
+    pub(crate) fn is_of_present_session(&self) -> bool {
+        let present = self.claims.0.session.load(Ordering::Relaxed);
+        self.receipt.as_ref().is_some_and(|receipt| receipt.channel == present)
+    }
+
     /// Moves the receipt to another channel.
     #[cfg(feature = "simulation")]
     pub(crate) fn move_to(&mut self, channel: u64) {
@@ -242,13 +249,13 @@ mod tests {
         let claims = Claims::default();
         claims.session_opened(1);
         let claim = claims.claim(&task("1"), receipt(1, 1)).unwrap();
-        assert!(claim.is_live());
+        assert!(claim.is_live() && claim.is_of_present_session());
         claims.session_lost();
         assert!(!claim.is_live());
         claims.session_opened(2);
         assert!(!claim.is_live());
         assert!(claims.claim(&task("1"), receipt(2, 1)).is_none());
-        assert!(claim.is_live());
+        assert!(claim.is_live() && !claim.is_of_present_session());
     }
 
     #[test]

@@ -31,6 +31,10 @@ impl EarlyReceipts {
         if receipt.channel <= self.newest {
             return Some(receipt);
         }
+        #[cfg(feature = "simulation")]
+        if fetchline_store::planted::Fault::EarlyReceiptDropped.is_planted() {
+            return None;
+        }
         self.waiting.push((receipt, end));
         None
     }

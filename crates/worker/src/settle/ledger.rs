@@ -203,6 +203,17 @@ mod tests {
     }
 
     #[test]
+    fn a_run_takes_one_ack_in_whatever_order_its_tags_are_settled() {
+        for tags in [[1, 2, 3], [1, 3, 2], [2, 1, 3], [2, 3, 1], [3, 1, 2], [3, 2, 1]] {
+            let (mut ledger, now) = (Ledger::new(CHANNEL, SECOND), Instant::now());
+            for tag in tags {
+                assert!(ledger.settle(receipt(tag), now));
+            }
+            assert_eq!(ledger.due(now, 10), [Ack::UpTo(3)], "{tags:?}");
+        }
+    }
+
+    #[test]
     fn a_slow_fetch_does_not_delay_the_acks_of_others_for_long() {
         let (mut ledger, now) = (Ledger::new(CHANNEL, SECOND), Instant::now());
         assert!(ledger.settle(receipt(2), now));
@@ -212,6 +223,18 @@ mod tests {
         assert_eq!(ledger.wakes_at(), None);
         assert!(ledger.settle(receipt(1), now + SECOND));
         assert_eq!(ledger.due(now + SECOND, 10), [Ack::UpTo(1)]);
+    }
+
+    #[test]
+    fn tags_that_have_waited_for_half_as_long_are_acked_with_one_that_has_waited_for_too_long() {
+        let (mut ledger, start) = (Ledger::new(CHANNEL, SECOND), Instant::now());
+        let half = start + SECOND / 2;
+        let later = half + Duration::from_millis(1);
+        for (tag, at) in [(2, start), (3, half), (4, later)] {
+            assert!(ledger.settle(receipt(tag), at));
+        }
+        assert_eq!(ledger.due(start + SECOND, 10), [Ack::One(2), Ack::One(3)]);
+        assert_eq!(ledger.wakes_at(), Some(later + SECOND));
     }
 
     #[test]

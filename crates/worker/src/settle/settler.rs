@@ -188,6 +188,8 @@ impl Settler {
             if received == 0 {
                 break;
             }
+            #[cfg(feature = "simulation")]
+            fetchline_store::planted::stall().await;
             let now = Instant::now();
             for command in commands.drain(..) {
                 self.handle(command, now).await;

@@ -22,6 +22,9 @@ use crate::witness::Witness;
 /// How long a statement waits for a lock, and how often it looks.
 const LOCK_WAIT_LIMIT: Duration = Duration::from_secs(1);
 const LOCK_CHECK: Duration = Duration::from_millis(20);
+/// How many connections a worker may lose before a COMMIT succeeds. A row that loses three while
+/// the server answers others is at fault, for all that a worker can tell.
+const MOST_LOSSES: u32 = 2;
 
 /// A database; cheap to clone.
 #[derive(Clone)]
@@ -36,6 +39,8 @@ struct State {
     next_session: u64,
     /// The owner of each connection, and what ends it.
     connections: BTreeMap<u64, (String, Arc<Notify>)>,
+    /// How many connections each worker has lost since its latest COMMIT.
+    losses: BTreeMap<String, u32>,
 }
 
 impl Database {
@@ -55,6 +60,7 @@ impl Database {
             is_read_only: false,
             next_session: 0,
             connections: BTreeMap::new(),
+            losses: BTreeMap::new(),
         })))
     }
 
@@ -129,7 +135,8 @@ impl Database {
             let state = &mut *guard;
             let pause = state.faults.pause(&mut state.chance);
             let in_transaction = session.in_transaction();
-            (pause, state.faults.fault(&mut state.chance, in_transaction, is_commit))
+            let fault = state.faults.fault(&mut state.chance, in_transaction, is_commit);
+            (pause, state.bound_losses(session.id, fault, is_commit))
         };
         if !pause.is_zero() {
             sleep(pause).await;
@@ -181,6 +188,27 @@ impl Database {
             }
             sleep(LOCK_CHECK).await;
         }
+    }
+}
+
+impl State {
+    /// Leaves out a loss that would be one too many for its worker.
+    fn bound_losses(
+        &mut self,
+        session: u64,
+        fault: Option<Fault>,
+        is_commit: bool,
+    ) -> Option<Fault> {
+        let owner = self.connections.get(&session).map(|(owner, _)| owner.clone());
+        let losses = self.losses.entry(owner.unwrap_or_default()).or_default();
+        let is_loss = matches!(fault, Some(Fault::Lost { .. }));
+        let fault = fault.filter(|_| !is_loss || *losses < MOST_LOSSES);
+        match fault {
+            Some(Fault::Lost { .. }) => *losses += 1,
+            None if is_commit => *losses = 0,
+            _ => {}
+        }
+        fault
     }
 }
 

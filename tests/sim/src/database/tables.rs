@@ -8,6 +8,9 @@ use crate::witness::{SeenRow, Witness};
 /// What a count belongs to: run, part, outcome, product and slot.
 pub(super) type CountKey = (String, String, String, String, i64);
 
+/// What rows are counted by: run, part, outcome and product.
+type Group = (String, String, String, String);
+
 /// A row of `fetches`, as far as statements read it.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct FetchRow {
@@ -72,6 +75,8 @@ pub(super) struct Tables {
     pub(super) facts: BTreeMap<[u8; 32], FactRow>,
     /// How often a task was begun, by whom, and when.
     pub(super) quarantine: BTreeMap<[u8; 16], (u64, String, i64)>,
+    /// How many more rows a group has than its counts say. Groups without a difference are absent.
+    uncounted: BTreeMap<Group, i64>,
 }
 
 /// A write of a transaction.
@@ -114,10 +119,19 @@ impl Tables {
                         attempts: u32::try_from(row.attempts).unwrap_or(u32::MAX),
                     };
                     witness.committed(&key, seen, &row.worker);
-                    self.fetches.insert(key, row);
+                    self.differ(group(&row), 1);
+                    if let Some(replaced) = self.fetches.insert(key, row) {
+                        self.differ(group(&replaced), -1);
+                    }
                 }
-                Write::Count(key, change) => *self.counts.entry(key).or_default() += change,
-                Write::DeleteCount(key) => _ = self.counts.remove(&key),
+                Write::Count(key, change) => {
+                    self.differ(group_of_count(&key), -change);
+                    *self.counts.entry(key).or_default() += change;
+                }
+                Write::DeleteCount(key) => {
+                    let tasks = self.counts.remove(&key).unwrap_or(0);
+                    self.differ(group_of_count(&key), tasks);
+                }
                 Write::Part(key, row) => {
                     witness.part_committed(
                         &key.1,
@@ -127,26 +141,28 @@ impl Tables {
                 }
             }
         }
-        if has_rows {
-            self.check_counts(witness);
-        }
-    }
-
-    /// The counts of each run, part, outcome and product are those of its rows.
-    fn check_counts(&self, witness: &Witness) {
-        type Group<'a> = (&'a str, &'a str, &'a str, &'a str);
-        let mut differences: BTreeMap<Group<'_>, i64> = BTreeMap::new();
-        for row in self.fetches.values() {
-            let product = row.product.as_deref().unwrap_or_default();
-            *differences.entry((&row.run, &row.part, &row.outcome, product)).or_default() += 1;
-        }
-        for ((run, part, outcome, product, _), tasks) in &self.counts {
-            *differences.entry((run, part, outcome, product)).or_default() -= tasks;
-        }
-        if let Some((group, difference)) = differences.iter().find(|(_, tasks)| **tasks != 0) {
+        // The counts of each run, part, outcome and product are those of its rows.
+        if has_rows && let Some((group, difference)) = self.uncounted.first_key_value() {
             witness.trace.violation(format_args!(
                 "{group:?} has {difference} more rows than its count says"
             ));
         }
     }
+
+    fn differ(&mut self, group: Group, by: i64) {
+        let difference = self.uncounted.entry(group).or_default();
+        *difference += by;
+        if *difference == 0 {
+            self.uncounted.retain(|_, difference| *difference != 0);
+        }
+    }
+}
+
+fn group(row: &FetchRow) -> Group {
+    let product = row.product.clone().unwrap_or_default();
+    (row.run.clone(), row.part.clone(), row.outcome.clone(), product)
+}
+
+fn group_of_count((run, part, outcome, product, _): &CountKey) -> Group {
+    (run.clone(), part.clone(), outcome.clone(), product.clone())
 }
