@@ -60,8 +60,11 @@ struct State {
 struct TaskState {
     row: Option<SeenRow>,
     committed_at: u64,
-    /// When it was last delivered to each worker, if it was not the first delivery.
+    /// When it was last delivered to each worker, if it was not the first delivery, and the worker
+    /// held no other message of it.
     delivered_again: BTreeMap<String, u64>,
+    /// The messages of it that each worker holds, all over this connection.
+    held: BTreeMap<String, (u64, u32)>,
     /// The highest number of a confirmed message that replaces an earlier one.
     confirmed_copy: u64,
     /// The same of a dead letter.
@@ -117,12 +120,20 @@ impl Witness {
             "deliver {queue} {} #{number} to {worker} {connection}:{tag}",
             short(id)
         ));
-        if queue.ends_with(".urls") && message.returns > 0 {
+        if queue.ends_with(".urls") {
             let mut state = self.state();
             state.now += 1;
             let now = state.now;
             let task = state.tasks.entry(id.to_owned()).or_default();
-            task.delivered_again.insert(worker.to_owned(), now);
+            let held = task.held.entry(worker.to_owned()).or_default();
+            if held.0 != connection {
+                *held = (connection, 0);
+            }
+            held.1 += 1;
+            // What joins a delivery that is held was looked up with that one.
+            if message.returns > 0 && held.1 == 1 {
+                task.delivered_again.insert(worker.to_owned(), now);
+            }
         }
     }
 
@@ -132,6 +143,7 @@ impl Witness {
         self.trace.event(format_args!("requeue {queue} {} by {worker}", short(id)));
         if let Some(task) = self.state().tasks.get_mut(id) {
             task.unsettled.remove(worker);
+            task.settled(worker);
         }
     }
 
@@ -143,7 +155,10 @@ impl Witness {
             "ack {queue} {} #{number} by {worker} {connection}:{tag}",
             short(id)
         ));
-        let state = self.state();
+        let mut state = self.state();
+        if let Some(task) = state.tasks.get_mut(id) {
+            task.settled(worker);
+        }
         let is_right = match queue.rsplit('.').next() {
             Some("urls") => state.tasks.get(id).is_some_and(|task| task.may_be_acked(number)),
             Some("runs") => match id.split_once('-') {
@@ -256,6 +271,13 @@ impl Witness {
 }
 
 impl TaskState {
+    /// The worker holds one message less.
+    fn settled(&mut self, worker: &str) {
+        if let Some((_, messages)) = self.held.get_mut(worker) {
+            *messages = messages.saturating_sub(1);
+        }
+    }
+
     fn may_be_acked(&self, number: u64) -> bool {
         let is_dead = self.confirmed_death > number;
         let has_row = self.row.as_ref().is_some_and(|row| !row.is_given_up() || is_dead);
