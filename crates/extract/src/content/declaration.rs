@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use encoding_rs::{Encoding, REPLACEMENT, UTF_8, UTF_16BE, UTF_16LE, WINDOWS_1252, X_USER_DEFINED};
+use memchr::memmem;
 
 use crate::markup::{Tag, Tokenizer};
 
@@ -26,16 +27,24 @@ pub(super) fn encoding(label: &[u8]) -> Option<&'static Encoding> {
 /// only there. Comments, scripts and other attributes declare nothing.
 pub(super) fn by_meta(body: &[u8]) -> Option<&'static Encoding> {
     let prescanned = as_ascii_superset(&body[..body.len().min(PRESCANNED_BYTES)]);
-    let found = first_meta(Tokenizer::prescan(&prescanned));
+    let (found, _) = first_meta(Tokenizer::prescan(&prescanned));
     if found.is_some() {
         return found;
     }
     let start = &body[..body.len().min(USUAL_BYTES)];
-    let found = first_meta(Tokenizer::new(&as_ascii_superset(start)));
-    if found.is_some() || start.len() == body.len() {
+    let (found, read) = first_meta(Tokenizer::new(&as_ascii_superset(start)));
+    if found.is_some() || start.len() == body.len() || count_meta(body) == read {
         return found;
     }
-    first_meta(Tokenizer::new(&as_ascii_superset(body)))
+    first_meta(Tokenizer::new(&as_ascii_superset(body))).0
+}
+
+/// Returns how often a `meta` tag may begin.
+fn count_meta(body: &[u8]) -> usize {
+    let is_meta =
+        |at: &usize| body.get(at + 2..at + 5).is_some_and(|name| name.eq_ignore_ascii_case(b"eta"));
+    let starts = ["<m", "<M"].map(|start| memmem::find_iter(body, start).filter(is_meta).count());
+    starts.iter().sum()
 }
 
 /// A text with the same ASCII characters.
@@ -43,18 +52,21 @@ fn as_ascii_superset(bytes: &[u8]) -> Cow<'_, str> {
     std::str::from_utf8(bytes).map_or_else(|_| encoding_rs::mem::decode_latin1(bytes), Cow::from)
 }
 
-fn first_meta(mut tokenizer: Tokenizer<'_>) -> Option<&'static Encoding> {
+/// Returns the first charset that is declared, and how many `meta` tags were read.
+fn first_meta(mut tokenizer: Tokenizer<'_>) -> (Option<&'static Encoding>, usize) {
+    let mut read = 0;
     while let Some(tag) = tokenizer.next() {
         if tag.is("plaintext") {
-            return None;
+            break;
         }
-        if tag.is("meta")
-            && let Some(encoding) = declared_by(&tag)
-        {
-            return Some(encoding);
+        if tag.is("meta") {
+            read += 1;
+            if let Some(encoding) = declared_by(&tag) {
+                return (Some(encoding), read);
+            }
         }
     }
-    None
+    (None, read)
 }
 
 /// Returns what a `meta` tag declares: by its `charset`, or else by its `content` if it stands for
@@ -207,8 +219,11 @@ mod tests {
                 let mut html = padding.repeat(before / padding.len() + 1).into_bytes();
                 assert_eq!(by_meta(&html), None, "{before}");
                 // Not valid in UTF-8.
-                html.extend_from_slice(b"<b>\xe9</b><meta charset=gbk>");
-                assert_eq!(by_meta(&html), Some(GBK), "{before}");
+                html.extend_from_slice(b"<b>\xe9</b>");
+                for late in ["<meta charset=gbk>", "<META CHARSET=gbk>", "<Meta charset=gbk>"] {
+                    let html = [&html, late.as_bytes()].concat();
+                    assert_eq!(by_meta(&html), Some(GBK), "{before} {late}");
+                }
             }
         }
     }

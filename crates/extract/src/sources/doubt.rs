@@ -1,6 +1,9 @@
 //! Signs that the price for machines is not the one that customers pay, so that the text of the
 //! page is worth reading.
 
+use std::sync::LazyLock;
+
+use aho_corasick::packed::Searcher;
 use memchr::memmem;
 use rust_decimal::Decimal;
 
@@ -18,6 +21,14 @@ const NEIGHBOURHOOD: usize = 160;
 
 /// Occurrences of each that are searched.
 const MAX_OCCURRENCES: usize = 50;
+
+/// Finds strikes and net words in one pass; `None` on processors without the instructions for it.
+static SIGNS: LazyLock<Option<Searcher>> = LazyLock::new(|| Searcher::new(signs()));
+
+/// The strikes, and after them the net words.
+fn signs() -> impl Iterator<Item = &'static str> {
+    STRIKES.into_iter().chain(NET)
+}
 
 /// Whether the text of a page may contradict the price of its sources, or show a list.
 pub(super) fn is_doubtful(merger: &Merger, html: &str) -> bool {
@@ -38,13 +49,21 @@ fn is_beside(html: &str, price: Decimal) -> bool {
             text.chars().filter(|c| c.is_ascii_digit() || c.is_alphabetic()).collect();
         digits.contains(&number)
     };
-    let occurrences = |word: &'static str| {
-        memmem::find_iter(html.as_bytes(), word.as_bytes()).take(MAX_OCCURRENCES)
+    let mut occurrences = [0; STRIKES.len() + NET.len()];
+    let mut is_beside = |sign: usize, at: usize| {
+        occurrences[sign] += 1;
+        occurrences[sign] <= MAX_OCCURRENCES
+            && match sign < STRIKES.len() {
+                true => is_near(at, at + NEIGHBOURHOOD),
+                false => is_near(at.saturating_sub(NEIGHBOURHOOD), at),
+            }
     };
-    let mut strikes = STRIKES.iter().flat_map(|word| occurrences(word));
-    strikes.any(|at| is_near(at, at + NEIGHBOURHOOD))
-        || NET
-            .iter()
-            .flat_map(|word| occurrences(word))
-            .any(|at| is_near(at.saturating_sub(NEIGHBOURHOOD), at))
+    match &*SIGNS {
+        Some(all) => {
+            all.find_iter(html).any(|sign| is_beside(sign.pattern().as_usize(), sign.start()))
+        }
+        None => signs().enumerate().any(|(sign, word)| {
+            memmem::find_iter(html.as_bytes(), word).any(|at| is_beside(sign, at))
+        }),
+    }
 }

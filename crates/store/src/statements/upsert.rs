@@ -9,6 +9,11 @@ use sqlx::mysql::{MySqlArguments, MySqlConnection};
 
 use super::placeholders::list;
 
+/// The most bytes of a statement, unless a single row has more. The values are copied twice, into
+/// the statement and into its packet: copies of this size stay in the processor's cache, and the
+/// allocator keeps their memory for the next statement (`.cargo/config.toml`).
+const MAX_STATEMENT_BYTES: usize = 768 * 1024;
+
 /// An upsert into one table, and the texts of its statement by the number of rows.
 #[derive(Debug)]
 pub(crate) struct Upsert {
@@ -74,19 +79,20 @@ impl Upsert {
         Ok(affected)
     }
 
-    /// Splits off the rows of the next statement: as many as fit into a packet. Their number is
-    /// that of a full batch, or a power of two. This keeps the number of statement texts small, so
-    /// the database has already prepared each of them, whatever the size of a batch.
+    /// Splits off the rows of the next statement: as many as fit into a packet and into
+    /// [`MAX_STATEMENT_BYTES`]. Their number is that of a full batch, or a power of two. This keeps
+    /// the number of statement texts small, so the database has already prepared each of them,
+    /// whatever the size of a batch.
     fn next_chunk<'a, T>(
         &self,
         rows: &'a [T],
         packet: usize,
         weight: impl Fn(&T) -> usize,
     ) -> (&'a [T], &'a [T]) {
-        let mut sum = 0;
+        let (mut sum, most) = (0, packet.min(MAX_STATEMENT_BYTES));
         let fitting = rows.iter().take_while(|row| {
             sum += weight(row);
-            sum <= packet
+            sum <= most
         });
         rows.split_at(match fitting.count() {
             0 => rows.len().min(1),
@@ -149,6 +155,11 @@ mod tests {
         assert_eq!(fitting(&[400, 400, 10_300]), 2);
         // It goes alone. A row that exceeds the packet by itself has already lost its body.
         assert_eq!(fitting(&[10_300, 400]), 1);
+        // A large packet is not filled.
+        let half = MAX_STATEMENT_BYTES / 2;
+        let fitting =
+            |weights: &[usize]| upsert.next_chunk(weights, 64 << 20, |weight| *weight).0.len();
+        assert_eq!((fitting(&[half; 8]), fitting(&[4 * half; 8])), (2, 1));
     }
 
     #[test]

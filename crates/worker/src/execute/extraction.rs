@@ -17,10 +17,13 @@ use super::config::{CompressBodies, Config, StoreBody};
 use crate::fetch::answer::Answer;
 use crate::revalidate::{FullAnswer, Revisit};
 
-/// A body above this size takes long to read: other tasks of its thread move to another one.
+/// A body above this size is large: its product may take much memory.
 const LARGE: usize = 256 * 1024;
-/// How many large bodies are read at once, since each takes much memory.
+/// How many large bodies are read at once.
 const MAX_LARGE_AT_ONCE: usize = 2;
+/// A body above this size takes milliseconds to read: other tasks of its thread move to another
+/// one. For a smaller one the move would cost too much.
+const SLOW: usize = 1024 * 1024;
 
 /// Reads bodies and makes rows.
 pub(crate) struct Extractor {
@@ -88,7 +91,12 @@ impl Extractor {
             (Some(body), _) if body.len() > LARGE => {
                 // The semaphore is never closed.
                 let _permit = self.large.acquire().await;
-                tokio::task::block_in_place(|| self.read_body(task, answer, body, revisit))
+                match body.len() > SLOW {
+                    true => {
+                        tokio::task::block_in_place(|| self.read_body(task, answer, body, revisit))
+                    }
+                    false => self.read_body(task, answer, body, revisit),
+                }
             }
             (Some(body), _) => self.read_body(task, answer, body, revisit),
             (None, _) => BodyFacts::default(),

@@ -20,6 +20,8 @@ const MAX_READ_AHEAD: usize = 816 * 1024;
 const FIRST_CAPACITY: usize = 64 * 1024;
 /// The least free capacity that a decoder writes to.
 const DECODED_AT_ONCE: usize = 16 * 1024;
+/// The largest capacity of a decoded body by what its beginning lets expect.
+const EXPECTED_CAPACITY: usize = 512 * 1024;
 /// How many times as long text may become in UTF-8: a byte of windows-1252, or an invalid one,
 /// becomes three.
 const TEXT_GROWTH: usize = 3;
@@ -55,6 +57,8 @@ pub(crate) struct BodyReader<'a> {
     decoder: Option<Decoder>,
     /// The declared length of a body without a content coding; 0 where there is none.
     declared: usize,
+    /// The declared length of a body with a content coding; 0 where there is none.
+    declared_encoded: usize,
     /// Bytes received so far, before decoding.
     received: usize,
     max_body: usize,
@@ -100,15 +104,24 @@ impl<'a> BodyReader<'a> {
         deadline: &'a Deadline,
     ) -> Result<Self, Error> {
         let decoder = Decoder::of(headers)?;
-        // The length of an encoded body says nothing about the decoded one.
-        let declared = if decoder.is_none() { content_length.unwrap_or(0) } else { 0 };
-        let declared = usize::try_from(declared).unwrap_or(usize::MAX);
+        let length = usize::try_from(content_length.unwrap_or(0)).unwrap_or(usize::MAX);
+        // The length of an encoded body does not bound the decoded one.
+        let (declared, declared_encoded) =
+            if decoder.is_none() { (length, 0) } else { (0, length) };
         if declared > max_body {
             return Err(Error::TooLarge(max_body));
         }
         let bytes = Vec::new();
-        let mut reader =
-            Self { bytes, reservation, decoder, declared, received: 0, max_body, deadline };
+        let mut reader = Self {
+            bytes,
+            reservation,
+            decoder,
+            declared,
+            declared_encoded,
+            received: 0,
+            max_body,
+            deadline,
+        };
         reader.charge(0).await?;
         Ok(reader)
     }
@@ -122,7 +135,7 @@ impl<'a> BodyReader<'a> {
         // Up to the limit, also of a body that is too large.
         let room = self.max_body - self.bytes.len();
         let kept = &chunk[..chunk.len().min(room)];
-        self.reserve(kept.len()).await?;
+        self.reserve(kept.len(), 0).await?;
         self.bytes.extend_from_slice(kept);
         if chunk.len() > room {
             return Err(Error::TooLarge(self.max_body));
@@ -138,7 +151,8 @@ impl<'a> BodyReader<'a> {
                 return Ok(());
             }
             if is_full {
-                self.reserve(DECODED_AT_ONCE).await?;
+                let expected = self.expected(input.len());
+                self.reserve(DECODED_AT_ONCE, expected).await?;
             } else {
                 self.charge(self.bytes.capacity()).await?;
             }
@@ -152,14 +166,27 @@ impl<'a> BodyReader<'a> {
         }
     }
 
-    /// Makes capacity for at least `more` bytes.
-    async fn reserve(&mut self, more: usize) -> Result<(), Error> {
+    /// How many more bytes a body is expected to decode to, by the ratio of its beginning and its
+    /// declared length. `unread` bytes of what was received are not decoded yet.
+    fn expected(&self, unread: usize) -> usize {
+        let (read, decoded) = (self.received - unread, self.bytes.len());
+        let whole = self.declared_encoded.saturating_mul(decoded).checked_div(read).unwrap_or(0);
+        // The beginning is less compressed than the rest.
+        whole.saturating_add(whole / 4).min(EXPECTED_CAPACITY).saturating_sub(decoded)
+    }
+
+    /// Makes capacity for at least `more` bytes, and for `expected` ones if that is not 0.
+    async fn reserve(&mut self, more: usize, expected: usize) -> Result<(), Error> {
         let needed = self.bytes.len() + more;
         if needed > self.bytes.capacity() {
             // One byte above the limit shows that a body is too large.
             let limit = if self.declared > 0 { self.declared } else { self.max_body + 1 };
-            let wanted =
-                self.bytes.capacity().saturating_mul(2).max(self.declared.min(FIRST_CAPACITY));
+            let capacity = self.bytes.capacity();
+            let wanted = match expected {
+                0 => capacity.saturating_mul(2).max(self.declared.min(FIRST_CAPACITY)),
+                // By a quarter at least, so that a wrong expectation costs few copies.
+                _ => (self.bytes.len() + expected).max(capacity + capacity / 4),
+            };
             let capacity = needed.max(wanted).min(limit.max(self.bytes.len() + 1));
             self.charge(capacity).await?;
             self.bytes.reserve_exact(capacity - self.bytes.len());
@@ -318,6 +345,30 @@ mod tests {
             reader.reservation.bytes() <= READ_AHEAD + FIRST_CAPACITY + 3
                 && reader.bytes.capacity() <= FIRST_CAPACITY
         );
+    }
+
+    #[tokio::test]
+    async fn the_beginning_of_a_coded_body_tells_the_capacity_of_the_whole() {
+        let text: String = (0..40_000).map(|n| format!("word{} ", n * 7_919 % 4_001)).collect();
+        let (deadline, sent) = (deadline(), gzip(text.as_bytes()));
+        let capacity = async |length: u64| {
+            let headers = coded("gzip");
+            let reservation = budget().reservation();
+            let mut reader =
+                BodyReader::new(&headers, Some(length), MAX_BODY, reservation, &deadline)
+                    .await
+                    .unwrap();
+            for chunk in sent.chunks(5_000) {
+                reader.push(chunk).await.unwrap();
+            }
+            assert_eq!(reader.bytes, text.as_bytes());
+            reader.bytes.capacity()
+        };
+        assert!((300_000..EXPECTED_CAPACITY).contains(&text.len()));
+        let whole = capacity(sent.len() as u64).await;
+        assert!(whole < text.len() * 4 / 3, "{whole} for {}", text.len());
+        // A site may declare anything.
+        assert_eq!(capacity(u64::MAX).await, EXPECTED_CAPACITY);
     }
 
     #[tokio::test]
