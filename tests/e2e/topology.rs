@@ -55,7 +55,12 @@ async fn a_worker_refuses_an_exchange_that_would_multiply_messages() -> anyhow::
 
 #[tokio::test]
 async fn a_worker_refuses_queues_in_which_tasks_would_stay_for_ever() -> anyhow::Result<()> {
-    for (key, kind) in [("retry.1s", "classic"), ("retry.1s", "quorum"), ("urls", "stream")] {
+    for (key, kind) in [
+        ("retry.1s", "classic"),
+        ("retry.1s", "quorum"),
+        ("retry.3600s", "quorum"),
+        ("urls", "stream"),
+    ] {
         let world = World::bare().await?;
         declare(&world, key, kind, &[]).await?;
         let error = refused(&world).await?;
@@ -76,6 +81,7 @@ async fn a_worker_refuses_queues_that_would_lose_messages() -> anyhow::Result<()
         ("runs", vec![("x-expires", number(60_000))], "x-expires"),
         ("dead", vec![("x-max-length", number(9))], "x-max-length"),
         ("urls", drop_head.to_vec(), "x-max-length-bytes"),
+        ("dead", vec![("x-delivery-limit", number(20))], "x-delivery-limit"),
     ] {
         let world = World::bare().await?;
         declare(&world, key, "quorum", &arguments).await?;
@@ -87,18 +93,27 @@ async fn a_worker_refuses_queues_that_would_lose_messages() -> anyhow::Result<()
 }
 
 #[tokio::test]
-async fn a_worker_works_with_a_queue_that_refuses_messages_beyond_its_length() -> anyhow::Result<()>
+async fn a_worker_works_with_queues_that_refuse_messages_or_dead_letter_them() -> anyhow::Result<()>
 {
-    let world = World::bare().await?;
-    let overflow = AMQPValue::LongString("reject-publish".into());
-    let arguments = [("x-max-length", AMQPValue::LongLongInt(9)), ("x-overflow", overflow)];
-    declare(&world, "urls", "quorum", &arguments).await?;
-    let migrated = world.run(&["migrate"], "").await?;
-    assert_eq!(migrated.code, Some(0), "{migrated:?}");
-    let mut worker = world.worker(&[])?;
-    worker.logs("inequivalent arg 'x-max-length'").await?;
-    worker.logs("consuming").await?;
-    assert_eq!(worker.terminate().await?.code, Some(0));
+    let number = AMQPValue::LongLongInt;
+    let text = |value: &str| AMQPValue::LongString(value.into());
+    for (argument, more) in [
+        ("x-max-length", vec![("x-max-length", number(9)), ("x-overflow", text("reject-publish"))]),
+        ("x-message-ttl", vec![("x-message-ttl", number(86_400_000))]),
+        ("x-delivery-limit", vec![("x-delivery-limit", number(50))]),
+    ] {
+        let world = World::bare().await?;
+        let target = text(&world.prefix);
+        let dead_lettering =
+            [("x-dead-letter-exchange", target), ("x-dead-letter-routing-key", text("dead"))];
+        declare(&world, "urls", "quorum", &[&more[..], &dead_lettering].concat()).await?;
+        let migrated = world.run(&["migrate"], "").await?;
+        assert_eq!(migrated.code, Some(0), "{migrated:?}");
+        let mut worker = world.worker(&[])?;
+        worker.logs(&format!("inequivalent arg '{argument}'")).await?;
+        worker.logs("consuming").await?;
+        assert_eq!(worker.terminate().await?.code, Some(0));
+    }
     Ok(())
 }
 

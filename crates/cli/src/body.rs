@@ -1,13 +1,11 @@
 //! `fetchline body`.
 
-use std::time::Duration;
-
 use anyhow::anyhow;
 
 use crate::args::GlobalArgs;
 use crate::exit::{self, Done, Failure, Result};
 
-/// Print the stored body of a row, as it was before it was compressed
+/// Print the stored body of a row, decompressed
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// The `id` of the row in hexadecimal, as in SELECT HEX(id) FROM fetches
@@ -16,7 +14,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(global: GlobalArgs, args: Args) -> Result {
-    let store = global.store(1, Duration::from_secs(5))?;
+    let store = global.migrated_store().await?;
     let shown = hex::encode(args.id);
     let body = store.body(&args.id).await?;
     let body = body.ok_or_else(|| Failure::from(anyhow!("no row has the id {shown}")))?;

@@ -129,10 +129,12 @@ impl Shared {
     /// while the fleet starts. `false` after a stop.
     async fn inspect_broker(&self) -> Result<bool, Error> {
         let stop = &self.shutdown.stop;
+        // Deferred tasks wait in longer delay queues than retries.
+        let broker = self.broker.clone().with_tiers(self.deferral().tiers().to_vec());
         let (mut backoff, mut refused_since, mut logged) = (Backoff::default(), None, None);
         loop {
             let inspected = tokio::select! {
-                inspected = self.broker.inspect() => inspected,
+                inspected = broker.inspect() => inspected,
                 () = stop.cancelled() => return Ok(false),
             };
             let error = match inspected {

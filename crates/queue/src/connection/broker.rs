@@ -28,6 +28,10 @@ const PATIENCE: [Duration; 2] = [Duration::from_secs(3), DEADLINE];
 /// otherwise.
 const MAX_HEARTBEAT_S: u16 = 60;
 
+/// When the nodes of a cluster take a frozen one for down, at the latest: after five quarters of
+/// `net_ticktime`, which is 60 s unless it is configured otherwise.
+const NODE_DOWN: Duration = Duration::from_secs(80);
+
 /// Where the broker is, and the fleet's name on it.
 #[derive(Clone)]
 pub struct BrokerConfig {
@@ -106,9 +110,13 @@ impl Broker {
         })
     }
 
-    /// How long a broker may take to notice that a connection is gone whose end did not reach it:
-    /// it looks once per heartbeat, and closes a connection that was silent at two looks.
-    pub fn notices_within(&self) -> Duration {
+    /// How long a broker may take to notice that a connection is gone whose end did not reach it.
+    /// It looks once per heartbeat, and closes a connection that was silent at two looks; but the
+    /// connections of a frozen node are its own until the other nodes take it for down.
+    pub fn lost_connection_timeout(&self) -> Duration {
+        if self.uris.len() > 1 {
+            return NODE_DOWN;
+        }
         let heartbeats = self.uris.iter().filter_map(|uri| uri.query.heartbeat);
         let longest = heartbeats.filter(|seconds| *seconds > 0).max();
         Duration::from_secs(3 * u64::from(longest.unwrap_or(MAX_HEARTBEAT_S)))

@@ -13,12 +13,13 @@ use crate::Error;
 /// Arguments of a delay queue without which tasks stay in it for ever, or come back elsewhere.
 const DELAY_ARGUMENTS: [&str; 4] =
     ["x-queue-type", "x-message-ttl", "x-dead-letter-exchange", "x-dead-letter-routing-key"];
-/// Arguments by which a queue drops messages that wait in it, or the broker deletes the queue.
-const EXPIRING_ARGUMENTS: [&str; 2] = ["x-message-ttl", "x-expires"];
 /// Arguments of a queue that hold its length, and what happens beyond it.
 const LENGTH_ARGUMENTS: [&str; 3] = ["x-max-length", "x-max-length-bytes", "x-overflow"];
 /// Properties of an exchange without which messages reach other queues, or none.
-const EXCHANGE_ARGUMENTS: [&str; 2] = ["type", "internal"];
+const EXCHANGE_ARGUMENTS: [&str; 3] = ["type", "internal", "alternate-exchange"];
+/// A queue that drops a message after fewer redeliveries loses dead letters: listing them
+/// redelivers them.
+const MIN_DELIVERY_LIMIT: i64 = 1_000;
 /// More differences of one queue than it has arguments.
 const MAX_DIFFERENCES: usize = 24;
 
@@ -138,13 +139,14 @@ impl Topology {
         mut arguments: FieldTable,
     ) -> Result<Compared, Error> {
         let (mut found, mut is_known) = (Vec::new(), true);
-        while found.len() < MAX_DIFFERENCES {
+        loop {
             let declared = self.declare_queue(connection, key, Some(arguments.clone())).await;
             match answer(declared)? {
                 Answer::Same => break,
                 Answer::Refused => return Ok(Compared::Refused),
                 Answer::Differs(argument, text) => {
-                    is_known = adopt(&mut arguments, &argument, &text);
+                    is_known =
+                        adopt(&mut arguments, &argument, &text) && found.len() < MAX_DIFFERENCES;
                     found.push((argument, text));
                     if !is_known {
                         break;
@@ -165,38 +167,64 @@ impl Topology {
 
     /// The effect of one difference of a queue with these arguments.
     fn effect(&self, key: &str, argument: &str, text: &str, existing: &FieldTable) -> Effect {
+        let is_argument = argument.starts_with("x-");
         if key == Self::CONTROL {
+            // The broker names no argument beside another property, such as `durable`.
             return match argument {
                 "x-queue-type" => Effect::Deafness,
+                _ if !is_argument => Effect::Deafness,
                 _ => Effect::LessSafety,
             };
         }
         // Messages of a stream are never removed, so each one would be consumed again.
         let is_stream = current(text) == Some(Current::Value("stream"));
+        // What such a queue drops becomes a dead letter.
+        let is_dead_lettered = key != Self::DEAD && self.leads_to_dead(existing);
         let is_harm = match argument {
             // The queue of news drops the oldest ones by itself.
             _ if key == Self::NEWS => is_stream,
-            // A property such as `auto_delete`: the broker deletes the queue. It names no other
-            // difference then.
-            _ if !argument.starts_with("x-") => true,
-            _ if LENGTH_ARGUMENTS.contains(&argument) => drops_beyond_its_length(existing),
-            _ if EXPIRING_ARGUMENTS.contains(&argument) => true,
+            // A property such as `auto_delete`: the broker deletes the queue.
+            _ if !is_argument => true,
             _ if self.is_delay(key) && DELAY_ARGUMENTS.contains(&argument) => true,
+            _ if LENGTH_ARGUMENTS.contains(&argument) => {
+                drops_beyond_its_length(existing) && !is_dead_lettered
+            }
+            "x-message-ttl" => !is_dead_lettered,
+            "x-expires" => true,
+            "x-delivery-limit" => key == Self::DEAD && has_low_delivery_limit(existing),
             _ => is_stream,
         };
         if is_harm { Effect::Harm } else { Effect::LessSafety }
     }
+
+    /// Whether a queue with these arguments passes what it drops on to the dead letters.
+    fn leads_to_dead(&self, arguments: &FieldTable) -> bool {
+        text_of(arguments, "x-dead-letter-exchange") == Some(self.exchange().as_bytes())
+            && text_of(arguments, "x-dead-letter-routing-key") == Some(Self::DEAD.as_bytes())
+    }
 }
 
-/// Whether a queue with these arguments drops messages instead of refusing them.
+fn text_of<'a>(arguments: &'a FieldTable, name: &str) -> Option<&'a [u8]> {
+    match arguments.inner().get(name) {
+        Some(AMQPValue::LongString(text)) => Some(text.as_bytes()),
+        _ => None,
+    }
+}
+
+/// Whether a queue with these arguments drops messages instead of refusing them. Quorum queues
+/// take `reject-publish-dlx` for `drop-head`, and in a classic one each refused message is a dead
+/// letter and is published again.
 fn drops_beyond_its_length(arguments: &FieldTable) -> bool {
-    let refuses = matches!(
-        arguments.inner().get("x-overflow"),
-        Some(AMQPValue::LongString(overflow))
-            if overflow.as_bytes().starts_with(b"reject-publish")
-    );
+    let refuses = text_of(arguments, "x-overflow") == Some(b"reject-publish");
     let has = |argument| arguments.contains_key(argument);
     !refuses && (has("x-max-length") || has("x-max-length-bytes"))
+}
+
+fn has_low_delivery_limit(arguments: &FieldTable) -> bool {
+    let limit = arguments.inner().get("x-delivery-limit");
+    let is_low =
+        matches!(limit, Some(AMQPValue::LongLongInt(limit)) if *limit < MIN_DELIVERY_LIMIT);
+    is_low && text_of(arguments, "x-queue-type") == Some(b"quorum")
 }
 
 fn is_found<T>(declared: Result<T, Error>) -> Result<bool, Error> {
@@ -260,6 +288,7 @@ fn adopt(arguments: &mut FieldTable, argument: &str, text: &str) -> bool {
         }
         Some(Current::Value(value)) => match value {
             "true" | "false" => AMQPValue::Boolean(value == "true"),
+            _ if text.ends_with("of type 'longstr'") => AMQPValue::LongString(value.into()),
             _ => value
                 .parse()
                 .map_or_else(|_| AMQPValue::LongString(value.into()), AMQPValue::LongLongInt),
@@ -301,7 +330,7 @@ mod tests {
             (vec![bytes.clone()], true),
             (vec![length.clone(), overflow("drop-head")], true),
             (vec![length, overflow("reject-publish")], false),
-            (vec![bytes, overflow("reject-publish-dlx")], false),
+            (vec![bytes, overflow("reject-publish-dlx")], true),
         ] {
             let mut table = FieldTable::default();
             for (name, value) in &arguments {
@@ -324,6 +353,9 @@ mod tests {
             "but current is the value '7' of type 'long'"
         ));
         assert_eq!(arguments.inner().get("x-max-length"), Some(&AMQPValue::LongLongInt(7)));
+        let digits = "but current is the value '5' of type 'longstr'";
+        assert!(adopt(&mut arguments, "x-dead-letter-routing-key", digits));
+        assert_eq!(text_of(&arguments, "x-dead-letter-routing-key"), Some(&b"5"[..]));
         assert!(!adopt(&mut arguments, "durable", "but current is 'false'"));
     }
 }

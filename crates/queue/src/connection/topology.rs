@@ -166,6 +166,7 @@ impl Topology {
         })
         .await
     }
+
     /// Every queue of the flow as routing key and arguments. Arguments hold the structure;
     /// operators tune the rest by policies.
     pub(crate) fn queues(&self) -> Vec<(String, FieldTable)> {

@@ -82,9 +82,11 @@ impl Store {
                 let delete = format!("UPDATE fetches SET {NO_BODY} WHERE {rows}");
                 let query = sqlx::query_with(AssertSqlSafe(delete), bound).persistent(false);
                 let deleted = query.bind(cutoff).execute(&mut *transaction).await;
+                // First: the position of bodies that are still there would skip them for ever.
+                let deleted = deleted.map_err(&failed)?.rows_affected();
                 save_position(&mut transaction, OPERATION, &last_key, Some(last)).await?;
                 transaction.commit().await.map_err(&failed)?;
-                deleted.map_err(&failed)?.rows_affected()
+                deleted
             };
             Ok(Some((deleted, (last, last_key))))
         })

@@ -65,14 +65,14 @@ impl Consumer {
     /// database is away, it receives nothing.
     pub(crate) async fn run(self) {
         let mut backoff = Backoff::default();
-        let (mut outage, mut sessions) = (None, 0);
+        let (mut outage, mut sessions, mut has_lost_one) = (None, 0, false);
         loop {
             tokio::select! {
                 () = self.dependencies.database_up() => {}
                 () = self.stop.cancelled() => break,
             }
             let opened = tokio::select! {
-                opened = open_session(&self.broker, sessions + 1) => opened,
+                opened = open_session(&self.broker, sessions + 1, has_lost_one) => opened,
                 () = self.stop.cancelled() => break,
             };
             let end = match opened {
@@ -83,6 +83,7 @@ impl Consumer {
                     let end = self.consume(&session).await;
                     backoff.reset_after(began.elapsed());
                     if matches!(end, SessionEnd::Lost(_)) {
+                        has_lost_one = true;
                         self.broker.leave(session.node());
                     }
                     end

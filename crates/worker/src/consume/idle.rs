@@ -67,7 +67,7 @@ pub(crate) async fn stop_when_empty(
 /// Whether the broker may not have noticed yet that an earlier connection of this worker is gone.
 /// Until then it counts messages as delivered that nobody has.
 fn may_be_held(broker: &Broker, session: &Session) -> bool {
-    !session.is_first() && session.age() < broker.notices_within()
+    session.follows_loss() && session.age() < broker.lost_connection_timeout()
 }
 
 /// Looks into all queues but that of the dead letters.

@@ -62,7 +62,11 @@ impl Plan<'_> {
 }
 
 /// Connects, declares the queues, and opens a channel. `number` counts the sessions of this worker.
-pub(super) async fn open_session(broker: &Broker, number: u64) -> Result<Session, Error> {
+pub(super) async fn open_session(
+    broker: &Broker,
+    number: u64,
+    follows_loss: bool,
+) -> Result<Session, Error> {
     let (connection, node) = broker.connect_to_node(&[]).await?;
     let opening = async {
         broker.topology().declare(&connection).await?;
@@ -72,7 +76,7 @@ pub(super) async fn open_session(broker: &Broker, number: u64) -> Result<Session
         opened.map_err(|source| Error::Amqp { context: "cannot open a channel", source })
     };
     match opening.await {
-        Ok(channel) => Ok(Session::new(number, channel, connection, node)),
+        Ok(channel) => Ok(Session::new(number, follows_loss, channel, connection, node)),
         Err(error) => {
             // Another node may be able to do what this one cannot.
             if !error.is_configuration() && !matches!(error, Error::Missing(_)) {

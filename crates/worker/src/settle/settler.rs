@@ -39,6 +39,8 @@ pub(crate) struct Session {
     /// Counts the sessions of this worker.
     number: u64,
     opened: Instant,
+    /// Whether an earlier session ended because its connection was lost.
+    follows_loss: bool,
     channel: Channel,
     connection: Arc<Connection>,
     /// The node of the broker that the connection leads to.
@@ -50,15 +52,21 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    pub(crate) fn new(number: u64, channel: Channel, connection: Connection, node: Node) -> Self {
+    pub(crate) fn new(
+        number: u64,
+        follows_loss: bool,
+        channel: Channel,
+        connection: Connection,
+        node: Node,
+    ) -> Self {
         let (connection, node) = (Arc::new(connection), Arc::new(node));
         let (held, prefetch) = (Arc::default(), Arc::default());
-        Self { number, opened: Instant::now(), channel, connection, node, held, prefetch }
+        let opened = Instant::now();
+        Self { number, opened, follows_loss, channel, connection, node, held, prefetch }
     }
 
-    /// Whether this worker has had no session before.
-    pub(crate) fn is_first(&self) -> bool {
-        self.number == 1
+    pub(crate) fn follows_loss(&self) -> bool {
+        self.follows_loss
     }
 
     pub(crate) fn age(&self) -> Duration {

@@ -10,8 +10,6 @@ use super::value::{READ_ONLY, Reply, TOO_LONG, Type, Value};
 use super::{hosts, runs, small};
 use crate::witness::hex;
 
-/// The columns of `fetches` that a statement binds for each row.
-const FETCH_COLUMNS: usize = 22;
 /// The same of `run_counts`.
 const COUNT_COLUMNS: usize = 6;
 
@@ -66,17 +64,26 @@ fn fetches(storage: &mut Storage, session: &mut Session, statement: &Statement<'
 
 fn upsert(storage: &mut Storage, session: &mut Session, statement: &Statement<'_>) -> Ran {
     let (mut writes, mut affected) = (Vec::new(), 0);
-    for values in statement.values.chunks(FETCH_COLUMNS) {
-        let key: [u8; 16] = values[0].key();
+    let columns: Vec<&str> = statement.text["INSERT INTO fetches (".len()..]
+        .split(')')
+        .next()
+        .map(|columns| columns.split(", ").collect())
+        .unwrap_or_default();
+    for values in statement.values.chunks(columns.len()) {
+        let of = |name: &str| {
+            let at = columns.iter().position(|column| *column == name);
+            &values[at.unwrap_or_else(|| unreachable!("a row without {name}"))]
+        };
+        let (key, status): ([u8; 16], _) = (of("id").key(), of("status"));
         let row = FetchRow {
-            run: values[1].text(),
-            part: values[2].text(),
-            outcome: values[7].text(),
-            status: (values[8] != Value::Null).then(|| values[8].int().unsigned_abs()),
-            product: values[15].optional_text(),
-            attempts: values[17].int().unsigned_abs(),
-            worker: values[19].text(),
-            fetched_at: values[21].int(),
+            run: of("run").text(),
+            part: of("part").text(),
+            outcome: of("outcome").text(),
+            status: (*status != Value::Null).then(|| status.int().unsigned_abs()),
+            product: of("product").optional_text(),
+            attempts: of("attempts").int().unsigned_abs(),
+            worker: of("worker").text(),
+            fetched_at: of("fetched_at").int(),
         };
         let is_refused = storage.plan().task(&hex(&key)).is_some_and(|task| task.is_refused);
         if is_refused && row.outcome != "refused" {
