@@ -17,7 +17,8 @@ BUILT = $(shell cargo metadata --no-deps --format-version 1 | \
 
 # What `make mutants` mutates, and the module whose tests it runs: the path of the file, or MODULE.
 FILE ?= crates/worker/src/settle/ledger.rs
-MODULE ?= $(subst /,::,$(shell echo '$(FILE)' | sed 's|^crates/[^/]*/src/||; s|\.rs$$||; s|/mod$$||'))
+MODULE ?= $(subst /,::,$(shell echo '$(FILE)' | \
+	sed 's|^crates/[^/]*/src/||; s|\.rs$$||; s|/mod$$||'))
 
 # Whether packages can be installed without asking for a password, which a build would hide.
 CAN_INSTALL = $(shell { [ "$$(id -u)" = 0 ] || sudo -n true 2>/dev/null; } && echo yes)

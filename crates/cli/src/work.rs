@@ -106,8 +106,8 @@ pub(crate) struct Args {
     #[arg(long, value_name = "WHICH", env = "FETCHLINE_STORE_BODY", default_value = "text")]
     store_body: StoreBody,
 
-    /// Compress stored bodies into the column `body_zstd`, where that makes them smaller. `fetchline
-    /// body` prints them
+    /// Store bodies compressed, in the column `body_zstd`, where that makes them smaller.
+    /// `fetchline body` prints them
     #[arg(long, value_name = "HOW", env = "FETCHLINE_COMPRESS_BODIES", default_value = "none")]
     compress_bodies: CompressBodies,
 

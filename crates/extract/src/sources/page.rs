@@ -74,8 +74,9 @@ pub(crate) fn read(html: &str, address: &Url, rule: Option<&Rule>, merger: &mut 
     add_sources(&markup, address, merger);
     if merger.lacks_category() {
         let open_graph = OpenGraph::new(&markup.meta);
-        let page = page_identity(&markup, &open_graph, address, &base(&markup, address));
-        let category = breadcrumb_links::category(html, merger.name(), &page);
+        let base = &*base(&markup, address);
+        let page = page_identity(&markup, &open_graph, address, base);
+        let category = breadcrumb_links::category(html, merger.name(), &page, base);
         merger.set_breadcrumb(category.map(|category| Field::new(category, Method::Html)));
     }
     if merger.lacks_price() {
