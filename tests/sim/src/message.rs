@@ -33,6 +33,16 @@ impl Message {
         self.properties.message_id().as_ref().map(ShortString::as_str)
     }
 
+    /// Its attempt, and how often it was deferred: what replaces a message has more of one of them.
+    pub fn progress(&self) -> (i64, i64) {
+        let number = |name: &str| match self.properties.headers().as_ref()?.inner().get(name)? {
+            AMQPValue::LongLongInt(number) => Some(*number),
+            AMQPValue::LongInt(number) => Some((*number).into()),
+            _ => None,
+        };
+        (number("x-attempt").unwrap_or(1), number("x-parked").unwrap_or(0))
+    }
+
     /// The properties of a delivery.
     pub fn delivered_properties(&self, offset: Option<u64>) -> AMQPProperties {
         if self.delivery_count == 0 && offset.is_none() {

@@ -67,6 +67,8 @@ struct TaskState {
     held: BTreeMap<String, (u64, u32)>,
     /// The highest number of a confirmed message that replaces an earlier one.
     confirmed_copy: u64,
+    /// The furthest progress of one, which replaces every earlier attempt of the task.
+    confirmed_progress: (i64, i64),
     /// The same of a dead letter.
     confirmed_death: u64,
     visits: usize,
@@ -109,6 +111,9 @@ impl Witness {
             false => &mut task.confirmed_copy,
         };
         *copy = number.max(*copy);
+        if !queue.ends_with(".dead") {
+            task.confirmed_progress = task.confirmed_progress.max(message.progress());
+        }
         task.unsettled.clear();
     }
 
@@ -160,7 +165,7 @@ impl Witness {
             task.settled(worker);
         }
         let is_right = match queue.rsplit('.').next() {
-            Some("urls") => state.tasks.get(id).is_some_and(|task| task.may_be_acked(number)),
+            Some("urls") => state.tasks.get(id).is_some_and(|task| task.may_be_acked(message)),
             Some("runs") => match id.split_once('-') {
                 Some((part, "began")) => state.parts.iter().any(|(known, _)| known == part),
                 Some((part, _)) => {
@@ -278,10 +283,13 @@ impl TaskState {
         }
     }
 
-    fn may_be_acked(&self, number: u64) -> bool {
+    fn may_be_acked(&self, message: &Message) -> bool {
+        let number = message.number;
         let is_dead = self.confirmed_death > number;
         let has_row = self.row.as_ref().is_some_and(|row| !row.is_given_up() || is_dead);
-        has_row || self.confirmed_copy > number || is_dead
+        let is_replaced =
+            self.confirmed_copy > number || self.confirmed_progress > message.progress();
+        has_row || is_replaced || is_dead
     }
 }
 
