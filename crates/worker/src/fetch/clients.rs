@@ -1,24 +1,24 @@
 //! The HTTP clients of a worker: one per host, so that its idle connections are bounded in all.
 //!
 //! The client library bounds idle connections per host only, and cannot close one of them. So each
-//! host has a client of its own, and whose client is dropped loses its idle connections; those in
-//! use end with their request. If there are too many, the host that was used least recently goes
-//! first.
+//! host has a client of its own. Dropping it closes its idle connections; those in use end with
+//! their request. If there are too many, the client that was used least recently is dropped first.
 
 mod by_protocol;
+mod estimate;
 mod host_clients;
 mod http1_hosts;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use reqwest::Client;
+use reqwest::{Client, ClientBuilder};
 use tokio::time::Instant;
 use tracing::{debug, warn};
 
 use self::by_protocol::ByProtocol;
 pub(super) use self::by_protocol::{Build, Protocols};
-use self::host_clients::{HostClients, Used};
+use self::host_clients::{HostClient, HostClients, Used};
 use self::http1_hosts::Http1Hosts;
 use super::connection::ConnectionCount;
 use crate::error_chain::chain;
@@ -47,7 +47,8 @@ struct State {
     shortage_logged: Option<Instant>,
 }
 
-/// A client for one request. Its host counts as in use until this is dropped.
+/// A client for one request. Its host counts as in use until this is dropped, which is after the
+/// body.
 pub(super) struct Lease {
     pub(super) client: Client,
     /// `None` for a client without idle connections.
@@ -82,15 +83,35 @@ impl Clients {
 
     /// The client for the next request to a host.
     pub(super) fn for_host(&self, host: &str) -> Lease {
-        let mut state = self.state();
-        let protocols = state.http1_hosts.protocols(host);
-        match state.hosts.client(host, protocols, &self.0.build) {
-            Ok((client, used)) => Lease { client, used: Some((self.clone(), used)) },
+        let (protocols, found) = {
+            let mut state = self.state();
+            let protocols = state.http1_hosts.protocols(host);
+            (protocols, state.hosts.client(host, protocols))
+        };
+        let leased = found.or_else(|| self.add(host, protocols));
+        match leased {
+            Some((client, used)) => Lease { client, used: Some((self.clone(), used)) },
+            None => Lease { client: self.0.unpooled.client(protocols), used: None },
+        }
+    }
+
+    /// Makes a client for a host. Clients are built and dropped without the lock, since all
+    /// requests need it.
+    fn add(&self, host: &str, protocols: Protocols) -> Option<(Client, Used)> {
+        let made = ConnectionCount::default();
+        let built = (self.0.build)(protocols, made.clone()).and_then(ClientBuilder::build);
+        let client = match built {
+            Ok(client) => HostClient::new(client, protocols, made),
             Err(error) => {
                 debug!(cause = chain(&error), "no client for a host");
-                Lease { client: self.0.unpooled.client(protocols), used: None }
+                return None;
             }
-        }
+        };
+        let (_not_needed, leased) = {
+            let mut state = self.state();
+            (state.hosts.add(host, client), state.hosts.client(host, protocols))
+        };
+        leased
     }
 
     /// A client that sends each request to this host on a new connection.
@@ -106,8 +127,9 @@ impl Clients {
 
     /// Closes idle connections because no socket could be opened.
     pub(super) fn out_of_sockets(&self) {
+        // Dropped without the lock.
+        let _unused = self.state().hosts.remove_unused();
         let mut state = self.state();
-        state.hosts.close_idle();
         if state.shortage_logged.is_none_or(|at| at.elapsed() > LOG_INTERVAL) {
             state.shortage_logged = Some(Instant::now());
             warn!(
@@ -121,7 +143,11 @@ impl Clients {
 impl Drop for Lease {
     fn drop(&mut self) {
         if let Some((clients, used)) = self.used.take() {
-            clients.state().hosts.release(&used);
+            // Dropped without the lock.
+            let _removed = clients.state().hosts.release(&used);
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
