@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use reqwest::{Client, ClientBuilder};
 use tokio::time::Instant;
-use tracing::{debug, warn};
+use tracing::warn;
 
 use self::by_protocol::ByProtocol;
 pub(super) use self::by_protocol::{Build, Protocols};
@@ -27,7 +27,7 @@ use crate::error_chain::chain;
 const MAX_IDLE: usize = 1_000;
 /// Open files that are not connections to sites.
 const OTHER_FILES: usize = 100;
-/// How often a shortage of sockets is logged.
+/// How often a shortage of sockets is logged, and a client that cannot be made.
 const LOG_INTERVAL: Duration = Duration::from_secs(60);
 
 /// The clients; cheap to clone.
@@ -45,6 +45,7 @@ struct State {
     hosts: HostClients,
     http1_hosts: Http1Hosts,
     shortage_logged: Option<Instant>,
+    failure_logged: Option<Instant>,
 }
 
 /// A client for one request. Its host counts as in use until this is dropped, which is after the
@@ -73,6 +74,7 @@ impl Clients {
             hosts: HostClients::new(max_idle),
             http1_hosts: Http1Hosts::default(),
             shortage_logged: None,
+            failure_logged: None,
         };
         Ok(Self(Arc::new(Inner { build, unpooled, state: Mutex::new(state) })))
     }
@@ -103,7 +105,12 @@ impl Clients {
         let client = match built {
             Ok(client) => HostClient::new(client, protocols, made),
             Err(error) => {
-                debug!(cause = chain(&error), "no client for a host");
+                if is_due(&mut self.state().failure_logged) {
+                    warn!(
+                        cause = chain(&error),
+                        "no client could be made for a host; its connections are not reused"
+                    );
+                }
                 return None;
             }
         };
@@ -130,14 +137,22 @@ impl Clients {
         // Dropped without the lock.
         let _unused = self.state().hosts.remove_unused();
         let mut state = self.state();
-        if state.shortage_logged.is_none_or(|at| at.elapsed() > LOG_INTERVAL) {
-            state.shortage_logged = Some(Instant::now());
+        if is_due(&mut state.shortage_logged) {
             warn!(
                 "no socket could be opened; fetches are deferred: raise the limit of open files \
                  (ulimit -n), or lower --concurrency"
             );
         }
     }
+}
+
+/// Whether something is to be logged now. If so, it is not again within [`LOG_INTERVAL`].
+fn is_due(logged: &mut Option<Instant>) -> bool {
+    let is_due = logged.is_none_or(|at| at.elapsed() > LOG_INTERVAL);
+    if is_due {
+        *logged = Some(Instant::now());
+    }
+    is_due
 }
 
 impl Drop for Lease {
