@@ -26,7 +26,8 @@ mod learn;
 /// Show the product that is found in one page, and by which methods
 ///
 /// It stores nothing, and needs neither broker nor database. A URL is fetched as `work` does with
-/// its default settings, but without SSRF protection. With --learn, a rule is proposed for the host of some pages.
+/// its default settings, but without SSRF protection. With --learn, a rule is proposed for the host
+/// of some pages.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// A file, or the URL of a page

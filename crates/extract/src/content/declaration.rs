@@ -33,6 +33,8 @@ pub(super) fn by_meta(body: &[u8]) -> Option<&'static Encoding> {
     }
     let start = &body[..body.len().min(USUAL_BYTES)];
     let (found, read) = first_meta(Tokenizer::new(&as_ascii_superset(start)));
+    // Every tag that is read begins where one may begin, and one that is cut off is not read. So if
+    // as many were read as may begin in the whole body, none is left.
     if found.is_some() || start.len() == body.len() || count_meta(body) == read {
         return found;
     }

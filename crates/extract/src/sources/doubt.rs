@@ -3,6 +3,7 @@
 
 use std::sync::LazyLock;
 
+use aho_corasick::Span;
 use aho_corasick::packed::Searcher;
 use memchr::memmem;
 use rust_decimal::Decimal;
@@ -19,10 +20,11 @@ const NET: [&str; 6] = ["etto", "x VAT", "x. VAT", "xcl. VAT", "xkl. MwSt", "xcl
 /// Bytes around these that are searched for the price.
 const NEIGHBOURHOOD: usize = 160;
 
-/// Occurrences of each that are searched.
+/// Occurrences of each around which the price is searched. Further ones are only passed over.
 const MAX_OCCURRENCES: usize = 50;
 
 /// Finds strikes and net words in one pass; `None` on processors without the instructions for it.
+/// It finds one sign per position, so none may be the beginning of another.
 static SIGNS: LazyLock<Option<Searcher>> = LazyLock::new(|| Searcher::new(signs()));
 
 /// The strikes, and after them the net words.
@@ -59,11 +61,50 @@ fn is_beside(html: &str, price: Decimal) -> bool {
             }
     };
     match &*SIGNS {
-        Some(all) => {
-            all.find_iter(html).any(|sign| is_beside(sign.pattern().as_usize(), sign.start()))
-        }
+        Some(all) => signs_in(all, html).any(|(sign, at)| is_beside(sign, at)),
         None => signs().enumerate().any(|(sign, word)| {
             memmem::find_iter(html.as_bytes(), word).any(|at| is_beside(sign, at))
         }),
+    }
+}
+
+/// The signs in a page with their positions, also those that overlap.
+fn signs_in(all: &Searcher, html: &str) -> impl Iterator<Item = (usize, usize)> {
+    let mut rest = Span::from(0..html.len());
+    std::iter::from_fn(move || {
+        let sign = all.find_in(html, rest)?;
+        rest.start = sign.start() + 1;
+        Some((sign.pattern().as_usize(), sign.start()))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_sign_is_found_beside_any_other() {
+        let Some(all) = &*SIGNS else { return };
+        let words: Vec<_> = signs().collect();
+        for (first, one) in words.iter().enumerate() {
+            for (second, other) in words.iter().enumerate() {
+                assert!(first == second || !one.starts_with(other), "{one} begins with {other}");
+                // Apart, and with as many bytes in common as they may have.
+                let common = (0..one.len()).find(|at| other.starts_with(&one[*at..]));
+                for end in [one.len(), common.unwrap_or(one.len())] {
+                    let page = format!("{}{other}", &one[..end]);
+                    let found: Vec<_> = signs_in(all, &page).collect();
+                    let mut expected: Vec<_> = words
+                        .iter()
+                        .enumerate()
+                        .flat_map(|(sign, word)| {
+                            memmem::find_iter(page.as_bytes(), word).map(move |at| (sign, at))
+                        })
+                        .collect();
+                    expected.sort_unstable_by_key(|(_, at)| *at);
+                    assert_eq!(found, expected, "{page}");
+                }
+            }
+        }
     }
 }

@@ -20,8 +20,10 @@ const MAX_READ_AHEAD: usize = 816 * 1024;
 const FIRST_CAPACITY: usize = 64 * 1024;
 /// The least free capacity that a decoder writes to.
 const DECODED_AT_ONCE: usize = 16 * 1024;
-/// The largest capacity of a decoded body by what its beginning lets expect.
+/// The largest capacity that is reserved on an estimate.
 const EXPECTED_CAPACITY: usize = 512 * 1024;
+/// How many times the decoded bytes that capacity may be, since a site may declare any length.
+const EXPECTED_GROWTH: usize = 8;
 /// How many times as long text may become in UTF-8: a byte of windows-1252, or an invalid one,
 /// becomes three.
 const TEXT_GROWTH: usize = 3;
@@ -171,8 +173,10 @@ impl<'a> BodyReader<'a> {
     fn expected(&self, unread: usize) -> usize {
         let (read, decoded) = (self.received - unread, self.bytes.len());
         let whole = self.declared_encoded.saturating_mul(decoded).checked_div(read).unwrap_or(0);
-        // The beginning is less compressed than the rest.
-        whole.saturating_add(whole / 4).min(EXPECTED_CAPACITY).saturating_sub(decoded)
+        // The beginning compresses worse than the rest, so a quarter is added.
+        let expected = whole.saturating_add(whole / 4);
+        let limit = EXPECTED_CAPACITY.min(decoded.saturating_mul(EXPECTED_GROWTH));
+        expected.min(limit).saturating_sub(decoded)
     }
 
     /// Makes capacity for at least `more` bytes, and for `expected` ones if that is not 0.
@@ -369,6 +373,19 @@ mod tests {
         assert!(whole < text.len() * 4 / 3, "{whole} for {}", text.len());
         // A site may declare anything.
         assert_eq!(capacity(u64::MAX).await, EXPECTED_CAPACITY);
+    }
+
+    #[tokio::test]
+    async fn the_declared_length_of_a_coded_body_alone_takes_little_memory() {
+        let (deadline, sent) = (deadline(), gzip(&[b' '; 20_000]));
+        let reservation = budget().reservation();
+        let mut reader =
+            BodyReader::new(&coded("gzip"), Some(u64::MAX), MAX_BODY, reservation, &deadline)
+                .await
+                .unwrap();
+        reader.push(&sent[..sent.len() - 1]).await.unwrap();
+        assert!(sent.len() < 100 && reader.bytes.len() >= DECODED_AT_ONCE);
+        assert!(reader.bytes.capacity() <= EXPECTED_GROWTH * DECODED_AT_ONCE);
     }
 
     #[tokio::test]

@@ -1,24 +1,24 @@
 //! The HTTP clients of a worker: one per host, so that its idle connections are bounded in all.
 //!
 //! The client library bounds idle connections per host only, and cannot close one of them. So each
-//! host has a client of its own, and whose client is dropped loses its idle connections; those in
-//! use end with their request. If there are too many, the host that was used least recently goes
-//! first.
+//! host has a client of its own. Dropping it closes its idle connections; those in use end with
+//! their request. If there are too many, the client that was used least recently is dropped first.
 
 mod by_protocol;
+mod estimate;
 mod host_clients;
 mod http1_hosts;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use reqwest::Client;
+use reqwest::{Client, ClientBuilder};
 use tokio::time::Instant;
-use tracing::{debug, warn};
+use tracing::warn;
 
 use self::by_protocol::ByProtocol;
 pub(super) use self::by_protocol::{Build, Protocols};
-use self::host_clients::{HostClients, Used};
+use self::host_clients::{HostClient, HostClients, Used};
 use self::http1_hosts::Http1Hosts;
 use super::connection::ConnectionCount;
 use crate::error_chain::chain;
@@ -27,7 +27,7 @@ use crate::error_chain::chain;
 const MAX_IDLE: usize = 1_000;
 /// Open files that are not connections to sites.
 const OTHER_FILES: usize = 100;
-/// How often a shortage of sockets is logged.
+/// How often a shortage of sockets is logged, and a client that cannot be made.
 const LOG_INTERVAL: Duration = Duration::from_secs(60);
 
 /// The clients; cheap to clone.
@@ -45,9 +45,11 @@ struct State {
     hosts: HostClients,
     http1_hosts: Http1Hosts,
     shortage_logged: Option<Instant>,
+    failure_logged: Option<Instant>,
 }
 
-/// A client for one request. Its host counts as in use until this is dropped.
+/// A client for one request. Its host counts as in use until this is dropped, which is after the
+/// body.
 pub(super) struct Lease {
     pub(super) client: Client,
     /// `None` for a client without idle connections.
@@ -72,6 +74,7 @@ impl Clients {
             hosts: HostClients::new(max_idle),
             http1_hosts: Http1Hosts::default(),
             shortage_logged: None,
+            failure_logged: None,
         };
         Ok(Self(Arc::new(Inner { build, unpooled, state: Mutex::new(state) })))
     }
@@ -82,15 +85,40 @@ impl Clients {
 
     /// The client for the next request to a host.
     pub(super) fn for_host(&self, host: &str) -> Lease {
-        let mut state = self.state();
-        let protocols = state.http1_hosts.protocols(host);
-        match state.hosts.client(host, protocols, &self.0.build) {
-            Ok((client, used)) => Lease { client, used: Some((self.clone(), used)) },
-            Err(error) => {
-                debug!(cause = chain(&error), "no client for a host");
-                Lease { client: self.0.unpooled.client(protocols), used: None }
-            }
+        let (protocols, found) = {
+            let mut state = self.state();
+            let protocols = state.http1_hosts.protocols(host);
+            (protocols, state.hosts.client(host, protocols))
+        };
+        let leased = found.or_else(|| self.add(host, protocols));
+        match leased {
+            Some((client, used)) => Lease { client, used: Some((self.clone(), used)) },
+            None => Lease { client: self.0.unpooled.client(protocols), used: None },
         }
+    }
+
+    /// Makes a client for a host. Clients are built and dropped without the lock, since all
+    /// requests need it.
+    fn add(&self, host: &str, protocols: Protocols) -> Option<(Client, Used)> {
+        let made = ConnectionCount::default();
+        let built = (self.0.build)(protocols, made.clone()).and_then(ClientBuilder::build);
+        let client = match built {
+            Ok(client) => HostClient::new(client, protocols, made),
+            Err(error) => {
+                if is_due(&mut self.state().failure_logged) {
+                    warn!(
+                        cause = chain(&error),
+                        "no client could be made for a host; its connections are not reused"
+                    );
+                }
+                return None;
+            }
+        };
+        let (_not_needed, leased) = {
+            let mut state = self.state();
+            (state.hosts.add(host, client), state.hosts.client(host, protocols))
+        };
+        leased
     }
 
     /// A client that sends each request to this host on a new connection.
@@ -106,10 +134,10 @@ impl Clients {
 
     /// Closes idle connections because no socket could be opened.
     pub(super) fn out_of_sockets(&self) {
+        // Dropped without the lock.
+        let _unused = self.state().hosts.remove_unused();
         let mut state = self.state();
-        state.hosts.close_idle();
-        if state.shortage_logged.is_none_or(|at| at.elapsed() > LOG_INTERVAL) {
-            state.shortage_logged = Some(Instant::now());
+        if is_due(&mut state.shortage_logged) {
             warn!(
                 "no socket could be opened; fetches are deferred: raise the limit of open files \
                  (ulimit -n), or lower --concurrency"
@@ -118,10 +146,23 @@ impl Clients {
     }
 }
 
+/// Whether something is to be logged now. If so, it is not again within [`LOG_INTERVAL`].
+fn is_due(logged: &mut Option<Instant>) -> bool {
+    let is_due = logged.is_none_or(|at| at.elapsed() > LOG_INTERVAL);
+    if is_due {
+        *logged = Some(Instant::now());
+    }
+    is_due
+}
+
 impl Drop for Lease {
     fn drop(&mut self) {
         if let Some((clients, used)) = self.used.take() {
-            clients.state().hosts.release(&used);
+            // Dropped without the lock.
+            let _removed = clients.state().hosts.release(&used);
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

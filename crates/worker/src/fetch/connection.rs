@@ -20,13 +20,31 @@ tokio::task_local! {
 /// a new one for the request that waits for it.
 ///
 /// A request that starts a connection and then gets a reused one leaves the new connection to
-/// another task, which notes nothing.
+/// another task, which notes nothing. Such a connection is spare.
 #[derive(Clone, Default)]
-pub(super) struct ConnectionCount(Arc<AtomicUsize>);
+pub(super) struct ConnectionCount(Arc<Made>);
+
+#[derive(Default)]
+struct Made {
+    all: AtomicUsize,
+    spare: AtomicUsize,
+}
 
 impl ConnectionCount {
     pub(super) fn get(&self) -> usize {
-        self.0.load(Ordering::Relaxed)
+        self.0.all.load(Ordering::Relaxed)
+    }
+
+    /// How many of them no request has waited for.
+    pub(super) fn spare(&self) -> usize {
+        self.0.spare.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn add(&self, is_awaited: bool) {
+        self.0.all.fetch_add(1, Ordering::Relaxed);
+        if !is_awaited {
+            self.0.spare.fetch_add(1, Ordering::Relaxed);
+        }
     }
 }
 
@@ -62,8 +80,7 @@ where
         let (connecting, count) = (self.connector.call(destination), self.count.clone());
         Box::pin(async move {
             let connection = connecting.await?;
-            count.0.fetch_add(1, Ordering::Relaxed);
-            _ = IS_NEW.try_with(|is_new| is_new.set(true));
+            count.add(IS_NEW.try_with(|is_new| is_new.set(true)).is_ok());
             Ok(connection)
         })
     }

@@ -16,7 +16,7 @@ use reqwest::dns::Resolve;
 use super::answer::Answer;
 use super::body::{self, BodyReader};
 use super::client::{self, ClientError};
-use super::clients::{self, Build, Clients, Protocols};
+use super::clients::{self, Build, Clients, Lease, Protocols};
 use super::conditional::{self, Conditions, Version};
 use super::config::{Config, Cookies};
 use super::connection;
@@ -158,7 +158,8 @@ impl Fetcher {
         deadline: &Deadline,
     ) -> Result<StatusCode, End> {
         let robots = self.robots.as_ref();
-        let response = self.request(request, conditions, progress, place, deadline, robots).await?;
+        let (response, lease) =
+            self.request(request, conditions, progress, place, deadline, robots).await?;
         let status = response.status();
         if conditions.is_some() && status == StatusCode::OK {
             let address = progress.redirected_to.as_ref().unwrap_or(&request.address);
@@ -167,12 +168,14 @@ impl Fetcher {
         progress.content_type = hop::content_type(response.headers());
         // What their `Content-Length` says is the length for another method or status.
         let is_bodiless = request.method == Method::HEAD || matches!(status.as_u16(), 204 | 304);
+        let stream = BodyStream::new(response, lease);
         // Boxed, so that a fetch that waits for its response stays small.
-        progress.body = Some(Box::pin(self.read(response, is_bodiless, deadline)).await?);
+        progress.body = Some(Box::pin(self.read(stream, is_bodiless, deadline)).await?);
         Ok(status)
     }
 
-    /// The response at the end of the redirects, its body not read yet.
+    /// The response at the end of the redirects, its body not read yet, with the lease of its
+    /// connection.
     async fn request(
         &self,
         request: &FetchRequest,
@@ -181,7 +184,7 @@ impl Fetcher {
         place: &mut Place,
         deadline: &Deadline,
         robots: Option<&Robots>,
-    ) -> Result<Response, End> {
+    ) -> Result<(Response, Lease), End> {
         let mut hop = Hop::first(request, conditions);
         let (mut trail, mut is_first) = (Trail::default(), true);
         loop {
@@ -193,7 +196,7 @@ impl Fetcher {
             if let Some(robots) = robots {
                 Box::pin(self.obey(robots, &hop.address, progress, place, deadline)).await?;
             }
-            let response = self.send(&hop, progress, place, deadline).await?;
+            let (response, lease) = self.send(&hop, progress, place, deadline).await?;
             let status = response.status();
             progress.status = Some(status);
             header_limit::check(response.headers())?;
@@ -202,13 +205,13 @@ impl Fetcher {
             progress.jar.store(response.headers(), hop.address.as_url());
             progress.is_conditional = hop.condition().is_some();
             if progress.is_conditional && conditional::may_be_fault_of_condition(status) {
-                hop::drain(response).await;
+                hop::drain(BodyStream::new(response, lease)).await;
                 hop.drop_conditions();
                 trail = Trail::default();
                 continue;
             }
-            let Some(location) = hop::location(&response) else { return Ok(response) };
-            hop::drain(response).await;
+            let Some(location) = hop::location(&response) else { return Ok((response, lease)) };
+            hop::drain(BodyStream::new(response, lease)).await;
             hop.redirect(status, &location)?;
             progress.redirected_to = Some(hop.address.clone().into_owned());
         }
@@ -222,7 +225,7 @@ impl Fetcher {
         progress: &mut Progress,
         place: &mut Place,
         deadline: &Deadline,
-    ) -> Result<Response, End> {
+    ) -> Result<(Response, Lease), End> {
         for _ in 0..MAX_LOOKUPS {
             match self.send_to_known(hop, progress, place, deadline).await? {
                 Ok(response) => return Ok(response),
@@ -246,7 +249,7 @@ impl Fetcher {
         progress: &mut Progress,
         place: &mut Place,
         deadline: &Deadline,
-    ) -> Result<Result<Response, Unknown>, End> {
+    ) -> Result<Result<(Response, Lease), Unknown>, End> {
         let host = hop.address.host();
         let (mut repeats, mut lease) = (Repeats::new(), self.clients.for_host(host));
         loop {
@@ -257,7 +260,7 @@ impl Fetcher {
             let repeat = match result {
                 Ok(response) => match repeats.after_answer(&response, sent) {
                     Some(repeat) => repeat,
-                    None => return Ok(Ok(response)),
+                    None => return Ok(Ok((response, lease))),
                 },
                 Err(error) => {
                     if let Some(unknown) = failure::unknown_host(&error) {
@@ -272,6 +275,8 @@ impl Fetcher {
                     }
                 }
             };
+            // While the fetch waits, it uses no connection.
+            drop(lease);
             if repeat == Repeat::OverHttp1 {
                 self.clients.use_http1(host);
             }
@@ -306,12 +311,11 @@ impl Fetcher {
     /// Reads the body to its end. Where it fails, the connection is dropped.
     async fn read(
         &self,
-        response: Response,
+        mut stream: BodyStream,
         is_bodiless: bool,
         deadline: &Deadline,
     ) -> Result<(Vec<u8>, Reservation), Failure> {
         let reservation = self.budget.reservation();
-        let mut stream = BodyStream::new(response);
         let length = stream.declared_length().filter(|_| !is_bodiless);
         let mut body =
             BodyReader::new(stream.headers(), length, self.max_body, reservation, deadline).await?;

@@ -10,6 +10,7 @@ use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{HeaderMap, Version};
 use reqwest::Response;
 
+use super::clients::Lease;
 use super::failure::{Failure, Fault};
 
 /// The body of a response, piece by piece.
@@ -17,6 +18,9 @@ pub(super) struct BodyStream {
     response: Response,
     end: End,
     received: u64,
+    /// Its connection is in use as long as the body is read. Declared last, so that it is dropped
+    /// after the response.
+    _lease: Lease,
 }
 
 /// What ends a body.
@@ -34,11 +38,11 @@ enum End {
 }
 
 impl BodyStream {
-    pub(super) fn new(response: Response) -> Self {
+    pub(super) fn new(response: Response, lease: Lease) -> Self {
         // The client knows the length of a body that its status or the method rules out, too: 0.
         let is_known = response.version() > Version::HTTP_11 || response.content_length().is_some();
         let end = if is_known { End::Client } else { End::of(response.headers()) };
-        Self { response, end, received: 0 }
+        Self { response, end, received: 0, _lease: lease }
     }
 
     /// The length that the server declares, if it counts.

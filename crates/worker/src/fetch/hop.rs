@@ -164,8 +164,7 @@ pub(crate) fn text_of(headers: &HeaderMap, name: HeaderName) -> Option<String> {
 
 /// Reads a short body to its end, so that the connection can be reused. The next hop notices a
 /// failure.
-pub(crate) async fn drain(response: Response) {
-    let mut body = BodyStream::new(response);
+pub(super) async fn drain(mut body: BodyStream) {
     if body.ends_with_connection() {
         return;
     }

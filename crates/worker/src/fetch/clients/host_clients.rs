@@ -4,41 +4,36 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use reqwest::Client;
-use tokio::time::Instant;
 
-use super::by_protocol::{Build, Protocols};
-use crate::fetch::client::IDLE;
+use super::by_protocol::Protocols;
+use super::estimate::Estimate;
 use crate::fetch::connection::ConnectionCount;
 
 /// The clients of hosts that are in use, and of those that were used last.
+///
+/// Nothing is built or dropped in here, since all requests share this: what was removed is returned.
 pub(super) struct HostClients {
     hosts: HashMap<Arc<str>, HostClient>,
-    /// The clients without a request under way, by the number of their last use.
-    idle: BTreeMap<u64, Idle>,
-    /// The connections that those may have, and how many they may.
+    /// The hosts without a request under way, by the number of their last use.
+    unused: BTreeMap<u64, Arc<str>>,
+    /// The idle connections that all hosts may have, and how many they are allowed.
     idle_connections: usize,
     max_idle: usize,
     /// Numbers clients and their uses.
     next_number: u64,
 }
 
-struct HostClient {
+/// The client of a host.
+pub(super) struct HostClient {
     client: Client,
     protocols: Protocols,
-    count: ConnectionCount,
+    connections: Estimate,
     /// Tells it from other clients of the host.
     number: u64,
-    /// Requests under way, and the most that there were since it last had no connections.
-    under_way: usize,
-    most: usize,
-    /// Its key in `idle`, and since when.
-    idle_since: Option<(u64, Instant)>,
-}
-
-/// A client without a request under way, with the connections that it may have.
-struct Idle {
-    host: Arc<str>,
-    connections: usize,
+    /// Its key in `unused`, unless a request is under way.
+    last_use: u64,
+    /// Its share of [`HostClients::idle_connections`].
+    idle_connections: usize,
 }
 
 /// The use of a client.
@@ -48,94 +43,95 @@ pub(super) struct Used {
 }
 
 impl HostClient {
-    /// How many idle connections it may have: not more than it has made. A request that finds none
-    /// makes one, and yet may get another one that has become idle meanwhile.
-    fn connections(&self) -> usize {
-        self.count.get().min(2 * self.most).max(1)
+    pub(super) fn new(client: Client, protocols: Protocols, made: ConnectionCount) -> Self {
+        let connections = Estimate::new(made);
+        Self { client, protocols, connections, number: 0, last_use: 0, idle_connections: 0 }
     }
 }
 
 impl HostClients {
     pub(super) fn new(max_idle: usize) -> Self {
-        let (hosts, idle) = (HashMap::new(), BTreeMap::new());
-        Self { hosts, idle, idle_connections: 0, max_idle, next_number: 0 }
+        let (hosts, unused) = (HashMap::new(), BTreeMap::new());
+        Self { hosts, unused, idle_connections: 0, max_idle, next_number: 0 }
     }
 
-    /// The client of a host, and its use, which lasts until [`Self::release`].
-    pub(super) fn client(
-        &mut self,
-        host: &str,
-        protocols: Protocols,
-        build: &Build,
-    ) -> reqwest::Result<(Client, Used)> {
-        if self.hosts.get(host).is_none_or(|own| own.protocols != protocols) {
-            self.add(host, protocols, build)?;
-        }
-        let Some((host, _)) = self.hosts.get_key_value(host) else { unreachable!("just added") };
+    /// The idle connections that all hosts may have.
+    #[cfg(test)]
+    pub(super) fn idle_connections(&self) -> usize {
+        self.idle_connections
+    }
+
+    /// The client of a host, if it has one for these protocols, and its use, which lasts until
+    /// [`Self::release`].
+    pub(super) fn client(&mut self, host: &str, protocols: Protocols) -> Option<(Client, Used)> {
+        let (host, _) = self.hosts.get_key_value(host)?;
         let host = host.clone();
-        let Some(own) = self.hosts.get_mut(&host) else { unreachable!("just found") };
-        if let Some((key, since)) = own.idle_since.take() {
-            let idle = self.idle.remove(&key);
-            self.idle_connections -= idle.map_or(0, |idle| idle.connections);
-            if since.elapsed() > IDLE {
-                own.most = 0;
-            }
-        }
-        own.under_way += 1;
-        own.most = own.most.max(own.under_way);
-        Ok((own.client.clone(), Used { host, number: own.number }))
+        let own = self.hosts.get_mut(&host).filter(|own| own.protocols == protocols)?;
+        self.unused.remove(&own.last_use);
+        own.connections.begin();
+        let (client, number) = (own.client.clone(), own.number);
+        self.count(&host);
+        Some((client, Used { host, number }))
     }
 
-    /// Adds a client. One for other protocols makes room.
-    fn add(&mut self, host: &str, protocols: Protocols, build: &Build) -> reqwest::Result<()> {
-        let count = ConnectionCount::default();
-        let client = build(protocols, count.clone())?.build()?;
-        let number = self.number();
-        let (under_way, most, idle_since) = (0, 0, None);
-        let own = HostClient { client, protocols, count, number, under_way, most, idle_since };
-        let former = self.hosts.insert(host.into(), own);
-        if let Some((key, _)) = former.and_then(|former| former.idle_since) {
-            let idle = self.idle.remove(&key);
-            self.idle_connections -= idle.map_or(0, |idle| idle.connections);
+    /// Adds a client, unless the host has got one meanwhile. One for other protocols makes room.
+    /// Returns the client that is not needed.
+    pub(super) fn add(&mut self, host: &str, new: HostClient) -> Option<HostClient> {
+        if self.hosts.get(host).is_some_and(|own| own.protocols == new.protocols) {
+            return Some(new);
         }
-        Ok(())
+        let former = self.remove(host);
+        let number = self.number();
+        self.hosts.insert(host.into(), HostClient { number, ..new });
+        former
+    }
+
+    /// Ends a use. If the idle connections are too many then, the clients that were used least
+    /// recently are removed and returned.
+    pub(super) fn release(&mut self, used: &Used) -> Vec<HostClient> {
+        let last_use = self.number();
+        let own = self.hosts.get_mut(&used.host).filter(|own| own.number == used.number);
+        let Some(own) = own else { return Vec::new() };
+        if own.connections.end() == 0 {
+            own.last_use = last_use;
+            self.unused.insert(last_use, used.host.clone());
+        }
+        self.count(&used.host);
+        self.remove_down_to(self.max_idle)
+    }
+
+    /// Removes the clients of all hosts without a request under way.
+    pub(super) fn remove_unused(&mut self) -> Vec<HostClient> {
+        self.remove_down_to(0)
+    }
+
+    fn remove_down_to(&mut self, most: usize) -> Vec<HostClient> {
+        let mut removed = Vec::new();
+        while self.idle_connections > most
+            && let Some((_, host)) = self.unused.pop_first()
+        {
+            removed.extend(self.remove(&host));
+        }
+        removed
+    }
+
+    fn remove(&mut self, host: &str) -> Option<HostClient> {
+        let own = self.hosts.remove(host)?;
+        self.unused.remove(&own.last_use);
+        self.idle_connections -= own.idle_connections;
+        Some(own)
+    }
+
+    /// Counts the idle connections of a host anew.
+    fn count(&mut self, host: &str) {
+        let Some(own) = self.hosts.get_mut(host) else { return };
+        self.idle_connections -= own.idle_connections;
+        own.idle_connections = own.connections.idle();
+        self.idle_connections += own.idle_connections;
     }
 
     fn number(&mut self) -> u64 {
         self.next_number += 1;
         self.next_number
-    }
-
-    /// Ends a use. If the idle connections are too many then, those of the clients that were used
-    /// least recently are closed.
-    pub(super) fn release(&mut self, used: &Used) {
-        let key = self.number();
-        let Some(own) = self.hosts.get_mut(&used.host) else { return };
-        if own.number != used.number {
-            return;
-        }
-        own.under_way -= 1;
-        if own.under_way > 0 {
-            return;
-        }
-        own.idle_since = Some((key, Instant::now()));
-        let connections = own.connections();
-        self.idle.insert(key, Idle { host: used.host.clone(), connections });
-        self.idle_connections += connections;
-        self.close_down_to(self.max_idle);
-    }
-
-    /// Closes all idle connections.
-    pub(super) fn close_idle(&mut self) {
-        self.close_down_to(0);
-    }
-
-    fn close_down_to(&mut self, most: usize) {
-        while self.idle_connections > most
-            && let Some((_, Idle { host, connections })) = self.idle.pop_first()
-        {
-            self.idle_connections -= connections;
-            self.hosts.remove(&host);
-        }
     }
 }

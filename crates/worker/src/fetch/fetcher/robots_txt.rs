@@ -97,12 +97,13 @@ impl Fetcher {
         deadline: &Deadline,
     ) -> Result<(StatusCode, Vec<u8>), End> {
         progress.wait(deadline, place.advance(&request.address)).await?;
-        let response = self.request(request, None, progress, place, deadline, None).await?;
+        let (response, lease) =
+            self.request(request, None, progress, place, deadline, None).await?;
         let status = response.status();
         let reservation = self.budget.reservation();
         // One byte more shows whether the last line within the limit is whole.
         let limit = robots::MAX_BYTES + 1;
-        let mut stream = BodyStream::new(response);
+        let mut stream = BodyStream::new(response, lease);
         let mut body =
             BodyReader::new(stream.headers(), None, limit, reservation, deadline).await?;
         let body = loop {

@@ -2,6 +2,8 @@
 
 use std::net::SocketAddr;
 
+use tokio::sync::Semaphore;
+
 use super::*;
 
 const MOST: usize = 20;
@@ -59,6 +61,37 @@ async fn many_idle_connections_of_one_host_count_like_those_of_many() {
         let all =
             (0..10).map(|n| request(Method::GET, &url(origin.address, host, &format!("/{n}"))));
         fetch_all(&fetcher, all.collect(), 10).await;
+    }
+    wait_for_few(&origin, MOST).await;
+}
+
+#[tokio::test]
+async fn connections_whose_bodies_are_slow_count() {
+    let gate = Arc::new(Semaphore::new(0));
+    let origin = Origin::start("0.0.0.0", {
+        let gate = gate.clone();
+        move |_| {
+            let head = "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\npa";
+            Reply::Halves(head.into(), "ge".into(), gate.clone())
+        }
+    })
+    .await;
+    let fetcher = fetcher_of(MOST, |_, client| client);
+    let (address, mut slow) = (origin.address, JoinSet::new());
+    for host in 0..5 {
+        for n in 0..10 {
+            let fetcher = fetcher.clone();
+            slow.spawn(async move { fetch(&fetcher, &url(address, host, &format!("/{n}"))).await });
+            // The heads come one by one.
+            while origin.open() < slow.len() {
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        }
+    }
+    assert_eq!(origin.open(), 50);
+    gate.close();
+    while let Some(answer) = slow.join_next().await {
+        assert_eq!(answer.unwrap().outcome, Outcome::Ok);
     }
     wait_for_few(&origin, MOST).await;
 }

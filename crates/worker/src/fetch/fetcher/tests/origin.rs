@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
 
 /// A request with the port that it came to.
 pub(super) struct Asked {
@@ -35,6 +36,8 @@ impl Asked {
 pub(super) enum Reply {
     /// These bytes; the connection stays open.
     Bytes(Vec<u8>),
+    /// The first bytes, and the others once the semaphore is closed.
+    Halves(Vec<u8>, Vec<u8>, Arc<Semaphore>),
     /// These bytes, and the end.
     Last(Vec<u8>),
     /// The end by RST.
@@ -120,6 +123,11 @@ async fn serve(
         log.lock().unwrap().push(text.clone());
         match reply(&Asked { port, text, before }) {
             Reply::Bytes(bytes) => stream.write_all(&bytes).await.ok()?,
+            Reply::Halves(first, second, gate) => {
+                stream.write_all(&first).await.ok()?;
+                _ = gate.acquire().await;
+                stream.write_all(&second).await.ok()?;
+            }
             Reply::Last(bytes) => {
                 stream.write_all(&bytes).await.ok()?;
                 return stream.shutdown().await.ok();
