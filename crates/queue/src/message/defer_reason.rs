@@ -18,7 +18,8 @@ pub enum DeferReason {
 }
 
 impl DeferReason {
-    const ALL: [Self; 6] =
+    /// All reasons, in the order of their declaration.
+    pub(super) const ALL: [Self; 6] =
         [Self::Slot, Self::Pause, Self::Memory, Self::Delay, Self::Sockets, Self::Dns];
 
     /// The reason as one word.
@@ -33,8 +34,7 @@ impl DeferReason {
         }
     }
 
-    /// Whether the worker lacked something. Such deferrals count together, since a worker in
-    /// trouble may lack one thing after the other.
+    /// Whether the worker lacked something.
     pub(super) fn is_shortage(self) -> bool {
         matches!(self, Self::Memory | Self::Sockets | Self::Dns)
     }
@@ -53,7 +53,7 @@ impl DeferReason {
 
     /// Parses a reason and a count such as `pause 3`.
     pub(super) fn read(text: &str) -> Option<(Self, u32)> {
-        let (reason, times) = text.split_once(' ')?;
+        let (reason, times) = text.trim().split_once(' ')?;
         Some((Self::ALL.into_iter().find(|it| it.as_str() == reason)?, times.parse().ok()?))
     }
 }

@@ -1,4 +1,4 @@
-use fetchline_queue::{Address, Key};
+use fetchline_queue::{Address, DeferCounts, Key};
 use http::Method;
 use time::OffsetDateTime;
 
@@ -65,13 +65,14 @@ fn what_is_ours_costs_no_attempt_and_waits_longer_and_longer() {
         let waits = [10, 10, 60, 60, 60, 60, 600, 600, 3600, 3600, 3600, 3600];
         let waits = waits.into_iter().chain(std::iter::repeat(3600));
         for (before, wait) in (0..last.unwrap_or(100)).zip(waits) {
-            // What counts is how often something was lacking, not what.
-            deferred.last_deferral = Some((DeferReason::Sockets, before));
+            // What else the task waits for does not matter.
+            let text = format!("slot 1, {} {before}", reason.as_str());
+            deferred.deferred = DeferCounts::read(&text);
             let expected = Decision::Defer(tier(wait), reason);
             assert_eq!(policy().decide(&deferred, answer), expected, "{before} {:?}", answer.fault);
         }
         for before in [last.unwrap_or(100), 1_000, u32::MAX - 1] {
-            deferred.last_deferral = Some((reason, before));
+            deferred.deferred = DeferCounts::read(&format!("{} {before}", reason.as_str()));
             let expected = match last {
                 None => Decision::Defer(tier(3600), reason),
                 Some(_) => Decision::GiveUp,
