@@ -14,12 +14,12 @@ const TRANSIENT: [u16; 7] = [408, 425, 429, 500, 502, 503, 504];
 /// Statuses of a site that has not acted on the request.
 const NOT_ACTED_ON: [u16; 2] = [429, 503];
 /// How long a task waits for its host while the name servers answer for other hosts: those of the
-/// host are probably down. A run with such a host ends, too.
+/// host are probably down. A run with such a host has to end, too.
 const HOST_PATIENCE: Duration = Duration::from_secs(3_600);
-/// A longer wait takes the longest delay.
-const LONGEST_WAIT: Duration = Duration::from_secs(100 * 86_400);
 /// How long a task waits while the name servers answer for no host.
 const OUTAGE_PATIENCE: Duration = Duration::from_secs(86_400);
+/// A longer wait takes the longest delay.
+const LONGEST_WAIT: Duration = Duration::from_secs(100 * 86_400);
 
 /// Decides what becomes of an answer.
 #[derive(Clone, Debug)]
@@ -63,8 +63,8 @@ impl RetryPolicy {
         self.tier(task.attempt, answer.retry_after).map_or(Decision::GiveUp, Decision::Retry)
     }
 
-    /// Defers a task, each time for twice as long as before, for at least `patience` in all. Then it
-    /// is given up, which is no attempt either.
+    /// Defers a task, each time for twice as long as before for the same reason, for at least
+    /// `patience` in all. Then the task is given up. No attempt is counted for that.
     fn deferral(&self, task: &Task, reason: DeferReason, patience: Duration) -> Decision {
         let shortest = self.deferral.shortest();
         let tier = |before: u32| {
@@ -103,11 +103,11 @@ fn shortage(answer: &Answer) -> Option<(DeferReason, Duration)> {
     match answer.fault {
         // Nothing of the site can cause these. Memory suffices for any body within the limit.
         Fault::NoSockets => Some((DeferReason::Sockets, Duration::MAX)),
-        Fault::Crowded => Some((DeferReason::Dns, Duration::MAX)),
+        Fault::Crowded => Some((DeferReason::Lookups, Duration::MAX)),
         Fault::NoMemory => Some((DeferReason::Memory, Duration::MAX)),
         _ if answer.delayed_by_memory => Some((DeferReason::Memory, Duration::MAX)),
         Fault::NameServers => Some((DeferReason::Dns, OUTAGE_PATIENCE)),
-        Fault::HostUnanswered => Some((DeferReason::Dns, HOST_PATIENCE)),
+        Fault::HostUnanswered => Some((DeferReason::Host, HOST_PATIENCE)),
         Fault::Site | Fault::Unprocessed => None,
     }
 }

@@ -55,11 +55,11 @@ fn what_is_ours_costs_no_attempt_and_waits_longer_and_longer() {
     for (answer, reason, last) in [
         // Deferred for at least a day, for at least an hour, and for ever.
         (&of(Fault::NameServers, Outcome::Dns), DeferReason::Dns, Some(32)),
-        (&of(Fault::HostUnanswered, Outcome::Dns), DeferReason::Dns, Some(9)),
+        (&of(Fault::HostUnanswered, Outcome::Dns), DeferReason::Host, Some(9)),
         (&slow, DeferReason::Memory, None),
         (&full, DeferReason::Memory, None),
         (&without_sockets, DeferReason::Sockets, None),
-        (&of(Fault::Crowded, Outcome::Dns), DeferReason::Dns, None),
+        (&of(Fault::Crowded, Outcome::Dns), DeferReason::Lookups, None),
     ] {
         let mut deferred = task(Method::GET, 4);
         let waits = [10, 10, 60, 60, 60, 60, 600, 600, 3600, 3600, 3600, 3600];
@@ -89,6 +89,18 @@ fn what_is_ours_costs_no_attempt_and_waits_longer_and_longer() {
     // The name servers say that the host does not exist.
     let absent = answer(Outcome::Dns, None, None);
     assert_eq!(policy().decide(&task(Method::GET, 1), &absent), Decision::Retry(tier(10)));
+}
+
+#[test]
+fn patience_with_a_host_begins_after_an_outage_of_the_name_servers() {
+    let cold = Answer { fault: Fault::HostUnanswered, ..answer(Outcome::Dns, None, None) };
+    let mut waited = task(Method::GET, 1);
+    waited.deferred = DeferCounts::read("memory 90, sockets 90, dns 20, lookups 90");
+    assert_eq!(policy().decide(&waited, &cold), Decision::Defer(tier(10), DeferReason::Host));
+    // And the other way round.
+    let outage = Answer { fault: Fault::NameServers, ..answer(Outcome::Dns, None, None) };
+    waited.deferred = DeferCounts::read("host 90, lookups 90");
+    assert_eq!(policy().decide(&waited, &outage), Decision::Defer(tier(10), DeferReason::Dns));
 }
 
 #[test]
