@@ -60,7 +60,7 @@ pub(super) struct NameServers {
     concurrency: usize,
     timeout: Duration,
     counters: Counters,
-    /// The last name that was answered for, and when.
+    /// The last host that was answered for, and when.
     answered: Mutex<Option<(Name, Instant)>>,
     /// When the servers last failed a trial. Locked during a trial.
     failed_at: tokio::sync::Mutex<Option<Instant>>,
@@ -119,13 +119,17 @@ impl NameServers {
                     return Err(Unanswered::Silence(self.to_string(), self.timeout.as_secs_f64()));
                 }
             };
-            *self.answered() = Some((name.clone(), Instant::now()));
             match Content::of(&response, &name, kind) {
                 Content::Reply(reply) => return Ok(reply),
                 Content::Alias(target) => name = target,
             }
         }
         Err(Unanswered::Aliases)
+    }
+
+    /// Notes that the servers have answered for this name.
+    pub(super) fn note_answered(&self, name: &Name) {
+        *self.answered() = Some((name.clone(), Instant::now()));
     }
 
     fn answered(&self) -> MutexGuard<'_, Option<(Name, Instant)>> {
@@ -154,6 +158,9 @@ impl NameServers {
             self.ask(&name, RecordType::A, deadline).await
         };
         let is_answered = asking.await.is_ok();
+        if is_answered {
+            self.note_answered(&name);
+        }
         *failed_at = (!is_answered).then(Instant::now);
         is_answered
     }
