@@ -49,14 +49,12 @@ fn transient_failures_are_retried_and_all_else_is_final() {
 #[test]
 fn what_is_ours_costs_no_attempt_and_waits_longer_and_longer() {
     let of = |fault, outcome| Answer { fault, ..answer(outcome, None, None) };
-    let slow = Answer { delayed_by_memory: true, ..answer(Outcome::Timeout, None, None) };
     let full = of(Fault::NoMemory, Outcome::Timeout);
     let without_sockets = of(Fault::NoSockets, Outcome::Connect);
     for (answer, reason, last) in [
         // Deferred for at least a day, for at least an hour, and for ever.
         (&of(Fault::NameServers, Outcome::Dns), DeferReason::Dns, Some(32)),
         (&of(Fault::HostUnanswered, Outcome::Dns), DeferReason::Host, Some(9)),
-        (&slow, DeferReason::Memory, None),
         (&full, DeferReason::Memory, None),
         (&without_sockets, DeferReason::Sockets, None),
         (&of(Fault::Crowded, Outcome::Dns), DeferReason::Lookups, None),
@@ -101,6 +99,29 @@ fn patience_with_a_host_begins_after_an_outage_of_the_name_servers() {
     let outage = Answer { fault: Fault::NameServers, ..answer(Outcome::Dns, None, None) };
     waited.deferred = DeferCounts::read("host 90, lookups 90");
     assert_eq!(policy().decide(&waited, &outage), Decision::Defer(tier(10), DeferReason::Dns));
+}
+
+#[test]
+fn a_failure_after_a_wait_for_memory_counts_after_a_day() {
+    let slow = Answer { delayed_by_memory: true, ..answer(Outcome::Timeout, None, None) };
+    let decide = |attempt, before: u32| {
+        let deferred = DeferCounts::read(&format!("memory {before}"));
+        policy().decide(&Task { deferred, ..task(Method::GET, attempt) }, &slow)
+    };
+    assert_eq!(decide(1, 0), Decision::Defer(tier(10), DeferReason::Memory));
+    assert_eq!(decide(4, 31), Decision::Defer(tier(3600), DeferReason::Memory));
+    assert_eq!(decide(1, 32), Decision::Retry(tier(10)));
+    assert_eq!(decide(4, 32), Decision::GiveUp);
+    // A look-up without an answer says so, whatever the fetch waited for before.
+    let unanswered = Answer {
+        fault: Fault::NameServers,
+        delayed_by_memory: true,
+        ..answer(Outcome::Dns, None, None)
+    };
+    assert_eq!(
+        policy().decide(&task(Method::GET, 1), &unanswered),
+        Decision::Defer(tier(10), DeferReason::Dns)
+    );
 }
 
 #[test]
