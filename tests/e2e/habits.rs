@@ -184,12 +184,13 @@ async fn each_habit_of_a_name_server_gives_its_row_and_only_its_answers_cost_att
     Ok(())
 }
 
-/// A message whose task has failed once, and was then deferred so often in a row.
-fn deferred(times: u32) -> BasicProperties {
+/// A message whose task has failed once, and was then deferred so often for this reason.
+fn deferred(reason: &str, times: u32) -> BasicProperties {
     let mut headers = FieldTable::default();
     headers.insert("x-attempt".into(), AMQPValue::LongUInt(2));
     headers.insert("x-parked".into(), AMQPValue::LongUInt(times));
-    headers.insert("x-parked-for".into(), AMQPValue::LongString(format!("dns {times}").into()));
+    headers
+        .insert("x-parked-for".into(), AMQPValue::LongString(format!("{reason} {times}").into()));
     BasicProperties::default().with_headers(headers)
 }
 
@@ -203,7 +204,7 @@ async fn a_task_is_deferred_for_an_hour_for_its_own_host_and_for_a_day_in_an_out
     let worker = world.worker(&[&flags[..], &["--max-attempts", "3"]].concat())?;
     // With the default delays, 20 deferrals take twelve hours, and 40 a day and a half.
     for (label, times) in [("outage", 20), ("long-outage", 40)] {
-        world.publish(&url_of(&world, label), deferred(times)).await?;
+        world.publish(&url_of(&world, label), deferred("dns", times)).await?;
     }
     let given_up = async |label: &'static str| rows(&world, label, "dns", 1).await;
     let ended = async || given_up("long-outage").await;
@@ -225,12 +226,13 @@ async fn a_task_is_deferred_for_an_hour_for_its_own_host_and_for_a_day_in_an_out
     world.produce("sound", &[url_of(&world, "sound")]).await?;
     let sound = async || rows(&world, "sound", "ok", 1).await;
     wait::until("a row of another host", sound, |rows| *rows == 1).await?;
-    world.publish(&url_of(&world, "lame"), deferred(20)).await?;
-    world.publish(&url_of(&world, "lately-lame"), deferred(5)).await?;
+    world.publish(&url_of(&world, "lame"), deferred("host", 20)).await?;
+    world.publish(&url_of(&world, "cold"), deferred("dns", 20)).await?;
     let ended = async || given_up("lame").await;
     wait::until("the end of its task", ended, |rows| *rows == 1).await?;
-    let waiting = async || world.ready("retry.60s").await;
-    wait::until("the later task to be deferred", waiting, |ready| *ready == 1).await?;
+    // An outage before does not count.
+    let waiting = async || world.ready("retry.10s").await;
+    wait::until("the other task to be deferred", waiting, |ready| *ready == 1).await?;
     assert_eq!(worker.terminate().await?.code, Some(0));
     assert_eq!(world.rows().await?, 3);
     let reasons: Vec<String> =

@@ -11,7 +11,7 @@ pub(crate) const PART: &str = "x-part";
 pub(crate) const ATTEMPT: &str = "x-attempt";
 /// The number of deferrals, for all reasons together.
 pub(crate) const PARKED: &str = "x-parked";
-/// The reason of the last deferral and how often in a row it applied: `pause 3`.
+/// The deferrals since the last attempt, by reason: `slot 1, dns 7`.
 pub(crate) const PARKED_FOR: &str = "x-parked-for";
 /// The redeliveries before the last deferral, where the broker's own count starts over.
 pub(crate) const RETURNED: &str = "x-returned";

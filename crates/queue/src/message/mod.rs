@@ -11,6 +11,7 @@ mod fetch_request;
 mod key;
 mod list;
 mod defer_reason;
+mod defer_counts;
 pub(crate) mod header;
 mod raw_message;
 mod task;
@@ -21,6 +22,7 @@ use lapin::BasicProperties;
 
 pub use address::{Address, AddressError, MAX_URL_BYTES};
 pub(crate) use damage::{HEADERS_TOO_LARGE, SUBSTITUTE};
+pub use defer_counts::DeferCounts;
 pub use defer_reason::DeferReason;
 pub use fetch_request::FetchRequest;
 pub(crate) use json::{METHODS, RESERVED_HEADERS};

@@ -5,6 +5,7 @@ use lapin::BasicProperties;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
+use super::defer_counts::DeferCounts;
 use super::defer_reason::DeferReason;
 use super::fetch_request::FetchRequest;
 use super::key::{Fingerprint, Key};
@@ -33,8 +34,8 @@ pub struct Task {
     pub attempt: u32,
     /// The number of deferrals, for all reasons together.
     pub deferrals: u32,
-    /// The reason of the last deferral and how often in a row it applied.
-    pub last_deferral: Option<(DeferReason, u32)>,
+    /// The deferrals since the last attempt.
+    pub deferred: DeferCounts,
     /// The number of redeliveries.
     pub redeliveries: u64,
     /// When the message was given up, if it was replayed or moved back since. Rows of the task from
@@ -55,7 +56,7 @@ impl Task {
             priority: None,
             attempt: 1,
             deferrals: 0,
-            last_deferral: None,
+            deferred: DeferCounts::default(),
             redeliveries: 0,
             failed_at: None,
         }
@@ -92,8 +93,9 @@ impl Task {
             priority: *properties.priority(),
             attempt: header::number(properties, header::ATTEMPT).map_or(1, count).max(1),
             deferrals: header::number(properties, header::PARKED).map_or(0, count),
-            last_deferral: header::text(properties, header::PARKED_FOR)
-                .and_then(|text| DeferReason::read(&text)),
+            deferred: header::text(properties, header::PARKED_FOR)
+                .map(|text| DeferCounts::read(&text))
+                .unwrap_or_default(),
             redeliveries: [header::DELIVERY_COUNT, header::RETURNED]
                 .into_iter()
                 .filter_map(|name| header::number(properties, name))
@@ -113,12 +115,10 @@ impl Task {
         Fingerprint::of(&self.run, "", &request, 0).key()
     }
 
-    /// How often in a row the task was last deferred for this reason, or for one that counts with
-    /// it.
+    /// How often the task was deferred for this reason: since the last attempt for a shortage, else
+    /// in a row.
     pub fn deferred_for(&self, reason: DeferReason) -> u32 {
-        let counts =
-            |last: DeferReason| last == reason || last.is_shortage() && reason.is_shortage();
-        self.last_deferral.filter(|(last, _)| counts(*last)).map_or(0, |(_, times)| times)
+        self.deferred.of(reason)
     }
 }
 

@@ -156,8 +156,7 @@ impl Draft {
     ) -> Self {
         let (properties, mut headers) = carried(&original.properties);
         put_number(&mut headers, header::PARKED, task.deferrals.saturating_add(1));
-        let in_a_row = task.deferred_for(reason).saturating_add(1);
-        put(&mut headers, header::PARKED_FOR, format!("{} {in_a_row}", reason.as_str()));
+        put(&mut headers, header::PARKED_FOR, task.deferred.with(reason).to_string());
         let redeliveries = u32::try_from(task.redeliveries).unwrap_or(u32::MAX);
         put_number(&mut headers, header::RETURNED, redeliveries);
         let error = reason.sentence().to_owned();

@@ -14,12 +14,15 @@ const TRANSIENT: [u16; 7] = [408, 425, 429, 500, 502, 503, 504];
 /// Statuses of a site that has not acted on the request.
 const NOT_ACTED_ON: [u16; 2] = [429, 503];
 /// How long a task waits for its host while the name servers answer for other hosts: those of the
-/// host are probably down. A run with such a host ends, too.
+/// host are probably down. A run with such a host has to end, too.
 const HOST_PATIENCE: Duration = Duration::from_secs(3_600);
-/// A longer wait takes the longest delay.
-const LONGEST_WAIT: Duration = Duration::from_secs(100 * 86_400);
 /// How long a task waits while the name servers answer for no host.
 const OUTAGE_PATIENCE: Duration = Duration::from_secs(86_400);
+/// How long a task is deferred since its fetch failed after a wait for memory. Then the failure
+/// counts as one of the site.
+const DELAYED_PATIENCE: Duration = Duration::from_secs(86_400);
+/// A longer wait takes the longest delay.
+const LONGEST_WAIT: Duration = Duration::from_secs(100 * 86_400);
 
 /// Decides what becomes of an answer.
 #[derive(Clone, Debug)]
@@ -55,7 +58,14 @@ impl RetryPolicy {
             return Decision::GiveUp;
         }
         if let Some((reason, patience)) = shortage(answer) {
-            return self.deferral(task, reason, patience);
+            if let Some(tier) = self.deferral(task, reason, patience) {
+                return Decision::Defer(tier, reason);
+            }
+            // The name servers have never answered, so there was no attempt. A site that was
+            // delayed has had one.
+            if answer.fault.is_not_of_site() {
+                return Decision::GiveUp;
+            }
         }
         if task.attempt >= self.max_attempts {
             return Decision::GiveUp;
@@ -63,9 +73,9 @@ impl RetryPolicy {
         self.tier(task.attempt, answer.retry_after).map_or(Decision::GiveUp, Decision::Retry)
     }
 
-    /// Defers a task, each time for twice as long as before, for at least `patience` in all. Then it
-    /// is given up, which is no attempt either.
-    fn deferral(&self, task: &Task, reason: DeferReason, patience: Duration) -> Decision {
+    /// Defers a task, each time for twice as long as before for the same reason, for at least
+    /// `patience` in all. `None` once that is over.
+    fn deferral(&self, task: &Task, reason: DeferReason, patience: Duration) -> Option<Tier> {
         let shortest = self.deferral.shortest();
         let tier = |before: u32| {
             let wait = shortest.saturating_mul(2_u32.saturating_pow(before));
@@ -78,7 +88,7 @@ impl RetryPolicy {
                 waited = waited.saturating_add(tier(nth).delay());
                 waited >= patience
             });
-        if is_over { Decision::GiveUp } else { Decision::Defer(tier(before), reason) }
+        (!is_over).then(|| tier(before))
     }
 
     /// The tier whose delay is nearest to `wait`, for a task without a slot.
@@ -101,13 +111,16 @@ impl RetryPolicy {
 /// What the worker lacked, if that may be why the fetch failed, and how long the task waits for it.
 fn shortage(answer: &Answer) -> Option<(DeferReason, Duration)> {
     match answer.fault {
-        // Nothing of the site can cause these. Memory suffices for any body within the limit.
+        // Nothing of the site can cause these three. Memory suffices for any body within the limit.
         Fault::NoSockets => Some((DeferReason::Sockets, Duration::MAX)),
-        Fault::Crowded => Some((DeferReason::Dns, Duration::MAX)),
+        Fault::Crowded => Some((DeferReason::Lookups, Duration::MAX)),
         Fault::NoMemory => Some((DeferReason::Memory, Duration::MAX)),
-        _ if answer.delayed_by_memory => Some((DeferReason::Memory, Duration::MAX)),
+        // A site may be slow enough to fail at any time, and its own tasks may hold the memory.
+        Fault::Site | Fault::Unprocessed if answer.delayed_by_memory => {
+            Some((DeferReason::Memory, DELAYED_PATIENCE))
+        }
         Fault::NameServers => Some((DeferReason::Dns, OUTAGE_PATIENCE)),
-        Fault::HostUnanswered => Some((DeferReason::Dns, HOST_PATIENCE)),
+        Fault::HostUnanswered => Some((DeferReason::Host, HOST_PATIENCE)),
         Fault::Site | Fault::Unprocessed => None,
     }
 }

@@ -145,38 +145,35 @@ fn a_task_may_be_deferred_for_an_hour() {
 }
 
 #[test]
-fn deferrals_are_counted_in_total_and_in_a_row_for_one_reason() {
+fn deferrals_count_in_a_row_for_a_slot_and_until_the_next_attempt_for_a_shortage() {
+    use DeferReason::{Delay, Dns, Memory, Pause, Slot};
     let tier = Tier::of(Duration::from_secs(10)).unwrap();
     let mut original =
         RawMessage { properties: Box::default(), body: Bytes::from_static(b"https://a.example/") };
-    let mut counts = Vec::new();
-    for reason in [
-        DeferReason::Slot,
-        DeferReason::Slot,
-        DeferReason::Memory,
-        DeferReason::Memory,
-        DeferReason::Dns,
-        DeferReason::Sockets,
+    let counts = |of: &RawMessage| {
+        let task = Task::read(&of.properties, &of.body).unwrap();
+        (task.deferrals, header::text(&of.properties, header::PARKED_FOR).unwrap_or_default())
+    };
+    for (deferrals, reason, expected) in [
+        (1, Slot, "slot 1"),
+        (2, Slot, "slot 2"),
+        (3, Dns, "dns 1"),
+        // A host with a backlog has no slot between two look-ups, and may be paused.
+        (4, Slot, "slot 1, dns 1"),
+        (5, Dns, "dns 2"),
+        (6, Pause, "pause 1, dns 2"),
+        (7, Memory, "memory 1, dns 2"),
+        (8, Delay, "memory 1, delay 1, dns 2"),
+        (9, Dns, "memory 1, dns 3"),
     ] {
         let task = Task::read(&original.properties, &original.body).unwrap();
         let draft = Draft::deferred(original, &task, tier, reason, "pod-1");
         original = RawMessage { properties: Box::new(draft.properties), body: draft.body };
-        let task = Task::read(&original.properties, &original.body).unwrap();
-        counts.push((
-            task.deferrals,
-            task.deferred_for(DeferReason::Slot),
-            task.deferred_for(DeferReason::Memory),
-        ));
+        assert_eq!(counts(&original), (deferrals, expected.to_owned()));
     }
-    let expected = [(1, 1, 0), (2, 2, 0), (3, 0, 1), (4, 0, 2), (5, 0, 3), (6, 0, 4)];
-    assert_eq!(counts, expected, "shortages count together");
-    let retried = Draft::retry(original, tier, 2, &failed(), "pod-1");
-    let task = Task::read(&retried.properties, &retried.body).unwrap();
-    assert_eq!(
-        (task.deferrals, task.deferred_for(DeferReason::Memory)),
-        (6, 0),
-        "an attempt ends the series"
-    );
+    let draft = Draft::retry(original, tier, 2, &failed(), "pod-1");
+    let retried = RawMessage { properties: Box::new(draft.properties), body: draft.body };
+    assert_eq!(counts(&retried), (9, String::new()), "an attempt ends the waits");
 }
 
 #[test]

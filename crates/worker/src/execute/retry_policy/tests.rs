@@ -1,4 +1,4 @@
-use fetchline_queue::{Address, Key};
+use fetchline_queue::{Address, DeferCounts, Key};
 use http::Method;
 use time::OffsetDateTime;
 
@@ -49,29 +49,28 @@ fn transient_failures_are_retried_and_all_else_is_final() {
 #[test]
 fn what_is_ours_costs_no_attempt_and_waits_longer_and_longer() {
     let of = |fault, outcome| Answer { fault, ..answer(outcome, None, None) };
-    let slow = Answer { delayed_by_memory: true, ..answer(Outcome::Timeout, None, None) };
     let full = of(Fault::NoMemory, Outcome::Timeout);
     let without_sockets = of(Fault::NoSockets, Outcome::Connect);
     for (answer, reason, last) in [
         // Deferred for at least a day, for at least an hour, and for ever.
         (&of(Fault::NameServers, Outcome::Dns), DeferReason::Dns, Some(32)),
-        (&of(Fault::HostUnanswered, Outcome::Dns), DeferReason::Dns, Some(9)),
-        (&slow, DeferReason::Memory, None),
+        (&of(Fault::HostUnanswered, Outcome::Dns), DeferReason::Host, Some(9)),
         (&full, DeferReason::Memory, None),
         (&without_sockets, DeferReason::Sockets, None),
-        (&of(Fault::Crowded, Outcome::Dns), DeferReason::Dns, None),
+        (&of(Fault::Crowded, Outcome::Dns), DeferReason::Lookups, None),
     ] {
         let mut deferred = task(Method::GET, 4);
         let waits = [10, 10, 60, 60, 60, 60, 600, 600, 3600, 3600, 3600, 3600];
         let waits = waits.into_iter().chain(std::iter::repeat(3600));
         for (before, wait) in (0..last.unwrap_or(100)).zip(waits) {
-            // What counts is how often something was lacking, not what.
-            deferred.last_deferral = Some((DeferReason::Sockets, before));
+            // What else the task waits for does not matter.
+            let text = format!("slot 1, {} {before}", reason.as_str());
+            deferred.deferred = DeferCounts::read(&text);
             let expected = Decision::Defer(tier(wait), reason);
             assert_eq!(policy().decide(&deferred, answer), expected, "{before} {:?}", answer.fault);
         }
         for before in [last.unwrap_or(100), 1_000, u32::MAX - 1] {
-            deferred.last_deferral = Some((reason, before));
+            deferred.deferred = DeferCounts::read(&format!("{} {before}", reason.as_str()));
             let expected = match last {
                 None => Decision::Defer(tier(3600), reason),
                 Some(_) => Decision::GiveUp,
@@ -88,6 +87,41 @@ fn what_is_ours_costs_no_attempt_and_waits_longer_and_longer() {
     // The name servers say that the host does not exist.
     let absent = answer(Outcome::Dns, None, None);
     assert_eq!(policy().decide(&task(Method::GET, 1), &absent), Decision::Retry(tier(10)));
+}
+
+#[test]
+fn patience_with_a_host_begins_after_an_outage_of_the_name_servers() {
+    let cold = Answer { fault: Fault::HostUnanswered, ..answer(Outcome::Dns, None, None) };
+    let mut waited = task(Method::GET, 1);
+    waited.deferred = DeferCounts::read("memory 90, sockets 90, dns 20, lookups 90");
+    assert_eq!(policy().decide(&waited, &cold), Decision::Defer(tier(10), DeferReason::Host));
+    // And the other way round.
+    let outage = Answer { fault: Fault::NameServers, ..answer(Outcome::Dns, None, None) };
+    waited.deferred = DeferCounts::read("host 90, lookups 90");
+    assert_eq!(policy().decide(&waited, &outage), Decision::Defer(tier(10), DeferReason::Dns));
+}
+
+#[test]
+fn a_failure_after_a_wait_for_memory_counts_after_a_day() {
+    let slow = Answer { delayed_by_memory: true, ..answer(Outcome::Timeout, None, None) };
+    let decide = |attempt, before: u32| {
+        let deferred = DeferCounts::read(&format!("memory {before}"));
+        policy().decide(&Task { deferred, ..task(Method::GET, attempt) }, &slow)
+    };
+    assert_eq!(decide(1, 0), Decision::Defer(tier(10), DeferReason::Memory));
+    assert_eq!(decide(4, 31), Decision::Defer(tier(3600), DeferReason::Memory));
+    assert_eq!(decide(1, 32), Decision::Retry(tier(10)));
+    assert_eq!(decide(4, 32), Decision::GiveUp);
+    // A look-up without an answer says so, whatever the fetch waited for before.
+    let unanswered = Answer {
+        fault: Fault::NameServers,
+        delayed_by_memory: true,
+        ..answer(Outcome::Dns, None, None)
+    };
+    assert_eq!(
+        policy().decide(&task(Method::GET, 1), &unanswered),
+        Decision::Defer(tier(10), DeferReason::Dns)
+    );
 }
 
 #[test]

@@ -85,13 +85,20 @@ impl HostLookup {
         if let Some(addresses) = self.without_servers(host) {
             return Ok(reachable(Reply::Addresses(addresses, HOSTS_TTL)));
         }
-        let Ok(name) = Name::from_ascii(host) else { return Ok(Reply::NoName(HOSTS_TTL)) };
+        let Ok(host) = Name::from_ascii(host) else { return Ok(Reply::NoName(HOSTS_TTL)) };
+        let as_it_is = absolute(host.clone());
         let with_ipv6 = has_route(&self.ipv6_targets);
-        let (mut answer, names, end) = (None, self.candidates(name), self.servers.deadline());
+        let (mut answer, names, end) = (None, self.candidates(host), self.servers.deadline());
         for (name, left) in names.iter().zip((1..=names.len() as u32).rev()) {
             let now = Instant::now();
             let deadline = now + end.saturating_duration_since(now) / left;
-            match self.addresses(name, with_ipv6, deadline).await {
+            let answered = self.addresses(name, with_ipv6, deadline).await;
+            // A suffix may be a domain of the name servers' own, for which they need no others. A
+            // loop of aliases consists of answers.
+            if *name == as_it_is && matches!(answered, Ok(_) | Err(Unanswered::Aliases)) {
+                self.servers.note_answered(name);
+            }
+            match answered {
                 Ok(found @ Reply::Addresses(..)) => return Ok(reachable(found)),
                 // Only if all names are absent, the host is.
                 failed => answer = Some(more_certain_last(answer, failed)),
@@ -133,16 +140,14 @@ impl HostLookup {
 
     /// The names that a host may mean.
     fn candidates(&self, host: Name) -> Vec<Name> {
-        let mut as_it_is = host.clone();
-        as_it_is.set_fqdn(true);
+        let as_it_is = absolute(host.clone());
         if host.is_fqdn() {
             return vec![as_it_is];
         }
-        let with_suffix = self.search.iter().filter_map(|suffix| {
-            let mut name = host.clone().append_domain(suffix).ok()?;
-            name.set_fqdn(true);
-            Some(name)
-        });
+        let with_suffix = self
+            .search
+            .iter()
+            .filter_map(|suffix| Some(absolute(host.clone().append_domain(suffix).ok()?)));
         let dots = usize::from(host.num_labels()).saturating_sub(1);
         let mut names: Vec<Name> = with_suffix.collect();
         names.insert(if dots >= self.ndots { 0 } else { names.len() }, as_it_is);
@@ -186,6 +191,12 @@ impl HostLookup {
     }
 }
 
+/// The name without a search for suffixes.
+fn absolute(mut name: Name) -> Name {
+    name.set_fqdn(true);
+    name
+}
+
 /// An answer without the IPv6 addresses that no packet can be sent to. A connection to one of them
 /// fails with an error that otherwise means a shortage of ports.
 fn reachable(reply: Reply) -> Reply {
@@ -226,6 +237,8 @@ fn more_certain_last(
 
 #[cfg(test)]
 mod tests {
+    use hickory_resolver::proto::op::ResponseCode;
+
     use super::super::tests::server::{Answer, Kind, TestServer};
     use super::*;
 
@@ -292,6 +305,22 @@ mod tests {
             expected(true, "api.shop.test.example api.shop.prod.example api.shop")
         );
         assert_eq!(names(1, "shop.").await, expected(false, "shop"));
+    }
+
+    #[tokio::test]
+    async fn an_answer_about_a_suffix_does_not_show_that_other_hosts_are_answered_for() {
+        let server = TestServer::start(|question| match question.name.as_str() {
+            "up.example" | "shop.example.cluster.local" => Answer::Code(ResponseCode::NXDomain),
+            "web.cluster.local" => Answer::addresses(&["192.0.2.1"]),
+            _ => Answer::Code(ResponseCode::ServFail),
+        })
+        .await;
+        let lookup = lookup("", &["cluster.local"], 5, server.address);
+        assert_eq!(addresses(lookup.look_up("web").await), ["192.0.2.1"]);
+        assert!(lookup.look_up("shop.example").await.is_err());
+        assert!(!lookup.others_are_answered().await);
+        assert!(lookup.look_up("up.example").await.is_err(), "with the suffix");
+        assert!(lookup.others_are_answered().await);
     }
 
     #[tokio::test]

@@ -1,6 +1,7 @@
 //! The name servers, and when to ask which.
 
-use std::net::{IpAddr, SocketAddr};
+use std::io;
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -60,7 +61,7 @@ pub(super) struct NameServers {
     concurrency: usize,
     timeout: Duration,
     counters: Counters,
-    /// The last name that was answered for, and when.
+    /// The last host that was answered for, and when.
     answered: Mutex<Option<(Name, Instant)>>,
     /// When the servers last failed a trial. Locked during a trial.
     failed_at: tokio::sync::Mutex<Option<Instant>>,
@@ -119,13 +120,17 @@ impl NameServers {
                     return Err(Unanswered::Silence(self.to_string(), self.timeout.as_secs_f64()));
                 }
             };
-            *self.answered() = Some((name.clone(), Instant::now()));
             match Content::of(&response, &name, kind) {
                 Content::Reply(reply) => return Ok(reply),
                 Content::Alias(target) => name = target,
             }
         }
         Err(Unanswered::Aliases)
+    }
+
+    /// Notes that the servers have answered for this name.
+    pub(super) fn note_answered(&self, name: &Name) {
+        *self.answered() = Some((name.clone(), Instant::now()));
     }
 
     fn answered(&self) -> MutexGuard<'_, Option<(Name, Instant)>> {
@@ -154,6 +159,9 @@ impl NameServers {
             self.ask(&name, RecordType::A, deadline).await
         };
         let is_answered = asking.await.is_ok();
+        if is_answered {
+            self.note_answered(&name);
+        }
         *failed_at = (!is_answered).then(Instant::now);
         is_answered
     }
@@ -235,11 +243,37 @@ fn describe(server: SocketAddr, result: Result<DnsResponse, NetError>) -> Unansw
     })
 }
 
-/// Whether packets can be sent to any of these addresses. Sends none.
+/// Whether packets can be sent to any of these addresses. Sends none. Without a descriptor to find
+/// out, it counts as so: the connection then says what is missing.
 pub(in crate::fetch) fn has_route(addresses: &[IpAddr]) -> bool {
-    let is_reachable = |ip: &IpAddr| {
-        let socket = std::net::UdpSocket::bind("[::]:0");
-        socket.and_then(|socket| socket.connect((*ip, 53))).is_ok()
-    };
-    addresses.iter().any(is_reachable)
+    addresses.iter().any(|ip| is_reachable(*ip, UdpSocket::bind("[::]:0")))
+}
+
+fn is_reachable(ip: IpAddr, socket: io::Result<UdpSocket>) -> bool {
+    match socket.and_then(|socket| socket.connect((ip, 53))) {
+        Ok(()) => true,
+        Err(error) => shortage::is_of_descriptors(&error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lack_of_descriptors_is_no_lack_of_a_route() {
+        let ip = IpAddr::from([0x2001, 0xdb8, 0, 0, 0, 0, 0, 1]);
+        for (number, expected) in [
+            (libc::EMFILE, true),
+            (libc::ENFILE, true),
+            (libc::ENOBUFS, true),
+            (libc::EAFNOSUPPORT, false),
+            (libc::EADDRNOTAVAIL, false),
+        ] {
+            let missing = Err(io::Error::from_raw_os_error(number));
+            assert_eq!(is_reachable(ip, missing), expected, "{number}");
+        }
+        let local = UdpSocket::bind("127.0.0.1:0");
+        assert!(is_reachable(std::net::Ipv4Addr::LOCALHOST.into(), local));
+    }
 }
