@@ -17,7 +17,6 @@ use super::retry_policy::{Decision, RetryPolicy};
 use crate::control::dependencies::Dependencies;
 use crate::error_chain::chain;
 use crate::fetch::answer::Answer;
-use crate::fetch::failure::Fault;
 use crate::fetch::fetcher::Fetcher;
 use crate::job::{Job, PendingCommit, Record};
 use crate::observe::metrics::Metrics;
@@ -173,6 +172,7 @@ impl Executor {
         let decision = self.policy.decide(&job.task, &answer);
         if !answer.outcome.is_success() {
             self.log_failure(&job.task, &answer, decision);
+            self.outages.noticed(answer.fault, answer.error.as_deref().unwrap_or_default());
         }
         match decision {
             Decision::Final | Decision::GiveUp => {
@@ -187,9 +187,6 @@ impl Executor {
                 self.out.republish.retry(job.original, next, &wait, job.claim);
             }
             Decision::Defer(tier, reason) => {
-                if answer.fault == Fault::NameServers {
-                    self.outages.noticed(answer.error.as_deref().unwrap_or_default());
-                }
                 self.defer_or_requeue(job, Some(tier), reason);
             }
         }

@@ -7,6 +7,7 @@ use tokio::time::Instant;
 use tracing::warn;
 
 use crate::control::news::{Fact, NewsHandle};
+use crate::fetch::failure::Fault;
 
 /// How often an outage is logged.
 const LOG_INTERVAL: Duration = Duration::from_secs(60);
@@ -22,13 +23,23 @@ impl NameServerOutages {
         Self { news, logged_at: Mutex::default() }
     }
 
-    /// Reports that a task is deferred since no name server answers.
-    pub(super) fn noticed(&self, error: &str) {
+    /// Reports that a task is deferred, if no name server answers for any host, or the proxy is not
+    /// found.
+    pub(super) fn noticed(&self, fault: Fault, error: &str) {
+        if !matches!(fault, Fault::NameServers | Fault::Proxy) {
+            return;
+        }
         let mut logged_at = self.logged_at.lock().unwrap_or_else(PoisonError::into_inner);
         if logged_at.is_some_and(|at| at.elapsed() < LOG_INTERVAL) {
             return;
         }
         *logged_at = Some(Instant::now());
+        if fault == Fault::Proxy {
+            return warn!(
+                error,
+                "the proxy is not found; tasks are deferred until it is (--proxy)"
+            );
+        }
         warn!(error, "no name server answers for any host; tasks are deferred until one does");
         let sentence = format!(
             "no name server answers for any host ({error}): tasks are deferred until one does, \

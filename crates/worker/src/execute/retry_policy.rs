@@ -16,7 +16,7 @@ const NOT_ACTED_ON: [u16; 2] = [429, 503];
 /// How long a task waits for its host while the name servers answer for other hosts: those of the
 /// host are probably down. A run with such a host has to end, too.
 const HOST_PATIENCE: Duration = Duration::from_secs(3_600);
-/// How long a task waits while the name servers answer for no host.
+/// How long a task waits while the name servers answer for no host, or not for the proxy.
 const OUTAGE_PATIENCE: Duration = Duration::from_secs(86_400);
 /// How long a task is deferred since its fetch failed after a wait for memory. Then the failure
 /// counts as one of the site.
@@ -119,7 +119,9 @@ fn shortage(answer: &Answer) -> Option<(DeferReason, Duration)> {
         Fault::Site | Fault::Unprocessed if answer.delayed_by_memory => {
             Some((DeferReason::Memory, DELAYED_PATIENCE))
         }
-        Fault::NameServers => Some((DeferReason::Dns, OUTAGE_PATIENCE)),
+        Fault::NameServers | Fault::Unanswered | Fault::Proxy => {
+            Some((DeferReason::Dns, OUTAGE_PATIENCE))
+        }
         Fault::HostUnanswered => Some((DeferReason::Host, HOST_PATIENCE)),
         Fault::Site | Fault::Unprocessed => None,
     }

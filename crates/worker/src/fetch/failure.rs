@@ -39,6 +39,10 @@ pub(crate) enum Fault {
     NoMemory,
     /// That of our name servers, which answer for no host.
     NameServers,
+    /// That of the name servers, of which nothing else is known.
+    Unanswered,
+    /// That of our proxy: its name has no address, or none that is known.
+    Proxy,
     /// That of the name servers, which answer for other hosts. Those of the host may be down.
     HostUnanswered,
 }
@@ -52,6 +56,8 @@ impl Fault {
             | Self::Crowded
             | Self::NoMemory
             | Self::NameServers
+            | Self::Unanswered
+            | Self::Proxy
             | Self::HostUnanswered => true,
         }
     }
@@ -64,6 +70,8 @@ impl Fault {
             | Self::NoSockets
             | Self::Crowded
             | Self::NameServers
+            | Self::Unanswered
+            | Self::Proxy
             | Self::HostUnanswered => true,
         }
     }
@@ -162,11 +170,19 @@ impl Unknown {
     pub(crate) async fn look_up(self, site: Option<&str>) -> Result<(), Failure> {
         let (text, fault) = match self.names.look_up(&self.host).await {
             Resolution::Addresses(_) => return Ok(()),
-            Resolution::Absent(text) if site == Some(&self.host) => (text, Fault::Site),
-            Resolution::Absent(text) | Resolution::Unanswered(text) => (text, Fault::NameServers),
-            Resolution::HostUnanswered(text) => (text, Fault::HostUnanswered),
             Resolution::Crowded(text) => (text, Fault::Crowded),
             Resolution::NoSockets(text) => (text, Fault::NoSockets),
+            Resolution::Outage(text) => (text, Fault::NameServers),
+            Resolution::Absent(text)
+            | Resolution::Unanswered(text)
+            | Resolution::HostUnanswered(text)
+                if site != Some(&self.host) =>
+            {
+                (text, Fault::Proxy)
+            }
+            Resolution::Absent(text) => (text, Fault::Site),
+            Resolution::Unanswered(text) => (text, Fault::Unanswered),
+            Resolution::HostUnanswered(text) => (text, Fault::HostUnanswered),
         };
         Err(Failure { outcome: Outcome::Dns, text: text.to_string(), fault })
     }

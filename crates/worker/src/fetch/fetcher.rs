@@ -238,7 +238,7 @@ impl Fetcher {
             }
         }
         let text = format!("the name was looked up {MAX_LOOKUPS} times and forgotten again");
-        Err(Failure { outcome: Outcome::Dns, text, fault: Fault::NameServers }.into())
+        Err(Failure { outcome: Outcome::Dns, text, fault: Fault::Crowded }.into())
     }
 
     /// Sends a request, again if the server has not processed it. That costs no attempt of the

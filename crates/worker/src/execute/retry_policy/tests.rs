@@ -54,6 +54,8 @@ fn what_is_ours_costs_no_attempt_and_waits_longer_and_longer() {
     for (answer, reason, last) in [
         // Deferred for at least a day, for at least an hour, and for ever.
         (&of(Fault::NameServers, Outcome::Dns), DeferReason::Dns, Some(32)),
+        (&of(Fault::Unanswered, Outcome::Dns), DeferReason::Dns, Some(32)),
+        (&of(Fault::Proxy, Outcome::Dns), DeferReason::Dns, Some(32)),
         (&of(Fault::HostUnanswered, Outcome::Dns), DeferReason::Host, Some(9)),
         (&full, DeferReason::Memory, None),
         (&without_sockets, DeferReason::Sockets, None),

@@ -12,7 +12,7 @@ use hickory_resolver::system_conf::read_system_conf;
 use tokio::time::{Instant, timeout};
 
 use super::Counters;
-use super::name_servers::{NameServers, Unanswered, has_route};
+use super::name_servers::{NameServers, Others, Unanswered, has_route};
 use super::reply::Reply;
 use crate::fetch::config::Config;
 
@@ -107,9 +107,9 @@ impl HostLookup {
         answer.unwrap_or(Ok(Reply::NoName(HOSTS_TTL)))
     }
 
-    /// Whether the name servers answer at all, so that a host without an answer is an exception.
-    pub(super) async fn others_are_answered(&self) -> bool {
-        self.servers.do_answer().await
+    /// Whether the name servers answer for other hosts, so that this one is an exception.
+    pub(super) async fn others_than(&self, host: &str) -> Others {
+        self.servers.others_than(host).await
     }
 
     /// Forgets that the name servers have answered lately.
@@ -318,9 +318,10 @@ mod tests {
         let lookup = lookup("", &["cluster.local"], 5, server.address);
         assert_eq!(addresses(lookup.look_up("web").await), ["192.0.2.1"]);
         assert!(lookup.look_up("shop.example").await.is_err());
-        assert!(!lookup.others_are_answered().await);
+        assert_eq!(lookup.others_than("shop.example").await, Others::Unknown);
+        assert_eq!(lookup.others_than("tea.example").await, Others::Unanswered);
         assert!(lookup.look_up("up.example").await.is_err(), "with the suffix");
-        assert!(lookup.others_are_answered().await);
+        assert_eq!(lookup.others_than("shop.example").await, Others::Answered);
     }
 
     #[tokio::test]

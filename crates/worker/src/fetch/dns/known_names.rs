@@ -12,7 +12,7 @@ use tokio::time::timeout;
 
 use super::Counters;
 use super::host_lookup::HostLookup;
-use super::name_servers::Unanswered;
+use super::name_servers::{Others, Unanswered};
 use super::reply::Reply;
 use crate::fetch::config::Config;
 
@@ -33,8 +33,10 @@ pub(crate) enum Resolution {
     Addresses(Arc<[IpAddr]>),
     /// The name servers say that there are none, and why.
     Absent(Arc<str>),
-    /// No name server answers, and why. Lately they have answered for no other host either.
+    /// No name server answers for this host, and why. Nothing is known of others.
     Unanswered(Arc<str>),
+    /// No name server answers, and why. They do not answer for other hosts either.
+    Outage(Arc<str>),
     /// No name server answers for this host, and why. They answer for others.
     HostUnanswered(Arc<str>),
     /// Too many other look-ups of this worker were ahead.
@@ -87,6 +89,7 @@ impl KnownNames {
             }
             Resolution::Absent(_)
             | Resolution::Unanswered(_)
+            | Resolution::Outage(_)
             | Resolution::HostUnanswered(_)
             | Resolution::Crowded(_)
             | Resolution::NoSockets(_) => None,
@@ -158,8 +161,11 @@ impl Inner {
         let resolution = match cause {
             Some(Unanswered::Crowded(..)) => Resolution::Crowded(text),
             Some(Unanswered::NoSockets) => Resolution::NoSockets(text),
-            _ if self.lookup.others_are_answered().await => Resolution::HostUnanswered(text),
-            _ => Resolution::Unanswered(text),
+            _ => match self.lookup.others_than(host).await {
+                Others::Answered => Resolution::HostUnanswered(text),
+                Others::Unanswered => Resolution::Outage(text),
+                Others::Unknown => Resolution::Unanswered(text),
+            },
         };
         Entry { resolution, valid_for: UNANSWERED_TTL }
     }

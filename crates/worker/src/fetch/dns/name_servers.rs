@@ -3,7 +3,7 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use hickory_resolver::net::NetError;
@@ -52,6 +52,15 @@ pub(super) enum Unanswered {
     Aliases,
 }
 
+/// Whether the servers answer for other hosts than one that they do not answer for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Others {
+    Answered,
+    Unanswered,
+    /// They have answered for none yet, and failed for no other; or they could not be asked.
+    Unknown,
+}
+
 pub(super) struct NameServers {
     addresses: Vec<SocketAddr>,
     /// The server that is asked first: the last one that answered where others had not.
@@ -63,6 +72,8 @@ pub(super) struct NameServers {
     counters: Counters,
     /// The last host that was answered for, and when.
     answered: Mutex<Option<(Name, Instant)>>,
+    /// The first host that was not answered for, if none has been answered for before.
+    first_unanswered: OnceLock<String>,
     /// When the servers last failed a trial. Locked during a trial.
     failed_at: tokio::sync::Mutex<Option<Instant>>,
 }
@@ -83,6 +94,7 @@ impl NameServers {
             timeout,
             counters,
             answered: Mutex::default(),
+            first_unanswered: OnceLock::new(),
             failed_at: tokio::sync::Mutex::default(),
         }
     }
@@ -137,33 +149,41 @@ impl NameServers {
         self.answered.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether the servers answer for names that they have answered for before. They are asked only
-    /// if they have not answered lately.
-    pub(super) async fn do_answer(&self) -> bool {
+    /// Whether the servers answer for other hosts than this one, which they do not answer for. They
+    /// are asked only if they have not answered lately.
+    pub(super) async fn others_than(&self, host: &str) -> Others {
         let last = || self.answered().clone();
         let answered_lately = || last().is_some_and(|(_, at)| at.elapsed() < WORKING_FOR);
         if answered_lately() {
-            return true;
+            return Others::Answered;
         }
         let mut failed_at = self.failed_at.lock().await;
         if answered_lately() {
-            return true;
+            return Others::Answered;
         }
-        let Some((name, _)) = last() else { return false };
+        let Some((name, _)) = last() else {
+            let first = self.first_unanswered.get_or_init(|| host.to_owned());
+            return if first == host { Others::Unknown } else { Others::Unanswered };
+        };
         if failed_at.is_some_and(|at| at.elapsed() < FAILED_FOR) {
-            return false;
+            return Others::Unanswered;
         }
         let deadline = Instant::now() + TRIAL_TIMEOUT;
         let asking = async {
             let _place = self.place(1, deadline).await?;
             self.ask(&name, RecordType::A, deadline).await
         };
-        let is_answered = asking.await.is_ok();
-        if is_answered {
+        let others = match asking.await {
+            Ok(_) | Err(Unanswered::Aliases) => Others::Answered,
+            Err(Unanswered::Silence(..) | Unanswered::Refused(_)) => Others::Unanswered,
+            // The question was not put.
+            Err(Unanswered::Crowded(..) | Unanswered::NoSockets) => Others::Unknown,
+        };
+        if others == Others::Answered {
             self.note_answered(&name);
         }
-        *failed_at = (!is_answered).then(Instant::now);
-        is_answered
+        *failed_at = (others == Others::Unanswered).then(Instant::now);
+        others
     }
 
     /// Forgets that the servers have answered lately.

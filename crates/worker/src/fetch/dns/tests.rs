@@ -12,6 +12,8 @@ use hickory_resolver::proto::op::ResponseCode;
 use self::server::{Answer, Kind, TestServer};
 use super::*;
 use crate::fetch::config::Config;
+use crate::fetch::failure::Fault;
+use crate::fetch::resolver::Unknown;
 
 const MS: Duration = Duration::from_millis(1);
 /// Far less than the time for name servers, and far more than a busy machine needs.
@@ -44,7 +46,9 @@ fn is_absent(resolution: &Resolution) -> bool {
 
 fn why_unanswered(resolution: &Resolution) -> String {
     match resolution {
-        Resolution::Unanswered(text) | Resolution::HostUnanswered(text) => text.to_string(),
+        Resolution::Unanswered(text)
+        | Resolution::Outage(text)
+        | Resolution::HostUnanswered(text) => text.to_string(),
         other => panic!("answered: {other:?}"),
     }
 }
@@ -282,7 +286,7 @@ async fn aliases_are_followed_within_and_across_answers() {
     assert_eq!(found(&names.look_up("far.example").await), ["192.0.2.1"]);
     assert!(matches!(
         names.look_up("loop.example").await,
-        Resolution::Absent(_) | Resolution::HostUnanswered(_) | Resolution::Unanswered(_)
+        Resolution::Absent(_) | Resolution::HostUnanswered(_)
     ));
 }
 
@@ -387,6 +391,8 @@ async fn that_one_host_is_unanswered_is_told_from_an_outage_of_the_name_servers(
         let names = names(&[&server]);
         let before = names.look_up("dead.example").await;
         assert!(matches!(before, Resolution::Unanswered(_)), "{before:?}");
+        let second = names.look_up("dead-too.example").await;
+        assert!(matches!(second, Resolution::Outage(_)), "{second:?}");
         names.look_up(answered).await;
         let after = names.look_up("lame.example").await;
         assert!(matches!(after, Resolution::HostUnanswered(_)), "{answered}: {after:?}");
@@ -399,7 +405,19 @@ async fn that_one_host_is_unanswered_is_told_from_an_outage_of_the_name_servers(
         names.forget_answers();
         is_outage.store(true, SeqCst);
         let during = names.look_up("lame-three.example").await;
-        assert!(matches!(during, Resolution::Unanswered(_)), "{answered}: {during:?}");
+        assert!(matches!(during, Resolution::Outage(_)), "{answered}: {during:?}");
         assert!(server.asked().len() > asked + 2);
     }
+}
+
+#[tokio::test]
+async fn a_proxy_without_an_address_is_no_outage_of_the_name_servers() {
+    let server = TestServer::start(|_| Answer::Code(ResponseCode::NXDomain)).await;
+    let names = names(&[&server]);
+    let fault = async |site| {
+        let unknown = Unknown { host: "proxy.example".to_owned(), names: names.clone() };
+        unknown.look_up(Some(site)).await.unwrap_err().fault
+    };
+    assert_eq!(fault("shop.example").await, Fault::Proxy);
+    assert_eq!(fault("proxy.example").await, Fault::Site);
 }
