@@ -4,8 +4,8 @@ use std::fmt;
 
 use super::defer_reason::DeferReason;
 
-/// How often a task was deferred since its last attempt, by reason: for a shortage in all, for other
-/// reasons in a row.
+/// How often a task was deferred since its last attempt, by reason: for a shortage in all, for
+/// other reasons in a row.
 ///
 /// A wait for what the worker lacks has an end, and it must come although the task also waits for
 /// slots in between.
