@@ -81,7 +81,7 @@ pub(crate) fn print(text: impl Display) {
     print_bytes(format!("{text}\n").as_bytes());
 }
 
-/// Prints bytes as they are, like [`print`].
+/// Prints bytes as they are, like [`print()`].
 pub(crate) fn print_bytes(bytes: &[u8]) {
     let mut stdout = io::stdout();
     let written = stdout.write_all(bytes).and_then(|()| stdout.flush());
