@@ -154,8 +154,7 @@ async fn a_pause_shows_in_the_console_and_is_answered_by_the_names_of_the_worker
 }
 
 #[tokio::test]
-async fn a_worker_that_was_killed_and_hosts_that_slow_the_fleet_down_are_news() -> anyhow::Result<()>
-{
+async fn a_killed_worker_and_hosts_that_slow_the_fleet_down_are_news() -> anyhow::Result<()> {
     let fleet = Fleet::new().await?;
     let world = &fleet.world;
     let mut workers = [world.worker(&[])?, world.worker(&[])?];

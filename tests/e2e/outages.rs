@@ -41,8 +41,7 @@ async fn a_cut_broker_connection_is_replaced_and_nothing_is_lost() -> anyhow::Re
 }
 
 #[tokio::test]
-async fn messages_that_the_broker_holds_for_a_lost_connection_are_not_the_end() -> anyhow::Result<()>
-{
+async fn what_the_broker_holds_for_a_lost_connection_is_not_the_end() -> anyhow::Result<()> {
     let world = World::new().await?;
     let url = format!("{}?heartbeat=4", world.amqp_url);
     let (proxy, through_proxy) = Proxy::before(&url).await?;

@@ -169,7 +169,7 @@ impl<'a> BodyReader<'a> {
     }
 
     /// How many more bytes a body is expected to decode to, by the ratio of its beginning and its
-    /// declared length. `unread` bytes of what was received are not decoded yet.
+    /// declared length. Of the received bytes, `unread` are not decoded yet.
     fn expected(&self, unread: usize) -> usize {
         let (read, decoded) = (self.received - unread, self.bytes.len());
         let whole = self.declared_encoded.saturating_mul(decoded).checked_div(read).unwrap_or(0);

@@ -11,7 +11,7 @@ use crate::fetch::connection::ConnectionCount;
 
 /// The clients of hosts that are in use, and of those that were used last.
 ///
-/// Nothing is built or dropped in here, since all requests share it. What was removed is returned.
+/// Nothing is built or dropped in here, since all requests share it. Removed clients are returned.
 pub(super) struct HostClients {
     hosts: HashMap<Arc<str>, HostClient>,
     /// The hosts without a request under way, by the number of their last use.
