@@ -50,7 +50,7 @@ pub enum Behaviour {
     AliasLoop,
     /// Every name has an address of a private network.
     Private,
-    /// What is answered is no message.
+    /// The answer is not a DNS message.
     Garbage,
     /// A forged answer with another id, which names an address without a site.
     ForgedId,
