@@ -4,9 +4,11 @@ mod backoff;
 mod list;
 mod node;
 mod nodes;
+mod race;
 mod verdicts;
 
 pub use backoff::Backoff;
 pub use list::{ListError, urls};
 pub use node::{Endpoint, Node};
 pub use nodes::Nodes;
+pub use race::Answer;

@@ -84,7 +84,7 @@ impl Error {
         move |source| Self::Amqp { context, source }
     }
 
-    /// The failures of all nodes. One that an operator has to correct says most.
+    /// The failures of all nodes as one error. One that an operator has to correct says most.
     pub(crate) fn no_node(mut failures: Vec<(Node, Self)>) -> Self {
         let describe = |(node, error): &(Node, Self)| match std::error::Error::source(error) {
             Some(cause) => format!("{node}: {cause}"),
@@ -92,7 +92,9 @@ impl Error {
         };
         let text: Vec<String> = failures.iter().map(describe).collect();
         failures.sort_by_key(|(_, error)| !error.is_configuration());
+        let is_one = failures.len() == 1;
         match failures.into_iter().next() {
+            Some((_, error)) if is_one => error,
             Some((_, error)) => Self::NoNode(text.join("; "), Box::new(error)),
             None => Self::Deadline(0, "connecting"),
         }

@@ -5,18 +5,16 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use deadpool::managed::{Manager, Metrics, RecycleError, RecycleResult};
-use fetchline_nodes::{Backoff, Node, Nodes};
+use fetchline_nodes::{Answer, Backoff, Node, Nodes};
+use futures_util::FutureExt;
 use sqlx::mysql::{MySqlConnectOptions, MySqlConnection};
 use sqlx::{AssertSqlSafe, ConnectOptions, Executor, Row};
 use tokio::sync::broadcast;
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 
 use crate::error::Failures;
 use crate::{Error, url};
 
-/// How long a node may take to open a connection if there are others; twice as long in each further
-/// round.
-const FIRST_PATIENCE: Duration = Duration::from_secs(2);
 /// The pauses before all nodes are tried again.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
@@ -111,39 +109,22 @@ impl Connector {
     /// writes, to one that does not: it can still be read.
     pub(crate) async fn connect(&self, purpose: Purpose) -> Result<Connected, Error> {
         let began = Instant::now();
-        let mut patience = FIRST_PATIENCE;
         let mut backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
         loop {
             let candidates = self.nodes.candidates().await;
-            let limit = self.timeout * u32::try_from(candidates.len()).unwrap_or(1);
-            let (mut failures, mut read_only) = (Failures::default(), None);
-            for node in &candidates {
-                let left = limit.saturating_sub(began.elapsed());
-                let time = if candidates.len() > 1 { patience.min(left) } else { left };
-                match timeout(time, self.connect_to(node, purpose)).await {
-                    Ok(Ok((connected, accepts_writes))) => {
-                        if accepts_writes || candidates.len() == 1 {
-                            self.nodes.works(node);
-                            return Ok(self.used(connected));
-                        }
-                        read_only.get_or_insert(connected);
-                    }
-                    Ok(Err(error)) => failures.add(node, Some(error)),
-                    Err(_) => failures.add(node, None),
-                }
-                self.nodes.failed(node);
-            }
-            if let Some(connected) = read_only {
-                return Ok(self.used(connected));
-            }
+            let left = self.timeout.saturating_sub(began.elapsed());
+            let attempt = |node| self.connect_to(node, purpose).boxed();
+            let failures = match self.nodes.first_of(&candidates, left, attempt).await {
+                Ok((_, connected)) => return Ok(self.used(connected)),
+                Err(failures) => Failures(failures),
+            };
             // Only a user of the pool waits for a server that starts.
-            let again = failures.may_be_slow() || purpose == Purpose::Pool && failures.may_pass();
+            let again = purpose == Purpose::Pool && failures.may_pass();
             let pause = backoff.next_pause();
-            if !again || began.elapsed() + pause >= limit {
+            if !again || began.elapsed() + pause >= self.timeout {
                 return Err(failures.into_error(self.timeout));
             }
             tokio::time::sleep(pause).await;
-            patience *= 2;
         }
     }
 
@@ -153,8 +134,8 @@ impl Connector {
         connected
     }
 
-    /// Connects to a node. Also returns whether it accepts writes.
-    async fn connect_to(&self, node: &Node, purpose: Purpose) -> sqlx::Result<(Connected, bool)> {
+    /// Connects to a node. A connection that cannot write is a partial answer.
+    async fn connect_to(&self, node: Node, purpose: Purpose) -> sqlx::Result<Answer<Connected>> {
         let mut options = self.options[node.index].clone();
         if let Some(address) = node.address {
             options = options.host(&address.ip().to_string()).port(address.port());
@@ -164,7 +145,8 @@ impl Connector {
         }
         let mut connection = options.connect().await?;
         let accepts_writes = self.prepare(&mut connection, purpose).await?;
-        Ok((Connected { connection, node: node.clone() }, accepts_writes))
+        let connected = Connected { connection, node };
+        Ok(if accepts_writes { Answer::Full(connected) } else { Answer::Partial(connected) })
     }
 
     /// Sets up a session, which a node outside of the primary component of its cluster refuses.

@@ -4,7 +4,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use fetchline_nodes::{Endpoint, Node, Nodes};
+use fetchline_nodes::{Answer, Endpoint, Node, Nodes};
+use futures_util::FutureExt;
 use lapin::uri::AMQPUri;
 use lapin::{Connection, ConnectionProperties};
 
@@ -18,11 +19,6 @@ use super::transport;
 use super::uri;
 use crate::Error;
 use crate::error::CONNECTING;
-
-/// How long the nodes of a cluster may take to open a connection, one after the other. The second
-/// round is for those that did not answer in the first one: a node that is frozen accepts
-/// connections as well as a slow one.
-const PATIENCE: [Duration; 2] = [Duration::from_secs(3), DEADLINE];
 
 /// The longest interval between heartbeats that a broker agrees to, unless it is configured
 /// otherwise.
@@ -210,38 +206,23 @@ impl Broker {
     ///
     /// [`Error::NoNode`] if there are several nodes. It takes a bounded time, whatever they do.
     pub async fn connect_to_node(&self, last: &[Node]) -> Result<(Connection, Node), Error> {
-        let mut untried = self.nodes.candidates().await;
-        untried.sort_by_key(|node| last.contains(node));
-        if let [only] = untried.as_slice() {
-            return Ok((self.connect_to(only, DEADLINE).await?, only.clone()));
-        }
-        let mut failures = Vec::new();
-        for patience in PATIENCE {
-            let mut silent = Vec::new();
-            for node in untried {
-                match self.connect_to(&node, patience).await {
-                    Ok(connection) => {
-                        self.nodes.works(&node);
-                        return Ok((connection, node));
-                    }
-                    Err(error) => {
-                        self.nodes.failed(&node);
-                        if matches!(error, Error::Deadline(..)) && patience != DEADLINE {
-                            silent.push(node);
-                        } else {
-                            failures.push((node, error));
-                        }
-                    }
-                }
+        let mut candidates = self.nodes.candidates().await;
+        candidates.sort_by_key(|node| last.contains(node));
+        let attempt = |node| self.connect_to(node).boxed();
+        match self.nodes.first_of(&candidates, DEADLINE, attempt).await {
+            Ok((node, connection)) => Ok((connection, node)),
+            Err(failures) => {
+                let silence = || Error::Deadline(DEADLINE.as_secs(), "connecting");
+                let failures = failures.into_iter();
+                let failures = failures.map(|(node, error)| (node, error.unwrap_or_else(silence)));
+                Err(Error::no_node(failures.collect()))
             }
-            untried = silent;
         }
-        Err(Error::no_node(failures))
     }
 
-    async fn connect_to(&self, node: &Node, patience: Duration) -> Result<Connection, Error> {
+    async fn connect_to(&self, node: Node) -> Result<Answer<Connection>, Error> {
         let mut uri = self.uris[node.index].clone();
-        uri.query.connection_timeout.get_or_insert(patience.as_millis() as u64);
+        uri.query.connection_timeout.get_or_insert(DEADLINE.as_millis() as u64);
         let properties = ConnectionProperties::default()
             .with_connection_name(format!("fetchline-{}@{}", self.role.name(), self.name).into())
             .with_client_property("product".into(), "fetchline".into())
@@ -249,11 +230,8 @@ impl Broker {
             .with_client_property("role".into(), self.role.name().into())
             .with_client_property("pod".into(), self.name.as_str().into());
         let connector = self.connector.clone().to(node.address);
-        let connecting = transport::connect(uri, properties, connector);
-        match tokio::time::timeout(patience, connecting).await {
-            Ok(connected) => connected.map_err(Error::amqp(CONNECTING)),
-            Err(_) => Err(Error::Deadline(patience.as_secs(), "connecting")),
-        }
+        let connected = transport::connect(uri, properties, connector).await;
+        connected.map(Answer::Full).map_err(Error::amqp(CONNECTING))
     }
 }
 

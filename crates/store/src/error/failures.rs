@@ -12,19 +12,9 @@ use super::class::number;
 const TOO_MANY_CONNECTIONS: u16 = 1040;
 
 /// Why each node takes no connection; `None` stands for one that did not answer in time.
-#[derive(Default)]
-pub(crate) struct Failures(Vec<(Node, Option<sqlx::Error>)>);
+pub(crate) struct Failures(pub(crate) Vec<(Node, Option<sqlx::Error>)>);
 
 impl Failures {
-    pub(crate) fn add(&mut self, node: &Node, error: Option<sqlx::Error>) {
-        self.0.push((node.clone(), error));
-    }
-
-    /// Whether a node did not answer that may do so if it gets more time.
-    pub(crate) fn may_be_slow(&self) -> bool {
-        self.0.len() > 1 && self.0.iter().any(|(_, error)| error.is_none())
-    }
-
     /// Whether this may be over in a moment: a server starts, or its connections are in use.
     pub(crate) fn may_pass(&self) -> bool {
         self.0.iter().any(|(_, error)| match error {
