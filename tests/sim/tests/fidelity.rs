@@ -10,6 +10,7 @@ use lapin::options::{
     QueueBindOptions, QueueDeclareOptions, QueueDeleteOptions,
 };
 use lapin::types::{AMQPValue, FieldTable};
+use lapin::uri::AMQPUri;
 use lapin::{
     BasicProperties, Channel, Confirmation, Connection, ConnectionProperties, Consumer,
     ExchangeKind,
@@ -67,7 +68,12 @@ impl Script {
     }
 
     async fn connect(&self) -> Connection {
-        Connection::connect(&self.url, ConnectionProperties::default()).await.unwrap()
+        let mut uri: AMQPUri = self.url.parse().unwrap();
+        // The library's parser takes an IPv6 address for no host.
+        if let Some((_, host)) = self.url.split_once('[') {
+            uri.authority.host = host.split(']').next().unwrap().to_owned();
+        }
+        Connection::connect_uri(uri, ConnectionProperties::default()).await.unwrap()
     }
 
     async fn declare(&mut self, connection: &Connection) {
