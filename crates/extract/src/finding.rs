@@ -5,6 +5,7 @@ use url::Url;
 
 use crate::{
     availability,
+    price::Amount,
     product::{MAX_BRAND, MAX_CATEGORY, MAX_NAME, MAX_SKU, MAX_URL},
     text,
 };
@@ -33,6 +34,10 @@ pub(crate) struct Finding {
     pub(crate) url: Option<String>,
     /// The number of prices that this one is the lowest of.
     pub(crate) variants: u32,
+    /// Other amounts that the product is offered for. The page may show one of them as its price.
+    pub(crate) alternatives: Vec<Amount>,
+    /// Whether the price was chosen among several amounts of one text.
+    pub(crate) is_ambiguous: bool,
 }
 
 /// The texts of a product as they are in the source.

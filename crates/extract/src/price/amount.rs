@@ -95,6 +95,33 @@ pub(crate) fn parse_human(text: &str, currency: Option<&'static str>) -> Option<
     parse_ranked(&normalize(text)?, currency, Rank::Unlikely)
 }
 
+/// Parses the amounts of a text for people that may be its price: those next to a currency that the
+/// words beside them do not exclude. Of a range, only the lower end counts.
+pub(crate) fn parse_all(text: &str, currency: Option<&'static str>) -> Vec<Amount> {
+    let Some(text) = normalize(text) else { return Vec::new() };
+    let text = &*writing::join_parts(&text);
+    let mut candidates = find_candidates(text, &number::find_all(text));
+    candidates.retain(|candidate| candidate.symbol.is_some());
+    let words: Vec<bool> = (0..candidates.len())
+        .map(|at| {
+            let before = at.checked_sub(1).map(|left| candidates[left].range.end);
+            let words = before.map(|end| labels::between(&text[end..candidates[at].range.start]));
+            list_contains(RANGE_WORDS, words.filter(|words| !words.is_empty()))
+        })
+        .collect();
+    let mut ends_range = words.into_iter();
+    candidates.retain(|_| !ends_range.next().unwrap_or_default());
+    label(text, &mut candidates);
+    let amounts = candidates.into_iter().filter(|one| one.rank <= Rank::NextToCurrency);
+    amounts
+        .filter_map(|one| {
+            let currency = currency.or_else(|| one.symbol?.code);
+            let value = number::parse_human(&text[one.range], currency::minor_unit(currency))?;
+            Some(Amount { value, currency })
+        })
+        .collect()
+}
+
 /// Parses the likeliest price of a text, unless it ranks below `lowest`.
 fn parse_ranked(text: &str, known: Option<&'static str>, lowest: Rank) -> Option<Amount> {
     let text = &*writing::join_parts(text);

@@ -18,7 +18,7 @@ mod writing;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use amount::{Amount, normalize, parse_human, parse_machine};
+pub(crate) use amount::{Amount, normalize, parse_all, parse_human, parse_machine};
 pub(crate) use exclusion::{is_on_request, is_per_measure};
 pub(crate) use label_phrases::{Meaning, Side, find_all as find_label_phrases};
 pub(crate) use locality::localize;

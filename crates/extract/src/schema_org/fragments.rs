@@ -84,6 +84,8 @@ fn complete(own: Finding, part: Finding) -> Finding {
         price: own.price.or(part.price),
         currency: if takes_price { part.currency } else { own.currency },
         variants: if takes_price { part.variants } else { own.variants },
+        alternatives: if takes_price { part.alternatives } else { own.alternatives },
+        is_ambiguous: if takes_price { part.is_ambiguous } else { own.is_ambiguous },
         category: own.category.or(part.category),
         sku: own.sku.or(part.sku),
         brand: own.brand.or(part.brand),

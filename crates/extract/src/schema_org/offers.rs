@@ -26,6 +26,9 @@ const MAX_VISITS: usize = 2_000;
 /// Bytes of a value that are searched for a price.
 const MAX_PRICE: usize = 1024;
 
+/// Other amounts of a product that are kept.
+const MAX_OTHERS: usize = 20;
+
 /// The shortest SKU that selects a variant in the query of a URL. Shorter ones may be quantities.
 const MIN_SKU: usize = 4;
 
@@ -45,6 +48,10 @@ pub(super) struct Offer<'a> {
     pub(super) standing: Standing,
     /// Whether the URL of the page selects it, as `?variant=17` does.
     is_selected: bool,
+    /// Other amounts that the product is offered for, as well as for this one.
+    pub(super) others: Vec<Amount>,
+    /// Whether the text of the price has several amounts.
+    pub(super) is_ambiguous: bool,
 }
 
 impl Offer<'_> {
@@ -112,15 +119,32 @@ fn choose(offers: Vec<Offer<'_>>) -> Offer<'_> {
         .filter(|offer| is_comparable(offer) && (best.is_selected || offer.value() >= best.value()))
         .fold(0_u32, |sum, offer| sum.saturating_add(offer.count));
     let in_stock = alike().find(|offer| offer.is_in_stock());
-    let amount =
-        best.amount.map(|amount| Amount { currency: amount.currency.or(currency), ..amount });
+    let completed = |amount: Amount| Amount { currency: amount.currency.or(currency), ..amount };
+    let amount = best.amount.map(completed);
+    let mut others = Vec::new();
+    if !best.is_selected {
+        let equal = offers.iter().filter(|offer| offer.standing == best.standing);
+        for other in equal.flat_map(|offer| offer.amount.iter().chain(&offer.others)) {
+            add_other(&mut others, completed(*other), amount);
+        }
+    }
     Offer {
         amount,
+        others,
+        is_ambiguous: best.is_ambiguous,
         availability: in_stock.map_or(best.availability, |offer| offer.availability),
         sku: best.sku,
         count,
         standing: best.standing,
         is_selected: best.is_selected,
+    }
+}
+
+/// Adds another amount than the price to those that are known.
+fn add_other(others: &mut Vec<Amount>, other: Amount, price: Option<Amount>) {
+    let is_new = Some(other) != price && !others.contains(&other) && !other.value.is_zero();
+    if is_new && others.len() < MAX_OTHERS {
+        others.push(other);
     }
 }
 
@@ -194,10 +218,13 @@ impl<'a> Search<'a, '_> {
         let sku = self.graph.text(product, &["sku"]);
         let condition = standing::condition(self.graph, product);
         let is_selected = self.is_selected(product);
+        let is_special =
+            product != self.product && standing::is_special(self.graph, product, self.product);
         for offer in &mut self.found[before..] {
             offer.sku = offer.sku.or(sku);
             offer.standing.condition = offer.standing.condition.or(condition);
             offer.is_selected |= is_selected;
+            offer.standing.is_limited |= is_special;
         }
     }
 
@@ -239,13 +266,44 @@ impl<'a> Search<'a, '_> {
         let of_nested = nested.iter().find(|offer| offer.is_in_stock()).or(nested.first());
         let availability = availability.or_else(|| of_nested?.availability);
         let of_nested = nested.iter().map(|offer| offer.standing).min();
-        let standing =
+        let mut standing =
             of_nested.unwrap_or_else(|| standing::of(graph, offer, availability, amount));
+        standing.is_limited |= standing::is_special(graph, offer, self.product);
+        let written = self.written_amounts(offer);
+        let mut others = Vec::new();
+        let equal = nested.iter().filter(|offer| offer.standing == standing);
+        let listed = equal.filter_map(|offer| offer.amount);
+        let high = self.amount(offer, &["highPrice"], levels);
+        for other in written.iter().copied().chain(listed).chain(high) {
+            add_other(&mut others, other, amount);
+        }
         // Shops without a price for a thing that is sold out often say that it costs nothing.
         let amount = amount.filter(|_| !(standing.is_zero && standing.is_unavailable));
         let sku = graph.text(offer, &["sku"]);
         let is_selected = self.is_selected(offer);
-        self.found.push(Offer { amount, availability, sku, count, standing, is_selected });
+        let is_ambiguous = written.iter().any(|other| other.value != written[0].value);
+        self.found.push(Offer {
+            amount,
+            availability,
+            sku,
+            count,
+            standing,
+            is_selected,
+            others,
+            is_ambiguous,
+        });
+    }
+
+    /// Returns the amounts of a price that is text for people, if there are several.
+    fn written_amounts(&self, offer: usize) -> Vec<Amount> {
+        let values = ["lowPrice", "price"].iter().flat_map(|name| self.graph.values(offer, name));
+        let text = values.map(|value| match value {
+            Value::Human(text) => Some(&text[..text.floor_char_boundary(MAX_PRICE)]),
+            Value::Machine(_) | Value::Node(_) => None,
+        });
+        let Some(text) = text.take(1).flatten().next() else { return Vec::new() };
+        let currency = self.graph.text(offer, &["priceCurrency", "currency"]);
+        price::parse_all(text, currency.and_then(currency::parse))
     }
 
     /// Whether the query of the page's URL has the SKU of an offer or a variant, or all of the

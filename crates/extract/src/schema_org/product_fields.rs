@@ -39,6 +39,8 @@ pub(crate) fn read(graph: &Graph, product: usize, base: &Url) -> Finding {
         price: offer.amount.map(|amount| amount.value),
         currency: offer.amount.and_then(|amount| amount.currency),
         variants: offer.count,
+        alternatives: offer.others,
+        is_ambiguous: offer.is_ambiguous,
         ..Finding::from_texts(texts, base)
     }
 }

@@ -35,6 +35,36 @@ const USED: [&str; 15] = [
     "segunda mano",
 ];
 
+/// What is said of a part of a product that is sold to try it.
+const SAMPLES: &str = "sample samples swatch swatches tester stoffmuster farbmuster musterstück \
+    materialmuster musterkarte gratismuster échantillon échantillons campione muestra amostra \
+    próbka vzorek kleurstaal stofstaal varuprov tygprov prøve stofprøve";
+
+/// What is said of an offer that is paid and delivered again and again.
+const SUBSCRIPTIONS: &str = "subscribe subscription abo abonnement abonnemang autoship suscripción \
+    suscríbete assinatura abbonamento subskrypcja předplatné";
+
+/// Phrases for such an offer.
+const DELIVERIES: [&str; 11] = [
+    "every month",
+    "every week",
+    "every 2 weeks",
+    "every 4 weeks",
+    "delivered every",
+    "delivery every",
+    "auto-ship",
+    "auto-delivery",
+    "im abo",
+    "jeden monat",
+    "chaque mois",
+];
+
+/// Units of a price that is paid again and again.
+const PERIODS: [&str; 4] = ["MON", "ANN", "WEE", "DAY"];
+
+/// Properties of a price specification of such a price.
+const BILLING: [&str; 3] = ["billingDuration", "billingIncrement", "billingStart"];
+
 /// Customers who are not consumers, in the vocabulary of GoodRelations.
 const BUSINESSES: [&str; 3] = ["business", "reseller", "publicinstitution"];
 
@@ -58,7 +88,8 @@ impl Condition {
 /// Orders offers, the best one first.
 #[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd)]
 pub(super) struct Standing {
-    /// Expired, not yet valid, or only for members, businesses or large quantities.
+    /// Expired, not yet valid, or only for members, businesses or large quantities; a sample of the
+    /// product, or a subscription.
     pub(super) is_limited: bool,
     pub(super) condition: Condition,
     pub(super) is_unavailable: bool,
@@ -95,6 +126,27 @@ pub(super) fn counts(graph: &Graph, offer: usize) -> bool {
     let function = graph.text_or_id(offer, "businessFunction").map(local_name).unwrap_or_default();
     !["LeaseOut", "Buy"].iter().any(|other| other.eq_ignore_ascii_case(function))
         && !graph.has(offer, "billingDuration")
+}
+
+/// Whether an offer or a variant of a product is a sample of it, or a subscription: its name says
+/// so, and that of the product does not, or it is paid by periods.
+pub(super) fn is_special(graph: &Graph, node: usize, product: usize) -> bool {
+    let is_periodic = |one: usize| {
+        BILLING.iter().any(|property| graph.has(one, property))
+            || graph.text(one, &["unitCode"]).is_some_and(|unit| PERIODS.contains(&unit.trim()))
+    };
+    if graph.children(node, "priceSpecification").any(is_periodic) {
+        return true;
+    }
+    let Some(name) = graph.text(node, &["name"]).filter(|_| node != product) else { return false };
+    let own = graph.text(product, &["name"]).unwrap_or_default().to_lowercase();
+    let name = name.to_lowercase();
+    let is_new = |phrase: &str| !own.contains(phrase);
+    let mut words = name.split(|c: char| !c.is_alphanumeric()).filter(|word| is_new(word));
+    let is_listed =
+        |word: &str| [SAMPLES, SUBSCRIPTIONS].iter().any(|list| list.split(' ').any(|w| w == word));
+    words.any(|word| !word.is_empty() && is_listed(word))
+        || DELIVERIES.iter().any(|phrase| name.contains(phrase) && is_new(phrase))
 }
 
 /// Returns the condition that an offer or a product states.

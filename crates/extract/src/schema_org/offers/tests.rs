@@ -84,6 +84,27 @@ fn the_lowest_price_that_customers_pay_is_chosen() {
 }
 
 #[test]
+fn samples_and_subscriptions_count_after_the_other_offers() {
+    for (offers, expected) in [
+        (r#"[{"@type":"Offer","name":"Sample","price":3},{"price":89}]"#, "89 - - 1"),
+        (r#"[{"@type":"Offer","name":"Stoffmuster","price":3},{"price":89}]"#, "89 - - 1"),
+        (
+            r#"[{"@type":"Offer","name":"Tea, delivered every month","price":3},{"price":9}]"#,
+            "9 - - 1",
+        ),
+        (
+            r#"[{"price":3,"priceSpecification":{"price":3,"unitCode":"MON"}},{"price":9}]"#,
+            "9 - - 1",
+        ),
+        (r#"[{"@type":"Offer","name":"Sampler box","price":3},{"price":9}]"#, "3 - - 2"),
+        (r#"{"@type":"Offer","name":"Subscription","price":3}"#, "3 - - 1"),
+    ] {
+        let block = format!(r#"{{"@type":"Product","offers":{offers}}}"#);
+        assert_eq!(format_best(&block), expected, "{offers}");
+    }
+}
+
+#[test]
 fn variants_and_separate_offers_are_found() {
     for (block, expected) in [
         (
