@@ -5,8 +5,10 @@
 //!
 //! Of the others, those count that the page points to: by `mainEntity`, by its own address or
 //! canonical URL, or by its title. Of several names in the title, the longest counts. If the page
-//! points to none, and there are several, those count whose `url` does not lead to another page, as
-//! that of a tile does.
+//! points to none, those count whose `url` does not lead to another page, as that of a tile does,
+//! and first of all those of whose name a title has the most words. If several have prices and
+//! different names, and no title has their words, none counts: the page is a list. A product alone
+//! counts unless its `url` leads to another page, and the titles do not have its name either.
 //!
 //! Of what is left, the first one with a price is chosen, since reviews and ratings often repeat
 //! the product without its price; or else the first one. If it is a variant of a group next to it,
@@ -15,7 +17,7 @@
 use super::{
     graph::Graph,
     offers::{self, VisitBudget},
-    page_identity::PageIdentity,
+    page_identity::{Likeness, PageIdentity},
 };
 
 /// Types of products.
@@ -103,13 +105,7 @@ pub(crate) fn find(graph: &Graph, page: &PageIdentity<'_>) -> Option<usize> {
     }
     let mut preferred = pointed_to(graph, page, &candidates);
     if preferred.is_empty() {
-        let is_tile =
-            |node: usize| graph.text_or_id(node, "url").is_some_and(|url| page.is_left_by(url));
-        preferred = candidates
-            .iter()
-            .copied()
-            .filter(|&node| candidates.len() == 1 || !is_tile(node))
-            .collect();
+        preferred = not_pointed_to(graph, page, &candidates);
     }
     let mut budget = VisitBudget::default();
     let has_price = |&&node: &&usize| {
@@ -167,6 +163,37 @@ fn pointed_to(graph: &Graph, page: &PageIdentity<'_>, candidates: &[usize]) -> V
             || longest.is_some() && length_in_title(node) == longest
     };
     candidates.iter().copied().filter(is_pointed_to).collect()
+}
+
+/// Returns the candidates that may be the main product of a page that points to none of them.
+fn not_pointed_to(graph: &Graph, page: &PageIdentity<'_>, candidates: &[usize]) -> Vec<usize> {
+    let url = |node: usize| graph.text_or_id(node, "url");
+    let name = |node: usize| graph.text(node, &["name"]).map(str::trim);
+    let is_tile = |node: usize| url(node).is_some_and(|url| page.is_left_by(url));
+    let likeness = |node: usize| name(node).map(|name| page.likeness(name));
+    if let [only] = *candidates {
+        let is_other = is_tile(only)
+            && likeness(only).is_some_and(|likeness| !likeness.is_half())
+            && !url(only).is_some_and(|url| page.has_end_of(url));
+        return if is_other { Vec::new() } else { vec![only] };
+    }
+    let own: Vec<usize> = candidates.iter().copied().filter(|&node| !is_tile(node)).collect();
+    let named = |is_named: fn(Likeness) -> bool| -> Vec<usize> {
+        own.iter().copied().filter(|&node| likeness(node).is_some_and(is_named)).collect()
+    };
+    let likely = named(Likeness::is_most);
+    if !likely.is_empty() {
+        return likely;
+    }
+    // The only one that has anything in common with the titles.
+    let (several, any) = (named(|one| one.common > 1), named(|one| one.common > 0));
+    if several.len() == 1 && any.len() == 1 {
+        return several;
+    }
+    let is_offered = |node: &&usize| graph.has(**node, "offers") || graph.has(**node, "price");
+    let mut names = own.iter().filter(is_offered).filter_map(|&node| name(node));
+    let first = names.next();
+    if names.any(|other| Some(other) != first) { Vec::new() } else { own }
 }
 
 fn is_product(graph: &Graph, node: usize) -> bool {
@@ -265,6 +292,18 @@ mod tests {
                 Some("a"),
             ),
             (r#"{"@type":"Product","sku":"a","url":"/p/other"}"#, Some("a")),
+            (r#"{"@type":"Product","sku":"a","name":"Tea, green","url":"/p/other"}"#, Some("a")),
+            (r#"{"@type":"Product","sku":"a","name":"Sencha","url":"/cat/tea"}"#, Some("a")),
+            (
+                r#"[{"@type":"Product","sku":"b","name":"Kettle","offers":{"price":1}},
+                    {"@type":"Product","sku":"a","name":"Green Loose Tea","offers":{"price":1}}]"#,
+                Some("a"),
+            ),
+            (
+                r#"[{"@type":"Product","sku":"a","name":"Kettle","offers":{"price":1}},
+                    {"@type":"Product","sku":"b","name":"Pot"}]"#,
+                Some("a"),
+            ),
             (
                 r##"[{"@type":"Product","sku":"a","url":"#x"},
                     {"@type":"Product","sku":"b","url":"/b"}]"##,
@@ -322,6 +361,9 @@ mod tests {
             r#"{"@type":"Book","name":"Green Tea"}"#,
             r#"[{"@type":"Product","name":"Chai","url":"/chai"},
                 {"@type":"Product","name":"Mate","url":"/mate"}]"#,
+            r#"[{"@type":"Product","name":"Chai","offers":{"price":1}},
+                {"@type":"Product","name":"Mate","offers":{"price":2}}]"#,
+            r#"{"@type":"Product","name":"Kettle","url":"/p/kettle","offers":{"price":1}}"#,
             r#"{"@type":"Article","name":"Green Tea","offers":{"price":1}}"#,
             r#"{"@type":"Event","name":"Green Tea"}"#,
             r#"[{"@type":"Event","name":"a","offers":{"price":1}},

@@ -2,6 +2,9 @@
 
 use url::Url;
 
+/// What separates the parts of a title.
+const SEPARATORS: [&str; 5] = [" | ", " - ", " – ", " — ", " · "];
+
 /// Identifies a page among the products that it mentions.
 #[derive(Debug)]
 pub(crate) struct PageIdentity<'a> {
@@ -9,6 +12,26 @@ pub(crate) struct PageIdentity<'a> {
     pub(crate) canonical: Option<Url>,
     /// In lower case.
     pub(crate) titles: Vec<String>,
+}
+
+/// How much of a name the titles of a page have.
+#[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd)]
+pub(super) struct Likeness {
+    /// The words of the name that one title has, in any order.
+    pub(super) common: usize,
+    all: usize,
+    /// Whether the name goes on after a part of a title, or there is no title.
+    continues: bool,
+}
+
+impl Likeness {
+    pub(super) fn is_half(self) -> bool {
+        self.common * 2 >= self.all
+    }
+
+    pub(super) fn is_most(self) -> bool {
+        self.common * 2 > self.all && self.common > 1 || self.continues
+    }
 }
 
 impl PageIdentity<'_> {
@@ -27,6 +50,38 @@ impl PageIdentity<'_> {
         self.address.join(link.trim()).is_ok_and(|url| !self.is_at(&url))
     }
 
+    /// Compares a name with the titles. In scripts without spaces, characters count as words do.
+    pub(super) fn likeness(&self, name: &str) -> Likeness {
+        let name = name.trim().to_lowercase();
+        let is_ideographic = name.contains(is_ideograph);
+        let with_title = |title: &String| {
+            let has: Vec<bool> = match is_ideographic {
+                true => {
+                    let letters = name.chars().filter(|c| c.is_alphanumeric());
+                    letters.map(|c| title.contains(c)).collect()
+                }
+                false => words(&name).map(|word| words(title).any(|other| other == word)).collect(),
+            };
+            let is_start = |part: &str| {
+                let rest = name.strip_prefix(part.trim()).filter(|_| part.trim().len() >= 4);
+                rest.is_some_and(|rest| !rest.starts_with(char::is_alphanumeric))
+            };
+            let continues = SEPARATORS.iter().any(|mark| title.split(mark).any(is_start));
+            Likeness { common: has.iter().filter(|has| **has).count(), all: has.len(), continues }
+        };
+        let none = Likeness { continues: true, ..Likeness::default() };
+        self.titles.iter().map(with_title).max().unwrap_or(none)
+    }
+
+    /// Whether a link ends with the same part of a path as the page.
+    pub(super) fn has_end_of(&self, link: &str) -> bool {
+        fn last(url: &Url) -> Option<&str> {
+            url.path().trim_end_matches('/').rsplit('/').next().filter(|part| part.len() >= 3)
+        }
+        let url = self.address.join(link.trim()).ok();
+        url.as_ref().and_then(last).is_some_and(|part| Some(part) == last(self.address))
+    }
+
     fn is_at(&self, url: &Url) -> bool {
         let is_same = |other: &Url| significant_parts(other) == significant_parts(url);
         is_same(self.address) || self.canonical.as_ref().is_some_and(is_same)
@@ -39,6 +94,16 @@ impl PageIdentity<'_> {
         let length = name.chars().count();
         (length >= 3 && self.titles.iter().any(|title| title.contains(&name))).then_some(length)
     }
+}
+
+/// The words of a text in lower case.
+fn words(text: &str) -> impl Iterator<Item = &str> {
+    text.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty())
+}
+
+/// Whether a character is of a script without spaces between words.
+fn is_ideograph(c: char) -> bool {
+    c >= '\u{2e80}'
 }
 
 fn significant_parts(url: &Url) -> (&str, &str, Option<&str>) {
