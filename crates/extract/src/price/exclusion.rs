@@ -12,6 +12,12 @@ const ON_REQUEST: &str = "\
     auf anfrage|preis anfragen|auf nachfrage|kontaktieren sie uns|\
     sur demande|nous consulter|sur devis|nous contacter|\
     a consultar|consultar precio|bajo consulta|a petición|sob consulta|su richiesta|op aanvraag|\
+    log in for price|login for price|log in to see|login to see|sign in to see|sign in for price|\
+    preise nach anmeldung|preis nach anmeldung|preise nach login|preis nach login|\
+    anmelden, um preise|anmelden, um den preis|anmelden um preise|um preise zu sehen|\
+    accedi per vedere|effettua il login per|connectez-vous pour voir|inicia sesión para ver|\
+    inicie sesión para ver|faça login para ver|log in om prijzen|inloggen om prijzen|\
+    zaloguj się, aby zobaczyć|zaloguj się aby zobaczyć|přihlaste se pro|logga in för att se|\
     na zapytanie|na dotaz|på förfrågan|på forespørgsel|på forespørsel|по запросу|问价|\
     お問い合わせ";
 

@@ -42,10 +42,12 @@ pub(super) enum Context {
     Used,
     /// Hidden from view, or until something is chosen.
     Hidden,
+    /// What an order has to come to.
+    Threshold,
 }
 
 impl Context {
-    const ALL: [(Self, &'static str); 20] = [
+    const ALL: [(Self, &'static str); 21] = [
         (Self::Former, "former price"),
         (Self::Unit, "unit price"),
         (Self::Shipping, "shipping"),
@@ -66,6 +68,7 @@ impl Context {
         (Self::Member, "member price"),
         (Self::Used, "used or rented"),
         (Self::Hidden, "hidden"),
+        (Self::Threshold, "order threshold"),
     ];
 
     /// These exclude a price only where there is another one without them.
@@ -106,6 +109,11 @@ impl Contexts {
     /// Whether nothing speaks against a price.
     pub(super) fn is_empty(self) -> bool {
         self.0 == 0
+    }
+
+    /// Whether this is all that speaks against a price.
+    pub(super) fn is_only(self, context: Context) -> bool {
+        self.0 == context.bit()
     }
 
     /// Whether a price may count if there is no better one.

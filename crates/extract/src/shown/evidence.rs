@@ -44,6 +44,24 @@ const LANGUAGES: &[(&str, &str)] = &[
     ("si", "LKR"),
     ("en-lk", "LKR"),
     ("ne", "NPR"),
+    ("cs-cz", "CZK"),
+    ("de-de", "EUR"),
+    ("de-at", "EUR"),
+    ("de-ch", "CHF"),
+    ("fr-ch", "CHF"),
+    ("fr-fr", "EUR"),
+    ("fr-be", "EUR"),
+    ("nl-nl", "EUR"),
+    ("nl-be", "EUR"),
+    ("it-it", "EUR"),
+    ("es-es", "EUR"),
+    ("pt-pt", "EUR"),
+    ("fi-fi", "EUR"),
+    ("pl-pl", "PLN"),
+    ("hu-hu", "HUF"),
+    ("ro-ro", "RON"),
+    ("tr-tr", "TRY"),
+    ("ko-kr", "KRW"),
 ];
 
 /// Attributes that have the value of an element.
@@ -176,6 +194,15 @@ impl Evidence {
         fitting.next().filter(|_| fitting.next().is_none())
     }
 
+    /// Returns the currency of the country whose language the page declares, if the page names no
+    /// currency, and unless its host is below the domain of another country.
+    pub(super) fn currency_of_country(&self, host: &str) -> Option<&'static str> {
+        let domain = host.rsplit('.').next().filter(|domain| domain.len() == 2);
+        let country = self.language.split('-').nth(1);
+        let is_other = domain.zip(country).is_some_and(|(domain, country)| domain != country);
+        self.currency_of_language(|_| true).filter(|_| self.currencies.is_empty() && !is_other)
+    }
+
     /// Returns the currency of the language that the page declares, if it fits.
     pub(super) fn currency_of_language(
         &self,
@@ -189,10 +216,11 @@ impl Evidence {
     }
 }
 
-/// Whether a key names the price to pay.
+/// Whether a key names the price to pay. What scripts call a retail price is mostly a list price.
 pub(super) fn is_price_key(key: &str) -> bool {
     let facts = naming::of_name(key);
-    facts.is_price && facts.contexts.is_weak()
+    let is_retail = || key.to_ascii_lowercase().contains("retail");
+    facts.is_price && facts.contexts.is_weak() && !is_retail()
 }
 
 #[cfg(test)]
@@ -249,6 +277,36 @@ mod tests {
             "<script>{\"price\":119.99,\"price2\":219.991}</script>",
         ] {
             assert_eq!(key_of(html, "19.99"), None, "{html}");
+        }
+    }
+
+    #[test]
+    fn an_object_names_a_currency_by_its_code() {
+        for script in [
+            "Shopify.currency = {\"active\":\"CAD\",\"rate\":\"1.0\"}",
+            "{\"currency\":{\"code\":\"CAD\",\"symbol\":\"$\"}}",
+            "{\\\"currency\\\":{\\\"isoCode\\\":\\\"CAD\\\"}}",
+        ] {
+            let mut evidence = Evidence::default();
+            let html = format!("<script>{script}</script>");
+            Tree::read(&html, |tag| evidence.add_tag(tag));
+            assert_eq!(evidence.currency(|_| true), Some("CAD"), "{script}");
+        }
+    }
+
+    #[test]
+    fn the_country_of_the_language_has_a_currency_unless_the_host_is_elsewhere() {
+        for (language, host, expected) in [
+            ("nl-NL", "shop.example", Some("EUR")),
+            ("cs-CZ", "shop.cz", Some("CZK")),
+            ("de-DE", "shop.ch", None),
+            ("en-US", "shop.example", None),
+            ("da", "shop.dk", Some("DKK")),
+        ] {
+            let mut evidence = Evidence::default();
+            let html = format!("<html lang={language}>");
+            Tree::read(&html, |tag| evidence.add_tag(tag));
+            assert_eq!(evidence.currency_of_country(host), expected, "{language} {host}");
         }
     }
 

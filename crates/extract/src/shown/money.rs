@@ -22,6 +22,7 @@ const AFTER: &[Context] = &[
     Context::Unit,
     Context::Instalment,
     Context::Net,
+    Context::Threshold,
     Context::Former,
     Context::Shipping,
     Context::Saving,
@@ -30,7 +31,7 @@ const AFTER: &[Context] = &[
 ];
 
 /// How many of these count before a further amount, whose label the words may be.
-const AFTER_BEFORE_AMOUNT: usize = 3;
+const AFTER_BEFORE_AMOUNT: usize = 4;
 
 /// Bytes before an amount that are searched for a unit of measure.
 const MAX_UNIT_LABEL: usize = 40;

@@ -1,6 +1,6 @@
 //! What names, labels and words beside a price say about it.
 
-use std::{collections::HashMap, sync::LazyLock};
+use std::{borrow::Cow, collections::HashMap, sync::LazyLock};
 
 use super::{
     context::{Context, Contexts},
@@ -82,6 +82,21 @@ fn split(name: &str) -> Vec<String> {
     words
 }
 
+/// Removes the rate of a tax within its name: `zzgl. 19 % MwSt.` is `zzgl. MwSt.`.
+fn without_rate(label: &str) -> Cow<'_, str> {
+    let Some(at) = label.find('%') else { return Cow::Borrowed(label) };
+    let is_of_number = |c: char| c.is_ascii_digit() || matches!(c, '.' | ',' | ' ' | '\u{a0}');
+    let before = label[..at].trim_end_matches(is_of_number);
+    let number = &label[before.len()..at];
+    if before.is_empty() || !number.bytes().any(|byte| byte.is_ascii_digit()) {
+        return Cow::Borrowed(label);
+    }
+    // The point of an abbreviation is not of the number.
+    let kept = number.find(|c: char| c.is_ascii_digit()).unwrap_or_default();
+    let before = &label[..before.len() + kept];
+    Cow::Owned(format!("{} {}", before.trim_end(), label[at + 1..].trim_start()))
+}
+
 /// The phrases of labels, each with its context.
 struct Labels {
     phrases: Phrases,
@@ -99,9 +114,10 @@ static LABELS: LazyLock<Labels> = LazyLock::new(|| {
 /// Reads a label: what the text before a price, or around it, says.
 pub(super) fn of_label(label: &str) -> Contexts {
     let label = label.to_lowercase();
+    let label = &*without_rate(&label);
     let own: Contexts =
-        LABELS.phrases.find(&label).map(|found| LABELS.contexts[found.phrase]).collect();
-    let shared = price::find_label_phrases(&label).filter(|phrase| phrase.side != Side::After);
+        LABELS.phrases.find(label).map(|found| LABELS.contexts[found.phrase]).collect();
+    let shared = price::find_label_phrases(label).filter(|phrase| phrase.side != Side::After);
     let shared = shared.filter_map(|phrase| context_of(phrase.meaning));
     // Shipping is a charge, too.
     own.union(shared.filter(|c| *c != Context::Deposit || own.is_empty()).collect())
@@ -131,6 +147,7 @@ pub(super) fn is_price_label(label: &str) -> bool {
 pub(super) fn is_gross(before: &str, after: &str) -> bool {
     let before = before.to_lowercase();
     let after = after[..after.floor_char_boundary(MAX_START)].to_lowercase();
+    let after = &*without_rate(&after);
     let says = |text: &str, phrases: &[&str]| phrases.iter().any(|phrase| text.contains(phrase));
     says(&before, words::GROSS_BEFORE) || words::GROSS_AFTER.iter().any(|w| after.starts_with(w))
 }
@@ -138,7 +155,8 @@ pub(super) fn is_gross(before: &str, after: &str) -> bool {
 /// Reads what the text after a price starts with.
 pub(super) fn of_start(rest: &str) -> Contexts {
     let rest = rest[..rest.floor_char_boundary(MAX_START)].to_lowercase();
-    let found = LABELS.phrases.find(&rest).filter(|found| found.start == 0);
+    let rest = &*without_rate(&rest);
+    let found = LABELS.phrases.find(rest).filter(|found| found.start == 0);
     found.map(|found| LABELS.contexts[found.phrase]).collect()
 }
 
@@ -194,6 +212,9 @@ mod tests {
             ("mtl. Rate", &["instalment"]),
             ("Sie sparen", &["saving"]),
             ("Grundpreis", &["unit price"]),
+            ("zzgl. 19 % MwSt.", &["net price"]),
+            ("Excl. 21% BTW", &["net price"]),
+            ("Mindestbestellwert", &["order threshold"]),
         ] {
             assert_eq!(of_label(label).names(), contexts, "{label}");
         }

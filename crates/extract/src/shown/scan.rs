@@ -17,6 +17,9 @@ const NEIGHBOURHOOD: usize = 80;
 /// Bytes after a part of a key that the key may end within.
 const MAX_KEY_END: usize = 60;
 
+/// Bytes of an object that are searched for a currency.
+const MAX_OBJECT: usize = 120;
+
 /// The longest value that is read.
 const MAX_VALUE: usize = 30;
 
@@ -57,6 +60,11 @@ fn pair_at(text: &str, at: usize, len: usize) -> Option<Pair<'_>> {
     let rest = &rest[..rest.floor_char_boundary(MAX_KEY_END)];
     let end = at + len + rest.find(|c| !is_of_key(c)).unwrap_or(rest.len());
     let mut key = &text[start..end];
+    if key.to_ascii_lowercase().ends_with("urrency")
+        && let Some(value) = code_of_object(&text[end..])
+    {
+        return Some(Pair { key, value, is_money: false });
+    }
     let value = value_of(&text[end..])?;
     let bare = key.rsplit('.').next().unwrap_or(key).to_ascii_lowercase();
     let is_number = matches!(bare.as_str(), "amount" | "value");
@@ -79,6 +87,25 @@ fn outer_key(before: &str) -> Option<&str> {
         .rfind(|c: char| !(c.is_alphanumeric() || matches!(c, '_' | '-')))
         .map_or(0, |at| at + key[at..].chars().next().map_or(1, char::len_utf8));
     Some(&key[start..]).filter(|key| !key.is_empty())
+}
+
+/// Returns the code of the currency that an object after a key describes:
+/// `{"active":"CAD","rate":"1.0"}`.
+fn code_of_object(rest: &str) -> Option<&str> {
+    let rest = rest.trim_start_matches(['\\', '"', '\'']).trim_start();
+    let rest = rest.strip_prefix([':', '='])?.trim_start().strip_prefix('{')?;
+    let rest = &rest[..rest.floor_char_boundary(MAX_OBJECT)];
+    let object = &rest[..rest.find(['{', '}']).unwrap_or(rest.len())];
+    let is_code = |text: &str| text.len() == 3 && text.bytes().all(|b| b.is_ascii_uppercase());
+    let mut parts = object.split(['"', '\'', '\\']).filter(|part| !part.is_empty()).peekable();
+    while let Some(part) = parts.next() {
+        // What a colon follows is a key: `{"USD":1.1}`.
+        let is_key = parts.peek().is_some_and(|next| next.trim_start().starts_with(':'));
+        if is_code(part) && !is_key {
+            return Some(part);
+        }
+    }
+    None
 }
 
 /// Returns the value after a key: what stands in quotes, or a number.

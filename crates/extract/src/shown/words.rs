@@ -36,10 +36,11 @@ pub(super) const NAMES: &[(Context, &str)] = &[
         "old was org origin strike striked strikethrough struck crossed crossedout before original \
          orig rrp msrp uvp srp compare compareat listprice pricelisted wasprice oldprice previous \
          stroke linethrough statt streichpreis streich durchgestrichen antes anterior tachado \
-         avant barre barré ancien vecchio oud adviesprijs stara stary staro katalogowa eski retail \
-         retailprice fullprice overprice ordinary ordinarie originalprice beforeprice formerprice \
+         avant barre barré ancien vecchio oud adviesprijs stara stary staro katalogowa eski \
+         fullprice overprice originalprice beforeprice formerprice \
          former highprice preciolista preciodelista precolista prezzolistino listenpreis approx \
-         maxprice undiscounted nodiscount marketprice market vorher lowest omnibus history ppr",
+         maxprice undiscounted nodiscount marketprice market vorher lowest omnibus history ppr \
+         prev vechi precedent",
     ),
     (
         Context::Unit,
@@ -110,13 +111,17 @@ pub(super) const NAMES: &[(Context, &str)] = &[
         Context::Deposit,
         "deposit pfand kaution downpayment fee fees statiegeld pant ecotax handling installation",
     ),
-    (Context::Regular, "regular regularprice standardprice normalprice baseprice ordinaryprice"),
+    (
+        Context::Regular,
+        "regular regularprice standardprice normal normalprice baseprice ordinary ordinarie \
+         ordinaryprice retail retailprice",
+    ),
     (
         Context::Net,
         "excl excluding net netto exvat extax withouttax withoutvat ht exclvat excltax exkl b2b \
          business priceexcludingtax taxexcl nettopreis pricenet",
     ),
-    (Context::Member, "member members membership club clubcard vip prime memberprice"),
+    (Context::Member, "member members membership club clubcard vip prime memberprice tarjeta"),
     (
         Context::Used,
         "used refurbished gebraucht openbox tradein buyback ankauf rent rental miete renewed \
@@ -182,7 +187,7 @@ pub(super) const LABELS: &[(Context, &str)] = &[
          lowest price in the last|last 30 days|\
          letzten 30 tage|niedrigster preis|bisher|vorher|listenpreis|alter preis|au lieu de|\
          prix conseillé|prix barré|ancien prix|avant|prix public|antes|precio anterior|\
-         precio de lista|precio original|pvp|pvpr|prezzo consigliato|prezzo di listino|invece di|\
+         precio de lista|precio original|pvpr|prezzo consigliato|prezzo di listino|invece di|\
          listino|prima|adviesprijs|oude prijs|de:|preço anterior|\
          najniższa cena|z 30 dni|cena katalogowa|cena regularna|poprzednia cena|stara cena|\
          původní cena|běžná cena|původně|doporučená cena|eski fiyat|liste fiyatı|ord. pris|\
@@ -242,25 +247,35 @@ pub(super) const LABELS: &[(Context, &str)] = &[
         Context::Net,
         "ex vat|ex. vat|excl. vat|excl vat|excluding vat|ex tax|excl. tax|ex gst|plus vat|+ vat|\
          netto|zzgl. mwst|exkl. mwst|ohne mwst|ht|hors taxe|h.t|sin iva|iva esclusa|+ iva|\
-         excl. btw|bez dph|exkl. moms|ekskl. moms|税抜|不含税|без ндс|alv 0|net price",
+         excl. btw|bez dph|exkl. moms|ekskl. moms|税抜|税別|本体価格|不含税|без ндс|alv 0|net price",
     ),
     (
         Context::Member,
         "member|members|member price|mitglieder|mitgliederpreis|ledenprijs|prix adhérent|\
-         medlemspris|precio socio|für mitglieder|club price|prime|clubcard|mit karte|with card|会員|\
+         medlemspris|precio socio|con tarjeta|com cartão|\
+         für mitglieder|club price|prime|clubcard|mit karte|with card|会員|\
          会员价|members only|plus-mitglied|medlem|jäsen",
     ),
     (
         Context::Used,
         "used|refurbished|open box|open-box|gebraucht|trade-in|trade in|ankauf|occasion|\
-         d'occasion|used from|rent|rental|mieten|renewed|中古|二手|brugt|begagnad|używane",
+         d'occasion|used from|tweedehands|rent|rental|mieten|renewed|中古|二手|brugt|begagnad|używane",
     ),
     (
         Context::Option,
         "add-on|addon|warranty|protection plan|gift wrap|geschenkverpackung|garantie|aufpreis|\
          surcharge|insurance|engraving",
     ),
-    (Context::Regular, "regular price|standard price|normalpreis|normale prijs|prix normal"),
+    (
+        Context::Threshold,
+        "bestellwert|mindestbestellwert|warenwert|mindestumsatz|minimum order|minimum spend|\
+         order value|orders from|ordine minimo|ordini superiori|minimo d'ordine|\
+         commande minimum|minimum de commande|dès un panier|pedido mínimo|compra mínima|\
+         minimale bestelling|minimum bestelbedrag|bestellingen vanaf|\
+         minimalna wartość zamówienia|minimální objednávka|minsta ordervärde|minimumsordre|\
+         минимальный заказ|минимальная сумма|最低注文|起订",
+    ),
+    (Context::Regular, "regular price|standard price|normalpreis|normale prijs|prix normal|pvp"),
 ];
 
 /// What a text before a price with tax ends with.
@@ -348,7 +363,8 @@ pub(super) const BUY: &str = "\
 /// Labels of a product's number.
 pub(super) const SKU: &str = "\
     sku|item no|item number|item #|article no|art. no|art.nr|art.-nr|art-nr|artikelnummer|\
-    artikel-nr|bestellnummer|product code|product no|model no|mpn|ean|gtin|isbn|réf|ref|référence|\
+    artikel-nr|bestellnummer|fahrzeug-nr|fahrzeugnummer|inserat-nr|stock no|stock number|\
+    product code|product no|model no|mpn|ean|gtin|isbn|réf|ref|référence|\
     reference|referencia|referência|código|codice|cod. art|artikelnr|productcode|varenr|\
     varenummer|tuotenumero|kod produktu|indeks|kód zboží|kód|katalogové číslo|cikkszám|cod produs|\
     артикул|код товара|код товару|ürün kodu|stok kodu|κωδικός|商品番号|品番|型番|商品编号|货号|\
@@ -370,6 +386,10 @@ pub(super) const OTHER_PAGES: &str = "\
     iniciar sesión|mi cuenta|entrar|accedi|inloggen|zaloguj się|přihlášení|giriş yap|войти|\
     ログイン|登录|登入|wishlist|wunschliste|terms and conditions|privacy policy|impressum|agb|\
     shipping information|contact us|about us|faq|shipping & returns|shipping and returns|\
+    page doesn't exist|page does not exist|page no longer exists|diese seite gibt es nicht|\
+    diese seite existiert nicht|seite existiert nicht|seite gibt es nicht mehr|\
+    cette page n'existe pas|esta página no existe|esta página não existe|\
+    questa pagina non esiste|deze pagina bestaat niet|strona nie istnieje|stránka neexistuje|\
     delivery information|versand und zahlung|gift cards faq|order confirmation|compare products";
 
 /// Words of a path that leads to a product, or to another page.
