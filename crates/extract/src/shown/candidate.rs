@@ -38,6 +38,15 @@ const PERCENT_TEXTS: usize = 60;
 /// Elements around a candidate that are searched for a card of a list.
 const MAX_CARD_DISTANCE: usize = 8;
 
+/// Texts of a card of another product.
+const MAX_CARD_TEXTS: usize = 12;
+
+/// What the first row of a table of quantities starts with, before a number.
+const UP_TO: &[&str] = &["bis ", "up to ", "jusqu'à ", "fino a ", "hasta ", "tot ", "do ", "até "];
+
+/// What the row for one piece starts with.
+const SINGLE: &[&str] = &["1", "ab 1", "from 1", "à partir de 1", "da 1", "desde 1", "vanaf 1"];
+
 static OTHER_PRODUCTS: LazyLock<Phrases> =
     LazyLock::new(|| Phrases::new(words::OTHER_PRODUCTS.split('|').map(str::trim)));
 
@@ -54,6 +63,8 @@ pub(super) struct Candidate {
     pub(super) distance: usize,
     /// Whether its line has more words than a label and a note: it is a sentence.
     pub(super) is_in_sentence: bool,
+    /// Whether its line has no words but those of the amount.
+    pub(super) is_alone: bool,
     /// Whether a heading stands between the title and the amount.
     pub(super) is_below_heading: bool,
     /// The key under which the page has the same number for machines.
@@ -67,7 +78,15 @@ impl Candidate {
         let is_elsewhere = other.is_below_heading && !self.is_below_heading;
         let is_lesser = !other.is_price || !other.money.has_currency || is_elsewhere;
         other.money.value != self.money.value
+            && !self.is_converted_by(other)
             && !(self.is_price && is_lesser && other.distance >= self.distance + MIN_LEAD)
+    }
+
+    /// Whether another candidate beside this one is its amount in another currency.
+    pub(super) fn is_converted_by(&self, other: &Self) -> bool {
+        let is_beside = other.distance >= self.distance && other.distance - self.distance <= 3;
+        let currencies = self.money.currency.zip(other.money.currency);
+        self.is_price && is_beside && currencies.is_some_and(|(own, other)| own != other)
     }
 }
 
@@ -77,6 +96,7 @@ pub(super) fn find(
     title: &Title,
     evidence: &Evidence,
     surroundings: &mut Surroundings<'_, '_>,
+    page_is_product: bool,
 ) -> Vec<Candidate> {
     let segments = segment::find(tree, surroundings);
     let others = start_of_other_products(tree, title);
@@ -103,11 +123,14 @@ pub(super) fn find(
                 contexts.remove(Context::Net);
             }
             let key = evidence.key_of(money.value).map(str::to_owned);
+            let letters = |text: &str| text.chars().filter(|c| c.is_alphabetic()).count();
+            let is_alone = letters(&segment.text) == letters(&money.text);
             candidates.push(Candidate {
                 money,
                 element: segment.element,
                 is_price,
                 is_in_sentence,
+                is_alone,
                 contexts,
                 distance,
                 is_below_heading: heading.is_some_and(|heading| heading <= segment.texts.start),
@@ -118,7 +141,12 @@ pub(super) fn find(
             break;
         }
     }
+    share_contexts(surroundings, &mut candidates);
     mark_repeated(tree, surroundings, &mut candidates);
+    unmark_first_tier(tree, &mut candidates);
+    if !page_is_product {
+        mark_other_products(tree, title, surroundings, &mut candidates);
+    }
     mark_reduced(tree, title, &mut candidates);
     mark_net(&mut candidates);
     candidates.sort_by_key(|candidate| candidate.distance);
@@ -291,6 +319,102 @@ fn mark_repeated(
             candidate.contexts.insert(Context::Repeated);
         }
     }
+}
+
+/// Gives both copies of an amount, that for screen readers and the visible one, what is said of
+/// either.
+fn share_contexts(surroundings: &Surroundings<'_, '_>, candidates: &mut [Candidate]) {
+    for at in 1..candidates.len() {
+        let (one, other) = (&candidates[at - 1], &candidates[at]);
+        let is_copy = one.money.value == other.money.value
+            && surroundings.is_for_screen_readers(one.element)
+            && one.distance.abs_diff(other.distance) <= 2;
+        if is_copy {
+            let both = one.contexts.union(other.contexts);
+            candidates[at - 1].contexts = both;
+            candidates[at].contexts = both;
+        }
+    }
+}
+
+/// Accepts the price for one piece, in the first row of a table of prices for several: `bis 9`.
+fn unmark_first_tier(tree: &Tree<'_>, candidates: &mut [Candidate]) {
+    let is_of_tiers =
+        |one: &&mut Candidate| one.money.has_currency && one.contexts.contains(Context::Quantity);
+    let first = candidates.iter_mut().find(is_of_tiers);
+    let Some(first) = first else { return };
+    let row = tree.path(first.element).take(4).find(|index| {
+        let element = &tree.elements[*index];
+        element.is_any(&["tr", "li"]) && element.texts.len() >= 2
+    });
+    let Some(row) = row.map(|index| tree.elements[index].texts.clone()) else { return };
+    let label: Vec<String> = row.map(|text| line(tree.texts[text].text)).collect();
+    let label = label.join(" ").to_lowercase();
+    let count = UP_TO.iter().find_map(|words| label.strip_prefix(words)).unwrap_or_default();
+    let is_single = SINGLE.iter().any(|words| {
+        let rest = label.strip_prefix(words).unwrap_or("0");
+        !rest.starts_with(|c: char| c.is_ascii_digit() || matches!(c, '.' | ','))
+    });
+    if is_single || count.starts_with(|c: char| c.is_ascii_digit()) {
+        first.contexts.remove(Context::Quantity);
+        first.contexts.remove(Context::Repeated);
+    }
+}
+
+/// Marks the amounts in a card of another product: a box with a name of its own, other than the
+/// title, and a link to another page.
+fn mark_other_products(
+    tree: &Tree<'_>,
+    title: &Title,
+    surroundings: &Surroundings<'_, '_>,
+    candidates: &mut [Candidate],
+) {
+    let title = title.text.to_lowercase();
+    let is_named = |index: usize, before: usize| {
+        let element = &tree.elements[index];
+        let is_title = |class: &str| {
+            let last = class.rsplit(['-', '_']).next().unwrap_or_default();
+            ["title", "name"].iter().any(|word| last.eq_ignore_ascii_case(word))
+        };
+        let is_linked = || {
+            let mut around = tree.path(index).take(3);
+            around.any(|link| surroundings.leaves_page(link))
+                || links_elsewhere(tree, surroundings, index)
+        };
+        let is_name = element.names.class.split_ascii_whitespace().any(is_title)
+            || element.is_any(&["h2", "h3", "h4", "h5"]) && is_linked();
+        let is_before = !element.texts.is_empty() && element.texts.end <= before;
+        is_name && is_before && {
+            let name = tree.text_of(index).to_lowercase();
+            !name.is_empty() && !title.contains(&name) && !name.contains(&title)
+        }
+    };
+    for candidate in candidates.iter_mut() {
+        let text = tree.elements[candidate.element].texts.start;
+        let is_card = |index: &usize| {
+            let element = &tree.elements[*index];
+            element.texts.len() <= MAX_CARD_TEXTS
+                && (*index..candidate.element).take(100).any(|inner| is_named(inner, text))
+                && links_picture(tree, surroundings, *index)
+        };
+        let path = tree.path(candidate.element).skip(1).take(MAX_CARD_DISTANCE);
+        let mut path = path.take_while(|index| !surroundings.is_around_title(*index));
+        if path.any(|index| is_card(&index)) {
+            candidate.contexts.insert(Context::Related);
+        }
+    }
+}
+
+/// Whether an element has a picture that links to another page.
+fn links_picture(tree: &Tree<'_>, surroundings: &Surroundings<'_, '_>, index: usize) -> bool {
+    let end = tree.elements[index].end.min(index + 200);
+    (index..end).any(|link| {
+        let within = link..tree.elements[link].end.min(end);
+        let is_picture = |index: usize| tree.elements[index].is_any(&["img", "picture", "svg"]);
+        let href = tree.elements[link].href.unwrap_or_default().to_ascii_lowercase();
+        let is_file = [".jpg", ".jpeg", ".png", ".webp"].iter().any(|end| href.contains(end));
+        !is_file && surroundings.leaves_page(link) && within.into_iter().any(is_picture)
+    })
 }
 
 /// What elements of a list have in common: tag and class, or tag and parent.

@@ -22,6 +22,7 @@ mod phrases;
 mod reading;
 mod scan;
 mod segment;
+mod stock;
 mod surroundings;
 mod title;
 mod tree;

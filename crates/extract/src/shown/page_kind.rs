@@ -11,6 +11,7 @@ use super::{
     tree::{Tree, line},
     words,
 };
+use crate::availability;
 
 /// The longest text of a button or of a label, in bytes.
 const MAX_LABEL: usize = 60;
@@ -20,6 +21,9 @@ const MAX_LABELS: usize = 500;
 
 /// Points from which on a page is that of a product.
 pub(super) const ENOUGH: i32 = 3;
+
+/// The sign of a button that buys.
+pub(super) const BUYS: Sign = ("a button buys", 3);
 
 /// Types of JSON-LD that describe other pages than those of a product.
 const OTHER_TYPES: &[&str] = &[
@@ -56,7 +60,10 @@ pub(super) fn signs(
         signs.push(("the page says that it is a product", 4));
     }
     if has_buy_button(tree, surroundings) {
-        signs.push(("a button buys", 3));
+        signs.push(BUYS);
+    }
+    if has_sold_out_button(tree, surroundings) {
+        signs.push(("a button is sold out", 2));
     }
     if has_sku(tree, title, surroundings) {
         signs.push(("a number of the product", 2));
@@ -85,13 +92,22 @@ pub(super) fn signs(
     if is_root && page.address.host_str() != Some("page.invalid") {
         signs.push(("the home page", -2));
     }
-    add_other_kinds(tree, page, title, &mut signs);
+    add_other_kinds(tree, page, title, names[0], &mut signs);
     signs
 }
 
 /// Adds the signs of lists, articles, forms and errors.
-fn add_other_kinds(tree: &Tree<'_>, page: &Page<'_>, title: &Title, signs: &mut Vec<Sign>) {
-    if page.og_type.starts_with("article") || page.og_type == "product.group" {
+fn add_other_kinds(
+    tree: &Tree<'_>,
+    page: &Page<'_>,
+    title: &Title,
+    is_named: bool,
+    signs: &mut Vec<Sign>,
+) {
+    if page.og_type.starts_with("article") && is_named {
+        // Some extensions of shops call every page an article.
+        signs.push(("the page says that it is an article", -2));
+    } else if page.og_type.starts_with("article") || page.og_type == "product.group" {
         signs.push(("the page says that it is something else", -4));
     }
     if page.json_ld.iter().any(|block| OTHER_TYPES.iter().any(|kind| block.contains(kind))) {
@@ -157,6 +173,25 @@ fn has_buy_button(tree: &Tree<'_>, surroundings: &mut Surroundings<'_, '_>) -> b
                 || label.len() <= MAX_LABEL && is_buy_text(&line(label));
             is_form && is_buying && !is_other(surroundings.contexts(index))
         })
+}
+
+/// Whether a button for buying says that the product is sold out.
+fn has_sold_out_button(tree: &Tree<'_>, surroundings: &mut Surroundings<'_, '_>) -> bool {
+    let buttons =
+        tree.elements.iter().enumerate().filter(|(_, element)| {
+            element.is_any(&["button", "input"]) && element.texts.len() <= 3
+        });
+    buttons.take(MAX_LABELS).any(|(index, element)| {
+        let text = tree.text_of(index);
+        let label = if text.is_empty() { line(element.names.label) } else { text };
+        // A button may say no more than "No".
+        let is_sold_out = (6..=MAX_LABEL).contains(&label.len())
+            && availability::normalize(&label).is_some_and(availability::is_unavailable);
+        let contexts = if is_sold_out { surroundings.contexts(index) } else { return false };
+        ![Context::Related, Context::Link, Context::Navigation]
+            .iter()
+            .any(|context| contexts.contains(*context))
+    })
 }
 
 /// Whether a text is no more than what a button says, in several words.

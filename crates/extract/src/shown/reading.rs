@@ -7,8 +7,10 @@ use super::{
     candidate::{self, Candidate},
     context::Context,
     evidence::Evidence,
+    money::Money,
     page::Page,
     page_kind::{self, Sign},
+    stock,
     surroundings::Surroundings,
     title::{self, Title},
     tree::Tree,
@@ -27,6 +29,9 @@ const MAX_PLAIN: usize = 23;
 /// Currency symbols that several currencies share.
 const SHARED_SYMBOLS: &[&str] = &["$", "＄", "¥", "￥", "£", "Rs", "kr", "Kr"];
 
+/// How far from the title the one of several offers may be that the page shows.
+const MAX_OFFERED: usize = 16;
+
 /// A price that a page shows.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Shown {
@@ -34,6 +39,8 @@ pub(crate) struct Shown {
     pub(crate) price: Decimal,
     pub(crate) currency: Option<&'static str>,
     pub(crate) is_confirmed: bool,
+    /// A name of schema.org.
+    pub(crate) availability: Option<&'static str>,
 }
 
 /// What was read of the text of a page.
@@ -49,6 +56,8 @@ pub(crate) struct Reading {
     is_product: bool,
     /// Whether the page says that the price is available on request.
     is_on_request: bool,
+    /// A name of schema.org, as the page shows it near the title.
+    availability: Option<&'static str>,
 }
 
 /// Reads the text of a page.
@@ -65,19 +74,30 @@ pub(crate) fn read(page: &Page<'_>) -> Reading {
             address: page.address.clone(),
             is_product: page.is_product,
             is_on_request: false,
+            availability: None,
         };
     };
     let mut surroundings = Surroundings::new(&tree, page.address, title.end);
     let signs = page_kind::signs(&tree, page, &title, &mut surroundings);
-    let candidates = candidate::find(&tree, &title, &evidence, &mut surroundings);
+    let candidates = candidate::find(&tree, &title, &evidence, &mut surroundings, page.is_product);
     let paths = candidates.iter().take(MAX_COMPARED).map(|one| path(&tree, one.element)).collect();
     let after_title = tree.texts.iter().skip(title.end).take(40);
     let is_on_request =
         after_title.into_iter().any(|text| text.text.len() < 80 && price::is_on_request(text.text));
     let is_product = page.is_product;
     let address = page.address.clone();
-    let title = Some(title);
-    Reading { title, signs, candidates, paths, evidence, address, is_product, is_on_request }
+    let availability = stock::find(&tree, &title, &mut surroundings);
+    Reading {
+        title: Some(title),
+        signs,
+        candidates,
+        paths,
+        evidence,
+        address,
+        is_product,
+        is_on_request,
+        availability,
+    }
 }
 
 /// Names an element by its tag and class, and by those of the element around it.
@@ -106,7 +126,14 @@ impl Reading {
             price: candidate.money.value,
             currency: self.currency(candidate),
             is_confirmed,
+            availability: self.availability,
         })
+    }
+
+    /// Returns the main heading.
+    pub(crate) fn heading(&self) -> Option<&str> {
+        let title = self.title.as_ref().filter(|title| title.is_heading);
+        title.map(|title| title.text.as_str())
     }
 
     /// Returns the first of some prices that the page shows as the one to pay.
@@ -116,6 +143,33 @@ impl Reading {
             eligible.find_map(|c| prices.iter().find(|price| **price == c.money.value)).copied()
         };
         shown(|c| c.contexts.is_empty()).or_else(|| shown(|c| c.contexts.is_weak()))
+    }
+
+    /// Returns the one of the other amounts of an offer that the page shows as its price, if it
+    /// does not show the first amount as well.
+    pub(crate) fn offered_one(&self, first: Amount, others: &[Amount]) -> Option<Amount> {
+        let (at, _) = self.chosen()?;
+        let shown = &self.candidates[at];
+        let is_clear = shown.is_price && !shown.is_in_sentence && shown.distance <= MAX_OFFERED;
+        let is_shown = |one: &Candidate| one.contexts.is_weak() && one.is_price;
+        let is_first_shown = || {
+            let compared = self.candidates.iter().take(MAX_COMPARED);
+            compared.filter(|one| is_shown(one)).any(|one| self.is_amount(one, first))
+        };
+        let mut same = others.iter().filter(|other| self.is_amount(shown, **other));
+        same.next().copied().filter(|_| is_clear && !is_first_shown())
+    }
+
+    /// Whether a candidate is an amount, by its number and what its currency may be.
+    fn is_amount(&self, one: &Candidate, amount: Amount) -> bool {
+        let may_be = |code: &'static str| {
+            let symbol = shared_symbol(&one.money).and_then(currency::at_start);
+            let is_shared = symbol.is_some_and(|symbol| {
+                currency::at_start(code).is_some_and(|code| symbol.is_resolved_by(&code))
+            });
+            is_shared || self.currency(one).is_none_or(|own| own == code)
+        };
+        one.money.value == amount.value && amount.currency.is_none_or(may_be)
     }
 
     /// Returns the price that the page shows, if a price for machines is only shown as a former or
@@ -142,12 +196,19 @@ impl Reading {
         same.find_map(|one| self.currency(one))
     }
 
-    /// Whether the page shows several products and no price of its own.
-    pub(crate) fn is_list(&self) -> bool {
+    /// Whether the page shows several products and no price of its own. `has_image` says that a
+    /// source describes them as one product with an image.
+    pub(crate) fn is_list(&self, has_image: bool) -> bool {
         let repeated = self.candidates.iter().filter(|c| c.contexts.contains(Context::Repeated));
+        let (count, buys) = (repeated.count(), self.signs.contains(&page_kind::BUYS));
         self.price().is_none()
             && self.candidates.iter().all(|one| !one.contexts.is_empty())
-            && repeated.count() >= 3
+            && (count >= 3 && !has_image || count >= 2 && !buys)
+    }
+
+    /// Whether the page shows several products, and something else says that it is not that of one.
+    pub(crate) fn is_another_list(&self) -> bool {
+        self.is_list(true) && self.signs.iter().any(|(_, points)| *points < 0)
     }
 
     fn points(&self) -> i32 {
@@ -183,24 +244,34 @@ impl Reading {
         nearest: &Candidate,
         others: impl Fn() -> I,
     ) -> bool {
-        let is_only = others().all(|one| one.money.value == nearest.money.value);
+        let is_only = others()
+            .all(|one| one.money.value == nearest.money.value || nearest.is_converted_by(one));
         let is_unopposed = others().all(|one| !nearest.is_opposed_by(one));
-        // A source that says that the page is that of a product may say its currency, too.
-        let has_currency = nearest.money.has_currency
-            || self.is_product && self.currency(nearest).is_some() && is_only;
+        // Where a source or a button says that it is a product, the page may say its currency.
+        let can_buy = self.is_product || self.signs.contains(&page_kind::BUYS);
+        let has_currency =
+            nearest.money.has_currency || can_buy && is_only && self.currency(nearest).is_some();
         let is_named = nearest.is_price && has_currency;
         let is_below_title = self.title.as_ref().is_some_and(|title| title.is_heading);
         let is_near = |texts: usize| is_below_title && nearest.distance <= texts;
         // Below another heading, the price may be that of something else.
         let is_below_heading = nearest.is_below_heading && !self.is_product;
-        if is_below_heading || self.is_on_request || !nearest.contexts.is_empty() {
+        // Themes call a price regular that is the only one.
+        let is_regular = is_only && nearest.is_price && nearest.contexts.is_only(Context::Regular);
+        if is_below_heading || self.is_on_request || !nearest.contexts.is_empty() && !is_regular {
             return false;
         }
         let has_no_doubt = self.signs.iter().all(|(_, points)| *points > 0);
-        let bonus = if is_named && is_only && is_near(8) && has_no_doubt { 3 } else { 0 };
+        // It takes a sign of a product, or the title of the page and the amount with nothing
+        // between them: fees and donations stand below a heading as well.
+        let is_stated = self.title.as_ref().is_some_and(|title| title.is_stated);
+        let has_sign = self.points() > 0 || is_stated && nearest.is_alone && nearest.distance <= 1;
+        let bonus =
+            if is_named && is_only && is_near(8) && has_no_doubt && has_sign { 3 } else { 0 };
         let is_product_page = self.points() + bonus >= page_kind::ENOUGH;
         // An amount that is not named as a price has to be the only one, next to the title.
         let is_plain = is_only
+            && can_buy
             && !nearest.is_in_sentence
             && has_currency
             && is_near(MAX_PLAIN)
@@ -211,13 +282,7 @@ impl Reading {
     /// Returns the currency of a candidate. Where its symbol is that of several, the page decides.
     pub(super) fn currency(&self, candidate: &Candidate) -> Option<&'static str> {
         let money = &candidate.money;
-        let symbol = SHARED_SYMBOLS.iter().find(|symbol| {
-            money
-                .text
-                .find(**symbol)
-                .is_some_and(|at| !money.text[..at].ends_with(char::is_alphabetic))
-        });
-        match symbol.and_then(|symbol| currency::at_start(symbol)) {
+        match shared_symbol(money).and_then(currency::at_start) {
             Some(symbol) => {
                 let fits = |code: &'static str| {
                     currency::at_start(code).is_some_and(|code| symbol.is_resolved_by(&code))
@@ -233,7 +298,19 @@ impl Reading {
                     .or_else(of_language)
                     .or(money.currency)
             }
-            None => money.currency.or_else(|| self.evidence.currency(|_| true)),
+            None => money.currency.or_else(|| self.evidence.currency(|_| true)).or_else(|| {
+                let host = self.address.host_str().unwrap_or_default();
+                self.evidence.currency_of_country(host)
+            }),
         }
     }
+}
+
+/// Returns the symbol of an amount, if it is that of several currencies.
+fn shared_symbol(money: &Money) -> Option<&'static str> {
+    let is_in = |symbol: &&&str| {
+        let at = money.text.find(**symbol);
+        at.is_some_and(|at| !money.text[..at].ends_with(char::is_alphabetic))
+    };
+    SHARED_SYMBOLS.iter().find(is_in).copied()
 }

@@ -111,7 +111,9 @@ fn end_of_pieces(
         let text = text.trim_matches(|c: char| c.is_whitespace() || matches!(c, '*' | ',' | '.'));
         let is_number = text.chars().all(|c| c.is_ascii_digit() || ".,' \u{a0}-–".contains(c));
         let is_separator = text.is_empty();
-        if !is_number && currency::parse(text).is_none()
+        let is_symbol =
+            || currency::parse(text).is_some() || currency::parse(&format!("{text}.")).is_some();
+        if !is_number && !is_symbol()
             || !is_separator && surroundings.contexts(tree.texts[index].element) != contexts
             || surroundings.is_repetition(index)
         {

@@ -60,6 +60,9 @@ impl<'t, 'a> Surroundings<'t, 'a> {
     fn own_contexts(&mut self, index: usize) -> Contexts {
         let element = &self.tree.elements[index];
         let mut contexts = self.names(index).contexts;
+        if contexts.contains(Context::Cart) && self.has_offer(index) {
+            contexts.remove(Context::Cart);
+        }
         let style: String = element.style.split_whitespace().collect();
         if element.is_any(&["del", "s", "strike"])
             || element.is_struck
@@ -86,6 +89,12 @@ impl<'t, 'a> Surroundings<'t, 'a> {
             contexts.insert(Context::Link);
         }
         contexts
+    }
+
+    /// Whether the microdata of an offer are within an element: it is no cart, but has its button.
+    fn has_offer(&self, index: usize) -> bool {
+        let within = &self.tree.elements[index..self.tree.elements[index].end];
+        within.iter().any(|inner| matches!(inner.names.role, "offers" | "price"))
     }
 
     /// Whether an element is a link to another page, other than to a cart.

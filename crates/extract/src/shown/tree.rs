@@ -94,7 +94,7 @@ pub(super) struct Names<'a> {
     pub(super) id: &'a str,
     /// The first of [`ROLES`].
     pub(super) role: &'a str,
-    /// The label for screen readers, or the text of an input that is a button.
+    /// The label for screen readers, or the text of an input that is a button or a picture of one.
     pub(super) label: &'a str,
 }
 
@@ -221,7 +221,7 @@ impl<'a> Element<'a> {
                 "hidden" => element.is_hidden = true,
                 _ if name.ends_with("strike") && value == "true" => element.is_struck = true,
                 "aria-label" => element.names.label = value,
-                "value" if tag.is("input") => element.names.label = value,
+                "value" | "alt" if tag.is("input") => element.names.label = value,
                 _ if element.names.role.is_empty() && ROLES.contains(&name) => {
                     element.names.role = value;
                 }

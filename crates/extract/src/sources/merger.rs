@@ -1,10 +1,12 @@
 //! Merges what all sources find, field by field.
 
 use rust_decimal::Decimal;
+use url::Url;
 
 use super::rule::RuleFinding;
 use crate::{
     finding::{self, Finding},
+    price::Amount,
     product::{Confidence, Extraction, Field, Method, Product},
     rules::FieldName,
 };
@@ -28,6 +30,10 @@ pub(crate) struct Merger {
     shown_price: Option<Decimal>,
     /// Whether a field for machines confirms a price of [`Method::Shown`].
     is_shown_confirmed: bool,
+    /// The main heading of the page, if its text was read.
+    heading: Option<String>,
+    /// Whether the page shows which of several amounts of one text is the price.
+    is_settled: bool,
 }
 
 /// Offers that few products have, and that lists have.
@@ -157,10 +163,48 @@ impl Merger {
         Some((first.price.filter(|_| first.variants <= 1)?, first.currency))
     }
 
+    /// Returns the price of the first source, and the other amounts that it has, if there are any.
+    pub(super) fn offered(&self) -> Option<(Amount, &[Amount])> {
+        let is_ruled = self.rule.as_ref().is_some_and(|rule| rule.names(FieldName::Price));
+        let (_, first) = self.priced().filter(|_| !is_ruled)?;
+        let price = Amount { value: first.price?, currency: first.currency };
+        (!first.alternatives.is_empty()).then_some((price, first.alternatives.as_slice()))
+    }
+
+    /// Whether the price of the first source is one of several that have little in common: in
+    /// different currencies, much higher ones, one that another source has, or in one text.
+    pub(super) fn is_one_of_many(&self) -> bool {
+        let Some((price, others)) = self.offered() else { return false };
+        let is_ambiguous = self.priced().is_some_and(|(_, first)| first.is_ambiguous);
+        is_ambiguous
+            || others.iter().any(|other| {
+                let mut findings = self.findings.iter();
+                other.currency != price.currency
+                    || other.value >= price.value * Decimal::TWO
+                    || other.value != price.value
+                        && findings.any(|(_, finding)| finding.price == Some(other.value))
+            })
+    }
+
+    fn priced(&self) -> Option<&(Method, Finding)> {
+        self.findings.iter().find(|(_, finding)| finding.price.is_some())
+    }
+
+    /// Sets which of the amounts of the first source the page shows.
+    pub(super) fn settle(&mut self, amount: Amount) {
+        let first = self.findings.iter_mut().find(|(_, finding)| finding.price.is_some());
+        if let Some((_, first)) = first {
+            first.price = Some(amount.value);
+            first.currency = amount.currency.or(first.currency);
+            self.is_settled = true;
+        }
+    }
+
     /// Puts the price that the page shows in place of a wrong one.
     pub(super) fn correct_price(&mut self, finding: Finding, is_confirmed: bool) {
         for (_, other) in &mut self.findings {
             other.price = None;
+            other.is_ambiguous = false;
         }
         self.add_shown(finding, is_confirmed);
     }
@@ -169,15 +213,40 @@ impl Merger {
     pub(super) fn may_be_list(&self) -> bool {
         self.rule.is_none()
             && self.findings.first().is_some_and(|(_, first)| {
-                first.variants > MANY_OFFERS
-                    && [&first.sku, &first.brand, &first.image].iter().all(|field| field.is_none())
+                first.variants > MANY_OFFERS && first.sku.is_none() && first.brand.is_none()
             })
+    }
+
+    /// Whether the product has an image, which few lists have.
+    pub(super) fn has_image(&self) -> bool {
+        self.findings.first().is_some_and(|(_, first)| first.image.is_some())
+    }
+
+    /// Whether a source says that the product is available, or that it is not.
+    pub(super) fn has_offer(&self) -> bool {
+        self.rule.is_some() || self.findings.iter().any(|(_, finding)| finding.has_offer())
     }
 
     /// Removes a product that turned out to be a list.
     pub(super) fn remove_product(&mut self) {
         self.findings.clear();
         self.is_product = false;
+    }
+
+    /// Sets the main heading of the page, which names the product without the name of the site.
+    pub(super) fn set_heading(&mut self, heading: Option<&str>) {
+        self.heading = heading.map(str::to_owned);
+    }
+
+    /// Removes the name of the site from the ends of names: `Tea — Shop` on `shop.example`.
+    pub(super) fn strip_site(&mut self, address: &Url) {
+        let parts = address.host_str().unwrap_or_default().split('.');
+        let Some(site) = parts.max_by_key(|part| part.len()).map(letters) else { return };
+        let described = self.findings.iter_mut().filter(|(method, _)| *method < Method::Html);
+        for name in described.filter_map(|(_, finding)| finding.name.as_mut()) {
+            let length = without_site(name, &site).len();
+            name.truncate(length);
+        }
     }
 
     /// Whether a structured source says that the page is that of a product.
@@ -210,16 +279,19 @@ impl Merger {
             && first.is_some_and(has_all_fields)
             && !self.lacks_category()
             && !self.may_be_list()
+            && !self.is_one_of_many()
             && self.gap().is_none()
     }
 
     /// Returns the merged product, if the page contains one.
     pub(crate) fn into_extraction(self) -> Extraction {
         let price = self.price();
-        let is_suspect =
-            self.shown_price.is_none() && matches!(self.gap(), Some(Gap::Disagreement(_)));
+        let is_ambiguous = self.priced().is_some_and(|(_, first)| first.is_ambiguous);
+        let is_suspect = self.shown_price.is_none()
+            && (matches!(self.gap(), Some(Gap::Disagreement(_)))
+                || is_ambiguous && !self.is_settled && self.source_prices().len() == 1);
         let product = Product {
-            name: self.field(FieldName::Name, |finding| finding.name.clone()),
+            name: self.product_name(),
             price,
             currency: price.and_then(|price| self.currency(price.method)),
             category: self.category(),
@@ -260,6 +332,26 @@ impl Merger {
             price.confidence = Confidence::ConfirmedText;
         }
         Some(price)
+    }
+
+    /// Returns the name of the product. A title of the page that has its main heading and more,
+    /// such as the name of the site, is no better than the heading.
+    fn product_name(&self) -> Option<Field<String>> {
+        let name = self.field(FieldName::Name, |finding| finding.name.clone())?;
+        let is_title = matches!(name.method, Method::OpenGraph | Method::Html);
+        let heading = self.heading.as_ref().filter(|heading| {
+            let (own, heading) = (name.value.to_lowercase(), heading.to_lowercase());
+            let at = own.find(&heading).filter(|_| heading.chars().count() >= 4);
+            let is_part = at.is_some_and(|at| {
+                !own[..at].ends_with(char::is_alphanumeric)
+                    && !own[at + heading.len()..].starts_with(char::is_alphanumeric)
+            });
+            is_title && is_part && own != heading
+        });
+        Some(match heading {
+            Some(heading) => Field { value: heading.clone(), ..name },
+            None => name,
+        })
     }
 
     fn field<T: PartialEq>(
@@ -334,6 +426,25 @@ impl Merger {
     }
 }
 
+/// Returns a name without that of the site after it, which is at least half of the name of its
+/// host.
+fn without_site<'a>(name: &'a str, host: &str) -> &'a str {
+    let last = [" | ", " - ", " – ", " — "].iter().filter_map(|mark| name.rsplit_once(mark));
+    let is_site = |site: &str| {
+        let site = letters(site);
+        site.len() >= 4 && site.len() * 2 >= host.len() && host.contains(&site)
+    };
+    match last.min_by_key(|(_, site)| site.len()) {
+        Some((own, site)) if is_site(site) && !own.trim().is_empty() => own.trim_end(),
+        _ => name,
+    }
+}
+
+/// Returns the letters and digits of a text in lower case.
+fn letters(text: &str) -> String {
+    text.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -352,6 +463,7 @@ mod tests {
             image: text(),
             url: None,
             variants: 1,
+            ..Finding::default()
         };
         let is_complete = |finding: &Finding, url| {
             let mut merger = Merger::new(None);

@@ -37,10 +37,11 @@ const PRODUCT_WORDS: [&str; 10] = [
 ];
 
 /// A page that shows a price contains one of these, as a class, in a script or as a currency.
-const PRICE_WORDS: [&str; 30] = [
+const PRICE_WORDS: [&str; 50] = [
     "rice", "reis", "prix", "precio", "preco", "rezzo", "rijs", "cena", "iyat", "mount", "€",
     "&euro;", "£", "zł", "Kč", "¥", "円", "₽", "₹", "₺", "CHF", "R$", "₴", "₫", "₩", "원", "฿",
-    "₪", "₦", "元",
+    "₪", "₦", "元", ">$", "> $", ">US$", "&#36;", " kr<", "kr.<", " Kr<", "Ft<", " lei<", " Lei<",
+    "TL<", ">Rp", ">RM", "S/ ", "грн", "руб", "AED", "SAR", "د.إ", "лв",
 ];
 
 /// Reads a page and adds what its sources find. Its text is read only where they have no price, or
@@ -84,14 +85,23 @@ pub(crate) fn read(html: &str, address: &Url, rule: Option<&Rule>, merger: &mut 
     }
     if let Some(gap) = merger.gap() {
         let reading = read_text(html, &markup, address, merger);
+        merger.set_heading(reading.heading());
         match gap {
             Gap::Disagreement(prices) => merger.set_shown_price(reading.shown_one(&prices)),
+            Gap::NoPrice if !merger.has_offer() && reading.is_another_list() => {
+                merger.remove_product();
+            }
             Gap::NoPrice => add_shown(&reading, address, merger),
         }
     } else if doubt::is_doubtful(merger, html) {
         let reading = read_text(html, &markup, address, merger);
-        if merger.may_be_list() && reading.is_list() {
+        merger.set_heading(reading.heading());
+        if merger.may_be_list() && reading.is_list(merger.has_image()) {
             merger.remove_product();
+        } else if let Some((price, others)) = merger.offered()
+            && let Some(shown) = reading.offered_one(price, others)
+        {
+            merger.settle(shown);
         } else if let Some((price, _)) = merger.agreed_price()
             && let Some(shown) = reading.correction(price)
         {
@@ -185,7 +195,8 @@ fn add_shown(reading: &Reading, address: &Url, merger: &mut Merger) {
 }
 
 fn finding_of(shown: &Shown, address: &Url) -> Finding {
-    let texts = RawTexts { name: Some(&shown.name), ..RawTexts::default() };
+    let availability = shown.availability;
+    let texts = RawTexts { name: Some(&shown.name), availability, ..RawTexts::default() };
     Finding {
         price: Some(shown.price),
         currency: shown.currency,
@@ -242,6 +253,7 @@ fn add_sources(markup: &Markup<'_>, address: &Url, merger: &mut Merger) {
     }
     let title = title.map(|title| open_graph.without_site_name(title));
     merger.add_detail(Method::Html, html::read(title, page.canonical, base));
+    merger.strip_site(address);
 }
 
 /// Reads the blocks that there is room for, and of a longer one the parts that matter.
