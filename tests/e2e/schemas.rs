@@ -169,7 +169,12 @@ async fn without_services(world: &World, printed: &mut Printed) -> anyhow::Resul
         ("retry-delays", json!({ "value": ["1s"], "source": "file" })),
         ("hold", json!({ "value": "10m", "source": "default" })),
         ("ca", json!({ "value": null, "source": "default" })),
-        ("amqp-url", json!({ "value": null, "secret": true, "source": "default" })),
+        (
+            "amqp-url",
+            json!({
+                "value": null, "secret": true, "source": "variable", "variable": "AMQP_URL",
+            }),
+        ),
         (
             "allow-network",
             json!({

@@ -1,10 +1,11 @@
 //! Flags that several commands share, and the syntax of their values.
 
+use std::env::VarError;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, anyhow};
 use bytesize::ByteSize;
 use clap::Args;
 use fetchline_extract::Rules;
@@ -15,6 +16,7 @@ use ipnet::IpNet;
 
 use crate::exit::Failure;
 use crate::log::LogFormat;
+use crate::secret::Secret;
 
 /// Flags of every command.
 #[derive(Args)]
@@ -25,16 +27,9 @@ pub(crate) struct GlobalArgs {
     /// Use amqps:// for TLS. Several nodes of a cluster are listed with commas, as in
     /// amqp://user:password@rabbit1:5672,rabbit2:5672/%2f. The default is the value of AMQP_URL,
     /// else amqp://guest:guest@127.0.0.1:5672/%2f
-    #[arg(
-        long,
-        global = true,
-        value_name = "URL",
-        env = "FETCHLINE_AMQP_URL",
-        hide_env_values = true
-    )]
-    #[arg(default_value_t = from_environment("AMQP_URL", "amqp://guest:guest@127.0.0.1:5672/%2f"))]
-    #[arg(hide_default_value = true)]
-    pub(crate) amqp_url: String,
+    #[arg(long, global = true, value_name = "URL", env = "FETCHLINE_AMQP_URL")]
+    #[arg(default_value = "amqp://guest:guest@127.0.0.1:5672/%2f")]
+    pub(crate) amqp_url: Secret,
 
     /// A PEM file with the certificate authority of the broker
     ///
@@ -47,19 +42,9 @@ pub(crate) struct GlobalArgs {
     /// For TLS append ?ssl-mode=VERIFY_IDENTITY&ssl-ca=FILE. Several nodes of a cluster are listed
     /// with commas, as in mysql://user@galera1,galera2/fetchline. The default is the value of
     /// DATABASE_URL, else mysql://root@127.0.0.1:3306/fetchline
-    #[arg(
-        long,
-        global = true,
-        value_name = "URL",
-        env = "FETCHLINE_DATABASE_URL",
-        hide_env_values = true
-    )]
-    #[arg(default_value_t = from_environment(
-        "DATABASE_URL",
-        "mysql://root@127.0.0.1:3306/fetchline"
-    ))]
-    #[arg(hide_default_value = true)]
-    pub(crate) database_url: String,
+    #[arg(long, global = true, value_name = "URL", env = "FETCHLINE_DATABASE_URL")]
+    #[arg(default_value = "mysql://root@127.0.0.1:3306/fetchline")]
+    pub(crate) database_url: Secret,
 
     /// The first part of all exchange and queue names
     ///
@@ -96,7 +81,7 @@ impl GlobalArgs {
     /// The broker. Its management UI shows the connection under `name`.
     pub(crate) fn broker(&self, role: Role, name: &str) -> Result<Broker, Failure> {
         let config = BrokerConfig {
-            url: self.amqp_url.clone(),
+            url: self.amqp_url.expose().to_owned(),
             ca: self.amqp_ca.clone(),
             prefix: self.prefix.clone(),
         };
@@ -105,8 +90,8 @@ impl GlobalArgs {
 
     /// The database, with at most `pool` connections.
     pub(crate) fn store(&self, pool: u32, pool_timeout: Duration) -> Result<Store, Failure> {
-        Store::open(StoreConfig { url: self.database_url.clone(), pool, pool_timeout })
-            .map_err(Failure::usage)
+        let url = self.database_url.expose().to_owned();
+        Store::open(StoreConfig { url, pool, pool_timeout }).map_err(Failure::usage)
     }
 
     /// The database for one short command: one connection, and a checked schema.
@@ -123,12 +108,16 @@ impl GlobalArgs {
 /// The default delays before further attempts.
 pub(crate) const RETRY_DELAYS: &str = "10s,60s,600s";
 
-/// The default of a flag: the variable that other programs use too, else `otherwise`.
-fn from_environment(variable: &str, otherwise: &str) -> String {
-    std::env::var(variable)
-        .ok()
-        .filter(|value| !value.is_empty())
-        .unwrap_or_else(|| otherwise.to_owned())
+/// A variable that no flag reads. One that is empty counts as unset, one that is not UTF-8 does
+/// not.
+pub(crate) fn variable(name: &str) -> Result<Option<String>, Failure> {
+    match std::env::var(name) {
+        Ok(value) => Ok(Some(value).filter(|value| !value.trim().is_empty())),
+        Err(VarError::NotPresent) => Ok(None),
+        Err(VarError::NotUnicode(_)) => {
+            Err(Failure::usage(anyhow!("the variable {name} is not UTF-8")))
+        }
+    }
 }
 
 /// The name of this host, which in Kubernetes is that of the pod.

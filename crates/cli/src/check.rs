@@ -15,6 +15,7 @@ use self::finding::{Finding, Status};
 use crate::args::{self, GlobalArgs};
 use crate::exit::{self, Done, Failure, Result};
 use crate::schema::shape::{boolean, field, list, object, optional, text, word};
+use crate::secret::Secret;
 use crate::work;
 
 /// Try whether a worker could work here, and say what is wrong and how to fix it
@@ -30,7 +31,7 @@ use crate::work;
 pub(crate) struct Args {
     /// A page to fetch as a worker would
     #[arg(long, value_name = "URL", env = "FETCHLINE_CHECK_URL")]
-    url: Option<String>,
+    url: Option<Secret>,
 
     #[command(flatten)]
     work: work::Args,
@@ -38,7 +39,7 @@ pub(crate) struct Args {
 
 pub(crate) async fn run(global: GlobalArgs, args: Args) -> Result {
     let Args { url, work } = args;
-    let address = url.as_deref().map(Address::parse).transpose();
+    let address = url.as_ref().map(|url| Address::parse(url.expose())).transpose();
     let address = address.map_err(|error| Failure::usage(anyhow!("--url: {error}")))?;
     let json = work.json;
     let name = args::host_name();

@@ -1,8 +1,16 @@
 //! What the command line has beyond what its types say: headings, examples, short help, and rules
 //! for all switches and variables.
 
-use clap::builder::BoolishValueParser;
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+
+use anyhow::bail;
+use clap::builder::{BoolishValueParser, ValueParser};
+use clap::error::{ContextKind, ContextValue};
 use clap::{Arg, ArgAction, Command};
+
+use crate::config_file::ConfigFile;
+use crate::secret::is_secret;
 
 /// The flags of `work` by the heading that they have in its help. Others have none.
 const HEADINGS: [(&str, &[&str]); 6] = [
@@ -90,9 +98,19 @@ const EXAMPLES: [(&str, &str); 11] = [
     ("check", "  fetchline check\n  fetchline check --url https://shop.example/ --json"),
 ];
 
+/// Variables of connections that other programs use, too. They count where the variable of the flag
+/// is not set.
+const SHARED: [(&str, &str); 2] = [("amqp_url", "AMQP_URL"), ("database_url", "DATABASE_URL")];
+
+/// Variables that Kubernetes sets for a service whose name begins with `fetchline`.
+const OF_KUBERNETES: [&str; 3] = ["_SERVICE_HOST", "_SERVICE_PORT", "_PORT"];
+
 /// Completes the command line.
 pub(crate) fn complete(command: Command) -> Command {
-    command.mut_subcommands(|command| {
+    let command = SHARED.iter().fold(command, |command, &(id, variable)| {
+        command.mut_arg(id, |argument| with_shared_variable(argument, variable))
+    });
+    command.mut_args(with_hidden_secret).mut_subcommands(|command| {
         let name = command.get_name().to_owned();
         let command = walk(command, &name);
         match EXAMPLES.iter().find(|(of, _)| *of == name) {
@@ -106,7 +124,8 @@ pub(crate) fn complete(command: Command) -> Command {
 fn walk(command: Command, name: &str) -> Command {
     command
         .mut_args(|argument| {
-            let argument = with_any_boolean(with_own_variable(with_short_help(argument), name));
+            let argument = with_hidden_secret(with_short_help(argument));
+            let argument = with_any_boolean(with_own_variable(argument, name));
             match name {
                 "work" => with_heading(argument),
                 // Its flags are those of `work`, where they are explained.
@@ -117,6 +136,84 @@ fn walk(command: Command, name: &str) -> Command {
             }
         })
         .mut_subcommands(|command| walk(command, name))
+}
+
+fn with_shared_variable(argument: Arg, shared: &'static str) -> Arg {
+    let is_set = |variable: &OsStr| std::env::var_os(variable).is_some();
+    let is_shared_set = std::env::var_os(shared).is_some_and(|value| !value.is_empty());
+    match argument.get_env().is_some_and(is_set) {
+        false if is_shared_set => argument.env(shared),
+        _ => argument,
+    }
+}
+
+/// `--help` shows values of variables, and of the configuration file as defaults.
+fn with_hidden_secret(argument: Arg) -> Arg {
+    let is_secret = is_secret(&argument);
+    argument.hide_env_values(is_secret).hide_default_value(is_secret)
+}
+
+/// The variables of all flags, and whether each of them may hold any bytes: the name of a file.
+fn variables(command: &Command) -> BTreeMap<&OsStr, bool> {
+    let own = command.get_arguments().filter_map(|argument| {
+        let is_path = argument.get_value_parser().type_id() == ValueParser::path_buf().type_id();
+        Some((argument.get_env()?, is_path))
+    });
+    own.chain(command.get_subcommands().flat_map(variables)).collect()
+}
+
+/// Checks the variables of this process. Returns the names that no flag has, which have no effect.
+///
+/// # Errors
+///
+/// A variable that is not text. The parser of the command line would not name it.
+pub(crate) fn check_variables(command: &Command) -> anyhow::Result<Vec<String>> {
+    let known = variables(command);
+    let mut unknown = Vec::new();
+    for (name, value) in std::env::vars_os() {
+        match known.get(name.as_os_str()) {
+            Some(false) if value.to_str().is_none() => {
+                bail!("the variable {} is not UTF-8", name.display());
+            }
+            Some(_) => {}
+            None => unknown.extend(name.into_string()),
+        }
+    }
+    unknown.retain(|name| {
+        name.starts_with("FETCHLINE_")
+            && name != "FETCHLINE_COMMIT"
+            && !OF_KUBERNETES.iter().any(|part| name.contains(part))
+    });
+    Ok(unknown)
+}
+
+/// Where a wrong value comes from that nobody has typed: the name of a variable, or the line of the
+/// configuration file.
+pub(crate) fn origin(
+    error: &clap::Error,
+    program: &Command,
+    arguments: &[OsString],
+    file: Option<&ConfigFile>,
+) -> Option<String> {
+    let Some(ContextValue::String(shown)) = error.get(ContextKind::InvalidArg) else { return None };
+    let flag = shown.strip_prefix("--")?.split([' ', '=', '[']).next()?;
+    let typed = |word: &str| word.strip_prefix("--")?.strip_prefix(flag).map(str::to_owned);
+    let words = || arguments.iter().skip(1).filter_map(|word| word.to_str());
+    if words().filter_map(typed).any(|rest| rest.is_empty() || rest.starts_with('=')) {
+        return None;
+    }
+    let mut path = vec![program];
+    for word in words() {
+        let next = path.last().and_then(|command| command.find_subcommand(word));
+        path.extend(next);
+    }
+    let mut all = path.iter().flat_map(|command| command.get_arguments());
+    let argument = all.find(|argument| argument.get_long() == Some(flag))?;
+    let variable = argument.get_env().filter(|name| std::env::var_os(name).is_some());
+    match variable {
+        Some(variable) => Some(variable.to_string_lossy().into_owned()),
+        None => file?.place(path.get(1).map_or("", |command| command.get_name()), flag),
+    }
 }
 
 /// `-h` shows the first sentence of each help text, and `--help` all of it.

@@ -13,6 +13,7 @@ use crate::exit::{self, Done, Failure, Result};
 use crate::schema::shape::{
     boolean, described, field, list, map, nullable, object, optional, text, word,
 };
+use crate::secret;
 
 /// Print the settings of a command that are in force, and where each comes from
 ///
@@ -127,12 +128,15 @@ impl Origin<'_> {
             _ => Source::Default,
         };
         let values = self.matches.get_raw(id).into_iter().flatten();
+        let values: Vec<String> = values.map(|it| it.to_string_lossy().into_owned()).collect();
+        let is_secret = secret::is_secret(argument)
+            || values.iter().any(|value| secret::mask(value) != value.as_str());
         let is_repeated = matches!(argument.get_action(), ArgAction::Append);
         Some(Setting {
             flag,
-            values: values.map(|value| value.to_string_lossy().into_owned()).collect(),
+            values,
             is_list: is_repeated || argument.get_value_delimiter().is_some(),
-            is_secret: argument.is_hide_env_values_set(),
+            is_secret,
             source,
         })
     }

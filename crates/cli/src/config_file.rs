@@ -3,23 +3,26 @@
 //! A value of the file becomes the default of its flag, so that flags and variables take
 //! precedence, and each value is checked in the same way wherever it comes from.
 
+use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow, bail};
 use clap::{Arg, ArgAction, Command};
+use toml::de::{DeTable, DeValue};
 use toml::{Table, Value};
 
 /// The file that is read if none is named.
 const SYSTEM_FILE: &str = "/etc/fetchline.toml";
-/// Flags of connections for which other programs have a variable, too.
-const SHARED_VARIABLES: [(&str, &str); 2] =
-    [("amqp-url", "AMQP_URL"), ("database-url", "DATABASE_URL")];
+/// How similar a name has to be to be proposed, from 0 to 1.
+const SIMILAR: f64 = 0.8;
 
 /// A file and its values.
 pub(crate) struct ConfigFile {
     path: PathBuf,
     values: Table,
+    /// The line of each key, by its table and name. The table of keys at the top is empty.
+    lines: HashMap<(String, String), usize>,
 }
 
 impl ConfigFile {
@@ -39,11 +42,13 @@ impl ConfigFile {
         let text = std::fs::read_to_string(&path)
             .with_context(|| format!("cannot read the configuration file {name}"))?;
         // The error would repeat the line, which may hold a password.
-        let values = text.parse::<Table>().map_err(|error| {
+        let refuse = |error: toml::de::Error| {
             let line = error.span().map_or(1, |span| text[..span.start].lines().count().max(1));
             anyhow!("{name}, line {line}: {}", error.message())
-        })?;
-        Ok(Self { path, values })
+        };
+        let values = text.parse::<Table>().map_err(refuse)?;
+        let lines = lines(&text).map_err(refuse)?;
+        Ok(Self { path, values, lines })
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -52,26 +57,38 @@ impl ConfigFile {
 
     /// Whether the file sets this flag of a command.
     pub(crate) fn sets(&self, command: &str, flag: &str) -> bool {
-        let in_table = self.values.get(command).and_then(Value::as_table);
-        let is_set = self.values.get(flag).is_some_and(|value| !value.is_table())
-            || in_table.is_some_and(|table| table.contains_key(flag));
-        is_set && !is_set_by_shared_variable(flag)
+        self.value(command, flag).is_some()
+    }
+
+    /// The file and the line that set a flag of a command.
+    pub(crate) fn place(&self, command: &str, flag: &str) -> Option<String> {
+        self.value(command, flag).map(|(table, _)| self.line(table, flag))
+    }
+
+    fn line(&self, table: &str, key: &str) -> String {
+        let line = self.lines.get(&(table.to_owned(), key.to_owned())).unwrap_or(&1);
+        format!("{}, line {line}", self.path.display())
+    }
+
+    /// The value of a flag of a command, and the table that has it.
+    fn value<'a>(&'a self, command: &'a str, flag: &str) -> Option<(&'a str, &'a Value)> {
+        // `check` and `health` are about the worker that the same file configures.
+        let other = if ["check", "health"].contains(&command) { "work" } else { command };
+        let in_table = |name| Some((name, self.values.get(name)?.as_table()?.get(flag)?));
+        // A table of the file is that of a command, even if a flag has the same name.
+        let for_all = || self.values.get(flag).filter(|value| !value.is_table());
+        in_table(command).or_else(|| in_table(other)).or_else(|| Some(("", for_all()?)))
     }
 
     /// Makes the values the defaults of their flags.
     pub(crate) fn apply(&self, command: Command) -> anyhow::Result<Command> {
         self.check_names(&command)?;
-        // Flags of all commands are arguments of the program itself.
         let mut failure = None;
-        let command = command.mut_args(|argument| self.default(argument, None, &mut failure));
+        // Flags of all commands are arguments of the program itself.
+        let command = command.mut_args(|argument| self.default(argument, "", &mut failure));
         let command = command.mut_subcommands(|command| {
-            // `health` asks the worker that the same file configures.
-            let name = match command.get_name() {
-                "health" if !self.values.contains_key("health") => "work",
-                name => name,
-            };
-            let table = self.values.get(name).and_then(Value::as_table);
-            self.apply_to(command, table, &mut failure)
+            let name = command.get_name().to_owned();
+            self.apply_to(command, &name, &mut failure)
         });
         failure.map_or(Ok(command), Err)
     }
@@ -79,30 +96,17 @@ impl ConfigFile {
     fn apply_to(
         &self,
         command: Command,
-        table: Option<&Table>,
+        name: &str,
         failure: &mut Option<anyhow::Error>,
     ) -> Command {
         command
-            .mut_args(|argument| self.default(argument, table, failure))
-            .mut_subcommands(|command| self.apply_to(command, table, failure))
+            .mut_args(|argument| self.default(argument, name, failure))
+            .mut_subcommands(|command| self.apply_to(command, name, failure))
     }
 
-    fn default(
-        &self,
-        argument: Arg,
-        table: Option<&Table>,
-        failure: &mut Option<anyhow::Error>,
-    ) -> Arg {
+    fn default(&self, argument: Arg, name: &str, failure: &mut Option<anyhow::Error>) -> Arg {
         let Some(flag) = argument.get_long().map(str::to_owned) else { return argument };
-        // A table of the file is that of a command, even if a flag has the same name.
-        let for_all = self.values.get(&flag).filter(|value| !value.is_table());
-        let value = table.and_then(|table| table.get(&flag)).or(for_all);
-        let Some(value) = value else { return argument };
-        if is_set_by_shared_variable(&flag) {
-            return argument;
-        }
-        let hidden = argument.is_hide_env_values_set();
-        let argument = if hidden { argument.hide_default_value(true) } else { argument };
+        let Some((table, value)) = self.value(name, &flag) else { return argument };
         match texts(value) {
             Ok(texts) if matches!(argument.get_action(), ArgAction::Append) => {
                 argument.default_values(texts)
@@ -110,7 +114,7 @@ impl ConfigFile {
             // A list of a flag that is not repeated is written with commas.
             Ok(texts) => argument.default_value(texts.join(",")),
             Err(error) => {
-                *failure = Some(error.context(format!("{}: {flag}", self.path.display())));
+                *failure = Some(error.context(format!("{}: {flag}", self.line(table, &flag))));
                 argument
             }
         }
@@ -118,30 +122,57 @@ impl ConfigFile {
 
     /// Refuses names that no command has: a misspelt one would have no effect.
     fn check_names(&self, command: &Command) -> anyhow::Result<()> {
-        let path = self.path.display();
+        let commands = command.get_subcommands().map(|command| command.get_name().to_owned());
+        let commands: Vec<String> = commands.collect();
+        let all_flags = flags(command);
         for (name, value) in &self.values {
             let subcommand = command.find_subcommand(name);
             match (value.as_table(), subcommand) {
                 (Some(table), Some(subcommand)) => {
-                    if let Some(flag) = table.keys().find(|flag| !has_flag(subcommand, flag)) {
-                        bail!("{path}: `{name}` has no flag --{flag}");
+                    let own = flags(subcommand);
+                    if let Some(flag) = table.keys().find(|flag| !own.contains(flag)) {
+                        return Err(self.unknown((name, flag), &format!("a flag of {name}"), &own));
                     }
                 }
-                (Some(_), None) => bail!("{path}: there is no command `{name}`"),
-                (None, _) if !has_flag(command, name) => {
-                    bail!("{path}: no command has a flag --{name}");
+                (Some(_), None) => return Err(self.unknown(("", name), "a command", &commands)),
+                (None, _) if !all_flags.contains(name) => {
+                    return Err(self.unknown(("", name), "a flag of any command", &all_flags));
                 }
                 (None, _) => {}
             }
         }
         Ok(())
     }
+
+    /// That a key is no name. It is repeated only if it looks like one, since it may be a password.
+    fn unknown(&self, (table, key): (&str, &str), what: &str, known: &[String]) -> anyhow::Error {
+        let place = self.line(table, key);
+        let is_letter = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
+        if key.len() > 40 || !key.bytes().all(is_letter) {
+            return anyhow!("{place}: a key is not the name of {what}");
+        }
+        let alike = |name: &&String| strsim::jaro_winkler(name, &key.replace('_', "-"));
+        let nearest = known.iter().max_by(|a, b| alike(a).total_cmp(&alike(b)));
+        match nearest.filter(|name| alike(name) > SIMILAR) {
+            Some(name) => anyhow!("{place}: `{key}` is not {what}; did you mean `{name}`?"),
+            None => anyhow!("{place}: `{key}` is not {what}"),
+        }
+    }
 }
 
-fn is_set_by_shared_variable(flag: &str) -> bool {
-    SHARED_VARIABLES.iter().any(|(name, variable)| {
-        *name == flag && std::env::var_os(variable).is_some_and(|value| !value.is_empty())
-    })
+/// The line of each key, by its table and name.
+fn lines(text: &str) -> Result<HashMap<(String, String), usize>, toml::de::Error> {
+    let line = |at: usize| text[..at].matches('\n').count() + 1;
+    let mut lines = HashMap::new();
+    for (name, value) in DeTable::parse(text)?.get_ref() {
+        lines.insert((String::new(), name.get_ref().to_string()), line(name.span().start));
+        let DeValue::Table(table) = value.get_ref() else { continue };
+        for key in table.keys() {
+            let place = (name.get_ref().to_string(), key.get_ref().to_string());
+            lines.insert(place, line(key.span().start));
+        }
+    }
+    Ok(lines)
 }
 
 fn named_by_flag(arguments: &[OsString]) -> Option<OsString> {
@@ -157,10 +188,10 @@ fn named_by_flag(arguments: &[OsString]) -> Option<OsString> {
     None
 }
 
-/// Whether a command or one below it has this flag.
-fn has_flag(command: &Command, flag: &str) -> bool {
-    command.get_arguments().any(|argument| argument.get_long() == Some(flag) && flag != "config")
-        || command.get_subcommands().any(|command| has_flag(command, flag))
+/// The flags of a command and of those below it, which a file may set.
+fn flags(command: &Command) -> Vec<String> {
+    let own = command.get_arguments().filter_map(Arg::get_long).filter(|flag| *flag != "config");
+    own.map(str::to_owned).chain(command.get_subcommands().flat_map(flags)).collect()
 }
 
 /// A value as it would be written on the command line.

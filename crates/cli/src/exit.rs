@@ -8,6 +8,7 @@ use std::sync::OnceLock;
 use anyhow::anyhow;
 
 use crate::log::LogFormat;
+use crate::secret::presentable;
 
 /// The result of a command that did not fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,15 +61,31 @@ pub(crate) fn code(result: Result, log: LogFormat) -> ExitCode {
         Err(Failure::Failed(error)) => (error, ExitCode::FAILURE),
     };
     match log {
-        LogFormat::Text => note(format_args!("fetchline: {error:#}")),
-        LogFormat::Json => tracing::error!("{error:#}"),
+        LogFormat::Text => note(format_args!("fetchline: {}", describe(&error))),
+        LogFormat::Json => tracing::error!("{}", describe(&error)),
     }
     code
 }
 
+fn describe(error: &anyhow::Error) -> String {
+    presentable(&format!("{error:#}"))
+}
+
 /// Prints what the parser of the command line has to say, which may be the help that was asked for.
-pub(crate) fn explain(error: &clap::Error) -> ExitCode {
-    match error.print() {
+/// `origin` is where a wrong value comes from that nobody has typed.
+pub(crate) fn explain(error: &clap::Error, origin: Option<&str>) -> ExitCode {
+    let text = error.to_string();
+    let presentable = presentable(&text);
+    let printed = match error.use_stderr() {
+        // It would repeat a value with its password.
+        true if presentable != text => writeln!(io::stderr(), "{}", presentable.trim_end()),
+        false if presentable != text => writeln!(io::stdout(), "{}", presentable.trim_end()),
+        _ => error.print(),
+    };
+    if let Some(origin) = origin {
+        note(format_args!("The value comes from {origin}."));
+    }
+    match printed {
         Err(unwritten) if unwritten.kind() != io::ErrorKind::BrokenPipe => ExitCode::FAILURE,
         _ if error.use_stderr() => ExitCode::from(2),
         _ => ExitCode::SUCCESS,

@@ -32,6 +32,7 @@ mod rejects;
 mod report;
 mod runs;
 mod schema;
+mod secret;
 mod sources;
 mod sparkline;
 mod spreadsheet;
@@ -113,22 +114,32 @@ fn main() -> ExitCode {
     let file = ConfigFile::find(&arguments);
     let completed = file.and_then(|file| {
         let command = command_line::complete(Cli::command());
-        let command = file.as_ref().map_or(Ok(command.clone()), |file| file.apply(command));
-        Ok((file, command?))
+        let unknown = command_line::check_variables(&command)?;
+        let command = match &file {
+            Some(file) => file.apply(command)?,
+            None => command,
+        };
+        Ok((file, command, unknown))
     });
-    let (file, program) = match completed {
+    let (file, program, unknown) = match completed {
         Ok(completed) => completed,
         Err(error) => return exit::code(Err(Failure::Usage(error)), LogFormat::Text),
     };
-    let parsed = program.clone().try_get_matches_from(arguments);
+    let parsed = program.clone().try_get_matches_from(&arguments);
     let Cli { global, command } = match parsed.and_then(|found| Cli::from_arg_matches(&found)) {
         Ok(cli) => cli,
-        Err(error) => return exit::explain(&error),
+        Err(error) => {
+            let origin = command_line::origin(&error, &program, &arguments, file.as_ref());
+            return exit::explain(&error, origin.as_deref());
+        }
     };
     // HTTP clients have no cryptography of their own.
     _ = rustls::crypto::ring::default_provider().install_default();
     let log = global.log;
     log::start(log);
+    for variable in unknown {
+        tracing::warn!("{variable} has no effect: no flag has this variable");
+    }
     // These need neither services nor a runtime.
     let command = match command {
         Command::Config(args) => {

@@ -2,11 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, anyhow};
+use anyhow::{Context, anyhow, bail};
 use fetchline_producer::Source;
 use fetchline_queue::Address;
 
 use crate::exit::Failure;
+use crate::secret::mask;
 
 /// Each source is opened before anything is published, so there is a limit to their number.
 const MAX_FILES: usize = 10_000;
@@ -31,6 +32,9 @@ fn expand(name: PathBuf) -> anyhow::Result<Vec<Source>> {
             let address = Address::parse(url)
                 .map_err(|error| anyhow!("the URL of a list is not usable: {error}"))?;
             return Ok(vec![Source::Url(address)]);
+        }
+        Some(url) if url.contains("://") && !name.exists() => {
+            bail!("{} is not a list: lists are fetched from http:// and https:// URLs", mask(url));
         }
         _ => {}
     }

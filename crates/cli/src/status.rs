@@ -14,6 +14,7 @@ use crate::exit::{self, Done, Failure, Result};
 use crate::fleet::{self, Management, Queue};
 use crate::fleet_state::{self, FleetState};
 use crate::schema::shape::{self, count, field, nullable, number, object, optional};
+use crate::secret::Secret;
 use crate::table::format_duration;
 use crate::watch::{self, Observation, RowRate, Wait};
 use crate::{changes, coverage, runs};
@@ -73,8 +74,8 @@ pub(crate) struct Args {
     /// The URL of RabbitMQ's management API, which adds the unacked messages of each queue
     ///
     /// If the URL names no user, the user and password of --amqp-url are used.
-    #[arg(long, value_name = "URL", env = "FETCHLINE_MANAGEMENT_URL", hide_env_values = true)]
-    management_url: Option<String>,
+    #[arg(long, value_name = "URL", env = "FETCHLINE_MANAGEMENT_URL")]
+    management_url: Option<Secret>,
 
     /// The retry queues to show, by their delays
     ///
@@ -205,7 +206,7 @@ async fn queues(
     let always = broker.clone().with_tiers(tiers.clone());
     let broker = broker.with_tiers(delay_tiers(&tiers));
     let management =
-        args.management_url.as_deref().map(|url| Management::new(url, &broker)).transpose();
+        args.management_url.as_ref().map(|url| Management::new(url.expose(), &broker)).transpose();
     let mut queues = fleet::queues(&broker, management.map_err(Failure::usage)?.as_ref()).await?;
     // A queue for deferrals only is shown while tasks wait in it.
     let always: Vec<String> =

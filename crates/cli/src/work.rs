@@ -24,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 use crate::args::{self, GlobalArgs, Listen};
 use crate::exit::{self, Done, Failure, Result};
 use crate::schema::shape::{count, described, field, map, nullable, number, object, word};
+use crate::secret::Secret;
 use crate::stop;
 
 /// Fetch tasks until stopped, then print a summary. On SIGTERM or Ctrl-C: take no more tasks, and
@@ -142,9 +143,9 @@ pub(crate) struct Args {
 
     /// A header of every request, to all sites, such as `DNT: 1`. A task's header of the same name
     /// replaces it. Can be repeated, or be a list with line breaks
-    #[arg(long, value_name = "NAME: VALUE", env = "FETCHLINE_HEADER", hide_env_values = true)]
+    #[arg(long, value_name = "NAME: VALUE", env = "FETCHLINE_HEADER")]
     #[arg(value_delimiter = '\n')]
-    header: Vec<String>,
+    header: Vec<Secret>,
 
     /// A PEM file with an Ed25519 key: every request, also for robots.txt and after a redirect, is
     /// signed with it (Web Bot Auth). `fetchline bot-keys` prints what sites need to check that.
@@ -172,8 +173,8 @@ pub(crate) struct Args {
     /// An HTTP proxy for every fetch, such as `http://user:password@proxy.example:3128`. It
     /// resolves the names, so it has to refuse addresses that are not public: the worker checks
     /// only URLs whose host is an IP address. Variables such as `HTTPS_PROXY` are ignored
-    #[arg(long, value_name = "URL", env = "FETCHLINE_PROXY", hide_env_values = true)]
-    proxy: Option<String>,
+    #[arg(long, value_name = "URL", env = "FETCHLINE_PROXY")]
+    proxy: Option<Secret>,
 
     /// Whether to obey robots.txt
     #[arg(long, value_name = "WHICH", env = "FETCHLINE_ROBOTS", default_value = "ignore")]
@@ -225,7 +226,7 @@ pub(crate) struct Args {
     /// Default: OTEL_EXPORTER_OTLP_TRACES_ENDPOINT or OTEL_EXPORTER_OTLP_ENDPOINT, else no traces.
     /// OTEL_TRACES_SAMPLER sets which share of traces is kept
     #[arg(long, value_name = "URL", env = "FETCHLINE_OTLP_ENDPOINT")]
-    otlp_endpoint: Option<String>,
+    otlp_endpoint: Option<Secret>,
 
     /// End with exit code 0 when nothing is left to do: two checks, 2 s apart, find the queues and
     /// the delay queues empty, and the worker holds no message. Tasks of a paused host count
@@ -320,9 +321,10 @@ fn usage(error: Error) -> Failure {
 
 /// Parses headers written like `Name: value`. An error does not repeat a value, which may be a
 /// secret.
-fn headers(lines: &[String]) -> std::result::Result<HeaderMap, Failure> {
+fn headers(lines: &[Secret]) -> std::result::Result<HeaderMap, Failure> {
     let mut headers = HeaderMap::new();
-    for line in lines.iter().filter(|line| !line.trim().is_empty()) {
+    let lines = lines.iter().map(Secret::expose);
+    for line in lines.filter(|line| !line.trim().is_empty()) {
         let parsed = line.split_once(':').and_then(|(name, value)| {
             let mut value = HeaderValue::from_str(value.trim()).ok()?;
             value.to_str().ok()?;
@@ -341,7 +343,7 @@ fn headers(lines: &[String]) -> std::result::Result<HeaderMap, Failure> {
 impl Args {
     pub(crate) fn into_config(self, pod: String) -> std::result::Result<WorkerConfig, Failure> {
         // clap does not parse the proxy, since it would repeat a wrong URL with its password.
-        let proxy = self.proxy.as_deref().map(Proxy::parse).transpose();
+        let proxy = self.proxy.as_ref().map(|url| Proxy::parse(url.expose())).transpose();
         let proxy = proxy.map_err(|error| Failure::usage(anyhow::anyhow!("--proxy: {error}")))?;
         let signing = match &self.sign_requests {
             Some(file) => Some(Signing::new(args::bot_key(file)?, self.signature_agent)),
@@ -393,7 +395,7 @@ impl Args {
             },
             observe: ObserveConfig {
                 listen: self.listen.0,
-                otlp_endpoint: otlp_endpoint::read(self.otlp_endpoint)?,
+                otlp_endpoint: otlp_endpoint::read(self.otlp_endpoint.as_ref().map(Secret::expose))?,
             },
         })
     }

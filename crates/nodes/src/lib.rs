@@ -4,6 +4,7 @@ mod backoff;
 mod list;
 mod node;
 mod nodes;
+mod options;
 mod race;
 mod verdicts;
 
@@ -11,4 +12,5 @@ pub use backoff::Backoff;
 pub use list::{ListError, urls};
 pub use node::{Endpoint, Node};
 pub use nodes::Nodes;
+pub use options::check_url;
 pub use race::Answer;

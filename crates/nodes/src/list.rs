@@ -20,6 +20,10 @@ pub enum ListError {
     CommaInPath,
     /// A host or a URL of the list is empty.
     Empty,
+    /// There is no text.
+    Nothing,
+    /// Later items of a list stand in what would be the user or the password of the last one.
+    InUser,
 }
 
 impl fmt::Display for ListError {
@@ -39,6 +43,11 @@ impl fmt::Display for ListError {
                  a database, write %2C"
             }
             Self::Empty => "a host of its list is empty",
+            Self::Nothing => "it is empty: unset it to get the default",
+            Self::InUser => {
+                "a comma stands between two `@`. In a list, each URL begins with its scheme; in a \
+                 user name or a password, write %40 for `@` and %2C for `,`"
+            }
         })
     }
 }
@@ -52,6 +61,9 @@ impl std::error::Error for ListError {}
 ///
 /// [`ListError`] also for text that could be a list but is not one.
 pub fn urls(text: &str) -> Result<Vec<String>, ListError> {
+    if text.trim().is_empty() {
+        return Err(ListError::Nothing);
+    }
     let mut urls = Vec::new();
     let mut scheme = None;
     for url in split_list(text) {
@@ -60,7 +72,7 @@ pub fn urls(text: &str) -> Result<Vec<String>, ListError> {
             return Err(ListError::Empty);
         }
         let (own, _) = url.split_once("://").ok_or_else(|| no_scheme(url))?;
-        if *scheme.get_or_insert(own) != own {
+        if *scheme.get_or_insert(own.to_ascii_lowercase()) != own.to_ascii_lowercase() {
             return Err(ListError::Schemes);
         }
         urls.extend(split_hosts(url)?);
@@ -82,7 +94,7 @@ fn split_list(text: &str) -> Vec<&str> {
     for (comma, _) in text.match_indices(',') {
         let rest = text[comma + 1..].trim_start();
         let scheme = rest.split_once("://").map_or("", |(scheme, _)| scheme);
-        if !scheme.is_empty() && scheme.bytes().all(|byte| byte.is_ascii_lowercase()) {
+        if !scheme.is_empty() && scheme.bytes().all(|byte| byte.is_ascii_alphabetic()) {
             begins.push(comma + 1);
         }
     }
@@ -104,12 +116,17 @@ fn check(rest: &str) -> Result<(&str, &str, &str), ListError> {
         return Err(ListError::CommaInPath);
     }
     let (user, hosts) = authority.split_at(authority.rfind('@').map_or(0, |at| at + 1));
+    // The password of the first item would be sent to the host of the last one.
+    if user.split_once('@').is_some_and(|(_, rest)| rest.contains(',')) {
+        return Err(ListError::InUser);
+    }
     Ok((user, hosts, behind))
 }
 
 fn split_hosts(url: &str) -> Result<Vec<String>, ListError> {
     let (scheme, rest) = url.split_once("://").ok_or(ListError::NoScheme)?;
     let (user, hosts, behind) = check(rest)?;
+    let scheme = scheme.to_ascii_lowercase();
     let hosts: Vec<&str> = hosts.split(',').map(str::trim).collect();
     if hosts.len() > 1 && hosts.iter().any(|host| host.is_empty() || host.starts_with(':')) {
         return Err(ListError::Empty);
@@ -149,9 +166,10 @@ mod tests {
             // A comma of a password is none of a list.
             ("amqp://u:a,b@host/v", &["amqp://u:a,b@host/v"]),
             (
-                "amqp://fetch:p@ss,w%23rd@[::1]:5672/v%40?heartbeat=5",
-                &["amqp://fetch:p@ss,w%23rd@[::1]:5672/v%40?heartbeat=5"],
+                "amqp://fetch:p@ssw%23rd@[::1]:5672/v%40?heartbeat=5",
+                &["amqp://fetch:p@ssw%23rd@[::1]:5672/v%40?heartbeat=5"],
             ),
+            ("AMQP://U:P@A,Amqp://B/V", &["amqp://U:P@A", "amqp://B/V"]),
             ("mysql://root@127.0.0.1:3306/fetchline", &["mysql://root@127.0.0.1:3306/fetchline"]),
         ] {
             assert_eq!(urls(text).unwrap(), expected, "{text}");
@@ -177,7 +195,11 @@ mod tests {
             ("amqp://u:secret@a,:5672/%2f", ListError::Empty),
             ("amqp://u:secret@a/x,,amqp://b/x", ListError::CommaInPath),
             ("amqp://u:secret@a/x,amqps://b/x", ListError::Schemes),
-            ("", ListError::Empty),
+            // Lists whose later items have no scheme, before the first path.
+            ("amqp://u:secret@a:1,u:secret@b:1/x", ListError::InUser),
+            ("amqp://u:secret@a,u@b", ListError::InUser),
+            ("", ListError::Nothing),
+            (" ", ListError::Nothing),
             ("secret", ListError::NoScheme),
         ] {
             let error = urls(text).unwrap_err();

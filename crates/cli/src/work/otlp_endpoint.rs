@@ -3,25 +3,26 @@
 use fetchline_worker::EXPORTS_TRACES;
 use url::Url;
 
+use crate::args::variable;
 use crate::exit::Failure;
 
 /// The URL that traces are exported to. Reads the standard variables as OpenTelemetry specifies.
-pub(super) fn read(flag: Option<String>) -> Result<Option<Url>, Failure> {
-    let variable = |name| std::env::var(name).ok().filter(|value| !value.trim().is_empty());
-    if variable("OTEL_SDK_DISABLED").is_some_and(|value| value.trim().eq_ignore_ascii_case("true"))
+pub(super) fn read(flag: Option<&str>) -> Result<Option<Url>, Failure> {
+    if variable("OTEL_SDK_DISABLED")?.is_some_and(|value| value.trim().eq_ignore_ascii_case("true"))
     {
         return Ok(None);
     }
-    let with_path = |base: String| {
+    let with_path = |base: &str| {
         format!("{}/v1/traces", base.trim_end_matches('/').trim_end_matches("/v1/traces"))
     };
     let whole = "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT";
     let base = "OTEL_EXPORTER_OTLP_ENDPOINT";
+    let (of_traces, of_all) = (variable(whole)?, variable(base)?);
     let named = flag
         .filter(|url| !url.is_empty())
         .map(|url| ("--otlp-endpoint", with_path(url)))
-        .or_else(|| variable(whole).map(|url| (whole, url)))
-        .or_else(|| variable(base).map(|url| (base, with_path(url))));
+        .or_else(|| of_traces.map(|url| (whole, url)))
+        .or_else(|| of_all.map(|url| (base, with_path(&url))));
     let Some((name, text)) = named else { return Ok(None) };
     if name != "--otlp-endpoint" && !EXPORTS_TRACES {
         // Other programs read these variables, too. They are no request to this one.

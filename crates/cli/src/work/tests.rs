@@ -27,7 +27,9 @@ fn a_header_is_a_name_and_a_value() {
         (&HeaderValue::from_static("1"), &HeaderValue::from_static("a: b"))
     );
     for wrong in ["hunter2", ": hunter2", "a b: hunter2", "x: hunter2\u{e9}\r"] {
-        let Err(Failure::Usage(error)) = headers(&[wrong.to_owned()]) else { panic!("{wrong}") };
+        let Err(Failure::Usage(error)) = headers(&[wrong.to_owned().into()]) else {
+            panic!("{wrong}")
+        };
         assert!(!error.to_string().contains("hunter2"), "{error}");
     }
     let mut problems = config(&["--header", "Host: a.example"]).problems();
