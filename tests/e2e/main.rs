@@ -37,6 +37,7 @@ mod permissions;
 mod pipes;
 mod poison;
 mod producing;
+mod refusals;
 mod refused_rows;
 mod redirects;
 mod retries;

@@ -297,7 +297,7 @@ async fn each_user_has_only_the_permissions_it_needs() -> anyhow::Result<()> {
         assert_eq!(output.code, Some(0), "{action:?} {output:?}");
     }
     let control = defined.run_as("fetchline-worker", &["control", "pause"], "").await?;
-    assert!(control.code == Some(1) && control.stderr.contains("refused"), "{control:?}");
+    assert!(control.code == Some(2) && control.stderr.contains("refused"), "{control:?}");
     assert_eq!(worker.terminate().await?.code, Some(0));
     // The broker enforces this for any program: a producer cannot consume, and an operator cannot
     // delete a queue. A worker may, since the broker lets only those compare a queue with what it
@@ -442,7 +442,7 @@ async fn a_producer_that_may_not_declare_waits_for_a_worker_and_says_so() -> any
     let refused = world.run(&at_once, "").await?;
     assert!(refused.code == Some(2) && refused.stderr.contains("`new` does"), "{refused:?}");
     let mut stopped = world.start(&[&produce[..], &[&urls]].concat())?;
-    stopped.logs("grant this user `configure`; waiting").await?;
+    stopped.logs("grant this user `configure` on new; waiting").await?;
     let stopped = stopped.terminate().await?;
     assert_eq!(stopped.code, Some(1), "{stopped:?}");
     assert_eq!(stopped.json()?["published"], 0);

@@ -97,10 +97,7 @@ impl GlobalArgs {
     /// The database for one short command: one connection, and a checked schema.
     pub(crate) async fn migrated_store(&self) -> Result<Store, Failure> {
         let store = self.store(1, Duration::from_secs(5))?;
-        store.check_schema().await.map_err(|error| match error.is_configuration() {
-            true => Failure::usage(error),
-            false => error.into(),
-        })?;
+        store.check_schema().await?;
         Ok(store)
     }
 }

@@ -30,7 +30,11 @@ pub(crate) enum Failure {
 
 impl<E: Into<anyhow::Error>> From<E> for Failure {
     fn from(error: E) -> Self {
-        Self::Failed(error.into())
+        let error = error.into();
+        match is_configuration(&error) {
+            true => Self::Usage(error),
+            false => Self::Failed(error),
+        }
     }
 }
 
@@ -67,8 +71,38 @@ pub(crate) fn code(result: Result, log: LogFormat) -> ExitCode {
     code
 }
 
+/// Whether a repetition cannot help: the one place that judges errors of broker and database.
+fn is_configuration(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| {
+        cause.downcast_ref().is_some_and(fetchline_queue::Error::is_configuration)
+            || cause.downcast_ref().is_some_and(fetchline_store::Error::is_configuration)
+    })
+}
+
+/// What a person has to correct, if broker or database say so.
+fn remedy(error: &anyhow::Error) -> Option<&'static str> {
+    error.chain().find_map(|cause| {
+        let of_broker = cause.downcast_ref().and_then(fetchline_queue::Error::refusal);
+        of_broker.or_else(|| cause.downcast_ref().and_then(fetchline_store::Error::refusal))
+    })
+}
+
+/// An error, its causes, and how to fix it.
 fn describe(error: &anyhow::Error) -> String {
-    presentable(&format!("{error:#}"))
+    let text = chain(error.as_ref());
+    presentable(&match remedy(error) {
+        Some(remedy) if !text.contains(remedy) => format!("{text}: {remedy}"),
+        _ => text,
+    })
+}
+
+/// An error and its causes. Some libraries repeat their cause.
+pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let causes = std::iter::successors(error.source(), |error| error.source());
+    causes.fold(error.to_string(), |text, cause| {
+        let cause = cause.to_string();
+        if text.contains(&cause) { text } else { format!("{text}: {cause}") }
+    })
 }
 
 /// Prints what the parser of the command line has to say, which may be the help that was asked for.

@@ -308,12 +308,11 @@ fn usage(error: Error) -> Failure {
             let text = format!("{:#}", anyhow::Error::from(error));
             Failure::usage(anyhow::anyhow!(args::with_flags(&text)))
         }
-        Error::Store(ref cause) if cause.is_configuration() => Failure::usage(error),
+        Error::Store(cause) => cause.into(),
         Error::Broker(_) => Failure::usage(error),
         Error::Runtime
         | Error::Resolver(_)
         | Error::Client(_)
-        | Error::Store(_)
         | Error::Panic(_)
         | Error::GraceOver(_) => error.into(),
     }

@@ -5,6 +5,7 @@ mod list;
 mod node;
 mod nodes;
 mod options;
+mod protocol;
 mod race;
 mod verdicts;
 
@@ -13,4 +14,5 @@ pub use list::{ListError, urls};
 pub use node::{Endpoint, Node};
 pub use nodes::Nodes;
 pub use options::check_url;
+pub use protocol::Protocol;
 pub use race::Answer;

@@ -77,7 +77,7 @@ pub enum Error {
     /// The exchange or queues do not exist, and the user may not declare them.
     #[error("{0}")]
     Topology(String),
-    /// The broker refuses the connection or is not trusted.
-    #[error("{}", .0.refusal().unwrap_or("the broker cannot be reached"))]
+    /// The broker refuses the connection or is not trusted, or tasks would not reach their queue.
+    #[error("{}", .0.refusal().unwrap_or("the exchange and the queues cannot be used as they are"))]
     Broker(#[source] fetchline_queue::Error),
 }

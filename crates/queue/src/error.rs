@@ -1,6 +1,6 @@
 //! Errors between fetchline and its broker.
 
-use fetchline_nodes::Node;
+use fetchline_nodes::{Node, Protocol};
 
 /// The context of errors while a connection is opened.
 pub(crate) const CONNECTING: &str = "cannot connect to the broker";
@@ -33,6 +33,12 @@ pub enum Error {
     /// most.
     #[error("no node of the broker takes the connection ({0})")]
     NoNode(String, Box<Self>),
+    /// Something else than a broker answers.
+    #[error("what answers at this port speaks {0}, not AMQP")]
+    Protocol(Protocol),
+    /// The user may not publish to the exchange of this name.
+    #[error("this user may not publish to the exchange {0}")]
+    MayNotPublish(String),
     /// The broker did not answer in time: the deadline in seconds, and the request.
     #[error("the broker did not answer within {0} s ({1})")]
     Deadline(u64, &'static str),
@@ -150,27 +156,44 @@ impl Error {
     pub fn refusal(&self) -> Option<&'static str> {
         match self {
             Self::NoNode(_, error) => error.refusal(),
-            Self::Amqp { source, .. } if matches!(reply_code(source), Some(403 | 530)) => Some(
-                "the broker refuses the connection: check the user, the password and the virtual \
-                 host",
-            ),
+            Self::Amqp { context, source } if matches!(reply_code(source), Some(403 | 530)) => {
+                Some(match *context {
+                    CONNECTING => {
+                        "the broker refuses the connection: check the user, the password and the \
+                         virtual host"
+                    }
+                    _ => "the user lacks a permission: grant it on what the broker names",
+                })
+            }
             Self::Amqp { source, .. } if is_untrusted(source) => Some(
                 "the broker's certificate is not trusted: --amqp-ca must name the authority that \
                  signed it, and the URL the host that it was issued for",
             ),
             Self::Amqp { context: CONNECTING, source } => other_protocol(source),
+            Self::Protocol(Protocol::Tls) => {
+                Some("use amqps://, or the port without TLS, which is usually 5672")
+            }
+            Self::Protocol(_) => Some(NO_BROKER),
+            Self::MayNotPublish(_) => Some("grant the user the permission `write` on the exchange"),
             _ => None,
         }
     }
 }
 
+const NO_BROKER: &str = "what answers at this port does not speak AMQP: the usual port is 5672, \
+                          and 5671 with amqps://; 15672 is that of the console";
+
+/// Whether this is what a broker answers, or what this side thinks of its certificate.
+pub(crate) fn is_answer(error: &lapin::Error) -> bool {
+    reply_code(error).is_some() || tls_error(error).is_some()
+}
+
 /// What to correct if something else than AMQP is spoken at the port.
 fn other_protocol(error: &lapin::Error) -> Option<&'static str> {
     match error.kind() {
-        lapin::ErrorKind::ParsingError(_) | lapin::ErrorKind::InvalidProtocolVersion(_) => Some(
-            "what answers at this port does not speak AMQP: the usual port is 5672, and 5671 with \
-             amqps://; 15672 is that of the console",
-        ),
+        lapin::ErrorKind::ParsingError(_) | lapin::ErrorKind::InvalidProtocolVersion(_) => {
+            Some(NO_BROKER)
+        }
         _ if matches!(tls_error(error), Some(rustls::Error::InvalidMessage(_))) => Some(
             "what answers at this port does not speak TLS: use amqp://, or the port for TLS, which \
              is usually 5671",

@@ -14,7 +14,7 @@ pub use lapin;
 
 pub use connection::{
     Broker, BrokerConfig, Difference, Effect, Inspection, MissingPermission, QueueCounts, Role,
-    Tier, Topology,
+    Tier, Topology, Undeclared,
 };
 pub use dead::DeadLetter;
 pub use error::Error;

@@ -5,14 +5,14 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use deadpool::managed::{Manager, Metrics, RecycleError, RecycleResult};
-use fetchline_nodes::{Answer, Backoff, Node, Nodes};
+use fetchline_nodes::{Answer, Backoff, Node, Nodes, Protocol};
 use futures_util::FutureExt;
 use sqlx::mysql::{MySqlConnectOptions, MySqlConnection};
 use sqlx::{AssertSqlSafe, ConnectOptions, Executor, Row};
 use tokio::sync::broadcast;
 use tokio::time::Instant;
 
-use crate::error::Failures;
+use crate::error::{Failures, is_answer};
 use crate::{Error, url};
 
 /// The pauses before all nodes are tried again.
@@ -143,7 +143,13 @@ impl Connector {
         if purpose == Purpose::NoDatabase {
             options = options.database("");
         }
-        let mut connection = options.connect().await?;
+        let mut connection = match options.get_socket() {
+            Some(_) => options.connect().await?,
+            None => {
+                let connected = node.connect_as(Protocol::MySql, options.connect(), is_answer);
+                connected.await.map_err(other_protocol)??
+            }
+        };
         let accepts_writes = self.prepare(&mut connection, purpose).await?;
         let connected = Connected { connection, node };
         Ok(if accepts_writes { Answer::Full(connected) } else { Answer::Partial(connected) })
@@ -201,6 +207,11 @@ impl Connector {
             }
         }
     }
+}
+
+fn other_protocol(found: Protocol) -> sqlx::Error {
+    let text = format!("what answers at this port speaks {found}, not the protocol of MySQL");
+    sqlx::Error::Configuration(text.into())
 }
 
 impl Manager for Connector {

@@ -3,6 +3,8 @@
 use fetchline_queue::lapin::Connection;
 use fetchline_queue::{Broker, Effect, Error, Topology};
 
+use crate::exit::chain;
+
 use super::finding::{Finding, Status};
 
 const LOGIN: &str = "broker";
@@ -27,7 +29,7 @@ pub(super) async fn check(broker: &Broker) -> Vec<Finding> {
 }
 
 fn unusable(check: &'static str, error: &Error) -> Finding {
-    let text = super::chain(error);
+    let text = chain(error);
     match error.refusal() {
         Some(remedy) => Finding::bad(check, Status::Wrong, text, remedy),
         None if error.is_configuration() => Finding::bad(check, Status::Wrong, text, ""),

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use fetchline_store::{Class, Error, ServerFacts, Store};
 
+use crate::exit::chain;
+
 use super::finding::{Finding, Status};
 
 const LOGIN: &str = "database";
@@ -63,23 +65,15 @@ fn login(store: &Store, facts: &ServerFacts) -> Finding {
 }
 
 fn unusable(check: &'static str, error: &Error) -> Finding {
-    let text = super::chain(error);
-    let (status, remedy) = match (error, error.number()) {
-        (Error::SchemaMissing | Error::SchemaTooOld { .. }, _) => (Status::Wrong, ""),
-        (_, Some(1045 | 1698 | 1130 | 1820 | 1862 | 3118 | 4151)) => {
-            (Status::Wrong, "correct user and password of --database-url, or the account")
-        }
-        (_, Some(1044 | 1142 | 1143)) => {
-            (Status::Wrong, "grant the account the rights on this database")
-        }
-        (_, Some(1049)) => (Status::Wrong, "run `fetchline migrate`, which creates the database"),
+    let text = chain(error);
+    let (status, remedy) = match (error.refusal(), error.number()) {
+        (Some(remedy), _) => (Status::Wrong, remedy),
         (_, Some(1290 | 1792 | 1836 | 1874 | 3989)) => {
             (Status::Wrong, "the server is read-only: name the primary in --database-url")
         }
         (_, Some(1040 | 1203 | 1226)) => {
             (Status::Failed, "raise the limit of connections, or lower --pool")
         }
-        _ if error.is_configuration() => (Status::Wrong, ""),
         _ if error.class() == Class::Away && error.number().is_none() => {
             (Status::Failed, "start the database, or correct host and port of --database-url")
         }

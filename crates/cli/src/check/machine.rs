@@ -6,6 +6,8 @@ use fetchline_queue::Address;
 use fetchline_store::Outcome;
 use fetchline_worker::{WorkerConfig, ask_name_servers, check_authorities, trial_fetch};
 
+use crate::exit::chain;
+
 use super::finding::{Finding, Status};
 
 const AUTHORITIES: &str = "authorities";
@@ -60,7 +62,7 @@ fn authorities(config: &WorkerConfig) -> Finding {
         Err(error) => Finding::bad(
             AUTHORITIES,
             Status::Wrong,
-            super::chain(&error),
+            chain(&error),
             "install the package ca-certificates, or name a file by --ca or SSL_CERT_FILE",
         ),
     }
@@ -69,7 +71,7 @@ fn authorities(config: &WorkerConfig) -> Finding {
 async fn name_servers(config: &WorkerConfig, host: &str) -> Vec<Finding> {
     let asked = match ask_name_servers(&config.fetch, host).await {
         Ok(asked) => asked,
-        Err(error) => return vec![Finding::bad(NAMES, Status::Wrong, super::chain(&error), "")],
+        Err(error) => return vec![Finding::bad(NAMES, Status::Wrong, chain(&error), "")],
     };
     if asked.is_empty() {
         let text = "there is none: /etc/resolv.conf names no name server";
@@ -98,7 +100,7 @@ async fn egress(config: &WorkerConfig, address: &Address) -> Finding {
     let masked = address.masked();
     let fetched = match trial_fetch(config, address).await {
         Ok(fetched) => fetched,
-        Err(error) => return Finding::bad(EGRESS, Status::Wrong, super::chain(&error), ""),
+        Err(error) => return Finding::bad(EGRESS, Status::Wrong, chain(&error), ""),
     };
     let elapsed = format!("{} ms", fetched.elapsed.as_millis());
     if let (Some(status), Outcome::Ok | Outcome::HttpError) = (fetched.status, fetched.outcome) {

@@ -3,7 +3,9 @@
 use std::task::Poll;
 use std::time::Duration;
 
-use fetchline_queue::{Broker, ConfirmChannel, ConnectionBlocked, Error, Topology, watch_blocked};
+use fetchline_queue::{
+    Broker, ConfirmChannel, ConnectionBlocked, Error, Topology, Undeclared, watch_blocked,
+};
 use lapin::Connection;
 use tokio::sync::watch;
 
@@ -31,14 +33,19 @@ impl Link {
         Ok(Self { lanes, blocked: watch_blocked(&connection), connection })
     }
 
-    /// Declares what is missing as far as the user may. Returns the names of what is missing then.
+    /// Declares what is missing as far as the user may. Returns what is missing then.
     /// With `binds_all` also restores the bindings of what exists.
     pub(super) async fn declare(
         &self,
         topology: &Topology,
         binds_all: bool,
-    ) -> Result<Vec<String>, Error> {
+    ) -> Result<Undeclared, Error> {
         topology.declare_permitted(&self.connection, binds_all).await
+    }
+
+    /// Checks that published tasks reach their queue, and only that.
+    pub(super) async fn check(&self, topology: &Topology) -> Result<(), Error> {
+        topology.check_publishing(&self.connection).await
     }
 
     /// The lane of a round.

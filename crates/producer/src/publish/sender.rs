@@ -4,7 +4,9 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use fetchline_nodes::Backoff;
-use fetchline_queue::{Broker, Draft, Error, PartReport, Round, Task, Topology, Verdict};
+use fetchline_queue::{
+    Broker, Draft, Error, PartReport, Round, Task, Topology, Undeclared, Verdict,
+};
 use tokio_util::sync::CancellationToken;
 
 use super::link::{Link, report_blocked};
@@ -75,26 +77,31 @@ impl<'a> Sender<'a> {
         while !self.stop.is_cancelled() {
             let missing = match Link::open(&self.broker).await {
                 Ok(link) => {
-                    let declared = link.declare(self.broker.topology(), false).await;
-                    declared.map(|names| (link, names))
+                    let topology = self.broker.topology();
+                    match link.declare(topology, false).await {
+                        Ok(missing) if missing.names.is_empty() => {
+                            link.check(topology).await.map(|()| (link, missing))
+                        }
+                        declared => declared.map(|missing| (link, missing)),
+                    }
                 }
                 Err(error) => Err(error),
             };
             match missing {
-                Ok((link, names)) if names.is_empty() => {
+                Ok((link, missing)) if missing.names.is_empty() => {
                     (self.link, self.may_lack_topology) = (Some(link), false);
                     self.reporter.resumed();
                     return Ok(());
                 }
-                Ok((_, names)) => {
+                Ok((_, missing)) => {
                     let since = *missing_since.get_or_insert_with(Instant::now);
-                    let text = describe_missing(&names);
+                    let text = describe_missing(&missing);
                     if wait_for_topology.is_some_and(|limit| since.elapsed() >= limit) {
                         return Err(config::Error::Topology(text));
                     }
                     self.reporter.waiting(format!("{text}; waiting"));
                 }
-                Err(error) if error.refusal().is_some() => {
+                Err(error) if error.is_configuration() => {
                     return Err(config::Error::Broker(error));
                 }
                 Err(error) => self.reporter.waiting(self.describe(&error)),
@@ -353,7 +360,7 @@ impl<'a> Sender<'a> {
         }
         if let Some(link) = self.link.as_ref().filter(|_| self.may_lack_topology) {
             match link.declare(self.broker.topology(), true).await {
-                Ok(missing) if missing.is_empty() => self.may_lack_topology = false,
+                Ok(missing) if missing.names.is_empty() => self.may_lack_topology = false,
                 Ok(missing) => {
                     self.reporter.waiting(format!("{}; waiting", describe_missing(&missing)));
                 }
@@ -384,13 +391,15 @@ impl<'a> Sender<'a> {
 }
 
 /// Says what is missing, and what to do about it.
-fn describe_missing(names: &[String]) -> String {
-    let (names, are, them) = match names {
+fn describe_missing(Undeclared { names, lacking }: &Undeclared) -> String {
+    let (names, are, them) = match names.as_slice() {
         [name] => (format!("`{name}`"), "does", "it"),
         names => (format!("`{}`", names.join("`, `")), "do", "them"),
     };
+    let lacking = lacking.iter().map(|lacking| format!("`{}` on {}", lacking.kind, lacking.name));
+    let lacking = lacking.collect::<Vec<_>>().join(", ");
     format!(
         "{names} {are} not exist, and this user may not declare {them}: start a worker \
-         (`fetchline work`), which declares {them}, or grant this user `configure`"
+         (`fetchline work`), which declares {them}, or grant this user {lacking}"
     )
 }

@@ -4,13 +4,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use fetchline_nodes::{Answer, Endpoint, Node, Nodes};
+use fetchline_nodes::{Answer, Endpoint, Node, Nodes, Protocol};
 use futures_util::FutureExt;
-use lapin::uri::AMQPUri;
+use lapin::uri::{AMQPScheme, AMQPUri};
 use lapin::{Connection, ConnectionProperties};
 
 use super::deadline::DEADLINE;
-use super::inspection::{Effect, Inspection};
+use super::inspection::Inspection;
 use super::permissions::MissingPermission;
 use super::socket::Connector;
 use super::tier::Tier;
@@ -18,7 +18,7 @@ use super::topology::Topology;
 use super::transport;
 use super::uri;
 use crate::Error;
-use crate::error::CONNECTING;
+use crate::error::{CONNECTING, is_answer};
 
 /// The longest interval between heartbeats that a broker agrees to, unless it is configured
 /// otherwise.
@@ -177,11 +177,7 @@ impl Broker {
     /// them.
     pub async fn inspect(&self) -> Result<Inspection, Error> {
         let connection = self.connect().await?;
-        let inspection = self.topology.inspect(&connection).await?;
-        match inspection.differences.iter().find(|found| found.effect == Effect::Harm) {
-            Some(fatal) => Err(Error::Topology(fatal.to_string())),
-            None => Ok(inspection),
-        }
+        self.topology.inspect(&connection).await?.without_harm()
     }
 
     /// Records that a node is of no use although it takes connections. It is tried last for a
@@ -236,8 +232,13 @@ impl Broker {
             .with_client_property("role".into(), self.role.name().into())
             .with_client_property("pod".into(), self.name.as_str().into());
         let connector = self.connector.clone().to(node.address);
-        let connected = transport::connect(uri, properties, connector).await;
-        connected.map(Answer::Full).map_err(Error::amqp(CONNECTING))
+        let expected = match uri.scheme {
+            AMQPScheme::AMQP => Protocol::Amqp,
+            AMQPScheme::AMQPS => Protocol::Tls,
+        };
+        let connecting = transport::connect(uri, properties, connector);
+        let connected = node.connect_as(expected, connecting, is_answer).await;
+        connected.map_err(Error::Protocol)?.map(Answer::Full).map_err(Error::amqp(CONNECTING))
     }
 }
 

@@ -68,6 +68,14 @@ impl Inspection {
         }
     }
 
+    /// Fails for a difference that multiplies messages, keeps them for ever or loses them.
+    pub(super) fn without_harm(self) -> Result<Self, Error> {
+        match self.differences.iter().find(|found| found.effect == Effect::Harm) {
+            Some(fatal) => Err(Error::Topology(fatal.to_string())),
+            None => Ok(self),
+        }
+    }
+
     /// That something could not be compared, and what to do.
     pub fn doubt(&self) -> Option<String> {
         (!self.uncompared.is_empty()).then(|| {

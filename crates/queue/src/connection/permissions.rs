@@ -41,6 +41,20 @@ impl fmt::Display for MissingPermission {
 }
 
 impl Topology {
+    /// Checks that what a producer publishes gets to where it belongs, and that it may publish.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Topology`] and [`Error::MayNotPublish`].
+    pub async fn check_publishing(&self, connection: &Connection) -> Result<(), Error> {
+        self.inspect(connection).await?.without_harm()?;
+        let trial = Trial { topology: self, connection };
+        match within("trying to publish", trial.publish()).await? {
+            true => Ok(()),
+            false => Err(Error::MayNotPublish(self.exchange().to_owned())),
+        }
+    }
+
     /// The permissions that the user lacks for what a worker does with these names.
     pub(crate) async fn missing_permissions(
         &self,
@@ -78,9 +92,9 @@ fn lacks(
     (!has).then(|| MissingPermission { kind, name: name.to_owned(), purpose })
 }
 
-struct Trial<'a> {
-    topology: &'a Topology,
-    connection: &'a Connection,
+pub(super) struct Trial<'a> {
+    pub(super) topology: &'a Topology,
+    pub(super) connection: &'a Connection,
 }
 
 impl Trial<'_> {
@@ -105,8 +119,7 @@ impl Trial<'_> {
                 missing.extend(lacks(self.consume(&name).await?, "read", &name, "consuming"));
             }
         } else {
-            let may_declare = self.declare_queue(&name).await?;
-            missing.extend(lacks(may_declare, "configure", &name, "declaring the queue"));
+            missing.extend(self.declaration(key).await?);
         }
         Ok(missing)
     }
@@ -151,9 +164,8 @@ impl Trial<'_> {
             .map_err(Error::amqp(TRIAL));
         match unbound {
             Err(error) if error.is_access_refused() => {
-                let is_about_exchange = format!("{error:?}").contains(" exchange '");
                 let purpose = "binding the queues";
-                Ok(match is_about_exchange {
+                Ok(match is_about_exchange(&error) {
                     true => lacks(false, "read", exchange, purpose),
                     false => lacks(false, "write", queue, purpose),
                 })
@@ -163,19 +175,53 @@ impl Trial<'_> {
         }
     }
 
-    /// Declares a missing queue with a negative time to live.
-    async fn declare_queue(&self, name: &str) -> Result<bool, Error> {
+    /// The permission that is lacking to declare a missing queue. Its dead-letter exchange needs to
+    /// read the queue and to write to the exchange, and the broker does not name the kind.
+    pub(super) async fn declaration(&self, key: &str) -> Result<Option<MissingPermission>, Error> {
+        let (name, purpose) = (self.topology.queue(key), "declaring the queue");
+        if key != Topology::DEAD {
+            let refusal = match self.declare_queue(&name, true).await {
+                Err(error) if error.is_access_refused() => error,
+                declared => return declared.map(|()| None),
+            };
+            if is_about_exchange(&refusal) {
+                return Ok(lacks(false, "write", self.topology.exchange(), purpose));
+            }
+        }
+        match self.declare_queue(&name, false).await {
+            Err(error) if error.is_access_refused() => {
+                Ok(lacks(false, "configure", &name, purpose))
+            }
+            Err(error) => Err(error),
+            Ok(()) => Ok(lacks(key == Topology::DEAD, "read", &name, purpose)),
+        }
+    }
+
+    /// Declares a missing queue with a negative time to live, and maybe with a dead-letter
+    /// exchange. Fails if it is refused or not answered.
+    async fn declare_queue(&self, name: &str, has_dead_letters: bool) -> Result<(), Error> {
         let channel = self.channel().await?;
         let mut arguments = FieldTable::default();
         arguments.insert("x-message-ttl".into(), AMQPValue::LongLongInt(-1));
+        if has_dead_letters {
+            let exchange = AMQPValue::LongString(self.topology.exchange().into());
+            arguments.insert("x-dead-letter-exchange".into(), exchange);
+        }
         let options = QueueDeclareOptions { durable: true, ..Default::default() };
         let declared = channel.queue_declare(name.into(), options, arguments).await;
         if declared.is_ok() {
             // Not the RabbitMQ that we know: leave nothing behind.
             let options = QueueDeleteOptions { if_empty: true, if_unused: true, nowait: false };
-            return permitted(channel.queue_delete(name.into(), options).await);
+            return channel
+                .queue_delete(name.into(), options)
+                .await
+                .map(drop)
+                .map_err(Error::amqp(TRIAL));
         }
-        permitted(declared)
+        match declared.map_err(Error::amqp(TRIAL)) {
+            Err(error) if error.is_access_refused() || !error.is_answer() => Err(error),
+            _ => Ok(()),
+        }
     }
 
     /// Declares a missing exchange with an alternate exchange whose name is a number.
@@ -197,6 +243,10 @@ impl Trial<'_> {
     async fn channel(&self) -> Result<Channel, Error> {
         open_channel(self.connection).await
     }
+}
+
+fn is_about_exchange(refusal: &Error) -> bool {
+    format!("{refusal:?}").contains(" exchange '")
 }
 
 /// Whether a passive declaration found something. One that is refused did: newer brokers show a

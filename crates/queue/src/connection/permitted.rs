@@ -4,24 +4,38 @@ use lapin::Connection;
 use lapin::types::FieldTable;
 
 use super::deadline::within;
+use super::permissions::{MissingPermission, Trial};
 use super::topology::Topology;
 use crate::Error;
 
+/// What is missing, since the user may not declare it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Undeclared {
+    /// The names.
+    pub names: Vec<String>,
+    /// What the user lacks.
+    pub lacking: Vec<MissingPermission>,
+}
+
 impl Topology {
-    /// Declares what is missing as far as the user may. Returns the names of what is missing then.
+    /// Declares what is missing as far as the user may. Returns what is missing then.
     /// Newer brokers do not show a user whether a queue exists that he may not use; such a queue
     /// counts as present. With `binds_all` also binds what exists.
     pub async fn declare_permitted(
         &self,
         connection: &Connection,
         binds_all: bool,
-    ) -> Result<Vec<String>, Error> {
+    ) -> Result<Undeclared, Error> {
+        let mut missing = Undeclared::default();
         let existing = within("declaring", self.declare_exchange(connection, true)).await;
         let mut binds_all = binds_all;
         if existing.as_ref().is_err_and(Error::is_not_found) {
             match within("declaring", self.declare_exchange(connection, false)).await {
                 Err(error) if error.is_access_refused() => {
-                    return Ok(vec![self.exchange().to_owned()]);
+                    let (name, purpose) = (self.exchange().to_owned(), "declaring the exchange");
+                    missing.names.push(name.clone());
+                    missing.lacking.push(MissingPermission { kind: "configure", name, purpose });
+                    return Ok(missing);
                 }
                 declared => declared?,
             }
@@ -29,11 +43,12 @@ impl Topology {
         } else {
             or_refused(existing)?;
         }
-        let mut missing = Vec::new();
         for (key, arguments) in self.queues() {
             let declaring = self.declare_permitted_queue(connection, &key, arguments, binds_all);
             if !within("declaring a queue", declaring).await? {
-                missing.push(self.queue(&key));
+                let trial = Trial { topology: self, connection };
+                missing.lacking.extend(within("declaring", trial.declaration(&key)).await?);
+                missing.names.push(self.queue(&key));
             }
         }
         Ok(missing)

@@ -167,8 +167,20 @@ pub(super) const SUSPECT: &[u16] = &[
     2026, 2055, 3100, 3169, 4031, 4082,
 ];
 
-/// The account or its password is not accepted.
-pub(super) const ACCESS_DENIED: &[u16] = &[1044, 1045, 1698];
+/// What a person has to correct before the server takes a connection or a statement.
+pub(super) fn remedy(number: u16) -> Option<&'static str> {
+    match number {
+        // Also an account that may not come from here, or whose password has expired, or that is
+        // locked.
+        1045 | 1130 | 1698 | 1820 | 1862 | 3118 | 4151 => {
+            Some("correct user and password of --database-url, or the account")
+        }
+        1044 | 1142 | 1143 => Some("grant the account the rights on this database"),
+        1049 => Some("run `fetchline migrate`, which creates the database"),
+        1115 | 1253 | 1273 => Some("correct `charset` or `collation` of --database-url"),
+        _ => None,
+    }
+}
 
 #[cfg(test)]
 mod tests {

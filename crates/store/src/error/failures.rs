@@ -39,6 +39,11 @@ impl Failures {
     }
 }
 
+/// Whether this is what a database answers.
+pub(crate) fn is_answer(error: &sqlx::Error) -> bool {
+    number(error).is_some() || matches!(error, sqlx::Error::Tls(_))
+}
+
 fn describe((node, error): &(Node, Option<sqlx::Error>)) -> String {
     match error {
         Some(error) => format!("{node}: {error}"),

@@ -4,9 +4,9 @@ mod class;
 mod failures;
 
 pub use self::class::Class;
-pub(crate) use self::failures::Failures;
+pub(crate) use self::failures::{Failures, is_answer};
 
-use self::class::{ACCESS_DENIED, IMMEDIATE, LOCK_WAIT_TIMEOUT, STALE_STATEMENT, SUSPECT, number};
+use self::class::{IMMEDIATE, LOCK_WAIT_TIMEOUT, STALE_STATEMENT, SUSPECT, number};
 
 /// The context of a failure to update `run_counts`, which is retried in its own way.
 pub(crate) const CANNOT_COUNT: &str = "cannot count a batch";
@@ -71,13 +71,10 @@ pub enum Error {
     #[error("the database refuses every row of a batch: {0}")]
     EveryRowRefused(String),
     /// The database has no tables.
-    #[error("the database has no fetchline schema: run `fetchline migrate` first")]
+    #[error("the database has no fetchline schema")]
     SchemaMissing,
     /// The schema is older than this program.
-    #[error(
-        "the database has schema version {found}, but this program needs version {needed}: run \
-         `fetchline migrate` first"
-    )]
+    #[error("the database has schema version {found}, but this program needs version {needed}")]
     SchemaTooOld {
         /// The newest migration that was applied.
         found: i64,
@@ -209,8 +206,36 @@ impl Error {
 
     /// Whether waiting cannot help, because a person has to act first.
     pub fn is_configuration(&self) -> bool {
-        matches!(self, Self::Url(_) | Self::SchemaMissing | Self::SchemaTooOld { .. })
-            || self.number().is_some_and(|number| ACCESS_DENIED.contains(&number))
+        matches!(self, Self::Url(_)) || self.refusal().is_some()
+    }
+
+    /// What a person has to correct before another attempt can succeed.
+    pub fn refusal(&self) -> Option<&'static str> {
+        if matches!(self, Self::SchemaMissing | Self::SchemaTooOld { .. }) {
+            return Some("run `fetchline migrate` first");
+        }
+        let error = self.driver_error()?;
+        match number(error) {
+            Some(number) => class::remedy(number),
+            None if matches!(error, sqlx::Error::Configuration(_)) => {
+                Some("correct host and port of --database-url: the usual port is 3306")
+            }
+            None if is_tls(error) => Some(
+                "correct `ssl-mode` and `ssl-ca` of --database-url: the server has to use TLS, and \
+                 its certificate has to be signed by that authority, for the host of the URL",
+            ),
+            None => None,
+        }
+    }
+}
+
+/// Whether TLS fails for another reason than a lost connection. TLS reports what it receives as
+/// invalid data.
+fn is_tls(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Tls(_) => true,
+        sqlx::Error::Io(error) => error.kind() == std::io::ErrorKind::InvalidData,
+        _ => false,
     }
 }
 
