@@ -15,7 +15,7 @@ async fn check(
 ) -> anyhow::Result<(Output, Value)> {
     let server = NameServer::start(Behaviour::Answer).await?;
     let mut command = world.command(&["check", "--json", "--dns-server", &server.address()])?;
-    command.args(flags).envs(variables.iter().copied());
+    command.env("FETCHLINE_LISTEN", "off").args(flags).envs(variables.iter().copied());
     let output = process::run(&mut command, "").await?;
     let report = output.json()?;
     Ok((output, report))
@@ -43,7 +43,10 @@ async fn a_check_is_green_where_a_worker_can_work() -> anyhow::Result<()> {
     assert!(finding(&report, "egress").1.contains("answered 200"), "{report}");
     // A visit of the page, and nothing else, is left.
     assert_eq!(world.rows().await?, 0);
-    let text = world.run(&["check", "--dns-server", "127.0.0.1:9", "--dns-timeout", "1s"], "");
+    let text = world.run(
+        &["check", "--listen", "off", "--dns-server", "127.0.0.1:9", "--dns-timeout", "1s"],
+        "",
+    );
     let text = text.await?;
     assert_eq!(text.code, Some(1), "{text:?}");
     assert!(text.stdout.contains("ok       broker "), "{text:?}");
@@ -90,13 +93,7 @@ async fn a_check_names_what_is_wrong_and_how_to_mend_it() -> anyhow::Result<()> 
         ("AMQP_URL", with(amqp, &|url| _ = url.set_username("nobody"))?, 2, "broker", "wrong"),
         ("AMQP_URL", with(amqp, &|url| url.set_path("/missing"))?, 2, "broker", "wrong"),
         ("AMQP_URL", with(amqp, &|url| _ = url.set_port(Some(9)))?, 1, "broker", "failed"),
-        (
-            "AMQP_URL",
-            with(amqp, &|url| _ = url.set_port(management.port()))?,
-            1,
-            "broker",
-            "failed",
-        ),
+        ("AMQP_URL", with(amqp, &|url| _ = url.set_port(management.port()))?, 2, "broker", "wrong"),
         ("AMQP_URL", amqp.replace("amqp://", "amqps://"), 2, "broker", "wrong"),
         ("DATABASE_URL", with(sql, &|url| _ = url.set_username("nobody"))?, 2, "database", "wrong"),
         ("DATABASE_URL", with(sql, &|url| _ = url.set_port(Some(9)))?, 1, "database", "failed"),
@@ -179,5 +176,81 @@ async fn a_check_names_the_rights_that_the_account_lacks() -> anyhow::Result<()>
     assert_eq!(status, "wrong", "{report}");
     assert!(words.contains("UPDATE on fetches") && words.contains("DELETE on hosts"), "{words}");
     assert!(!words.contains("INSERT on"), "{words}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_check_is_about_the_worker_of_the_configuration_file() -> anyhow::Result<()> {
+    let world = World::new().await?;
+    let taken = std::net::TcpListener::bind("127.0.0.1:0")?;
+    let address = taken.local_addr()?;
+    let text = format!(
+        "[work]\nconcurrency = 1000000\nlisten = \"{address}\"\npool = 100000\n\
+         [check]\npool-timeout = \"7s\"\n"
+    );
+    let file = world.file("fetchline.toml", &text)?;
+    let mut command = world.command(&["check", "--json", "--config", &file])?;
+    let output = process::run(&mut command, "").await?;
+    let report = output.json()?;
+    assert_eq!(output.code, Some(2), "{report}");
+    assert!(finding(&report, "settings").1.contains("--concurrency"), "{report}");
+    let (status, words) = finding(&report, "listen");
+    assert!(status == "wrong" && words.contains("not by a worker"), "{report}");
+    let (status, words) = finding(&report, "connections");
+    assert!(status == "warning" && words.contains("lower --pool"), "{report}");
+    let shown = world.run(&["config", "--config", &file, "check"], "").await?;
+    assert!(shown.stdout.contains("concurrency = 1000000  # the file"), "{shown:?}");
+    assert!(shown.stdout.contains("pool-timeout = \"7s\"  # the file"), "{shown:?}");
+    // A worker that runs already listens where it should.
+    let mut worker = world.worker(&[])?;
+    let address = worker.health().await?.to_string();
+    let report = check(&world, &[], &[("FETCHLINE_LISTEN", &address)]).await?.1;
+    let (status, words) = finding(&report, "listen");
+    assert!(status == "ok" && words.contains("already"), "{report}");
+    assert_eq!(worker.terminate().await?.code, Some(0));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_check_finds_what_only_shows_in_use() -> anyhow::Result<()> {
+    let world = World::new().await?;
+    world.database.execute("DROP TABLE facts").await?;
+    let variables = [("SSL_CERT_FILE", "/missing.pem")];
+    let (output, report) = check(&world, &[], &variables).await?;
+    assert_eq!(output.code, Some(2), "{report}");
+    let (status, words) = finding(&report, "schema");
+    assert!(status == "wrong" && words.contains("facts"), "{report}");
+    assert!(finding(&report, "authorities").1.contains("/missing.pem"), "{report}");
+    // One line for all differences of a queue, which have one remedy.
+    let queue = format!("{}.urls", world.prefix);
+    let channel = world.amqp.create_channel().await?;
+    let options = lapin::options::QueueDeleteOptions::default();
+    channel.queue_delete(queue.as_str().into(), options).await?;
+    let options = lapin::options::QueueDeclareOptions { durable: true, ..Default::default() };
+    let arguments = lapin::types::FieldTable::default();
+    channel.queue_declare(queue.as_str().into(), options, arguments).await?;
+    let report = check(&world, &[], &[]).await?.1;
+    let found = report["checks"].as_array().into_iter().flatten();
+    let topology: Vec<_> = found.filter(|finding| finding["check"] == "topology").collect();
+    assert_eq!(topology.len(), 1, "{report}");
+    let text = topology[0]["text"].as_str().unwrap_or_default();
+    assert!(text.contains("x-queue-type") && text.contains("x-overflow"), "{report}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_check_says_that_so_few_files_are_too_few() -> anyhow::Result<()> {
+    let world = World::new().await?;
+    let program = world.command(&["check", "--json", "--listen", "off"])?;
+    let mut shell = tokio::process::Command::new("bash");
+    shell.args(["-c", "ulimit -n 20; exec \"$0\" \"$@\""]).arg(program.as_std().get_program());
+    shell.args(program.as_std().get_args());
+    for (name, value) in program.as_std().get_envs() {
+        if let Some(value) = value {
+            shell.env(name, value);
+        }
+    }
+    let output = process::run(&mut shell, "").await?;
+    assert_eq!(finding(&output.json()?, "open files").0, "wrong", "{output:?}");
     Ok(())
 }

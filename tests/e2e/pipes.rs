@@ -263,6 +263,69 @@ async fn settings_come_from_a_file_unless_a_flag_or_a_variable_has_another_value
 }
 
 #[tokio::test]
+async fn a_variable_is_text_and_known_and_an_error_says_where_its_value_comes_from()
+-> anyhow::Result<()> {
+    let world = World::bare().await?;
+    let file = world.file("wrong.toml", "# of a fleet\n[work]\nconcurrency = \"abc\"\n")?;
+    let misspelt = world.file("misspelt.toml", "json = true\namqp_url = \"x\"\n")?;
+    let password = world.file("password.toml", "\"amqp://a:hunter2@h\" = \"x\"\n")?;
+    for (script, expected) in [
+        ("AMQP_URL=$'amqp://a:hunter2\\xff@h' $F dead list".to_owned(), "AMQP_URL is not UTF-8"),
+        ("DATABASE_URL=$'mysql://\\xff@h/x' $F runs list".to_owned(), "DATABASE_URL is not UTF-8"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT=$'\\xff' $F work".to_owned(), "ENDPOINT is not UTF-8"),
+        ("FETCHLINE_AMQP_URL= $F status".to_owned(), "it is empty: unset it"),
+        ("FETCHLINE_JSON= $F hosts list".to_owned(), "The value comes from FETCHLINE_JSON"),
+        (format!("$F work --config {file}"), "wrong.toml, line 3"),
+        (format!("$F work --config {misspelt}"), "misspelt.toml, line 2: `amqp_url` is not"),
+        (format!("$F work --config {misspelt}"), "did you mean `amqp-url`?"),
+        (format!("$F work --config {password}"), "password.toml, line 1: a key"),
+        ("$F items list --json --format csv".to_owned(), "choose --json or --format csv"),
+        ("$F work --prefix $(head -c 120000 /dev/zero | tr '\\0' x)".to_owned(), "xxx…"),
+    ] {
+        let output = shell(&world, &script).await?;
+        assert_eq!((output.code, &*output.stdout), (Some(2), ""), "{script}: {output:?}");
+        let is_safe = output.stderr.contains(expected) && !output.stderr.contains("hunter2");
+        assert!(is_safe && output.stderr.len() < 2_000, "{script}: {output:?}");
+    }
+    for (script, expected) in [
+        ("FETCHLINE_CONCURENCY=5 $F config", Some("FETCHLINE_CONCURENCY has no effect")),
+        ("RUST_LOG='garbage=[' $F config", Some("RUST_LOG is not understood")),
+        ("FETCHLINE_WORKER_PORT_9464_TCP=tcp://10.0.0.1:9464 RUST_LOG=info $F config", None),
+    ] {
+        let output = shell(&world, script).await?;
+        assert_eq!(output.code, Some(0), "{script}: {output:?}");
+        match expected {
+            Some(expected) => assert!(output.stderr.contains(expected), "{script}: {output:?}"),
+            None => assert_eq!(output.stderr, "", "{script}"),
+        }
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_full_disk_for_rejected_lines_is_a_failure() -> anyhow::Result<()> {
+    let world = World::bare().await?;
+    let script = "echo nope | $F produce --dry-run --rejects /dev/full";
+    let output = shell(&world, script).await?;
+    assert_eq!(output.code, Some(1), "{output:?}");
+    assert!(output.stderr.contains("rejected lines cannot be written"), "{output:?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn manual_pages_name_variables_examples_and_the_program() -> anyhow::Result<()> {
+    let world = World::bare().await?;
+    let script = "folder=$(mktemp -d) && $F man $folder && cat $folder/fetchline-produce.1; \
+                  code=$?; rm -r $folder; exit $code";
+    let output = shell(&world, script).await?;
+    assert_eq!(output.code, Some(0), "{output:?}");
+    for expected in ["FETCHLINE_URL_FIELD", ".SH EXAMPLES\n", "\"fetchline "] {
+        assert!(output.stdout.contains(expected), "{expected} in {}", output.stdout);
+    }
+    Ok(())
+}
+
+#[tokio::test]
 async fn config_says_what_is_wrong_with_a_command_line() -> anyhow::Result<()> {
     let world = World::bare().await?;
     for (line, expected) in [
@@ -275,7 +338,9 @@ async fn config_says_what_is_wrong_with_a_command_line() -> anyhow::Result<()> {
         assert!(output.stderr.contains(expected), "{line}: {output:?}");
     }
     // Without any setting, the parser answers in another way.
-    let bare = shell(&world, "env -u FETCHLINE_PREFIX $F config control").await?;
+    let bare =
+        shell(&world, "env -u FETCHLINE_PREFIX -u AMQP_URL -u DATABASE_URL $F config control")
+            .await?;
     assert!(bare.stderr.contains("this command has commands of its own"), "{bare:?}");
     let help = shell(&world, "$F config produce --help").await?;
     assert_eq!((help.code, &*help.stderr), (Some(0), ""), "{help:?}");

@@ -45,6 +45,7 @@ pub(crate) async fn run(global: GlobalArgs, args: Args) -> Result {
     let name = args::host_name();
     let broker = global.broker(Role::Check, &name)?;
     let store = global.store(1, Duration::from_secs(10))?;
+    let pool = work.pool;
     let config = work.into_config(name)?;
     let problems = config.problems();
     // What a worker declares when it starts.
@@ -60,7 +61,7 @@ pub(crate) async fn run(global: GlobalArgs, args: Args) -> Result {
         .collect();
     let (broker, database, machine) = tokio::join!(
         broker::check(&broker),
-        database::check(&store, config.fetch.max_body),
+        database::check(&store, config.fetch.max_body, pool),
         machine::check(&config, address.as_ref()),
     );
     findings.extend(broker.into_iter().chain(database).chain(machine));

@@ -35,16 +35,27 @@ pub(crate) struct Args {
 pub(crate) async fn run(args: Args) -> Result {
     let url = match args.url {
         Some(url) => url,
-        None => readyz(args.listen.0).map_err(Failure::Usage)?,
+        None => url_of(args.listen.0, "readyz").map_err(Failure::Usage)?,
     };
-    let client = reqwest::Client::builder().timeout(DEADLINE).no_proxy().build()?;
-    let answer = client.get(url).send().await.context("the worker does not answer")?;
+    let answer = client()?.get(url).send().await.map_err(reqwest::Error::without_url);
+    let answer = answer.context("the worker does not answer")?;
     let status = answer.status();
     exit::print(answer.text().await.context("the response is incomplete")?.trim_end());
     match status.is_success() {
         true => Ok(Done::Whole),
         false => Err(anyhow!("the worker answered {status}").into()),
     }
+}
+
+fn client() -> reqwest::Result<reqwest::Client> {
+    reqwest::Client::builder().timeout(DEADLINE).no_proxy().build()
+}
+
+/// Whether a worker listens on this address.
+pub(crate) async fn is_worker(listen: SocketAddr) -> bool {
+    let (Ok(url), Ok(client)) = (url_of(Some(listen), "metrics"), client()) else { return false };
+    let Ok(answer) = client.get(url).send().await else { return false };
+    answer.text().await.is_ok_and(|text| text.contains("fetchline_"))
 }
 
 /// The shape of the body of `/readyz`.
@@ -68,8 +79,8 @@ pub(crate) fn schema() -> Value {
     ])
 }
 
-/// The URL of a worker that listens on this address.
-fn readyz(listen: Option<SocketAddr>) -> anyhow::Result<Url> {
+/// A URL of a worker that listens on this address.
+fn url_of(listen: Option<SocketAddr>, path: &str) -> anyhow::Result<Url> {
     let mut address = listen.context("--listen is `off`: the worker does not serve its health")?;
     // A worker that listens on every address answers on the loopback address of that family.
     match address.ip() {
@@ -77,5 +88,5 @@ fn readyz(listen: Option<SocketAddr>) -> anyhow::Result<Url> {
         IpAddr::V6(Ipv6Addr::UNSPECIFIED) => address.set_ip(Ipv6Addr::LOCALHOST.into()),
         _ => {}
     }
-    Ok(Url::parse(&format!("http://{address}/readyz"))?)
+    Ok(Url::parse(&format!("http://{address}/{path}"))?)
 }

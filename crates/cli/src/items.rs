@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use crate::exit::{self, Done, Result};
+use crate::exit::{self, Done, Failure, Result};
 use crate::schema::shape::{self, Field, count, decimal, field, nullable, object, text, time};
 use crate::table::{format_time, or_dash, table};
 use crate::{args, args::GlobalArgs, changes, money, sparkline, spreadsheet};
@@ -117,6 +117,12 @@ fn parse_key(text: &str) -> std::result::Result<ItemKey, String> {
 }
 
 pub(crate) async fn run(global: GlobalArgs, args: Args) -> Result {
+    if let Action::List { format: Format::Csv, .. } | Action::Changes { format: Format::Csv, .. } =
+        args.action
+        && args.json
+    {
+        return Err(Failure::usage(anyhow!("choose --json or --format csv")));
+    }
     let store = global.migrated_store().await?;
     match args.action {
         Action::List { category, limit, format } => {

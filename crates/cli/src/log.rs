@@ -18,7 +18,10 @@ pub(crate) enum LogFormat {
 
 /// Starts logging at the levels of RUST_LOG, by default `info` and above.
 pub(crate) fn start(format: LogFormat) {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let (filter, problem) = match EnvFilter::try_from_default_env() {
+        Ok(filter) => (filter, None),
+        Err(error) => (EnvFilter::new("info"), Some(error)),
+    };
     // We handle and log the errors of libraries ourselves. lapin would even log messages, which may
     // hold secrets.
     let silenced = [
@@ -57,5 +60,8 @@ pub(crate) fn start(format: LogFormat) {
                 .with_writer(io::stderr);
             registry.with(layer).init();
         }
+    }
+    if let Some(problem) = problem.filter(|_| std::env::var_os(EnvFilter::DEFAULT_ENV).is_some()) {
+        tracing::warn!("RUST_LOG is not understood, and `info` counts: {problem}");
     }
 }

@@ -186,7 +186,7 @@ pub(crate) async fn run(global: GlobalArgs, args: Args) -> Result {
     display.finish();
 
     let summary = result.map_err(Failure::usage)?;
-    if let Some(rejects) = rejects.filter(|_| summary.complete) {
+    if let Some(rejects) = rejects.as_ref().filter(|_| summary.complete) {
         rejects.finish();
     }
     if args.json {
@@ -203,6 +203,7 @@ pub(crate) async fn run(global: GlobalArgs, args: Args) -> Result {
     if !summary.complete {
         return Err(anyhow!("interrupted before the end of the input").into());
     }
+    rejects.map_or(Ok(()), |rejects| rejects.check())?;
     Ok(if summary.rejected > 0 { Done::InputRejected } else { Done::Whole })
 }
 

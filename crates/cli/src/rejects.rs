@@ -25,6 +25,8 @@ struct RejectFile {
     /// Whether the file begins with a byte-order mark. It is UTF-8, even if the flag `--encoding`
     /// says otherwise when it is published.
     is_marked: bool,
+    /// Why a line could not be written.
+    failure: Option<std::io::Error>,
 }
 
 impl Rejects {
@@ -50,7 +52,7 @@ impl Rejects {
                 "--rejects {path} is one of the sources; name another file"
             )));
         }
-        Ok(Self(Mutex::new(RejectFile { file, is_old, headings: None, is_marked })))
+        Ok(Self(Mutex::new(RejectFile { file, is_old, headings: None, is_marked, failure: None })))
     }
 
     /// Writes a rejected line.
@@ -78,12 +80,24 @@ impl Rejects {
         self.write(|_| Ok(()));
     }
 
+    /// Fails if a line could not be written: it is nowhere else.
+    pub(crate) fn check(&self) -> anyhow::Result<()> {
+        let mut rejects = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match rejects.failure.take() {
+            Some(error) => Err(error).context("rejected lines cannot be written to --rejects"),
+            None => Ok(()),
+        }
+    }
+
     fn write(&self, write: impl FnOnce(&mut RejectFile) -> std::io::Result<()>) {
         let mut rejects = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let emptied =
             if std::mem::take(&mut rejects.is_old) { rejects.file.set_len(0) } else { Ok(()) };
         if let Err(error) = emptied.and_then(|()| write(&mut rejects)) {
-            tracing::error!(%error, "rejected lines cannot be written to --rejects");
+            if rejects.failure.is_none() {
+                tracing::error!(%error, "rejected lines cannot be written to --rejects");
+            }
+            rejects.failure.get_or_insert(error);
         }
     }
 }

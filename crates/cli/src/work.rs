@@ -188,7 +188,7 @@ pub(crate) struct Args {
     /// The most MySQL connections to use. If there are at least two, one is reserved for commits
     #[arg(long, value_name = "N", env = "FETCHLINE_POOL", default_value_t = 4)]
     #[arg(value_parser = clap::value_parser!(u32).range(1..))]
-    pool: u32,
+    pub(crate) pool: u32,
 
     /// How long to wait for a free MySQL connection
     #[arg(long, value_name = "DURATION", env = "FETCHLINE_POOL_TIMEOUT", default_value = "5s")]
@@ -394,7 +394,9 @@ impl Args {
             },
             observe: ObserveConfig {
                 listen: self.listen.0,
-                otlp_endpoint: otlp_endpoint::read(self.otlp_endpoint.as_ref().map(Secret::expose))?,
+                otlp_endpoint: otlp_endpoint::read(
+                    self.otlp_endpoint.as_ref().map(Secret::expose),
+                )?,
             },
         })
     }

@@ -20,9 +20,27 @@ pub struct ServerFacts {
     pub cipher: Option<String>,
     /// `max_allowed_packet` in bytes.
     pub max_packet: u64,
+    /// The most connections that the server takes, from this account or from all together; `None`
+    /// if there is no limit.
+    pub max_connections: Option<u32>,
     /// The difference between the server's clock and this machine's.
     pub clock_difference: Duration,
 }
+
+/// The tables of the schema.
+const TABLES: [&str; 11] = [
+    "facts",
+    "fetches",
+    "hosts",
+    "items",
+    "pages",
+    "price_history",
+    "quarantine",
+    "robots",
+    "run_counts",
+    "runs",
+    "workers",
+];
 
 /// What is tried on each table: the right, and a statement that touches no row. `{table}` and
 /// `{column}` are replaced.
@@ -44,6 +62,18 @@ impl Store {
             let facts = facts(&mut connection).await.map_err(Error::database("cannot ask"))?;
             connection.close().await.map_err(Error::database("cannot close the connection"))?;
             Ok(facts)
+        })
+        .await
+    }
+
+    /// The tables of the schema that do not exist, or that the account may not even see.
+    pub async fn missing_tables(&self) -> Result<Vec<&'static str>, Error> {
+        within("looking for the tables", DEADLINE, async {
+            let mut connection = self.connect().await?;
+            let found = tables(&mut connection).await?;
+            connection.close().await.map_err(Error::database("cannot close the connection"))?;
+            let is_missing = |table: &&str| found.iter().all(|(name, _)| name != table);
+            Ok(TABLES.into_iter().filter(is_missing).collect())
         })
         .await
     }
@@ -74,10 +104,14 @@ impl Store {
 async fn facts(connection: &mut MySqlConnection) -> sqlx::Result<ServerFacts> {
     const FACTS: &str = "SELECT VERSION(), CURRENT_USER(), \
          CAST(@@max_allowed_packet AS UNSIGNED), \
-         CAST(UNIX_TIMESTAMP(NOW(6)) * 1000000 AS SIGNED)";
+         CAST(UNIX_TIMESTAMP(NOW(6)) * 1000000 AS SIGNED), \
+         CAST(@@max_connections AS SIGNED), CAST(@@max_user_connections AS SIGNED)";
     let row = sqlx::query(FACTS).fetch_one(&mut *connection).await?;
     let now = OffsetDateTime::now_utc();
     let micros: i64 = row.try_get(3)?;
+    // Without a limit, a number is 0.
+    let limits: [i64; 2] = [row.try_get(4)?, row.try_get(5)?];
+    let limits = limits.into_iter().filter_map(|limit| u32::try_from(limit).ok());
     let server = OffsetDateTime::from_unix_timestamp_nanos(i128::from(micros) * 1_000);
     let cipher = connection.fetch_one("SHOW SESSION STATUS LIKE 'Ssl_cipher'").await?;
     let cipher: String = cipher.try_get(1)?;
@@ -86,6 +120,7 @@ async fn facts(connection: &mut MySqlConnection) -> sqlx::Result<ServerFacts> {
         account: row.try_get(1)?,
         cipher: Some(cipher).filter(|cipher| !cipher.is_empty()),
         max_packet: row.try_get(2)?,
+        max_connections: limits.filter(|limit| *limit > 0).min(),
         clock_difference: (server.unwrap_or(now) - now).unsigned_abs(),
     })
 }

@@ -10,6 +10,7 @@ use url::Url;
 
 use crate::config::WorkerConfig;
 use crate::error::Error;
+use crate::error_chain::chain;
 use crate::execute::extraction::without_credentials;
 use crate::fetch::Config as FetchConfig;
 use crate::fetch::dns::{KnownNames, ask_each};
@@ -41,14 +42,26 @@ pub struct TrialFetch {
 /// A name server, and how long its answer took, or why there was none.
 pub type AskedServer = (SocketAddr, Result<Duration, String>);
 
+/// The certificate authorities of the system.
+#[derive(Clone, Debug)]
+pub struct SystemAuthorities {
+    /// How many there are.
+    pub count: usize,
+    /// Which files cannot be read.
+    pub problems: Vec<String>,
+}
+
 /// Whether the certificate authorities of the system and of the settings can be used.
 ///
 /// # Errors
 ///
 /// [`Error::Client`].
-pub fn check_authorities(config: &FetchConfig) -> Result<(), Error> {
-    let tls = tls::client_config(&config.authorities, config.memory_budget);
-    tls.map(drop).map_err(|error| Error::Client(error.into()))
+pub fn check_authorities(config: &FetchConfig) -> Result<SystemAuthorities, Error> {
+    tls::client_config(&config.authorities, config.memory_budget)
+        .map_err(|error| Error::Client(error.into()))?;
+    let found = rustls_native_certs::load_native_certs();
+    let problems = found.errors.iter().map(|error| chain(error)).collect();
+    Ok(SystemAuthorities { count: found.certs.len(), problems })
 }
 
 /// Asks each name server alone for the addresses of a host.

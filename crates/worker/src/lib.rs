@@ -22,7 +22,9 @@ mod write;
 #[cfg(feature = "bench")]
 pub mod bench;
 
-pub use check::{AskedServer, TrialFetch, ask_name_servers, check_authorities, trial_fetch};
+pub use check::{
+    AskedServer, SystemAuthorities, TrialFetch, ask_name_servers, check_authorities, trial_fetch,
+};
 pub use config::WorkerConfig;
 pub use consume::Config as ConsumeConfig;
 pub use error::Error;

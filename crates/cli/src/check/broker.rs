@@ -1,7 +1,7 @@
 //! The broker: login, virtual host, permissions and topology.
 
 use fetchline_queue::lapin::Connection;
-use fetchline_queue::{Broker, Effect, Error, Topology};
+use fetchline_queue::{Broker, Difference, Effect, Error, Topology};
 
 use crate::exit::chain;
 
@@ -72,13 +72,15 @@ async fn topology(broker: &Broker, connection: &Connection) -> Vec<Finding> {
         Ok(inspection) => inspection,
         Err(error) => return vec![unusable(TOPOLOGY, &error)],
     };
-    let bad = inspection.differences.iter().map(|difference| {
-        let status = match difference.effect {
-            Effect::Harm | Effect::Deafness => Status::Wrong,
-            Effect::LessSafety => Status::Warning,
-        };
+    // All differences of a queue have the same remedy.
+    let of_one = |a: &Difference, b: &Difference| a.what == b.what;
+    let bad = inspection.differences.chunk_by(of_one).map(|differences| {
+        let is_warning = differences.iter().all(|one| one.effect == Effect::LessSafety);
+        let status = if is_warning { Status::Warning } else { Status::Wrong };
+        let rest = differences.iter().skip(1).map(|one| one.difference.clone());
+        let text: Vec<String> = [differences[0].to_string()].into_iter().chain(rest).collect();
         let remedy = "delete it when it is empty, or use another --prefix";
-        Finding::bad(TOPOLOGY, status, difference.to_string(), remedy)
+        Finding::bad(TOPOLOGY, status, text.join("; "), remedy)
     });
     let unknown = inspection.doubt().map(|text| Finding::bad(TOPOLOGY, Status::Warning, text, ""));
     let findings: Vec<Finding> = bad.chain(unknown).collect();

@@ -12,6 +12,7 @@ const LOGIN: &str = "database";
 const SCHEMA: &str = "schema";
 const RIGHTS: &str = "rights";
 const WRITES: &str = "writes";
+const CONNECTIONS: &str = "connections";
 const PACKET: &str = "packet size";
 const CLOCK: &str = "clock";
 
@@ -20,13 +21,14 @@ const PACKET_RESERVE: u64 = 1 << 20;
 /// A difference of clocks that is no accident.
 const MAX_CLOCK_DIFFERENCE: Duration = Duration::from_secs(30);
 
-/// Checks the database for a worker that stores bodies of up to `max_body` bytes.
-pub(super) async fn check(store: &Store, max_body: usize) -> Vec<Finding> {
+/// Checks the database for a worker that stores bodies of up to `max_body` bytes, and uses `pool`
+/// connections.
+pub(super) async fn check(store: &Store, max_body: usize, pool: u32) -> Vec<Finding> {
     let facts = match store.server_facts().await {
         Ok(facts) => facts,
         // A missing database is a missing schema.
         Err(error) => {
-            let rest = [SCHEMA, RIGHTS, WRITES, PACKET, CLOCK];
+            let rest = [SCHEMA, RIGHTS, WRITES, CONNECTIONS, PACKET, CLOCK];
             let rest = rest.map(|check| Finding::skipped(check, LOGIN));
             return [unusable(LOGIN, &error)].into_iter().chain(rest).collect();
         }
@@ -34,8 +36,7 @@ pub(super) async fn check(store: &Store, max_body: usize) -> Vec<Finding> {
     let mut findings = vec![login(store, &facts)];
     match store.check_schema().await {
         Ok(()) => {
-            let version = Store::schema_needed();
-            findings.push(Finding::ok(SCHEMA, format!("version {version} or later")));
+            findings.push(schema(store).await);
             findings.push(rights(store, &facts).await);
             findings.push(match store.ping().await {
                 Ok(()) => Finding::ok(WRITES, "the server takes rows"),
@@ -47,6 +48,7 @@ pub(super) async fn check(store: &Store, max_body: usize) -> Vec<Finding> {
             findings.extend([RIGHTS, WRITES].map(|check| Finding::skipped(check, SCHEMA)));
         }
     }
+    findings.push(connections(&facts, pool));
     findings.push(packet(&facts, max_body));
     findings.push(clock(&facts));
     findings
@@ -82,6 +84,22 @@ fn unusable(check: &'static str, error: &Error) -> Finding {
     Finding::bad(check, status, text, remedy)
 }
 
+async fn schema(store: &Store) -> Finding {
+    match store.missing_tables().await {
+        Ok(missing) if missing.is_empty() => {
+            Finding::ok(SCHEMA, format!("version {} or later", Store::schema_needed()))
+        }
+        Ok(missing) => Finding::bad(
+            SCHEMA,
+            Status::Wrong,
+            format!("missing, or hidden from this account: {}", missing.join(", ")),
+            "grant the account the rights on these tables, or restore them from a backup: \
+             `fetchline migrate` creates each table once",
+        ),
+        Err(error) => unusable(SCHEMA, &error),
+    }
+}
+
 async fn rights(store: &Store, facts: &ServerFacts) -> Finding {
     match store.missing_rights().await {
         Ok(missing) if missing.is_empty() => {
@@ -94,6 +112,20 @@ async fn rights(store: &Store, facts: &ServerFacts) -> Finding {
             "GRANT SELECT, INSERT, UPDATE, DELETE on all tables of the database",
         ),
         Err(error) => unusable(RIGHTS, &error),
+    }
+}
+
+/// A worker has a connection besides its pool for what takes long.
+fn connections(facts: &ServerFacts, pool: u32) -> Finding {
+    let needed = pool.saturating_add(1);
+    match facts.max_connections {
+        Some(limit) if limit < needed => Finding::bad(
+            CONNECTIONS,
+            Status::Warning,
+            format!("the server takes {limit} from this account, and a worker uses {needed}"),
+            "raise max_connections or max_user_connections, or lower --pool",
+        ),
+        _ => Finding::ok(CONNECTIONS, format!("the server takes the {needed} of a worker")),
     }
 }
 

@@ -1,30 +1,41 @@
 //! This machine: certificate authorities, name servers, open files, and the connection to a site.
 
+use std::io::ErrorKind;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use fetchline_queue::Address;
 use fetchline_store::Outcome;
 use fetchline_worker::{WorkerConfig, ask_name_servers, check_authorities, trial_fetch};
+use tokio::net::TcpListener;
 
 use crate::exit::chain;
+use crate::health;
 
 use super::finding::{Finding, Status};
 
 const AUTHORITIES: &str = "authorities";
 const NAMES: &str = "name servers";
 const FILES: &str = "open files";
+const LISTEN: &str = "listen";
 const EGRESS: &str = "egress";
 
 /// The host that name servers are asked for unless a URL names another one.
 const KNOWN_HOST: &str = "example.com";
 /// Files of a worker besides connections to sites.
 const OTHER_FILES: u64 = 100;
+/// Files without which a worker cannot work: those of the runtime, and its connections to broker
+/// and database.
+const LEAST_FILES: u64 = 32;
 /// A slow answer of a name server.
 const SLOW: Duration = Duration::from_secs(1);
 
 /// Checks this machine, and fetches `address` if there is one.
 pub(super) async fn check(config: &WorkerConfig, address: Option<&Address>) -> Vec<Finding> {
     let mut findings = vec![open_files(config), authorities(config)];
+    if let Some(address) = config.observe.listen {
+        findings.push(listen(address).await);
+    }
     // A proxy resolves the names.
     if config.fetch.proxy.is_none() {
         let host = address.and_then(|address| address.as_url().domain()).unwrap_or(KNOWN_HOST);
@@ -45,7 +56,7 @@ fn open_files(config: &WorkerConfig) -> Finding {
         }
         Ok((limit, _)) => Finding::bad(
             FILES,
-            Status::Warning,
+            if limit < LEAST_FILES { Status::Wrong } else { Status::Warning },
             format!("only {limit} may be open, and a worker may need {needed}"),
             "raise the hard limit (ulimit -Hn, LimitNOFILE=), or lower --concurrency",
         ),
@@ -58,13 +69,40 @@ fn open_files(config: &WorkerConfig) -> Finding {
 
 fn authorities(config: &WorkerConfig) -> Finding {
     match check_authorities(&config.fetch) {
-        Ok(()) => Finding::ok(AUTHORITIES, "certificates of sites can be checked"),
+        Ok(found) if found.problems.is_empty() && found.count > 0 => {
+            Finding::ok(AUTHORITIES, format!("the system trusts {}", found.count))
+        }
+        Ok(found) => Finding::bad(
+            AUTHORITIES,
+            Status::Warning,
+            format!("the system trusts {}: {}", found.count, found.problems.join("; ")),
+            "correct SSL_CERT_FILE and SSL_CERT_DIR, or install the package ca-certificates",
+        ),
         Err(error) => Finding::bad(
             AUTHORITIES,
             Status::Wrong,
             chain(&error),
             "install the package ca-certificates, or name a file by --ca or SSL_CERT_FILE",
         ),
+    }
+}
+
+/// Whether a worker could listen here, or does so already.
+async fn listen(address: SocketAddr) -> Finding {
+    match TcpListener::bind(address).await {
+        Ok(_) => Finding::ok(LISTEN, format!("{address} is free")),
+        Err(error) if error.kind() == ErrorKind::AddrInUse => {
+            if health::is_worker(address).await {
+                return Finding::ok(LISTEN, format!("a worker listens on {address} already"));
+            }
+            let remedy = "end the other program, or choose another address by --listen";
+            let text = format!("{address} is in use, and not by a worker");
+            Finding::bad(LISTEN, Status::Wrong, text, remedy)
+        }
+        Err(error) => {
+            let text = format!("cannot listen on {address}: {error}");
+            Finding::bad(LISTEN, Status::Wrong, text, "choose another address by --listen")
+        }
     }
 }
 
