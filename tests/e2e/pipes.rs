@@ -288,7 +288,7 @@ async fn a_variable_is_text_and_known_and_an_error_says_where_its_value_comes_fr
         assert!(is_safe && output.stderr.len() < 2_000, "{script}: {output:?}");
     }
     for (script, expected) in [
-        ("FETCHLINE_CONCURENCY=5 $F config", Some("FETCHLINE_CONCURENCY has no effect")),
+        ("FETCHLINE_PARALLELISM=5 $F config", Some("FETCHLINE_PARALLELISM has no effect")),
         ("RUST_LOG='garbage=[' $F config", Some("RUST_LOG is not understood")),
         ("FETCHLINE_WORKER_PORT_9464_TCP=tcp://10.0.0.1:9464 RUST_LOG=info $F config", None),
     ] {
