@@ -5,6 +5,8 @@ use std::net::IpAddr;
 
 use url::{Host, Position, Url};
 
+use super::url_line::begins_with_scheme;
+
 /// The longest URL that is accepted, in bytes after normalisation.
 ///
 /// Servers commonly refuse request lines above 8 KiB (nginx `large_client_header_buffers`, Apache
@@ -73,10 +75,17 @@ impl Address {
         if lacks_scheme(text) {
             return Err(without_scheme(text));
         }
-        Self::of(Url::parse(text).map_err(|error| match error {
+        let url = Url::parse(text).map_err(|error| match error {
             url::ParseError::RelativeUrlWithoutBase => without_scheme(text),
             error => AddressError::Syntax(error),
-        })?)
+        })?;
+        Self::of(url).map_err(|error| match error {
+            // `Tea: https://shop.example/` has no scheme `tea`.
+            AddressError::Scheme(_) if text.split_whitespace().skip(1).any(begins_with_scheme) => {
+                AddressError::Preceded
+            }
+            error => error,
+        })
     }
 
     /// Resolves the `location` of a redirect against this address.

@@ -35,7 +35,7 @@ pub use raw_message::RawMessage;
 pub use task::Task;
 pub(crate) use typed::bare;
 pub use typed::is_padding;
-pub use url_line::{Doubt, UrlLines, begins_with_scheme, has_second_url};
+pub use url_line::{Doubt, UrlLines, begins_with_scheme, has_second_url, is_rest_of_url};
 
 /// What a message says.
 #[derive(Clone, Debug, PartialEq)]

@@ -5,13 +5,15 @@
 //! taken whole if nothing speaks for cells, and rejected if something does: a wrong URL would be
 //! fetched without a word.
 
+use super::typed::is_padding;
+
 /// What a URL may contain, and what also separates cells.
 const SEPARATORS: [char; 3] = [',', ';', '|'];
 
 /// Why it is not clear where the URL of a line ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Doubt {
-    /// Behind a separator, another URL begins.
+    /// Another URL begins behind a separator, or where a separator is lost.
     #[error("a second URL follows it")]
     SecondUrl,
     /// White space inside the line.
@@ -28,10 +30,14 @@ pub enum Doubt {
     Separator(char),
 }
 
-/// Lines of one list, of which each is taken for a URL. The default knows nothing of other lines.
+/// Lines of one list, of which each is taken for a URL. The default knows nothing of other lines, so
+/// it takes a separator inside a line for a part of the URL.
 #[derive(Debug, Default)]
 pub struct UrlLines {
-    /// Separators that stand in most lines, equally often: they may separate cells.
+    /// Whether the line is one of a list, in which some lines may have further cells.
+    is_list: bool,
+    /// Separators that may separate cells: they stand in most lines equally often, or a number
+    /// follows the last one.
     doubtful: Vec<char>,
 }
 
@@ -45,9 +51,10 @@ impl UrlLines {
                 lines.clone().map(|line| line.matches(*separator).count()).collect();
             counts.sort_unstable();
             let mut alike = counts.chunk_by(|one, other| one == other);
-            alike.any(|alike| alike[0] > 0 && 2 * alike.len() > total)
+            let numbers = lines.clone().filter(|line| precedes_number(line, *separator)).count();
+            alike.any(|alike| alike[0] > 0 && 2 * alike.len() > total) || 2 * numbers > total
         };
-        Self { doubtful: SEPARATORS.into_iter().filter(is_doubtful).collect() }
+        Self { is_list: true, doubtful: SEPARATORS.into_iter().filter(is_doubtful).collect() }
     }
 
     /// Why it is not clear where the URL of a line ends; `None` if it is.
@@ -64,38 +71,82 @@ impl UrlLines {
         if line.ends_with(SEPARATORS) {
             return Some(Doubt::EndsWithSeparator);
         }
-        let is_doubtful = |separator: &&char| {
-            line.rsplit_once(**separator).is_some_and(|(_, rest)| !is_rest_of_url(rest))
+        let is_doubtful = |separator: &char| {
+            let mut parts = line.split(*separator).skip(1);
+            line.rsplit_once(*separator).is_some_and(|(_, last)| !is_rest_of_url(last))
+                && (self.doubtful.contains(separator) || self.is_list && parts.any(is_name))
         };
-        self.doubtful.iter().find(is_doubtful).copied().map(Doubt::Separator)
+        SEPARATORS.into_iter().find(is_doubtful).map(Doubt::Separator)
     }
 }
 
 /// Whether a text begins like a URL that can be fetched.
 pub fn begins_with_scheme(text: &str) -> bool {
+    let text = text.trim_start_matches(is_padding);
     let begins_with = |scheme: &str| {
-        text.trim_start()
-            .get(..scheme.len())
-            .is_some_and(|start| start.eq_ignore_ascii_case(scheme))
+        text.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme))
     };
     begins_with("http://") || begins_with("https://")
 }
 
-/// Whether another URL begins behind a separator.
+/// Whether another URL begins behind a URL, and not inside it.
 pub fn has_second_url(text: &str) -> bool {
-    let follows_separator = |(start, _): (usize, &str)| {
-        text[..start].ends_with(|c: char| SEPARATORS.contains(&c) || c.is_whitespace())
-    };
-    let trimmed = text.trim_start().len();
-    let second = text.match_indices("http").filter(|(start, _)| *start > text.len() - trimmed);
-    let mut second = second.filter(|(start, _)| begins_with_scheme(&text[*start..]));
-    second.any(follows_separator)
+    let text = text.trim_start_matches(is_padding);
+    begins_with_scheme(text)
+        && text.match_indices("://").any(|(colon, _)| {
+            let before = without_scheme(&text[..colon]);
+            before.is_some_and(|before| !before.is_empty() && !may_precede_url(before))
+        })
+}
+
+/// What stands before the scheme that ends a text; `None` if the text does not end with one.
+fn without_scheme(text: &str) -> Option<&str> {
+    ["https", "http"].into_iter().find_map(|scheme| {
+        let (before, end) = text.split_at_checked(text.len().checked_sub(scheme.len())?)?;
+        end.eq_ignore_ascii_case(scheme).then_some(before)
+    })
+}
+
+/// Whether a text may be the beginning of a URL that has another URL in its path or its query.
+/// Behind anything else, a separator or a line end may be lost.
+fn may_precede_url(text: &str) -> bool {
+    let ends_with_escape = text.len().checked_sub(3).and_then(|start| text.get(start..));
+    text.ends_with(['/', '=', ':', '?', '&']) || ends_with_escape.is_some_and(has_escape)
+}
+
+/// Whether a number follows the last separator of a line, such as a price.
+fn precedes_number(line: &str, separator: char) -> bool {
+    line.rsplit_once(separator)
+        .is_some_and(|(_, last)| !is_rest_of_url(last) && !last.contains(char::is_alphabetic))
 }
 
 /// Whether a text behind a separator is rather a part of a URL than a cell.
-fn is_rest_of_url(text: &str) -> bool {
+pub fn is_rest_of_url(text: &str) -> bool {
     const PAGES: [&str; 5] = [".html", ".htm", ".php", ".aspx", ".jsp"];
-    text.contains('=') || has_escape(text) || PAGES.iter().any(|page| text.ends_with(page))
+    // Base64 ends with `=`.
+    let has_parameter = text.trim_end_matches('=').contains('=');
+    let is_part =
+        has_parameter || has_escape(text) || PAGES.iter().any(|page| text.ends_with(page));
+    is_part && !is_address(text)
+}
+
+/// Whether a text is a path or a URL without its scheme, so that it stands for itself.
+fn is_address(text: &str) -> bool {
+    let is_host = |host: &str| {
+        host.rsplit_once('.').is_some_and(|(_, top)| {
+            top.len() > 1 && top.bytes().all(|byte| byte.is_ascii_alphabetic())
+        })
+    };
+    text.starts_with('/')
+        || text.starts_with("www.")
+        || text.split_once('/').is_some_and(|(host, _)| is_host(host))
+}
+
+/// Whether a text behind a separator is a name or another address, unlike a number or a coordinate.
+fn is_name(text: &str) -> bool {
+    let are_letters = |pair: &[char]| pair.iter().all(|c| c.is_alphabetic());
+    let characters: Vec<char> = text.chars().collect();
+    !is_rest_of_url(text) && (is_address(text) || characters.windows(2).any(are_letters))
 }
 
 /// Whether a text has an encoded byte such as `%2F`. A price may have a bare `%`.
@@ -103,4 +154,69 @@ fn has_escape(text: &str) -> bool {
     text.as_bytes()
         .windows(3)
         .any(|part| part[0] == b'%' && part[1..].iter().all(u8::is_ascii_hexdigit))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_url_is_one_that_does_not_stand_inside_the_first_one() {
+        for text in [
+            "https://a.example/1https://a.example/2",
+            "https://a.example/1\u{feff}https://a.example/2",
+            "https://a.example/1^https://a.example/2",
+            "https://a.example/1>http://a.example/2",
+            "https://a.example/1#https://a.example/2",
+            "https://a.example/1)https://a.example/2",
+            "https://a.example/1,HTTPS://A.EXAMPLE/2",
+            "HTTP://a.example/1; Https://a.example/2",
+            "https://a.example/1-https://b.example/?u=https://c.example/",
+        ] {
+            assert!(has_second_url(text), "{text}");
+        }
+        for text in [
+            "https://a.example/?next=https://b.example/&also=http://c.example",
+            "https://a.example/web/2020/HTTPS://b.example/",
+            "https://a.example/?https://b.example/",
+            "https://a.example/?x&https://b.example/",
+            "https://a.example/cache:https://b.example/",
+            "https://a.example/?u%3dhttps://b.example/",
+            "\u{200f} https://a.example/xhttps:/",
+            "* https://a.example/1",
+            "Tea: https://a.example/1",
+        ] {
+            assert!(!has_second_url(text), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_name_behind_a_separator_is_doubted_in_whichever_line_it_stands() {
+        let doubts = |list: &str| {
+            let rule = UrlLines::learn(list.lines());
+            list.lines().filter(|line| rule.doubt(line).is_some()).count()
+        };
+        for (list, doubted) in [
+            ("https://a.example/1,Tea\nhttps://a.example/2,Jam,sweet\nhttps://a.example/3", 2),
+            ("https://a.example/1,red,green\nhttps://a.example/2,blue", 2),
+            ("https://a.example/1\nhttps://a.example/2\nhttps://a.example/3|Tee, grün", 1),
+            ("https://a.example/1\nhttps://a.example/2\nhttps://a.example/3;Jam;2", 1),
+            ("https://a.example/1\nhttps://a.example/2\nhttps://a.example/3,7Up", 1),
+            ("https://a.example/1,/tea.html\nhttps://a.example/2,/new?id=1", 2),
+            ("https://a.example/1\nhttps://a.example/2\nhttps://a.example/3,/p?id=1", 1),
+            ("https://a.example/1|www.b.example/p?id=2\nhttps://a.example/2", 1),
+            ("https://a.example/1,b.example/p?id=2\nhttps://a.example/2", 1),
+            ("https://a.example/1,aGVsbG8=\nhttps://a.example/2,d29ybGQ=", 2),
+            ("https://a.example/1,2.90\nhttps://a.example/x,2,3\nhttps://a.example/y,z,4,7", 3),
+            ("https://a.example/x,y,z\nhttps://a.example/?t=a,b,c,d\nhttps://a.example/@3,4", 0),
+            ("https://a.example/@34.66,-86.57,17z\nhttps://a.example/1", 0),
+            ("https://a.example/a,b\nhttps://a.example/1\nhttps://a.example/2", 0),
+            ("https://a.example/p;jsessionid=a7f;x=1\nhttps://a.example/2", 0),
+            ("https://a.example/tea,green,12.html\nhttps://a.example/2", 0),
+        ] {
+            assert_eq!(doubts(list), doubted, "{list}");
+        }
+        // A message that is one bare URL is no list.
+        assert_eq!(UrlLines::default().doubt("https://a.example/1,Tea"), None);
+    }
 }
