@@ -65,6 +65,10 @@ impl LineDecoder {
         while bytes.starts_with("\u{feff}".as_bytes()) {
             bytes.drain(.."\u{feff}".len());
         }
+        // The mark that DOS programs write at the end of a file.
+        if bytes == [0x1a] {
+            bytes.clear();
+        }
         let bytes = match String::from_utf8(bytes) {
             Ok(text) => return ListLine { number, text, end, bytes: None, guess: None },
             Err(error) => error.into_bytes(),

@@ -5,6 +5,7 @@ use std::io;
 use std::time::Duration;
 
 use fetchline_queue::{MAX_MESSAGE_BYTES, MAX_URL_BYTES};
+use serde::de::IgnoredAny;
 use tokio::io::BufReader;
 use tokio::time::{Instant, timeout_at};
 
@@ -12,13 +13,13 @@ use super::format::{Format, is_comment, trimmed};
 use super::line::{LineDecoder, ListLine};
 use super::plain::PlainText;
 use super::record::{Fields, parse_url};
-use super::table::{Hints, SpannedEntry, Table};
+use super::table::{Hints, MAX_LINES_PER_ROW, SpannedEntry, Table};
 use super::{Content, Entry, Ignored};
 use crate::text::{Charset, Line, LineEnd, Lines, Text};
 
 /// The default field of the URL.
 const URL_FIELD: &str = "url";
-/// Lines that are considered to recognise how a list is written, at most.
+/// Lines that are considered to recognise how a list is written, at most, unless a row goes on.
 const SAMPLE_LINES: usize = 100;
 /// Their bytes, at most.
 const SAMPLE_BYTES: usize = 256 * 1024;
@@ -58,7 +59,10 @@ pub(crate) struct List {
 enum Kind {
     Text(PlainText),
     Table(Box<Table>),
-    JsonLines,
+    /// The value says whether the first line is only a part of an object.
+    JsonLines {
+        is_one_object: bool,
+    },
 }
 
 /// The first lines of a list.
@@ -66,6 +70,7 @@ enum Kind {
 struct Sample {
     lines: VecDeque<(u64, Line)>,
     bytes: usize,
+    quotes: usize,
     /// When a live list is recognised by the lines so far.
     deadline: Option<Instant>,
     /// Why nothing follows these lines.
@@ -76,12 +81,15 @@ impl Sample {
     fn push(&mut self, number: u64, line: Line) {
         if let Line::Whole(bytes, _) = &line {
             self.bytes += bytes.len();
+            self.quotes += memchr::memchr_iter(b'"', bytes).count();
         }
         self.lines.push_back((number, line));
     }
 
     fn is_full(&self) -> bool {
-        self.lines.len() >= SAMPLE_LINES || self.bytes >= SAMPLE_BYTES
+        // A quoted cell that is open may hold as many lines as a row may.
+        let is_open = self.quotes % 2 == 1 && self.lines.len() < SAMPLE_LINES + MAX_LINES_PER_ROW;
+        self.lines.len() >= SAMPLE_LINES && !is_open || self.bytes >= SAMPLE_BYTES
     }
 }
 
@@ -189,9 +197,9 @@ impl List {
         }
         let kind = Kind::recognise(&lines, &self.hints);
         let encoding = self.decoder.describe();
-        let description = match &kind {
+        let mut description = match &kind {
             Kind::Text(_) => format!("text, {encoding}, one URL per line"),
-            Kind::JsonLines => {
+            Kind::JsonLines { .. } => {
                 let field = self.hints.url_field.as_deref().unwrap_or(URL_FIELD);
                 let name = if self.hints.is_array { "JSON array" } else { "JSON Lines" };
                 format!("{name}, {encoding}, URL in the field \"{field}\"")
@@ -201,6 +209,13 @@ impl List {
                 format!("{dialect}, {encoding}, {columns}")
             }
         };
+        if lines.iter().all(|line| trimmed(&line.text).is_empty())
+            && self.sample.lines.len() == lines.len()
+            && self.sample.failure.is_none()
+            && !self.sample.is_full()
+        {
+            description = "the list is empty".to_owned();
+        }
         let has_cr = lines.iter().any(|line| line.end == LineEnd::Cr);
         let line_ends = if has_cr { ", lines that end with CR" } else { "" };
         self.notice = Some(format!("{description}{line_ends}"));
@@ -256,7 +271,7 @@ impl List {
                 return None;
             }
             Kind::Text(plain) => parse_plain(plain, &line),
-            Kind::JsonLines => parse_json(&line, &self.hints),
+            Kind::JsonLines { is_one_object } => parse_json(&line, &self.hints, *is_one_object),
         };
         Some(Entry { sitemap: None, line: line.number, raw: line.into_raw(), content })
     }
@@ -268,15 +283,19 @@ impl Kind {
         let first = first.clone().find(|text| !text.is_empty() && !is_comment(text));
         let looks_like_json = first.is_some_and(|text| text.starts_with('{'));
         let extension = hints.extension.as_deref();
+        // An object that ends in another line.
+        let is_one_object = first.is_some_and(|text| {
+            text.starts_with('{')
+                && serde_json::from_str::<IgnoredAny>(text).is_err_and(|error| error.is_eof())
+        });
+        let json_lines = || Self::JsonLines { is_one_object: is_one_object && !hints.is_array };
         if hints.is_array {
-            return Self::JsonLines;
+            return json_lines();
         }
         match (hints.format, extension) {
             (Format::Text, _) => return Self::Text(PlainText::certain()),
-            (Format::Jsonl, _) | (Format::Auto, Some("jsonl" | "ndjson")) => {
-                return Self::JsonLines;
-            }
-            (Format::Auto, _) if looks_like_json => return Self::JsonLines,
+            (Format::Jsonl, _) | (Format::Auto, Some("jsonl" | "ndjson")) => return json_lines(),
+            (Format::Auto, _) if looks_like_json => return json_lines(),
             _ => {}
         }
         let is_table = hints.format == Format::Csv;
@@ -300,7 +319,7 @@ fn parse_plain(plain: &PlainText, line: &ListLine) -> Content {
     ListLine::check_url(line.guess, text).and_then(|()| plain.parse(text)).into()
 }
 
-fn parse_json(line: &ListLine, hints: &ListHints) -> Content {
+fn parse_json(line: &ListLine, hints: &ListHints, is_one_object: bool) -> Content {
     let text = trimmed(&line.text);
     if text.is_empty() {
         return Content::Ignored(Ignored::Blank);
@@ -317,12 +336,20 @@ fn parse_json(line: &ListLine, hints: &ListHints) -> Content {
         return parse_url(&url).into();
     }
     let url_field = hints.url_field.as_deref().unwrap_or(URL_FIELD);
-    Fields::parse_json(text).and_then(|fields| fields.into_record(url_field)).into()
+    let fields = match Fields::parse_json(text, url_field) {
+        Err(_) if is_one_object => Err("the list is one JSON object over several lines; make it \
+                                        JSON Lines, as with jq -c '.products[]'"
+            .to_owned()),
+        fields => fields,
+    };
+    fields.and_then(|fields| fields.into_record(url_field)).into()
 }
 
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
 mod exports;
+#[cfg(test)]
+mod two_readings;
 #[cfg(test)]
 mod random_lists;

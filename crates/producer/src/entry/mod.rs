@@ -1,6 +1,7 @@
 //! The entries of a source: URLs with their options, in any of the formats.
 
 mod record;
+mod url_text;
 mod format;
 mod line;
 mod plain;

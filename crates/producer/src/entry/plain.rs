@@ -3,6 +3,7 @@
 use fetchline_queue::UrlLines;
 
 use super::record::{self, Record};
+use super::url_text;
 
 /// How to read the lines of a list.
 #[derive(Debug)]
@@ -23,14 +24,23 @@ impl PlainText {
     }
 
     pub(super) fn parse(&self, line: &str) -> Result<Record, String> {
-        let url = record::parse_url(line)?;
-        match self.lines.as_ref().and_then(|lines| lines.doubt(line)) {
-            None => Ok(url),
-            Some(doubt) => Err(format!(
-                "it is not clear where the URL ends: {doubt}; if each line is one URL, say \
-                 --format text; else quote the cells, or add headings"
-            )),
+        let url = record::parse_certain_url(line)?;
+        if let Some(lines) = &self.lines {
+            check_end(lines, line)?;
+            url_text::check(line)?;
         }
+        Ok(url)
+    }
+}
+
+/// Refuses a line if it is not clear where its URL ends.
+pub(super) fn check_end(lines: &UrlLines, line: &str) -> Result<(), String> {
+    match lines.doubt(line) {
+        None => Ok(()),
+        Some(doubt) => Err(format!(
+            "it is not clear where the URL ends: {doubt}; if each line is one URL, say \
+             --format text; else quote the cells, or add headings"
+        )),
     }
 }
 
@@ -81,6 +91,9 @@ mod tests {
             "https://a.example/1,50% off",
             "https://a.example/1,R&D",
             "https://a.example/1;New?",
+            "https://a.example/1,/tea.html\nhttps://a.example/2,/jam.html",
+            "https://a.example/1,aGVsbG8=\nhttps://a.example/2,d29ybGQ=",
+            "https://a.example/1,Tea\nhttps://a.example/2,Jam,sweet",
         ] {
             assert_eq!(taken(list), [""; 0], "{list}");
         }

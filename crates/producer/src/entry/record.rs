@@ -1,9 +1,15 @@
 //! What one entry asks for.
 
-use fetchline_queue::{AddressError, FetchRequest, NotATask, begins_with_scheme, has_second_url};
-use serde::Deserialize;
+use std::fmt;
+
+use fetchline_queue::{FetchRequest, NotATask, begins_with_scheme};
+use serde::de::{IgnoredAny, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
+
+use super::format::trimmed;
+use super::url_text::{self, unusable};
 
 /// The highest priority of a task.
 pub const MAX_PRIORITY: u8 = 9;
@@ -20,28 +26,24 @@ pub(crate) struct Record {
 
 /// Parses an entry that is a URL alone.
 pub(crate) fn parse_url(text: &str) -> Result<Record, String> {
-    check_url_text(text)?;
-    match FetchRequest::get_url(text) {
-        Ok(request) => Ok(Record { request, priority: None }),
-        Err(error) => Err(unusable_url(&error)),
-    }
+    url_text::check(text)?;
+    parse_certain_url(text)
 }
 
-/// Refuses texts that the URL standard accepts although they are not what was meant.
-fn check_url_text(text: &str) -> Result<(), String> {
-    if text.contains(char::REPLACEMENT_CHARACTER) {
-        return Err("the URL is not usable: a character was lost in a conversion; if the list is \
-                    not UTF-8, name its encoding with --encoding"
-            .to_owned());
-    }
-    match has_second_url(text) {
-        true => Err("the URL is not usable: a second URL follows it".to_owned()),
-        false => Ok(()),
-    }
+/// Parses a line of which the user says that it is one URL, whatever it contains.
+pub(super) fn parse_certain_url(text: &str) -> Result<Record, String> {
+    url_text::check_whole(trimmed(text))?;
+    let request = FetchRequest::get_url(text).map_err(unusable)?;
+    Record::new(request, None)
 }
 
-fn unusable_url(error: &AddressError) -> String {
-    format!("the URL is not usable: {error}")
+impl Record {
+    fn new(request: FetchRequest, priority: Option<u8>) -> Result<Self, String> {
+        let url = request.given.as_deref().unwrap_or(request.address.as_str());
+        url_text::check_whole(url)?;
+        url_text::check_host(&request.address, url)?;
+        Ok(Self { request, priority })
+    }
 }
 
 /// The fields of an entry by name.
@@ -61,7 +63,10 @@ struct GivenBody<'a> {
 
 impl Fields {
     /// Parses a JSON object. The error does not repeat the text, which may hold a secret.
-    pub(crate) fn parse_json(text: &str) -> Result<Self, String> {
+    pub(crate) fn parse_json(text: &str, url_field: &str) -> Result<Self, String> {
+        if has_key_twice(text, url_field) {
+            return Err(format!("the object has the field `{url_field}` twice"));
+        }
         match serde_json::from_str(text) {
             Ok(Value::Object(values)) => {
                 let is_json = values.get("body").is_some_and(|body| !body.is_string());
@@ -78,10 +83,11 @@ impl Fields {
 
     /// Collects the URL of a row, and pairs of a heading and a cell. Of equal headings the first
     /// one counts. An empty cell counts as missing. Only `headers` and `body` may be JSON objects.
+    /// A body needs a method: most columns with this name hold the text of a page.
     pub(super) fn from_cells<'a>(
         url: &str,
         cells: impl Iterator<Item = (&'a str, &'a str)>,
-    ) -> Self {
+    ) -> Result<Self, String> {
         let mut fields = Map::from_iter([("url".to_owned(), url.into())]);
         let mut body = None;
         for (name, cell) in cells {
@@ -90,6 +96,9 @@ impl Fields {
                 "headers" | "body" => serde_json::from_str(cell).ok().filter(Value::is_object),
                 _ => continue,
             };
+            if cell.trim_start().starts_with('=') {
+                return Err(format!("`{name}` is a formula without its value"));
+            }
             if !cell.trim().is_empty() && !fields.contains_key(name) {
                 if name == "body" && json.is_some() {
                     body = Some(cell.to_owned());
@@ -97,7 +106,14 @@ impl Fields {
                 fields.insert(name.to_owned(), json.unwrap_or_else(|| cell.into()));
             }
         }
-        Self { values: fields, body }
+        if fields.contains_key("body") && !fields.contains_key("method") {
+            return Err(
+                "`body` is the body of a request, which needs a `method`; rename the column \
+                        if it holds something else"
+                    .to_owned(),
+            );
+        }
+        Ok(Self { values: fields, body })
     }
 
     /// Reads the record. Unknown fields are ignored: a list may hold more than we need.
@@ -111,25 +127,49 @@ impl Fields {
             self.values.insert(url_field.to_owned(), url);
         }
         match self.values.get(url_field) {
-            Some(Value::String(url)) => check_url_text(url)?,
+            Some(Value::String(url)) => url_text::check(url)?,
             Some(_) => {}
             None => return Err(missing_url(&self.values, url_field)),
         }
-        let priority = self.values.remove("priority").filter(|value| !value.is_null());
+        let is_sitemap = ["lastmod", "changefreq"].iter().any(|n| self.values.contains_key(*n));
+        let priority = self.values.remove("priority");
+        // That of a sitemap compares pages with each other, from 0.0 to 1.0.
+        let priority = priority.filter(|value| !value.is_null() && !is_sitemap);
         let priority = priority.map(|value| parse_priority(&value)).transpose()?;
         let Some(url) = self.values.remove(url_field) else {
             return Err(format!("it has no field `{url_field}`"));
         };
         self.values.insert("url".to_owned(), url);
         self.values.retain(|name, _| FetchRequest::FIELDS.contains(&name.as_str()));
+        self.simplify_category();
+        let mistyped = mistyped(&self.values).unwrap_or("url");
         match FetchRequest::from_json(self.into_json()) {
-            Ok(request) => Ok(Record { request, priority }),
-            Err(NotATask::Url(error)) => Err(unusable_url(&error)),
+            Ok(request) => Record::new(request, priority),
+            Err(NotATask::Url(error)) => Err(unusable(&error)),
             // The position is one in the text above, not in the list.
-            Err(NotATask::Json(_)) => Err("a field is of another type than expected".to_owned()),
+            Err(NotATask::Json(_)) => {
+                Err(format!("the field `{mistyped}` is of another type than expected"))
+            }
+            Err(error @ (NotATask::Method | NotATask::NotBefore)) => {
+                Err(format!("{error}; rename the field if it holds something else"))
+            }
             Err(error) => Err(error.to_string()),
         }
     }
+
+    /// A category may be a number, or stand in a list of its own.
+    fn simplify_category(&mut self) {
+        let Some(category) = self.values.get_mut("category") else { return };
+        if let Value::Array(categories) = category
+            && let [one] = &mut categories[..]
+        {
+            *category = one.take();
+        }
+        if category.is_number() {
+            *category = category.to_string().into();
+        }
+    }
+
     /// The object as a text, with the body as it was given.
     fn into_json(mut self) -> String {
         let Some(body) = self.body else { return Value::Object(self.values).to_string() };
@@ -138,6 +178,59 @@ impl Fields {
         // There is a field before it: the URL.
         text.truncate(text.len() - 1);
         text + ",\"body\":" + &body + "}"
+    }
+}
+
+/// The first field whose value cannot be what it has to be.
+fn mistyped(fields: &Map<String, Value>) -> Option<&'static str> {
+    let is_text = |value: &Value| value.is_string() || value.is_null();
+    let is_right = |name: &str, value: &Value| match name {
+        "url" => value.is_string(),
+        "method" | "category" => is_text(value),
+        "headers" => value.is_object() || value.is_null(),
+        "secret_headers" => value.is_array(),
+        "secret_body" => value.is_boolean(),
+        "revalidate" => value.is_boolean() || value.is_null(),
+        _ => true,
+    };
+    FetchRequest::FIELDS
+        .into_iter()
+        .find(|name| fields.get(*name).is_some_and(|value| !is_right(name, value)))
+}
+
+/// Whether an object has a key twice, of which the parser would drop one.
+fn has_key_twice(text: &str, name: &str) -> bool {
+    // Nearly no line needs the second look.
+    let quoted = Value::from(name).to_string();
+    text.matches(&quoted).nth(1).is_some()
+        && serde_json::from_str(text)
+            .is_ok_and(|Keys(keys)| keys.iter().filter(|key| *key == name).nth(1).is_some())
+}
+
+/// The keys of an object, as they are given.
+struct Keys(Vec<String>);
+
+impl<'de> Deserialize<'de> for Keys {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(KeysVisitor)
+    }
+}
+
+struct KeysVisitor;
+
+impl<'de> Visitor<'de> for KeysVisitor {
+    type Value = Keys;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Keys, A::Error> {
+        let mut keys = Vec::new();
+        while let Some((key, IgnoredAny)) = map.next_entry()? {
+            keys.push(key);
+        }
+        Ok(Keys(keys))
     }
 }
 
@@ -163,6 +256,12 @@ fn missing_url(fields: &Map<String, Value>, url_field: &str) -> String {
                 problem.push_str(&format!("; `{path}` holds a URL: name it with --url-field"));
                 break;
             }
+            Value::Array(values) if values.iter().any(|value| value.is_object()) => {
+                problem.push_str(&format!(
+                    "; `{path}` is a list: make it JSON Lines, as with jq -c '.{path}[]'"
+                ));
+                break;
+            }
             // Each field gets a copy of its path.
             Value::Object(fields) if path.len() <= MAX_PATH_BYTES => {
                 pending
@@ -179,7 +278,12 @@ fn parse_priority(value: &Value) -> Result<u8, String> {
     number
         .and_then(|number| u8::try_from(number).ok())
         .filter(|priority| *priority <= MAX_PRIORITY)
-        .ok_or_else(|| format!("the priority is not a whole number from 0 to {MAX_PRIORITY}"))
+        .ok_or_else(|| {
+            format!(
+                "the priority is not a whole number from 0 to {MAX_PRIORITY}; rename the field if \
+                 it holds something else"
+            )
+        })
 }
 
 #[cfg(test)]
@@ -187,7 +291,7 @@ mod tests {
     use super::*;
 
     fn parse(text: &str) -> Result<Record, String> {
-        Fields::parse_json(text)?.into_record("url")
+        Fields::parse_json(text, "url")?.into_record("url")
     }
 
     #[test]
@@ -214,6 +318,20 @@ mod tests {
     }
 
     #[test]
+    fn a_field_that_means_something_else_is_no_obstacle() {
+        for (text, category) in [
+            (r#"{"url":"http://a.example/","category":12}"#, Some("12")),
+            (r#"{"url":"http://a.example/","category":["Tea"]}"#, Some("Tea")),
+            (r#"{"url":"http://a.example/","lastmod":"2026-01-01","priority":0.8}"#, None),
+            (r#"{"url":"http://a.example/","changefreq":"daily","priority":1}"#, None),
+            (r#"{"url":"http://a.example/","x":{"url":"http://a.example/2"}}"#, None),
+        ] {
+            let record = parse(text).unwrap();
+            assert_eq!((record.request.category.as_deref(), record.priority), (category, None));
+        }
+    }
+
+    #[test]
     fn an_error_says_what_is_wrong_and_repeats_no_secret() {
         for (text, expected) in [
             (r#"{"link":"http://a.example/"}"#, "`url`"),
@@ -221,7 +339,17 @@ mod tests {
             (r#"{"url":"http://a.example/","priority":10}"#, "the priority"),
             (r#"{"url":"http://a.example/","method":"BREW"}"#, "the method"),
             (r#"{"url":"http://a.example/","headers":{"authorization":5}}"#, "`authorization`"),
-            (r#"{"url":"http://a.example/","headers":"hunter2"}"#, "type"),
+            (r#"{"url":"http://a.example/","headers":"hunter2"}"#, "`headers` is of another type"),
+            (
+                r#"{"url":"http://a.example/","category":["a","b"]}"#,
+                "`category` is of another type",
+            ),
+            (r#"{"products":[{"url":"http://a.example/"}]}"#, "jq -c '.products[]'"),
+            (r#"{"url":7}"#, "`url` is of another type"),
+            (r#"{"url":"http://a.example/","method":"Organic"}"#, "rename"),
+            (r#"{"url":"http://a.example/","not_before":"today"}"#, "rename"),
+            (r#"{"url":"http://a.example/","priority":0.5}"#, "rename"),
+            (r#"{"url":"http://a.example/1","x":"url","url":"http://a.example/2"}"#, "twice"),
             (r#"{"url":"http://user:hunter2@"#, "not valid JSON"),
             ("[1]", "not a JSON object"),
         ] {

@@ -2,6 +2,9 @@
 
 use std::cmp::Reverse;
 
+use fetchline_queue::begins_with_scheme;
+
+use super::super::format::{is_comment, trimmed};
 use super::super::line::ListLine;
 use super::layout::{Found, Layout, is_url};
 use super::rows::{Cell, Parsed, Row, Rows};
@@ -28,6 +31,10 @@ pub(super) struct Dialect {
     pub(super) layout: Result<Layout, String>,
     /// The lines of the headings.
     pub(super) headings: Vec<ListLine>,
+    /// The number of the line of headings, or of the first URL.
+    pub(super) first_line: u64,
+    /// Whether it is known that the delimiter is no part of a URL.
+    pub(super) is_certain: bool,
 }
 
 /// The first lines, divided by one delimiter.
@@ -40,7 +47,7 @@ struct Reading {
 }
 
 impl Reading {
-    fn new(lines: &[ListLine], delimiter: Option<char>, url_field: Option<&str>) -> Self {
+    fn new(lines: &[&ListLine], delimiter: Option<char>, url_field: Option<&str>) -> Self {
         let mut parser = Rows::new(delimiter);
         let (mut rows, mut torn) = (Vec::new(), Vec::new());
         let mut collect = |parsed| match parsed {
@@ -48,7 +55,7 @@ impl Reading {
             Parsed::Row(row) => rows.push(row),
             Parsed::Invalid(line, _) => torn.push(line.number),
         };
-        for line in lines {
+        for &line in lines {
             parser.push(line.clone());
             while let Some(parsed) = parser.next() {
                 collect(parsed);
@@ -70,18 +77,17 @@ impl Reading {
     fn is_table(&self, is_declared: bool) -> bool {
         match &self.found {
             Found::Nothing => false,
-            Found::Layout(layout, _) if self.delimiter.is_some() && layout.width() < 2 => false,
+            Found::Layout(layout, _) if self.delimiter.is_some() && layout.span() < 2 => false,
             Found::Layout(_, Some(index)) => {
                 let headings = self.rows[*index].number();
                 !self.torn.iter().any(|number| *number < headings)
             }
             Found::Ambiguous(_) => true,
             Found::Layout(layout, None) => {
-                let is_certain = is_declared
-                    || self.delimiter == Some('\t')
-                    || layout.url_column() > 0
-                    || self.rows.iter().any(|row| row.cells[0].is_quoted);
+                let is_certain = is_declared || self.delimiter == Some('\t') || self.has_quotes();
                 match is_certain {
+                    // Lines that do not begin with a URL are rows, or nothing.
+                    _ if layout.url_column() > 0 => self.consistency() >= 25,
                     true => self.consistency() >= 50,
                     false => self.consistency() == 100 && self.has_text(),
                 }
@@ -89,11 +95,38 @@ impl Reading {
         }
     }
 
-    /// Whether a cell holds what no URL does.
+    /// Whether cells are quoted that stand beside this delimiter. A program quotes the cells that
+    /// hold its delimiter, so another quoted cell speaks against this one.
+    fn has_quotes(&self) -> bool {
+        let has_neighbour = |row: &&Row| self.delimiter.is_none() || row.cells.len() > 1;
+        let mut rows = self.rows.iter().filter(has_neighbour);
+        rows.any(|row| row.cells.iter().any(|cell| cell.is_quoted))
+    }
+
+    /// Whether cells are quoted because they hold this delimiter.
+    fn quotes_delimiters(&self) -> bool {
+        let Some(delimiter) = self.delimiter else { return false };
+        let is_needed = |cell: &Cell| cell.is_quoted && cell.text.contains(delimiter);
+        self.rows.iter().any(|row| row.cells.len() > 1 && row.cells.iter().any(is_needed))
+    }
+
+    /// Whether a cell holds what no URL does, and no URL holds it, either.
     fn has_text(&self) -> bool {
-        let is_text = |cell: &Cell| cell.is_quoted || cell.text.trim().contains(' ');
+        let is_spaced = |cell: &Cell| trimmed(&cell.text).contains(char::is_whitespace);
+        let is_text = |cell: &Cell| cell.is_quoted || is_spaced(cell);
+        let is_indented = |cell: &Cell| {
+            !cell.is_quoted && cell.text.trim_start() != cell.text && !cell.text.trim().is_empty()
+        };
+        let may_be_url = |row: &Row| {
+            let (url, others) = (&row.cells[0], &row.cells[1..]);
+            let last = others.last().filter(|cell| is_text(cell) && !cell.is_quoted);
+            is_spaced(url)
+                || others.iter().any(is_indented)
+                || last.is_some_and(|cell| is_file_name(trimmed(&cell.text)))
+        };
         self.delimiter.is_some()
             && self.rows.iter().any(|row| row.cells.iter().skip(1).any(is_text))
+            && !self.rows.iter().any(may_be_url)
     }
 
     /// The cells that are URLs, whatever their column.
@@ -121,19 +154,63 @@ impl Reading {
         }
     }
 
-    fn into_dialect(mut self) -> Dialect {
+    /// Whether a row of headings and the rows below it are quoted as a whole, as if their table had
+    /// been one column of another one.
+    fn has_whole_rows_quoted(&self) -> bool {
+        let Found::Layout(_, Some(index)) = self.found else { return false };
+        let is_row =
+            |row: &Row, delimiter| row.cells[0].is_quoted && row.cells[0].text.contains(delimiter);
+        self.delimiter.is_none()
+            && DELIMITERS.into_iter().any(|delimiter| {
+                let rows = self.rows.iter().filter(|row| is_row(row, delimiter)).count();
+                is_row(&self.rows[index], delimiter) && 2 * rows > self.rows.len()
+            })
+    }
+
+    fn into_dialect(mut self, first_url: u64, is_certain: bool) -> Dialect {
+        if self.has_whole_rows_quoted() {
+            self.found = Found::Ambiguous(WHOLE_ROWS.to_owned());
+        }
+        let is_certain = is_certain
+            || self.delimiter == Some('\t')
+            || match &self.found {
+                Found::Layout(layout, Some(_)) => {
+                    // A title may look like headings of a first column, but not of another one.
+                    layout.has_known_heading()
+                        || layout.url_column() > 0
+                        || self.quotes_delimiters()
+                }
+                _ => false,
+            };
         let (layout, index) = match self.found {
             Found::Layout(layout, index) => (Ok(layout), index),
             Found::Ambiguous(reason) => (Err(reason), None),
             Found::Nothing => (Err(NO_COLUMN.to_owned()), None),
         };
         let headings = index.map(|index| self.rows.swap_remove(index).lines).unwrap_or_default();
-        Dialect { delimiter: self.delimiter, layout, headings }
+        let first_line = headings.first().map_or(first_url, |line| line.number);
+        Dialect { delimiter: self.delimiter, layout, headings, first_line, is_certain }
     }
 }
 
 const NO_COLUMN: &str =
     "no column is known to hold the URL; name it with --url-field, by its heading or number";
+
+const NO_DELIMITER: &str = "no column is known to hold the URL; name it with --url-field, or the \
+                            delimiter in a first line such as sep=^";
+
+const WHOLE_ROWS: &str = "the rows seem to be quoted as a whole, as cells of another table; remove \
+                          the quotes around them";
+
+/// Whether a line above a table is a comment. It proves nothing about the table. A `#` may also
+/// begin an order number, or be the heading of a number.
+pub(super) fn is_note(line: &str) -> bool {
+    let line = trimmed(line);
+    let is_word = |c: char| c.is_alphanumeric() || c == '"' || DELIMITERS.contains(&c);
+    is_comment(line)
+        && !line[1..].starts_with(is_word)
+        && !line.split(DELIMITERS).any(begins_with_scheme)
+}
 
 /// The dialect of a table; `None` if the list is not recognised as one.
 pub(super) fn recognise(lines: &[ListLine], hints: Hints<'_>) -> Option<Dialect> {
@@ -143,6 +220,10 @@ pub(super) fn recognise(lines: &[ListLine], hints: Hints<'_>) -> Option<Dialect>
         }
         _ => (None, lines),
     };
+    let first_url = lines.iter().find(|line| line.text.contains("://") && !is_note(&line.text));
+    let first_url = first_url.map_or(u64::MAX, |line| line.number);
+    let is_row = |line: &&ListLine| line.number >= first_url || !is_note(&line.text);
+    let lines: Vec<&ListLine> = lines.iter().filter(is_row).collect();
     let is_tabular = matches!(hints.extension, Some("csv" | "tsv" | "tab"));
     let present = |delimiter: &char| lines.iter().any(|line| line.text.contains(*delimiter));
     let candidates: Vec<char> = match declared {
@@ -151,46 +232,62 @@ pub(super) fn recognise(lines: &[ListLine], hints: Hints<'_>) -> Option<Dialect>
         None => DELIMITERS.into_iter().filter(present).collect(),
     };
     let is_declared = hints.is_table || declared.is_some();
-    let read = |delimiter| Reading::new(lines, delimiter, hints.url_field);
+    let is_certain = is_declared || hints.url_field.is_some();
+    let read = |delimiter| Reading::new(&lines, delimiter, hints.url_field);
     let mut tables: Vec<Reading> = candidates
         .iter()
         .map(|delimiter| read(Some(*delimiter)))
         .filter(|reading| reading.is_table(is_declared))
         .collect();
     tables.sort_by_key(|reading| Reverse(reading.rank()));
+    let unreadable = |delimiter, reason: String| Dialect {
+        delimiter,
+        layout: Err(reason),
+        headings: Vec::new(),
+        first_line: first_url,
+        is_certain,
+    };
     if let [first, second, ..] = &tables[..]
         && first.rank() == second.rank()
         && first.urls() != second.urls()
     {
-        return Some(two_readings(first, second));
+        return Some(unreadable(first.delimiter, two_readings(first, second)));
     }
     if let Some(best) = tables.into_iter().next() {
-        return Some(best.into_dialect());
+        return Some(best.into_dialect(first_url, is_certain));
     }
     let one_column = read(None);
     let has_headings = one_column.has_known_heading(hints, is_declared || is_tabular);
     let is_table = has_headings
         || matches!(one_column.found, Found::Layout(_, None)) && one_column.is_table(is_declared);
     if is_table {
-        return Some(one_column.into_dialect());
+        return Some(one_column.into_dialect(first_url, is_certain));
     }
     (is_declared || is_tabular && !one_column.rows.iter().any(|row| is_url(&row.cells[0]))).then(
-        || Dialect {
-            delimiter: candidates.first().copied(),
-            layout: Err(NO_COLUMN.to_owned()),
-            headings: Vec::new(),
+        || {
+            let reason = if candidates.is_empty() { NO_DELIMITER } else { NO_COLUMN };
+            unreadable(candidates.first().copied(), reason.to_owned())
         },
     )
 }
 
-fn two_readings(first: &Reading, second: &Reading) -> Dialect {
+fn two_readings(first: &Reading, second: &Reading) -> String {
     let name = |reading: &Reading| reading.delimiter.unwrap_or_default();
     let (one, other) = (name(first), name(second));
-    let reason = format!(
+    format!(
         "the cells may be separated by `{one}` or by `{other}`; add headings, or a first line \
          such as sep={one}"
-    );
-    Dialect { delimiter: first.delimiter, layout: Err(reason), headings: Vec::new() }
+    )
+}
+
+/// Whether a text ends like the name of a file, such as `green tea.jpg`.
+fn is_file_name(text: &str) -> bool {
+    text.rsplit_once('.').is_some_and(|(name, extension)| {
+        !name.ends_with(char::is_whitespace)
+            && (2..=5).contains(&extension.len())
+            && extension.starts_with(|c: char| c.is_ascii_alphabetic())
+            && extension.bytes().all(|byte| byte.is_ascii_alphanumeric())
+    })
 }
 
 /// The delimiter that Excel's line `sep=;` declares.

@@ -2,6 +2,7 @@
 
 use fetchline_queue::begins_with_scheme;
 
+use super::super::format::trimmed;
 use super::super::record::{self, Fields, Record};
 use super::rows::Cell;
 
@@ -23,6 +24,11 @@ const KNOWN_HEADINGS: [&str; 12] = [
     "href",
     "uri",
 ];
+/// Words of headings of pictures: what they name is a URL, but no page.
+const PICTURES: [&str; 8] =
+    ["image", "images", "img", "picture", "photo", "foto", "bild", "thumbnail"];
+/// Headings of sitemaps. Their priority is another one than that of a task.
+const SITEMAP_HEADINGS: [&str; 3] = ["loc", "lastmod", "changefreq"];
 /// Rows above the headings, at most: exports begin with a title, a date, or a note.
 const MAX_ROWS_ABOVE_HEADINGS: usize = 20;
 
@@ -32,7 +38,10 @@ pub(in super::super) struct Layout {
     /// In lower case; empty if the table has none.
     headings: Vec<String>,
     url_column: usize,
+    /// The cells of a row, without empty columns at its end, which spreadsheets add.
     width: usize,
+    /// The cells of a row, with these columns.
+    span: usize,
 }
 
 /// A layout that rows show.
@@ -55,15 +64,11 @@ fn spaced(heading: &str) -> String {
     heading.replace(['_', '-'], " ")
 }
 
-fn trimmed(text: &str) -> &str {
-    text.trim_start_matches('\u{feff}').trim()
-}
-
 /// Whether a cell is a URL that could be published.
 pub(super) fn is_url(cell: &Cell) -> bool {
     begins_with_scheme(&cell.text)
         && !has_foreign_quote(cell)
-        && record::parse_url(&cell.text).is_ok()
+        && record::parse_certain_url(&cell.text).is_ok()
 }
 
 /// Whether a quote in a cell may be that of another cell. In a quoted cell each quote is doubled
@@ -78,6 +83,55 @@ fn has_foreign_quote(cell: &Cell) -> bool {
     if cell.is_quoted { quotes.any(separates) } else { quotes.next().is_some() }
 }
 
+/// The headings of a row in lower case, without empty ones at its end.
+fn headings_of(row: &[Cell]) -> Vec<String> {
+    let mut headings: Vec<String> = row.iter().map(heading).collect();
+    let width = headings.iter().rposition(|heading| !heading.is_empty()).map_or(0, |last| last + 1);
+    headings.truncate(width);
+    headings
+}
+
+/// The columns with this heading.
+fn columns_named(row: &[Cell], wanted: &str) -> Vec<usize> {
+    (0..row.len()).filter(|&column| heading(&row[column]) == wanted).collect()
+}
+
+/// Whether a row of headings names a column.
+fn names(row: &[Cell], column: usize) -> bool {
+    row.get(column).is_some_and(|cell| !trimmed(&cell.text).is_empty())
+}
+
+/// Whether a row above a table is a sentence with a delimiter in it, such as `Products, week 12`:
+/// the cells of the table have no spaces before them.
+fn is_title(row: &[Cell], table: &[&[Cell]]) -> bool {
+    let is_spaced = |cell: &Cell| !cell.is_quoted && cell.text.trim_start() != cell.text;
+    let has_spaces = |row: &[Cell]| row.iter().skip(1).any(is_spaced);
+    let is_known = |cell: &Cell| KNOWN_HEADINGS.contains(&&*spaced(&heading(cell)));
+    has_spaces(row) && !table.iter().any(|row| has_spaces(row)) && !row.iter().any(is_known)
+}
+
+/// Whether a heading is that of pictures.
+fn is_picture(heading: &str) -> bool {
+    let mut words = heading.split(|c: char| !c.is_alphabetic());
+    let is_picture = |word: &str| {
+        PICTURES.iter().any(|name| {
+            word.strip_prefix(name).is_some_and(|rest| matches!(rest, "" | "s" | "url" | "link"))
+        })
+    };
+    words.any(is_picture)
+}
+
+/// The columns that hold URLs in these rows.
+fn url_columns(rows: &[&[Cell]], width: usize) -> Vec<usize> {
+    let holds_urls = |&column: &usize| {
+        let cells = rows.iter().filter_map(|row| row.get(column));
+        let cells: Vec<&Cell> = cells.filter(|cell| !cell.text.trim().is_empty()).collect();
+        let urls = cells.iter().filter(|cell| is_url(cell)).count();
+        urls > 0 && 2 * urls >= cells.len()
+    };
+    (0..width).filter(holds_urls).collect()
+}
+
 /// Whether a cell is a URL or contains one.
 fn has_url(cell: &Cell) -> bool {
     cell.text.contains("://")
@@ -88,88 +142,139 @@ impl Layout {
     pub(in super::super) fn find(rows: &[&[Cell]], url_field: Option<&str>) -> Found {
         let wanted = url_field.unwrap_or(URL_HEADING).to_lowercase();
         for (index, row) in rows.iter().take(MAX_ROWS_ABOVE_HEADINGS).enumerate() {
-            if let Some(layout) = Self::of_headings(row, &wanted) {
-                return Found::Layout(layout, Some(index));
+            let mut columns = columns_named(row, &wanted);
+            if columns.len() > 1 {
+                let holds_url = |row: &&[Cell], column| row.get(column).is_some_and(is_url);
+                let is_used = |&column: &usize| rows.iter().any(|row| holds_url(row, column));
+                let used: Vec<usize> = columns.iter().copied().filter(is_used).collect();
+                columns = if used.len() == 1 { used } else { columns };
+            }
+            match columns[..] {
+                [] => {}
+                [column] => return Found::Layout(Self::of_headings(row, column), Some(index)),
+                _ => return Found::Ambiguous(ambiguous(&columns, &headings_of(row))),
             }
             if row.iter().any(is_url) {
                 break;
             }
         }
         match url_field.map(str::parse::<usize>) {
-            None => Self::find_by_content(rows),
-            Some(Ok(number)) if number > 0 => Self::of_column(rows, number - 1),
+            None => Self::find_by_content(rows, None),
+            Some(Ok(number)) if number > 0 => Self::find_by_content(rows, Some(number - 1)),
             Some(_) => Found::Nothing,
         }
     }
 
-    /// The layout of a table with this row of headings; `None` if none of them is `wanted`.
-    pub(super) fn of_headings(row: &[Cell], wanted: &str) -> Option<Self> {
-        let mut headings: Vec<String> = row.iter().map(heading).collect();
-        let url_column = headings.iter().position(|heading| heading == wanted)?;
-        // Spreadsheets add empty columns at the end.
-        let width = headings.iter().rposition(|heading| !heading.is_empty())? + 1;
-        headings.truncate(width);
-        Some(Self { headings, url_column, width })
-    }
-
-    /// A table without headings, of which the user names the column.
-    fn of_column(rows: &[&[Cell]], url_column: usize) -> Found {
-        match common_width(rows) {
-            Some(width) if url_column < width => {
-                Found::Layout(Self { headings: Vec::new(), url_column, width }, None)
-            }
-            _ => Found::Nothing,
+    /// The layout of a table with this row of headings; `None` unless one of them is `wanted`.
+    pub(super) fn named(row: &[Cell], wanted: &str) -> Option<Self> {
+        match columns_named(row, wanted)[..] {
+            [column] => Some(Self::of_headings(row, column)),
+            _ => None,
         }
     }
 
-    fn find_by_content(rows: &[&[Cell]]) -> Found {
+    fn of_headings(row: &[Cell], url_column: usize) -> Self {
+        let (headings, span) = (headings_of(row), row.len());
+        Self { url_column, width: headings.len(), span, headings }
+    }
+
+    fn without_headings(url_column: usize, width: usize) -> Self {
+        Self { headings: Vec::new(), url_column, width, span: width }
+    }
+
+    /// Finds the layout by the columns that hold URLs, or by the one that the user names.
+    fn find_by_content(rows: &[&[Cell]], named: Option<usize>) -> Found {
         let Some(width) = common_width(rows) else { return Found::Nothing };
-        let is_whole = |row: &&&[Cell]| row.len() == width;
-        let Some(first) = rows.iter().position(|row| row.len() == width) else {
-            return Found::Nothing;
-        };
-        // A title or a note may stand above the table, but no row with a URL.
-        if rows[..first].iter().any(|row| row.iter().any(has_url)) {
-            return Found::Nothing;
-        }
-        let Some(body) = rows.iter().position(|row| row.iter().any(has_url)) else {
-            return Found::Nothing;
-        };
-        let url_columns: Vec<usize> = (0..width)
-            .filter(|&column| {
-                let cells = rows[body..].iter().filter(is_whole).map(|row| &row[column]);
-                let cells: Vec<_> = cells.filter(|cell| !cell.text.trim().is_empty()).collect();
-                let urls = cells.iter().filter(|cell| is_url(cell)).count();
-                urls > 0 && 2 * urls >= cells.len()
-            })
-            .collect();
-        // Headings name a column of URLs. Another row is a title, or an entry without a URL.
-        let names = |row: &[Cell], column: usize| !row[column].text.trim().is_empty();
-        let headings_row = (first..body).find(|&index| {
-            let row = rows[index];
-            row.len() == width && url_columns.iter().any(|&column| names(row, column))
-        });
-        let headings: Vec<String> = match headings_row {
-            Some(index) => rows[index].iter().map(heading).collect(),
-            None => Vec::new(),
-        };
-        let url_columns: Vec<usize> = url_columns
-            .into_iter()
-            .filter(|&column| headings_row.is_none_or(|index| names(rows[index], column)))
-            .collect();
-        let known = KNOWN_HEADINGS.iter().find_map(|known| {
-            let is_known = |column: &&usize| {
-                headings.get(**column).is_some_and(|heading| spaced(heading) == *known)
+        let is_whole = |row: &&[Cell]| row.len() == width;
+        let has_url = |row: &&[Cell]| row.iter().any(has_url);
+        let Some(body) = rows.iter().position(|row| is_whole(row) && has_url(row)) else {
+            return match named {
+                Some(column) if column < width => {
+                    Found::Layout(Self::without_headings(column, width), None)
+                }
+                None if !rows.iter().any(has_url) => Self::find_by_known_heading(rows),
+                _ => Found::Nothing,
             };
-            url_columns.iter().find(is_known)
-        });
-        match (&url_columns[..], known) {
-            ([], _) => Found::Nothing,
-            (&[url_column], _) | (_, Some(&url_column)) => {
-                Found::Layout(Self { headings, url_column, width }, headings_row)
-            }
-            _ => Found::Ambiguous(ambiguous(&url_columns, &headings)),
+        };
+        let columns = |width: usize, rows: &[&[Cell]]| match named {
+            Some(column) => (column < width).then_some(column).into_iter().collect(),
+            None => url_columns(rows, width),
+        };
+        let whole: Vec<&[Cell]> = rows[body..].iter().copied().filter(|r| is_whole(r)).collect();
+        let url_columns = columns(width, &whole);
+        let may_name = |row: &[Cell], columns: &[usize]| {
+            columns.iter().any(|&column| names(row, column)) && !is_title(row, &rows[body..])
+        };
+        // Headings name a column of URLs. Another row is a title, or an entry without a URL.
+        let is_headings =
+            |&index: &usize| is_whole(&rows[index]) && may_name(rows[index], &url_columns);
+        if let Some(index) = (0..body).find(is_headings) {
+            return Self::choose(url_columns, named.is_some(), width, Some((index, rows[index])));
         }
+        // Rows with more cells than headings have URLs that are divided.
+        let first = rows.iter().position(has_url).unwrap_or(body);
+        if let Some(index) = first.checked_sub(1) {
+            let narrow = headings_of(rows[index]).len();
+            let columns = columns(narrow, &rows[first..]);
+            if (2..width).contains(&narrow) && may_name(rows[index], &columns) {
+                return Self::choose(columns, named.is_some(), narrow, Some((index, rows[index])));
+            }
+        }
+        let width = match (named, &url_columns[..]) {
+            (None, &[column]) => safe_width(rows, column, width),
+            _ => width,
+        };
+        Self::choose(url_columns, named.is_some(), width, None)
+    }
+
+    /// The layout of a table that has its URLs in one of these columns.
+    fn choose(
+        mut url_columns: Vec<usize>,
+        is_named: bool,
+        width: usize,
+        headings: Option<(usize, &[Cell])>,
+    ) -> Found {
+        let Some((index, row)) = headings else {
+            return match url_columns[..] {
+                [] => Found::Nothing,
+                [column] => Found::Layout(Self::without_headings(column, width), None),
+                _ => Found::Ambiguous(ambiguous(&url_columns, &[])),
+            };
+        };
+        url_columns.retain(|&column| names(row, column));
+        let headings = headings_of(row);
+        let known = KNOWN_HEADINGS.iter().find_map(|known| {
+            let is_known = |column: &usize| spaced(&headings[*column]) == *known;
+            let columns: Vec<usize> = url_columns.iter().copied().filter(is_known).collect();
+            (!columns.is_empty()).then_some(columns)
+        });
+        let has_known = known.is_some();
+        match known.unwrap_or(url_columns)[..] {
+            [] => Found::Nothing,
+            [column] if !has_known && !is_named && is_picture(&headings[column]) => {
+                Found::Ambiguous(format!(
+                    "only the column {} \"{}\" holds URLs, which may be those of pictures; name it \
+                     with --url-field if they are meant",
+                    column + 1,
+                    headings[column]
+                ))
+            }
+            [column] => Found::Layout(Self::of_headings(row, column), Some(index)),
+            ref columns => Found::Ambiguous(ambiguous(columns, &headings)),
+        }
+    }
+
+    /// Finds the layout of a list whose first rows hold no URL, by a heading that people use.
+    fn find_by_known_heading(rows: &[&[Cell]]) -> Found {
+        let rows = rows.iter().take(MAX_ROWS_ABOVE_HEADINGS).enumerate();
+        let found = rows.into_iter().find_map(|(index, row)| {
+            let headings = headings_of(row);
+            let column = KNOWN_HEADINGS
+                .iter()
+                .find_map(|known| headings.iter().position(|heading| spaced(heading) == *known))?;
+            Some(Found::Layout(Self::of_headings(row, column), Some(index)))
+        });
+        found.unwrap_or(Found::Nothing)
     }
 
     pub(super) fn has_headings(&self) -> bool {
@@ -189,6 +294,11 @@ impl Layout {
         self.width
     }
 
+    /// The cells of a row, with empty columns at its end.
+    pub(super) fn span(&self) -> usize {
+        self.span
+    }
+
     /// The heading of the URL.
     pub(super) fn url_heading(&self) -> Option<&str> {
         self.headings.get(self.url_column).map(String::as_str)
@@ -204,11 +314,15 @@ impl Layout {
             })
     }
 
+    /// Whether a row holds a URL in its column.
+    pub(in super::super) fn has_url(&self, cells: &[Cell]) -> bool {
+        cells.get(self.url_column).is_some_and(is_url)
+    }
+
     /// The cell of the URL. A row with another number of cells may have a URL that is divided, so
-    /// it is refused; only empty cells may be missing at its end.
+    /// it is refused.
     pub(super) fn url_cell<'a>(&self, cells: &'a [Cell]) -> Result<&'a Cell, String> {
-        let extra = cells.get(self.width..).unwrap_or_default();
-        if cells.len() < self.width || extra.iter().any(|cell| !cell.text.trim().is_empty()) {
+        if !self.fits(cells) {
             let other = if self.has_headings() { "headings" } else { "the rows above" };
             return Err(format!(
                 "the row has a different number of cells ({}) than {other} ({}); quote a cell \
@@ -218,10 +332,19 @@ impl Layout {
             ));
         }
         let url = &cells[self.url_column];
-        match has_foreign_quote(url) {
+        match has_foreign_quote(url) && !url.text.starts_with('=') {
             true => Err("the URL contains a quote, which may be that of another cell".to_owned()),
             false => Ok(url),
         }
+    }
+
+    /// Whether a row has all cells, and none too many. An empty one at the end may be too many,
+    /// unless it may be the last cell of a row that a divided URL has moved.
+    fn fits(&self, cells: &[Cell]) -> bool {
+        let is_blank = |cells: &[Cell]| cells.iter().all(|cell| cell.text.trim().is_empty());
+        let Some((known, extra)) = cells.split_at_checked(self.width) else { return false };
+        let is_sure = cells.len() <= self.span || known[self.url_column].is_quoted;
+        is_blank(extra) && (is_sure || is_blank(&known[self.url_column + 1..]))
     }
 
     /// The record of a row.
@@ -230,11 +353,13 @@ impl Layout {
         if !self.has_headings() {
             return record::parse_url(trimmed(&url.text));
         }
+        let is_sitemap = self.headings.iter().any(|h| SITEMAP_HEADINGS.contains(&h.as_str()));
         let others = self.headings.iter().zip(cells).enumerate();
         let others = others
             .filter(|(column, _)| *column != self.url_column)
+            .filter(|(_, (heading, _))| !is_sitemap || *heading != "priority")
             .map(|(_, (heading, cell))| (heading.as_str(), cell.text.as_str()));
-        Fields::from_cells(trimmed(&url.text), others).into_record(URL_HEADING)
+        Fields::from_cells(trimmed(&url.text), others)?.into_record(URL_HEADING)
     }
 }
 
@@ -242,6 +367,15 @@ impl Layout {
 pub(super) fn common_width(rows: &[&[Cell]]) -> Option<usize> {
     let count = |width: usize| rows.iter().filter(|row| row.len() == width).count();
     rows.iter().map(|row| row.len()).max_by_key(|&width| (count(width), width))
+}
+
+/// The number of cells of rows without headings. If many rows with a URL have fewer cells than most,
+/// the others may have URLs that are divided.
+fn safe_width(rows: &[&[Cell]], url_column: usize, width: usize) -> usize {
+    let has_url = |row: &&&[Cell]| row.get(url_column).is_some_and(is_url);
+    let narrower: Vec<&[Cell]> =
+        rows.iter().filter(has_url).filter(|row| row.len() < width).copied().collect();
+    if 4 * narrower.len() < rows.len() { width } else { common_width(&narrower).unwrap_or(width) }
 }
 
 fn ambiguous(url_columns: &[usize], headings: &[String]) -> String {
@@ -329,8 +463,10 @@ mod tests {
             panic!()
         };
         assert!(layout.record(&cells("https://a.example/|Tea")).is_ok());
-        assert!(layout.record(&cells("https://a.example/|Tea||")).is_ok());
-        for row in ["https://a.example/", "https://a.example/|Tea|x"] {
+        assert!(layout.record(&cells("https://a.example/|Tea|")).is_ok());
+        assert!(layout.record(&cells("https://a.example/|||")).is_ok());
+        // With a cell too many, the name may be a part of the URL.
+        for row in ["https://a.example/", "https://a.example/|Tea|x", "https://a.example/|Tea||"] {
             let reason = layout.record(&cells(row)).unwrap_err();
             assert!(reason.contains("different number of cells"), "{reason}");
         }

@@ -3,12 +3,16 @@
 mod dialect;
 mod layout;
 mod rows;
+mod stray_quote;
+
+use fetchline_queue::is_rest_of_url;
 
 pub(super) use self::dialect::Hints;
-use self::dialect::{Dialect, declared_delimiter};
+use self::dialect::{Dialect, declared_delimiter, is_note};
 pub(super) use self::layout::{Found, Layout};
-pub(super) use self::rows::Cell;
+pub(super) use self::rows::{Cell, MAX_LINES_PER_ROW};
 use self::rows::{Parsed, Row, Rows, cells_of};
+use self::stray_quote::StrayQuote;
 use super::line::ListLine;
 use super::plain::PlainText;
 use super::record::Record;
@@ -28,6 +32,11 @@ pub(super) struct Table {
     raw_headings: Option<String>,
     /// The number of the line of headings; 0 without headings.
     headings_line: u64,
+    /// The number of the first line that belongs to the table. Notes may stand above it.
+    first_line: u64,
+    /// Whether headings, the user or tabs show where a URL ends. Otherwise what follows it must not
+    /// look like a part of it.
+    is_certain: bool,
     /// How to read the URLs of a table of one column, which need no quotes.
     plain: PlainText,
 }
@@ -38,15 +47,18 @@ pub(super) type SpannedEntry = (Entry, u64);
 impl Table {
     /// Recognises a table by its first lines.
     pub(super) fn recognise(lines: &[ListLine], hints: Hints<'_>) -> Option<Self> {
-        let Dialect { delimiter, layout, headings } = dialect::recognise(lines, hints)?;
+        let Dialect { delimiter, layout, headings, first_line, is_certain } =
+            dialect::recognise(lines, hints)?;
         let is_heading = |line: &&ListLine| !headings.iter().any(|row| row.number == line.number);
-        let texts = lines.iter().filter(is_heading).map(|line| line.text.as_str());
+        let texts = lines.iter().filter(is_heading).map(|line| line.text.trim_matches('"'));
         Some(Self {
             rows: Rows::new(delimiter),
             layout,
             url_field: hints.url_field.map(str::to_lowercase),
             raw_headings: text_of(&headings),
             headings_line: headings.first().map_or(0, |line| line.number),
+            first_line,
+            is_certain,
             plain: PlainText::learn(texts),
         })
     }
@@ -92,12 +104,25 @@ impl Table {
                 let (number, content) = (line.number, Content::Invalid(reason.to_owned()));
                 (Entry { sitemap: None, line: number, raw: line.into_raw(), content }, 1)
             }
-            Parsed::Row(row) => {
+            Parsed::Row(mut row) => {
+                let stray_quote = self.stray_quote(&row);
+                if stray_quote == Some(StrayQuote::OpensFirstLine) {
+                    self.rows.unread(row.lines.split_off(1));
+                }
                 let (line, lines) = (row.number(), row.lines.len() as u64);
-                let content = self.content(&row);
+                let content = match stray_quote {
+                    Some(stray_quote) => Content::Invalid(stray_quote.reason().to_owned()),
+                    None => self.content(&row),
+                };
                 (Entry { sitemap: None, line, raw: row.into_raw(), content }, lines)
             }
         }
+    }
+
+    /// Whether the row may be several ones.
+    fn stray_quote(&self, row: &Row) -> Option<StrayQuote> {
+        let layout = self.layout.as_ref().ok().filter(|_| row.number() > self.headings_line)?;
+        StrayQuote::find(row, self.rows.delimiter()?, layout)
     }
 
     fn content(&mut self, row: &Row) -> Content {
@@ -106,6 +131,9 @@ impl Table {
         }
         if row.number() == 1 && declared_delimiter(&row.lines[0].text).is_some() {
             return Content::Ignored(Ignored::Headings);
+        }
+        if row.number() < self.first_line && is_note(&row.lines[0].text) {
+            return Content::Ignored(Ignored::Comment);
         }
         if row.number() < self.headings_line {
             return Content::Invalid("the row stands above the headings".to_owned());
@@ -124,8 +152,20 @@ impl Table {
         let layout = self.layout.as_ref().map_err(String::clone)?;
         let url = layout.url_cell(&row.cells)?;
         ListLine::check_url(row.guess(), url.text.trim())?;
+        // A cell that is quoted as a whole ends there, unless whole rows were quoted once more.
+        let is_closed = url.is_quoted && (self.is_certain || layout.has_headings());
         match self.rows.delimiter() {
-            None if !url.is_quoted => self.plain.parse(url.text.trim()),
+            None if !is_closed => self.plain.parse(url.text.trim()),
+            Some(delimiter) if !self.is_certain && !url.is_quoted => {
+                let next = row.cells.get(layout.url_column() + 1);
+                match next.is_some_and(|next| !next.is_quoted && is_rest_of_url(next.text.trim())) {
+                    true => Err(format!(
+                        "it is not clear where the URL ends: `{delimiter}` may be a part of it; \
+                         quote the cells, or say --format csv or --format text"
+                    )),
+                    false => layout.record(&row.cells),
+                }
+            }
             _ => layout.record(&row.cells),
         }
     }
@@ -142,7 +182,7 @@ impl Table {
         let delimiters = [Some('\t'), Some(';'), Some(','), Some('|'), None];
         let found = delimiters.into_iter().find_map(|delimiter| {
             let cells = cells_of(&line.text, delimiter)?;
-            Some((delimiter, Layout::of_headings(&cells, heading)?))
+            Some((delimiter, Layout::named(&cells, heading)?))
         });
         let Some((delimiter, layout)) = found else { return false };
         if current.is_some_and(|current| !layout.resembles(current)) {
@@ -150,6 +190,7 @@ impl Table {
         }
         self.rows.set_delimiter(delimiter);
         self.layout = Ok(layout);
+        self.is_certain = true;
         self.raw_headings = Some(line.text.clone());
         true
     }

@@ -8,7 +8,7 @@ use super::super::line::ListLine;
 
 /// The lines of one row, at most. Otherwise a quote that is never closed would take the rest of the
 /// file.
-const MAX_LINES_PER_ROW: usize = 1000;
+pub(in super::super) const MAX_LINES_PER_ROW: usize = 1000;
 
 /// A cell without its quotes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -92,6 +92,12 @@ impl Rows {
         self.lines.push_back(line);
     }
 
+    /// Gives lines back, to be read again.
+    pub(super) fn unread(&mut self, lines: Vec<ListLine>) {
+        lines.into_iter().rev().for_each(|line| self.lines.push_front(line));
+        self.set_delimiter(self.delimiter());
+    }
+
     /// The next row, if the lines so far hold a whole one.
     pub(super) fn next(&mut self) -> Option<Parsed> {
         while let Some(line) = self.lines.get(self.read) {
@@ -113,7 +119,7 @@ impl Rows {
                 Progress::Open => self.read += 1,
             }
             if self.read >= MAX_LINES_PER_ROW || self.bytes > MAX_MESSAGE_BYTES {
-                return self.reject_first_line(NEVER_CLOSED);
+                return self.reject_first_line(CLOSED_LATE);
             }
         }
         None
@@ -134,6 +140,9 @@ impl Rows {
 
 const NEVER_CLOSED: &str =
     "a quote is opened and never closed; double a quote inside a quoted cell";
+
+const CLOSED_LATE: &str = "a quote is opened and not closed within the 1000 lines and 1 MiB that a \
+                           row may take; double a quote inside a quoted cell";
 
 /// The cells of a line alone; `None` if its quotes do not fit together.
 pub(super) fn cells_of(line: &str, delimiter: Option<char>) -> Option<Vec<Cell>> {

@@ -1,0 +1,173 @@
+//! Texts that the URL standard accepts as a URL although they are not what was meant.
+//!
+//! Browsers repair what people type. A list is written by programs: what is repaired there would be
+//! the URL of another page.
+
+use std::net::IpAddr;
+
+use fetchline_queue::{Address, begins_with_scheme, has_second_url};
+
+use super::format::trimmed;
+
+/// Refuses a text that is no URL, or more than a URL.
+pub(super) fn check(text: &str) -> Result<(), String> {
+    let text = trimmed(text);
+    if text.contains('\\') {
+        return Err(unusable(
+            "it contains a backslash, which may be an escape of the program that wrote the list; \
+             write %5C if it is a part of the URL",
+        ));
+    }
+    check_whole(text)?;
+    match has_remark(text) {
+        true => Err(unusable("a remark or another cell seems to follow it; remove that")),
+        false => Ok(()),
+    }
+}
+
+/// Refuses a line that is said to be one URL, whatever it contains, if it is none or two.
+pub(super) fn check_whole(text: &str) -> Result<(), String> {
+    if text.contains(char::REPLACEMENT_CHARACTER) {
+        return Err(unusable(
+            "a character was lost in a conversion; if the list is not UTF-8, name its encoding \
+             with --encoding",
+        ));
+    }
+    if text.starts_with('=') {
+        return Err(unusable(
+            "it is a formula without its value; open the list in a spreadsheet program, and save \
+             it with the values of its formulas",
+        ));
+    }
+    if has_second_url(text) {
+        return Err(unusable(
+            "a second URL follows it; if that is a part of the first one, write its `:` as %3A",
+        ));
+    }
+    if has_broken_scheme(text) {
+        return Err(unusable("its scheme is not followed by // and a host"));
+    }
+    if is_word(text) {
+        return Err(unusable("it is no absolute URL"));
+    }
+    Ok(())
+}
+
+/// Refuses a host that no resolver knows.
+pub(super) fn check_host(address: &Address, given: &str) -> Result<(), String> {
+    match (address.as_url().domain(), address.ip()) {
+        (Some("http" | "https"), _) => Err(unusable("its scheme stands there twice")),
+        (Some(name), _) if !is_name(name) => {
+            Err(unusable(format!("`{name}` is not the name of a host")))
+        }
+        // The standard reads any number as an address.
+        (_, Some(IpAddr::V4(ip))) if has_number_as_host(given) => {
+            Err(unusable(format!("its host is a number; write it as {ip} if that is meant")))
+        }
+        _ => Ok(()),
+    }
+}
+
+pub(super) fn unusable(problem: impl std::fmt::Display) -> String {
+    format!("the URL is not usable: {problem}")
+}
+
+/// Whether a host is a number with fewer parts than an address has.
+fn has_number_as_host(url: &str) -> bool {
+    let authority = url.split(['/', '?', '#']).nth(2).unwrap_or_default();
+    let host = authority.rsplit('@').next().unwrap_or_default();
+    let host = host.split(':').next().unwrap_or_default();
+    host.split('.').count() < 4 && host.bytes().all(|b| b.is_ascii_digit() || b == b'.')
+}
+
+/// Whether a name could be one of DNS. Some names have an underscore.
+fn is_name(name: &str) -> bool {
+    let name = name.strip_suffix('.').unwrap_or(name);
+    let is_label = |label: &str| {
+        !label.is_empty() && label.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b))
+    };
+    name.split('.').all(is_label)
+}
+
+/// Whether a text cannot even be a URL without its scheme, such as `Tea` or `#N/A`.
+fn is_word(text: &str) -> bool {
+    let start = text.split('/').next().unwrap_or_default();
+    !text.is_empty() && !text.starts_with("//") && !start.contains(['.', ':', '['])
+}
+
+/// Whether a scheme that is fetched has no `//` and host behind it.
+fn has_broken_scheme(text: &str) -> bool {
+    let Some((scheme, rest)) = text.split_once(':') else { return false };
+    let is_fetched = ["http", "https"].iter().any(|known| scheme.eq_ignore_ascii_case(known));
+    is_fetched && (!begins_with_scheme(text) || rest.starts_with("///"))
+}
+
+/// Whether something follows a URL behind white space. White space alone may be one that is not
+/// encoded, as in `my file.jpg`.
+fn has_remark(text: &str) -> bool {
+    text.char_indices().any(|(start, c)| {
+        let (before, behind) = (&text[..start], text[start..].trim_start());
+        c.is_whitespace()
+            && (before.ends_with([',', ';', '|', '>'])
+                || behind.starts_with(['-', '–', '—', '#', '(', '[', '|', '<', '>', '*', '"']))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::record::parse_url;
+
+    #[test]
+    fn what_only_browsers_take_for_a_url_is_refused() {
+        for (text, reason) in [
+            ("https:\\/\\/a.example\\/p\\/1", "backslash"),
+            ("https://a.example/1\nhttps://a.example/2", "second URL"),
+            ("https://a.example/1\\nhttps://a.example/2", "backslash"),
+            ("https://a.example/p\\1", "backslash"),
+            ("https://a.example\\p", "backslash"),
+            ("https://https://a.example/1", "twice"),
+            ("http://HTTP://a.example/1", "twice"),
+            ("https://http//a.example/1", "twice"),
+            ("https:///a.example/2", "scheme"),
+            ("https:a.example/3", "scheme"),
+            ("HTTP:/a.example/3", "scheme"),
+            ("https://a.example,Tea", "`a.example,tea`"),
+            ("https://a.example;Tea/1", "`a.example;tea`"),
+            ("https://{host}/1", "`{host}`"),
+            ("https://a..example/1", "`a..example`"),
+            ("https://12/1", "0.0.0.12"),
+            ("https://12.5:8080/", "12.0.0.5"),
+            ("https://a.example/1 - out of stock", "remark"),
+            ("https://a.example/2 # old", "remark"),
+            ("https://a.example/2 (old)", "remark"),
+            ("https://a.example/3, www.a.example/4", "remark"),
+            ("https://a.example/3\u{a0}| Tea", "remark"),
+            ("Tea", "no absolute URL"),
+            ("#N/A", "no absolute URL"),
+            ("/p/1", "no absolute URL"),
+            ("www.a.example/p", "write https:// before it"),
+            ("=HYPERLINK(\"https://a.example/1\",\"Tea\")", "formula"),
+        ] {
+            let problem = parse_url(text).unwrap_err();
+            assert!(problem.contains(reason), "{text}: {problem}");
+        }
+    }
+
+    #[test]
+    fn what_a_url_may_hold_is_kept() {
+        for text in [
+            "https://a.example/my file.jpg",
+            "https://a.example/?q=green tea & jam",
+            "https://a_b.example./x",
+            "https://bücher.example/",
+            "https://user@127.0.0.1:8080/",
+            "http://[::1]/",
+            "http://0x7f.0.0.1/",
+            "https://a.example/a{b}[c]|d;e,f#g",
+            "HTTPS://A.EXAMPLE",
+            "\u{200f}https://a.example/1\u{200e}",
+        ] {
+            assert!(parse_url(text).is_ok(), "{text}");
+        }
+    }
+}
