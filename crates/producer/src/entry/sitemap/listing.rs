@@ -21,7 +21,7 @@ pub(super) struct Listing {
 
 enum Format {
     Document(Box<Document>),
-    Lines(UrlLines),
+    Lines(Box<UrlLines>),
 }
 
 impl Listing {
@@ -34,7 +34,7 @@ impl Listing {
         let DecodedText { text, is_markup, encoding } = decoded;
         let format = match is_markup {
             true => Format::Document(Box::new(Document::new(text, encoding.clone(), fetched_from))),
-            false => Format::Lines(UrlLines::new(text, encoding.clone())),
+            false => Format::Lines(Box::new(UrlLines::new(text, encoding.clone()))),
         };
         Ok(Self { format, encoding: Some(encoding) })
     }

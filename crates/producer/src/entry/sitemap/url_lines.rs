@@ -1,28 +1,51 @@
 //! Sitemaps that are lists of URLs, one per line.
 
-use fetchline_queue::MAX_URL_BYTES;
+use std::collections::VecDeque;
+use std::io;
+
+use fetchline_queue::{MAX_URL_BYTES, UrlLines as Rule, begins_with_scheme};
 use tokio::io::BufReader;
 
 use super::document::DocumentError;
 use super::location::Location;
 use super::reference::is_absolute;
 use crate::entry::format::{is_comment, trimmed};
+use crate::entry::plain::check_end;
 use crate::text::{Line, Lines, Text};
+
+/// Lines that show whether a line may be more than a URL.
+const SAMPLE_LINES: usize = 100;
 
 /// Reads the locations of a text sitemap.
 pub(super) struct UrlLines {
     lines: Lines,
     encoding: String,
     is_recognised: bool,
+    /// The first lines, with their numbers.
+    sample: VecDeque<(u64, Line)>,
+    /// Why nothing follows them.
+    failure: Option<io::Error>,
+    /// Where URLs end; `None` before the first lines are read.
+    rule: Option<Rule>,
+    /// The number of the last line that was passed on.
+    number: u64,
 }
 
 impl UrlLines {
     pub(super) fn new(text: BufReader<Text>, encoding: String) -> Self {
-        Self { lines: Lines::new(text, 2 * MAX_URL_BYTES), encoding, is_recognised: false }
+        Self {
+            lines: Lines::new(text, 2 * MAX_URL_BYTES),
+            encoding,
+            is_recognised: false,
+            sample: VecDeque::new(),
+            failure: None,
+            rule: None,
+            number: 0,
+        }
     }
 
     pub(super) fn line(&self) -> u64 {
-        self.lines.number()
+        self.number
     }
 
     /// Whether a URL was found, so that it is a list of URLs.
@@ -33,7 +56,7 @@ impl UrlLines {
     /// The next location; `None` at the end.
     pub(super) async fn next(&mut self) -> Result<Option<Location>, DocumentError> {
         loop {
-            let Some(line) = self.lines.next().await? else {
+            let Some(line) = self.next_line().await? else {
                 return match self.is_recognised {
                     true => Ok(None),
                     false => Err(invalid("not a sitemap: it is empty")),
@@ -60,14 +83,57 @@ impl UrlLines {
             self.is_recognised = true;
             let url = match given.contains('\u{fffd}') {
                 true => Err(format!("the line holds bytes that are not valid {}", self.encoding)),
-                false => Ok(given.clone()),
+                false => self.check_end(&given).map(|()| given.clone()),
             };
             return Ok(Some(self.location(given, url)));
         }
     }
 
+    async fn next_line(&mut self) -> io::Result<Option<Line>> {
+        if self.rule.is_none() {
+            self.learn().await;
+        }
+        let next = match self.sample.pop_front() {
+            Some(line) => Some(line),
+            None => match self.failure.take() {
+                Some(error) => return Err(error),
+                None => self.lines.next().await?.map(|line| (self.lines.number(), line)),
+            },
+        };
+        Ok(next.map(|(number, line)| {
+            self.number = number;
+            line
+        }))
+    }
+
+    /// Reads the first lines, up to an error.
+    async fn learn(&mut self) {
+        while self.sample.len() < SAMPLE_LINES {
+            match self.lines.next().await {
+                Ok(Some(line)) => self.sample.push_back((self.lines.number(), line)),
+                Ok(None) => break,
+                Err(error) => {
+                    self.failure = Some(error);
+                    break;
+                }
+            }
+        }
+        let texts = self.sample.iter().filter_map(|(_, line)| match line {
+            Line::Whole(line, _) => std::str::from_utf8(line).ok().map(trimmed),
+            Line::TooLong => None,
+        });
+        self.rule = Some(Rule::learn(texts));
+    }
+
+    fn check_end(&self, line: &str) -> Result<(), String> {
+        match &self.rule {
+            Some(rule) if begins_with_scheme(line) => check_end(rule, line),
+            _ => Ok(()),
+        }
+    }
+
     fn location(&self, given: String, url: Result<String, String>) -> Location {
-        Location { line: self.lines.number(), given, url, modified: None }
+        Location { line: self.number, given, url, modified: None }
     }
 }
 

@@ -144,3 +144,20 @@ async fn only_pages_that_are_known_to_be_older_are_skipped() {
     assert!(urls.len() == 4 && urls[3].contains("invalid"), "{urls:?}");
     assert_eq!(reader.progress.skipped.load(std::sync::atomic::Ordering::Relaxed), 2);
 }
+
+#[tokio::test]
+async fn a_line_of_a_text_sitemap_is_rejected_if_its_end_is_not_clear() {
+    for (text, published) in [
+        ("http://a.example/1,Tea\nhttp://a.example/2,Jam\n", 0),
+        ("http://a.example/1,12.90\nhttp://a.example/2,7\n", 0),
+        ("# ours\nhttp://a.example/1\nhttp://a.example/2 Tea\nhttp://a.example/3|\n", 1),
+        ("http://a.example/1http://a.example/2\nhttp://a.example/3;v=1\n", 1),
+        (&("http://a.example/x\n".repeat(150) + "http://a.example/1,Tea"), 150),
+    ] {
+        let read = urls(text).await;
+        let is_url = |content: &&String| !content.starts_with("invalid: ");
+        assert_eq!(read.iter().filter(is_url).count(), published, "{read:?}");
+        let lines = text.lines().filter(|line| !line.starts_with('#')).count();
+        assert_eq!(read.len(), lines, "{read:?}");
+    }
+}
