@@ -126,37 +126,72 @@ fn read_rows(
         .map(|sheet| sheet.name.clone())
         .collect();
     let mut problem = "no sheet has a column of URLs; name it with --url-field".to_owned();
+    let mut lists = Vec::new();
     for sheet in &sheets {
         let mut sample = Vec::new();
         for_each_row(&mut workbook, sheet, |row| {
             sample.push(row);
             sample.len() < SAMPLE_ROWS
         })?;
-        let cells: Vec<&[Cell]> = sample.iter().map(|(_, cells)| cells.as_slice()).collect();
+        // Empty cells at the end of a row are not stored.
+        let width = sample.iter().map(|(_, cells)| cells.len()).max().unwrap_or_default();
+        let mut padded: Vec<Vec<Cell>> = sample.iter().map(|(_, cells)| cells.clone()).collect();
+        padded.iter_mut().for_each(|cells| cells.resize(width, Cell::default()));
+        let cells: Vec<&[Cell]> = padded.iter().map(Vec::as_slice).collect();
         match Layout::find(&cells, url_field) {
             Found::Nothing => {}
             Found::Ambiguous(reason) => problem = format!("sheet \"{sheet}\": {reason}"),
             Found::Layout(layout, headings) => {
-                let notice = format!(
-                    "Excel workbook, sheet \"{sheet}\" (1 of {} sheets is read), {}",
-                    sheets.len(),
-                    describe_layout(&layout)
-                );
-                let headings = headings.map(|index| &sample[index]);
-                let headings_row = headings.map_or(0, |(number, _)| *number);
-                let headings = headings.map(|(_, cells)| as_csv(cells));
-                let recognised = Message::Recognised { notice, headings };
-                if sender.blocking_send(Ok(recognised)).is_err() {
-                    return Ok(());
-                }
-                return for_each_row(&mut workbook, sheet, |row| {
-                    let entry = entry(&layout, headings_row, row);
-                    sender.blocking_send(Ok(Message::Entry(entry))).is_ok()
-                });
+                let has_urls = cells.iter().any(|row| layout.has_url(row));
+                let headings = headings.map(|index| (sample[index].0, as_csv(&sample[index].1)));
+                lists.push(SheetList { sheet, layout, has_urls, headings });
             }
         }
     }
-    Err(io::Error::other(problem))
+    // A link on a cover sheet is no list.
+    let best = lists.iter().map(SheetList::rank).max();
+    lists.retain(|list| Some(list.rank()) == best);
+    let Some(list) = lists.pop() else { return Err(io::Error::other(problem)) };
+    if !lists.is_empty() {
+        lists.push(list);
+        let names: Vec<String> = lists.iter().map(|list| format!("\"{}\"", list.sheet)).collect();
+        return Err(io::Error::other(format!(
+            "the sheets {} hold URLs, and one of them is read; hide the others, or save each as a \
+             file of its own",
+            names.join(", ")
+        )));
+    }
+    let SheetList { sheet, layout, headings, .. } = list;
+    let notice = format!(
+        "Excel workbook, sheet \"{sheet}\" (1 of {} sheets is read), {}",
+        sheets.len(),
+        describe_layout(&layout)
+    );
+    let headings_row = headings.as_ref().map_or(0, |(number, _)| *number);
+    let headings = headings.map(|(_, headings)| headings);
+    if sender.blocking_send(Ok(Message::Recognised { notice, headings })).is_err() {
+        return Ok(());
+    }
+    for_each_row(&mut workbook, sheet, |row| {
+        let entry = entry(&layout, headings_row, row);
+        sender.blocking_send(Ok(Message::Entry(entry))).is_ok()
+    })
+}
+
+/// A sheet that may hold the list.
+struct SheetList<'a> {
+    sheet: &'a str,
+    layout: Layout,
+    /// Whether its first rows hold URLs.
+    has_urls: bool,
+    /// The number of the row of headings, and the row as CSV.
+    headings: Option<(u64, String)>,
+}
+
+impl SheetList<'_> {
+    fn rank(&self) -> (bool, bool) {
+        (self.has_urls, self.headings.is_some())
+    }
 }
 
 /// Unpacks every part, to see how much of it would be held in memory.
@@ -272,8 +307,8 @@ fn for_each_row(
     let mut reader = workbook.worksheet_cells_reader(sheet).map_err(unreadable)?;
     let mut row: SheetRow = (0, Vec::new());
     let mut bytes = 0;
-    while let Some(cell) = reader.next_cell().map_err(unreadable)? {
-        let (number, column) = cell.get_position();
+    while let Some(cell) = reader.next_cell_with_formula_metadata().map_err(unreadable)? {
+        let (number, column) = cell.pos;
         let (number, column) = (u64::from(number) + 1, column as usize);
         if number != row.0 {
             let last = std::mem::replace(&mut row, (number, Vec::new()));
@@ -285,9 +320,11 @@ fn for_each_row(
         if column >= MAX_COLUMNS {
             return Err(unreadable("a row has too many columns"));
         }
-        let text = match Data::from(cell.get_value().clone()) {
-            Data::Empty => continue,
-            value => value.to_string(),
+        let text = match (Data::from(cell.value), cell.formula) {
+            (Data::Empty, None) => continue,
+            // Some programs store no values, and leave them to Excel.
+            (Data::Empty, Some(_)) => "=".to_owned(),
+            (value, _) => value.to_string(),
         };
         // Cells may share one long text, of which each gets a copy.
         bytes += text.len();
@@ -312,7 +349,11 @@ fn entry(layout: &Layout, headings_row: u64, (line, mut cells): SheetRow) -> Ent
     if cells.len() < layout.width() {
         cells.resize(layout.width(), Cell::default());
     }
-    let content = if cells.iter().all(|cell| cell.text.trim().is_empty()) {
+    let raw = as_csv(&cells).into_bytes();
+    let is_blank = cells.iter().all(|cell| cell.text.trim().is_empty());
+    // Cells without headings move no others.
+    cells.truncate(layout.width());
+    let content = if is_blank {
         Content::Ignored(Ignored::Blank)
     } else if line == headings_row {
         Content::Ignored(Ignored::Headings)
@@ -321,7 +362,7 @@ fn entry(layout: &Layout, headings_row: u64, (line, mut cells): SheetRow) -> Ent
     } else {
         layout.record(&cells).into()
     };
-    Entry { sitemap: None, line, raw: as_csv(&cells).into_bytes(), content }
+    Entry { sitemap: None, line, raw, content }
 }
 
 /// The row as a line of CSV, so that a rejected one can be corrected and published.

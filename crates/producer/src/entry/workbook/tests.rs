@@ -99,6 +99,69 @@ async fn a_workbook_that_cannot_be_read_is_an_error_that_says_what_to_do() {
 }
 
 #[tokio::test]
+async fn a_formula_without_a_value_is_refused() {
+    let formula = |place: &str| format!("<c r=\"{place}\"><f>CONCATENATE(D1,1)</f></c>");
+    let stored = "<c r=\"A4\" t=\"str\"><f>D1</f><v>https://a.example/4</v></c>".to_owned();
+    for heading in ["url", "Link"] {
+        let rows = [
+            row(1, &[cell("A1", heading), cell("B1", "Category")]),
+            row(2, &[formula("A2")]),
+            row(3, &[cell("A3", "https://a.example/3"), formula("B3")]),
+            row(4, std::slice::from_ref(&stored)),
+        ];
+        let (_, entries) = read(workbook(&[("List", &rows.concat())])).await.unwrap();
+        for row in [1, 2] {
+            assert!(entries[row].1.contains("a formula without its value"), "{entries:?}");
+        }
+        assert_eq!(entries[3].1, "https://a.example/4");
+        // Nothing else shows that it is a list.
+        let (_, entries) = read(workbook(&[("List", &rows[..2].concat())])).await.unwrap();
+        assert!(entries[1].1.contains("a formula without its value"), "{entries:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_sheet_that_may_be_the_list_is_not_dropped() {
+    let list = |heading: &str, id: u32| {
+        let url = format!("https://a.example/{id}");
+        row(1, &[cell("A1", heading), cell("B1", "x")]) + &row(2, &[cell("A2", &url)])
+    };
+    let cover = row(1, &[cell("A1", "Report")])
+        + &row(2, &[cell("A2", "See"), cell("B2", "https://a.example/help")]);
+    let plain = |id: u32| row(1, &[cell("A1", &format!("https://a.example/{id}"))]);
+    let pages = row(1, &[cell("A1", "Page"), cell("B1", "Remark")]);
+    for (sheets, expected) in [
+        (vec![("Tea", list("url", 1)), ("Jam", list("url", 2))], Err("\"Tea\", \"Jam\"")),
+        (vec![("Tea", list("url", 1)), ("Jam", list("Seite", 2))], Err("\"Tea\", \"Jam\"")),
+        (vec![("Tea", plain(1)), ("Jam", plain(2))], Err("\"Tea\", \"Jam\"")),
+        (vec![("Info", cover.clone()), ("Data", list("url", 1))], Ok("\"Data\"")),
+        (vec![("Data", list("Seite", 1)), ("Info", cover)], Ok("\"Data\"")),
+        (vec![("Info", pages), ("Data", plain(1))], Ok("\"Data\"")),
+    ] {
+        let named: Vec<(&str, &str)> =
+            sheets.iter().map(|(name, rows)| (*name, rows.as_str())).collect();
+        match (read(workbook(&named)).await, expected) {
+            (Ok((notice, entries)), Ok(sheet)) => {
+                assert!(notice.contains(sheet), "{notice}");
+                assert_eq!(entries.last().unwrap().1, "https://a.example/1");
+            }
+            (Err(error), Err(names)) => {
+                assert!(error.to_string().contains(names), "{error}");
+            }
+            (read, _) => panic!("{read:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_cell_without_a_heading_moves_no_other_one() {
+    let rows = row(1, &[cell("A1", "Link"), cell("B1", "Name")])
+        + &row(2, &[cell("A2", "https://a.example/1"), cell("B2", "Tea"), cell("C2", "ours")]);
+    let (_, entries) = read(workbook(&[("List", &rows)])).await.unwrap();
+    assert_eq!(entries[1].1, "https://a.example/1");
+}
+
+#[tokio::test]
 async fn a_row_is_bounded() {
     let link = cell("A1", "https://a.example/1");
     let text = "x".repeat(MAX_MESSAGE_BYTES / 2);
