@@ -109,9 +109,15 @@ impl EventPrinter {
             Event::Recognised { source, description } => {
                 printable(format!("{source}: {description}"))
             }
-            Event::Example { source, line, url, category } => {
+            Event::Example { source, line, url, category, options } => {
                 let category = category.map(|category| format!("  category {category}"));
-                printable(format!("{source}:{line}: {url}{}", category.unwrap_or_default()))
+                let options = Some(options).filter(|options| !options.is_empty());
+                let options = options.map(|options| format!("  {options}"));
+                printable(format!(
+                    "{source}:{line}: {url}{}{}",
+                    category.unwrap_or_default(),
+                    options.unwrap_or_default()
+                ))
             }
             Event::Fetched { pages } => format!("{pages} pages were fetched lately"),
             Event::Rejected { rejection, .. } => printable(rejection.to_string()),
@@ -133,8 +139,8 @@ fn log(event: &Event<'_>) {
         Event::Recognised { source, description } => {
             tracing::info!(source, description, "a source is recognised");
         }
-        Event::Example { source, line, url, category } => {
-            tracing::info!(source, line, url, category, "a task would be published");
+        Event::Example { source, line, url, category, options } => {
+            tracing::info!(source, line, url, category, options, "a task would be published");
         }
         Event::Fetched { pages } => tracing::info!(pages, "pages were fetched lately"),
         Event::Rejected { rejection, .. } => {

@@ -5,8 +5,10 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use fetchline_queue::{Broker, PartId, PartReport, Task, is_name};
+use fetchline_queue::{Broker, FetchRequest, PartId, PartReport, Task, is_name};
+use reqwest::Method;
 use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 use time::macros::format_description;
 use tokio_util::sync::CancellationToken;
 
@@ -350,8 +352,28 @@ impl Producer<'_> {
             line,
             url: task.request.address.masked(),
             category: task.request.category.as_deref(),
+            options: describe_options(&task.request),
         });
     }
+}
+
+/// What a request asks for besides its URL. A header or a body may be a secret.
+fn describe_options(request: &FetchRequest) -> String {
+    let mut options = Vec::new();
+    if request.method != Method::GET {
+        options.push(format!("method {}", request.method));
+    }
+    if !request.headers.is_empty() {
+        let names: Vec<&str> = request.headers.keys().map(|name| name.as_str()).collect();
+        options.push(format!("headers {}", names.join(", ")));
+    }
+    if let Some(body) = &request.body {
+        options.push(format!("body of {} bytes", body.len()));
+    }
+    if let Some(time) = request.not_before.and_then(|time| time.format(&Rfc3339).ok()) {
+        options.push(format!("not before {time}"));
+    }
+    options.join("  ")
 }
 
 #[cfg(test)]

@@ -28,6 +28,8 @@ pub enum Event<'a> {
         url: String,
         /// The task's category.
         category: Option<&'a str>,
+        /// What else the task asks for, for people; empty for a GET request.
+        options: String,
     },
     /// It is known which pages were fetched lately.
     Fetched {

@@ -11,6 +11,7 @@ use crate::text::{
     ArrayElements, BUFFER_BYTES, Charset, Encoding, Input, Text, ZIP_MAGIC, begins_array, peek,
     why_not_a_list,
 };
+use fetchline_queue::begins_with_scheme;
 use tokio::io::BufReader;
 
 /// How the sources are read.
@@ -78,10 +79,11 @@ impl Entries {
         let beginning = charset.decode_prefix(&prefix);
         let is_sitemap = match (format, extension.as_deref()) {
             (Format::Sitemap, _) | (Format::Auto, Some("xml")) => true,
-            // No URL and no heading begins with `<`.
+            // No heading begins with `<`, and a URL only if it stands in brackets (RFC 3986, C).
             (Format::Auto, _) => beginning
                 .trim_start_matches(|c: char| c.is_whitespace() || c == '\u{feff}')
-                .starts_with('<'),
+                .strip_prefix('<')
+                .is_some_and(|rest| !begins_with_scheme(rest)),
             _ => false,
         };
         if is_sitemap {

@@ -210,10 +210,17 @@ impl Document {
 }
 
 fn shape_of(name: &str) -> Result<Shape, String> {
-    Shape::of_root(name).ok_or_else(|| {
-        format!(
+    Shape::of_root(name).ok_or_else(|| match name.to_ascii_lowercase().as_str() {
+        "html" => "not a sitemap: the root element is <html>; it is a web page, perhaps one to \
+                   sign in"
+            .to_owned(),
+        "meta" | "dl" => "not a sitemap: it is HTML, such as exported bookmarks; export or save \
+                          them as CSV"
+            .to_owned(),
+        "workbook" => "not a sitemap: it is a workbook in XML; save it as .xlsx or CSV".to_owned(),
+        _ => format!(
             "not a sitemap: the root element is <{name:.50}>, not <urlset>, <sitemapindex> or \
-             that of an RSS or Atom feed"
-        )
+             that of an RSS or Atom feed; convert it to CSV or to text"
+        ),
     })
 }
