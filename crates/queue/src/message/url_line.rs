@@ -30,8 +30,8 @@ pub enum Doubt {
     Separator(char),
 }
 
-/// Lines of one list, of which each is taken for a URL. The default knows nothing of other lines, so
-/// it takes a separator inside a line for a part of the URL.
+/// Lines of one list, of which each is taken for a URL. The default knows nothing of other lines,
+/// so it takes a separator inside a line for a part of the URL.
 #[derive(Debug, Default)]
 pub struct UrlLines {
     /// Whether the line is one of a list, in which some lines may have further cells.

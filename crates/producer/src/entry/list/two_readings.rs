@@ -18,8 +18,8 @@ async fn read(extension: &str, list: &str) -> Vec<String> {
     contents
 }
 
-/// Reads lists with `§` for a site. Each expected content is a path, a kind of an ignored line, or a
-/// part of a reason after `!`.
+/// Reads lists with `§` for a site. Each expected content is a URL, a kind of an ignored line, or
+/// `!` and a part of a reason.
 async fn check(lists: &[(&str, &str, &[&str])]) {
     for (extension, list, expected) in lists {
         let contents = read(extension, &list.replace('§', "https://shop.example")).await;
@@ -230,7 +230,7 @@ async fn a_url_that_was_escaped_or_mangled_is_refused() {
         ),
         (
             "txt",
-            "https://https://shop.example/1\nhttps:///shop.example/2\nhttps:shop.example/3\n§,Tea\n",
+            "https://https://shop.example\nhttps:///shop.example/2\nhttps:shop.example/3\n§,Tea\n",
             &["!twice", "!scheme", "!scheme", "!`shop.example,tea`"],
         ),
         (

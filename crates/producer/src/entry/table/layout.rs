@@ -369,8 +369,8 @@ pub(super) fn common_width(rows: &[&[Cell]]) -> Option<usize> {
     rows.iter().map(|row| row.len()).max_by_key(|&width| (count(width), width))
 }
 
-/// The number of cells of rows without headings. If many rows with a URL have fewer cells than most,
-/// the others may have URLs that are divided.
+/// The number of cells of rows without headings. If many rows with a URL have fewer cells than
+/// most, the others may have URLs that are divided.
 fn safe_width(rows: &[&[Cell]], url_column: usize, width: usize) -> usize {
     let has_url = |row: &&&[Cell]| row.get(url_column).is_some_and(is_url);
     let narrower: Vec<&[Cell]> =

@@ -1,7 +1,7 @@
 //! Quotes that no CSV writer has written, such as that of inches.
 //!
-//! A quote at the beginning of a cell opens it, up to the next quote. If that stands in another row,
-//! the rows between are taken for text of this cell.
+//! A quote at the beginning of a cell opens it, up to the next quote. If that stands in another
+//! row, the rows between are taken for text of this cell.
 
 use fetchline_queue::begins_with_scheme;
 
