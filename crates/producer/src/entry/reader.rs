@@ -170,6 +170,7 @@ mod tests {
         assert!(is_sitemap("list", "\u{feff}\n <?xml version=\"1.0\"?>").await);
         assert!(!is_sitemap("list", "http://a.example/<x>").await);
         assert!(is_sitemap("list.csv", "<urlset/>").await);
+        assert!(!is_sitemap("list", "<https://a.example/1>\n<https://a.example/2>").await);
     }
 
     #[tokio::test]

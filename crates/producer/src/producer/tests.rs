@@ -105,3 +105,16 @@ async fn a_binary_source_fails_before_anything_is_published() {
         assert!(name == source.to_string() && is_named, "{name}: {cause}");
     }
 }
+
+#[test]
+fn a_dry_run_shows_what_a_request_asks_for_and_no_secret() {
+    let plain = FetchRequest::get_url("https://a.example/").unwrap();
+    assert_eq!(describe_options(&plain), "");
+    let text = r#"{"url":"https://a.example/","method":"POST","headers":{"x-key":"hunter2"},
+        "body":"hunter2","not_before":"2026-03-01T11:30:00Z"}"#;
+    let request = FetchRequest::from_json(text.to_owned()).unwrap();
+    assert_eq!(
+        describe_options(&request),
+        "method POST  headers x-key  body of 7 bytes  not before 2026-03-01T11:30:00Z"
+    );
+}

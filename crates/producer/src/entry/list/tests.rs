@@ -162,3 +162,20 @@ async fn fields_of_json_lines_may_be_nested() {
     assert_eq!(contents[..3], ["https://a.example/1 Tea", "#b", "https://a.example/2"]);
     assert!(contents[3].contains("`item.url` holds a URL"), "{contents:?}");
 }
+
+#[tokio::test]
+async fn a_list_that_is_one_object_or_empty_is_named_as_such() {
+    for object in [
+        "{\n  \"urls\": [\n    \"https://a.example/1\"\n  ]\n}\n",
+        "{\"products\": [\n{\"url\": \"https://a.example/1\"},\n",
+        "{\n\"version\": \"https://jsonfeed.org/version/1.1\",\n\"items\": []\n}",
+    ] {
+        let reasons = contents(object.as_bytes()).await;
+        let first = &reasons[0];
+        assert!(first.contains("one JSON object over several lines"), "{reasons:?}");
+    }
+    for (extension, list) in [("csv", &b""[..]), ("txt", b"\n \n"), ("jsonl", b"")] {
+        assert_eq!(read(list, named(extension)).await.1, "the list is empty");
+    }
+    assert!(!read(b"# ours\n", named("txt")).await.1.contains("empty"));
+}

@@ -114,6 +114,10 @@ async fn an_invalid_document_keeps_the_urls_before_its_error() {
     );
     for (text, reason) in [
         ("<html><body/></html>", "the root element is <html>"),
+        ("<!DOCTYPE html><HTML></HTML>", "it is a web page"),
+        ("<META HTTP-EQUIV='x'><DL><p>", "bookmarks"),
+        ("<Workbook/>", "save it as .xlsx"),
+        ("<yml_catalog/>", "convert it"),
         ("  ", "it is empty"),
         (&"<urlset>".repeat(100), "more than 64 deep"),
     ] {
