@@ -24,9 +24,9 @@ use crate::error::{CONNECTING, is_answer};
 /// otherwise.
 const MAX_HEARTBEAT_S: u16 = 60;
 
-/// The largest frame that we ask for, which is RabbitMQ's own default. The client library makes its
-/// buffers for it at once; those that have to grow after the negotiation are written all over, which
-/// takes 8 MiB of memory per connection that is never used.
+/// The largest frame that we ask for, which is RabbitMQ's own default. The client library makes
+/// its buffers for it at once; those that have to grow after the negotiation are written all over,
+/// which takes 8 MiB of memory per connection that is never used.
 const FRAME_MAX: u32 = 128 * 1024;
 
 /// When the nodes of a cluster take a frozen one for down, at the latest: after five quarters of
