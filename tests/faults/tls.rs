@@ -24,7 +24,7 @@ async fn ensure_refused(
 ) -> anyhow::Result<()> {
     let url = at(&world.database_url, host, Some(query))?;
     let output = world.run(&["migrate", "--database-url", &url], "").await?;
-    assert!(output.code == Some(1) && output.stderr.contains(expected), "{url} {output:?}");
+    assert!(output.code == Some(2) && output.stderr.contains(expected), "{url} {output:?}");
     Ok(())
 }
 
