@@ -50,7 +50,11 @@ impl WrittenHost {
 }
 
 /// Refuses what the URL standard accepts although no name of a host has it, such as a comma.
-fn check_name(address: &Address) -> Result<(), String> {
+///
+/// # Errors
+///
+/// What no name of a host has.
+pub fn check_name(address: &Address) -> Result<(), String> {
     let Some(Host::Domain(name)) = address.as_url().host() else { return Ok(()) };
     let name = name.strip_suffix('.').unwrap_or(name);
     let wrong = |c: char| !c.is_ascii_alphanumeric() && !matches!(c, '-' | '_');

@@ -18,6 +18,7 @@ pub use connection::{
 };
 pub use dead::DeadLetter;
 pub use error::Error;
+pub use host::check_name as check_host_name;
 pub use message::{
     Address, AddressError, DeferCounts, DeferReason, Doubt, FetchRequest, Fingerprint, Key,
     ListLine, MAX_LIST_LINES, MAX_MESSAGE_BYTES, MAX_NAME_BYTES, MAX_URL_BYTES, Message, NO_RUN,

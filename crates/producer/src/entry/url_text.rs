@@ -5,7 +5,7 @@
 
 use std::net::IpAddr;
 
-use fetchline_queue::{Address, begins_with_scheme, has_second_url};
+use fetchline_queue::{Address, begins_with_scheme, check_host_name, has_second_url};
 
 use super::format::trimmed;
 
@@ -57,7 +57,7 @@ pub(super) fn check_whole(text: &str) -> Result<(), String> {
 pub(super) fn check_host(address: &Address, given: &str) -> Result<(), String> {
     match (address.as_url().domain(), address.ip()) {
         (Some("http" | "https"), _) => Err(unusable("its scheme stands there twice")),
-        (Some(name), _) if !is_name(name) => {
+        (Some(name), _) if check_host_name(address).is_err() => {
             Err(unusable(format!("`{name}` is not the name of a host")))
         }
         // The standard reads any number as an address.
@@ -78,15 +78,6 @@ fn has_number_as_host(url: &str) -> bool {
     let host = authority.rsplit('@').next().unwrap_or_default();
     let host = host.split(':').next().unwrap_or_default();
     host.split('.').count() < 4 && host.bytes().all(|b| b.is_ascii_digit() || b == b'.')
-}
-
-/// Whether a name could be one of DNS. Some names have an underscore.
-fn is_name(name: &str) -> bool {
-    let name = name.strip_suffix('.').unwrap_or(name);
-    let is_label = |label: &str| {
-        !label.is_empty() && label.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b))
-    };
-    name.split('.').all(is_label)
 }
 
 /// Whether a text cannot even be a URL without its scheme, such as `Tea` or `#N/A`.
