@@ -61,14 +61,15 @@ class Processes:
                 for number in range(count)
             ]
 
-    def cpu(self):
-        """User and system time, in seconds."""
-        total = 0
+    def cost(self):
+        """User and system time, in seconds, and the page faults without disk access."""
+        seconds = faults = 0
         for process in self.all:
             stat = pathlib.Path(f"/proc/{process.pid}/stat").read_text()
             fields = stat.rsplit(")", 1)[1].split()
-            total += (int(fields[11]) + int(fields[12])) * TICK
-        return total
+            seconds += (int(fields[11]) + int(fields[12])) * TICK
+            faults += int(fields[7])
+        return seconds, faults
 
     def memory(self):
         """Resident and peak memory of the largest process, in MiB; the last known values."""
@@ -125,7 +126,7 @@ def trial(side, urls, visits, workers=1, whole=False):
     try:
         while True:
             done, now, memory = visits() - before, time.monotonic(), processes.memory()
-            samples.append((now, done, processes.cpu(), processors()))
+            samples.append((now, done, *processes.cost(), processors()))
             if half is None and done >= total / 2:
                 half = memory
             if processes.alive():
@@ -139,7 +140,7 @@ def trial(side, urls, visits, workers=1, whole=False):
             time.sleep(0.1)
             if time.monotonic() - now > 120:
                 raise RuntimeError(f"{side.name} does not write its rows: see {STATE}/side.log")
-        ended, cpu, memory = time.monotonic(), processes.cpu(), processes.memory()
+        ended, (cpu, _), memory = time.monotonic(), processes.cost(), processes.memory()
     finally:
         processes.end()
     result = {"rss": memory[0], "peak": memory[1], "half_rss": half[0], "half_peak": half[1]}
@@ -155,10 +156,11 @@ def steady_part(side, total, samples):
     steady = [sample for sample in samples if total * 0.1 <= sample[1] <= total * 0.9]
     if len(steady) < 5:
         raise RuntimeError(f"{side.name}: {total} URLs are too few for a steady part")
-    (t0, n0, c0, (all0, idle0, _)), (t1, n1, c1, (all1, idle1, _)) = steady[0], steady[-1]
+    (t0, n0, c0, f0, (all0, idle0, _)), (t1, n1, c1, f1, (all1, idle1, _)) = steady[0], steady[-1]
     return {
         "rate": (n1 - n0) / (t1 - t0),
         "cpu": (c1 - c0) / (n1 - n0) * 1e6,
+        "faults": (f1 - f0) / (n1 - n0),
         "busy": 1 - (idle1 - idle0) / (all1 - all0),
     }
 

@@ -11,8 +11,7 @@ use super::placeholders::list;
 
 /// The most bytes of a statement, unless a single row has more. The values are copied twice, into
 /// the statement and into its packet: copies of this size stay in the processor's cache, and the
-/// allocator keeps their memory for the next statement, unless a buffer has doubled to 1 MiB
-/// (`.cargo/config.toml`).
+/// allocator keeps their memory for the next statement (`.cargo/config.toml`).
 const MAX_STATEMENT_BYTES: usize = 768 * 1024;
 
 /// An upsert into one table, and the texts of its statement by the number of rows.

@@ -188,7 +188,7 @@ impl Fetcher {
         let mut hop = Hop::first(request, conditions);
         let (mut trail, mut is_first) = (Trail::default(), true);
         loop {
-            trail.step(&hop, progress.jar.snapshot())?;
+            let cookies = progress.jar.snapshot();
             self.guard.check_host(&hop.address)?;
             if !std::mem::take(&mut is_first) {
                 Box::pin(progress.wait(deadline, place.advance(&hop.address))).await?;
@@ -212,7 +212,9 @@ impl Fetcher {
             }
             let Some(location) = hop::location(&response) else { return Ok((response, lease)) };
             hop::drain(BodyStream::new(response, lease)).await;
+            trail.add(&hop, cookies);
             hop.redirect(status, &location)?;
+            trail.check(&hop, progress.jar.snapshot())?;
             progress.redirected_to = Some(hop.address.clone().into_owned());
         }
     }

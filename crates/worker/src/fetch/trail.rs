@@ -11,8 +11,8 @@ use super::hop::Hop;
 /// How many redirects are followed.
 pub(super) const MAX_REDIRECTS: usize = 10;
 
-/// The requests of a fetch so far. Only an equal request with equal cookies leads in a circle: many
-/// sites set a cookie and redirect to the same page.
+/// The requests of a fetch that were redirected. Only an equal request with equal cookies leads in
+/// a circle: many sites set a cookie and redirect to the same page.
 #[derive(Default)]
 pub(super) struct Trail {
     sent: Vec<Sent>,
@@ -28,30 +28,36 @@ struct Sent {
 }
 
 impl Trail {
-    /// Notes the next request. Fails if it leads in a circle, or if there were too many redirects.
-    pub(super) fn step(&mut self, hop: &Hop<'_>, cookies: Snapshot) -> Result<(), Failure> {
-        let next = Sent {
+    /// Adds a request that was redirected.
+    pub(super) fn add(&mut self, hop: &Hop<'_>, cookies: Snapshot) {
+        self.sent.push(Sent::new(hop, cookies));
+    }
+
+    /// Fails if the next request leads in a circle, or if there were too many redirects.
+    pub(super) fn check(&self, hop: &Hop<'_>, cookies: Snapshot) -> Result<(), Failure> {
+        let next = Sent::new(hop, cookies);
+        let text = if (0..self.sent.len()).any(|first| next.closes_circle(&self.sent[first..])) {
+            format!("the redirects lead back to {}, with the same cookies", next.address)
+        } else if self.sent.len() > MAX_REDIRECTS {
+            format!("more than {MAX_REDIRECTS} redirects")
+        } else {
+            return Ok(());
+        };
+        Err(Failure::new(Outcome::Redirect, text))
+    }
+}
+
+impl Sent {
+    fn new(hop: &Hop<'_>, cookies: Snapshot) -> Self {
+        Self {
             method: hop.method().clone(),
             address: hop.address.clone().into_owned(),
             carries_secrets: hop.is_at_site(),
             has_body: hop.has_body(),
             cookies,
-        };
-        if (0..self.sent.len()).any(|first| next.closes_circle(&self.sent[first..])) {
-            let text =
-                format!("the redirects lead back to {}, with the same cookies", next.address);
-            return Err(Failure::new(Outcome::Redirect, text));
         }
-        if self.sent.len() > MAX_REDIRECTS {
-            let text = format!("more than {MAX_REDIRECTS} redirects");
-            return Err(Failure::new(Outcome::Redirect, text));
-        }
-        self.sent.push(next);
-        Ok(())
     }
-}
 
-impl Sent {
     /// Whether this request begins the same circle again: it equals the first one, and no request
     /// of the circle would have other cookies than when it began. What other tasks of the run
     /// change about further cookies does not hide it.
