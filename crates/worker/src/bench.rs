@@ -42,7 +42,7 @@ impl Reader {
 }
 
 /// The number of the ledger's channel.
-const CHANNEL: u64 = 1;
+const SESSION: u64 = 1;
 
 /// The ledger of a channel.
 #[derive(Debug)]
@@ -52,14 +52,14 @@ impl Tags {
     /// A ledger in which this many tags may wait above a gap.
     #[must_use]
     pub fn new(max_waiting: usize) -> Self {
-        Self(Ledger::new(CHANNEL, Duration::from_secs(1)), max_waiting)
+        Self(Ledger::new(SESSION, Duration::from_secs(1)), max_waiting)
     }
 
     /// Settles tags in this order, and returns the number of acks.
     pub fn settle(&mut self, tags: &[u64]) -> usize {
         let now = Instant::now();
         for tag in tags {
-            _ = self.0.settle(Receipt { channel: CHANNEL, tag: *tag, delivered: now }, now);
+            _ = self.0.settle(Receipt { session: SESSION, tag: *tag, delivered: now }, now);
         }
         self.0.due(now, self.1).len()
     }

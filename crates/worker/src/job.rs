@@ -88,7 +88,7 @@ mod tests {
             body: Bytes::copy_from_slice(message.as_bytes()),
         };
         let task = Task::read(&BasicProperties::default(), &original.body).unwrap();
-        let receipt = Receipt { channel: 1, tag: 1, delivered: Instant::now() };
+        let receipt = Receipt { session: 1, tag: 1, delivered: Instant::now() };
         let mut job = Job::lean(task, original, Claims::default().without_task(receipt));
         let was_dropped = job.task.request.body.is_none();
         let key = job.task.key;

@@ -71,7 +71,7 @@ impl Answers {
                 Ok(None) => self.look_again(word, is_pod_known),
                 Err(error) => {
                     debug!(cause = chain(&error), "cannot claim a directive");
-                    self.news.tell_as_spokesman(waiting(&word));
+                    self.news.report_as_leader(waiting(&word));
                     self.look_again(word, is_pod_known);
                 }
             }

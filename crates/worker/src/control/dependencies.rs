@@ -102,7 +102,7 @@ impl Dependencies {
 
     /// Records that the exchange and all queues exist, or that one is missing. Returns whether that
     /// is new.
-    pub(crate) fn topology_is(&self, missing: Option<&str>) -> bool {
+    pub(crate) fn set_topology(&self, missing: Option<&str>) -> bool {
         self.change(|snapshot| &mut snapshot.topology, missing)
     }
 
@@ -276,10 +276,10 @@ mod tests {
         dependencies.broker_answers();
         dependencies.database_takes_rows();
         assert!(dependencies.readiness(NodesInUse::default()).ready);
-        assert!(dependencies.topology_is(Some("the exchange fetchline does not exist")));
+        assert!(dependencies.set_topology(Some("the exchange fetchline does not exist")));
         assert!(!dependencies.readiness(NodesInUse::default()).ready);
         assert!(
-            dependencies.topology_is(None) && dependencies.readiness(NodesInUse::default()).ready
+            dependencies.set_topology(None) && dependencies.readiness(NodesInUse::default()).ready
         );
         dependencies.database_fails("connection refused");
         let body = serde_json::to_value(dependencies.readiness(NodesInUse::default())).unwrap();

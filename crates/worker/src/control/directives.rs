@@ -158,11 +158,11 @@ impl Control {
                 Ok(stream) => {
                     without_stream.clear();
                     *failures = 0;
-                    keeper.stream_is(None);
+                    keeper.record_stream(None);
                     // A new fleet has none at first.
                     if stream.is_new() && matches!(old, Old::UpTo(_)) {
                         let name = topology.queue(Topology::CONTROL);
-                        keeper.has_declared(&format!("the queue {name}"));
+                        keeper.report_declared(&format!("the queue {name}"));
                     }
                     return tokio::select! {
                         () = self.obey(stream, old) => Ok(()),
@@ -171,7 +171,7 @@ impl Control {
                 }
                 Err(error) => error,
             };
-            keeper.stream_is(Some(&error));
+            keeper.record_stream(Some(&error));
             // A node without a replica of the stream cannot read it.
             let is_about_node = !is_about_fleet(&error);
             if is_about_node {

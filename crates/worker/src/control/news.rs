@@ -3,7 +3,7 @@
 //! Many workers notice the same fact. Each sends it to its reporter, and the one that claims it in
 //! the database publishes it. The others look again after a while, in case that one has died. While
 //! the database is away, nobody can claim a fact. Then the first worker of the roster is the
-//! spokesman of the fleet: it publishes what cannot wait.
+//! leader of the fleet: it publishes what cannot wait.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -75,7 +75,7 @@ impl Fact {
 pub(crate) struct NewsHandle {
     sender: mpsc::Sender<Message>,
     /// Whether this worker was the first one of the roster when the database answered last.
-    is_spokesman: Arc<AtomicBool>,
+    is_leader: Arc<AtomicBool>,
 }
 
 /// What is sent to a reporter.
@@ -92,16 +92,16 @@ impl NewsHandle {
         self.send(Message::Claimable(fact));
     }
 
-    /// Tells a fact without a claim if this worker is the spokesman.
-    pub(super) fn tell_as_spokesman(&self, fact: Fact) {
-        if self.is_spokesman.load(Ordering::Relaxed) {
+    /// Tells a fact without a claim if this worker is the leader.
+    pub(super) fn report_as_leader(&self, fact: Fact) {
+        if self.is_leader.load(Ordering::Relaxed) {
             self.send(Message::Own(fact));
         }
     }
 
     /// Records whether this worker is the first one of the roster.
-    pub(super) fn set_spokesman(&self, is_spokesman: bool) {
-        self.is_spokesman.store(is_spokesman, Ordering::Relaxed);
+    pub(super) fn set_leader(&self, is_leader: bool) {
+        self.is_leader.store(is_leader, Ordering::Relaxed);
     }
 
     fn send(&self, message: Message) {
@@ -134,7 +134,7 @@ pub(crate) fn channel(store: Arc<Store>, broker: Broker, pod: Arc<str>) -> (News
     let (sender, inbox) = mpsc::channel(MAX_WAITING);
     let (later, has_warned) = (VecDeque::new(), false);
     let reporter = Reporter { inbox, store, broker, pod, connection: None, later, has_warned };
-    (NewsHandle { sender, is_spokesman: Arc::default() }, reporter)
+    (NewsHandle { sender, is_leader: Arc::default() }, reporter)
 }
 
 impl Reporter {
@@ -150,7 +150,7 @@ impl Reporter {
                 },
                 () = until(due) => {
                     if let Some((_, fact)) = self.later.pop_front() {
-                        self.claim_and_tell(fact).await;
+                        self.claim_and_publish(fact).await;
                     }
                 }
                 () = end.cancelled() => break,
@@ -163,12 +163,12 @@ impl Reporter {
 
     async fn receive(&mut self, message: Message) {
         match message {
-            Message::Claimable(fact) => self.claim_and_tell(fact).await,
+            Message::Claimable(fact) => self.claim_and_publish(fact).await,
             Message::Own(fact) => _ = self.publish(&fact).await,
         }
     }
 
-    async fn claim_and_tell(&mut self, fact: Fact) {
+    async fn claim_and_publish(&mut self, fact: Fact) {
         let identity = |name| identity(self.broker.topology().exchange(), name);
         let own = identity(&fact.name);
         let claimed = match &fact.ended_by {

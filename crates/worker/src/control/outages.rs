@@ -35,10 +35,10 @@ async fn follow(snapshots: &Snapshots, news: &NewsHandle) {
             "the database is away{cause}: no task is fetched until it is back, and nothing is \
              lost. Pauses are obeyed; other directives wait for the database, for ten minutes"
         );
-        news.tell_as_spokesman(Fact::new("database_away", "database away".to_owned(), sentence));
+        news.report_as_leader(Fact::new("database_away", "database away".to_owned(), sentence));
         snapshots.wait_for(|snapshot| snapshot.database.up).await;
         let sentence = "the database is back: tasks are fetched again".to_owned();
-        news.tell_as_spokesman(Fact::new("database_back", "database back".to_owned(), sentence));
+        news.report_as_leader(Fact::new("database_back", "database back".to_owned(), sentence));
         tokio::time::sleep(QUIET).await;
     }
 }

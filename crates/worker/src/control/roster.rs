@@ -93,7 +93,7 @@ impl Roster {
             self.news.report(Fact::new("worker_joined", name, sentence).with("pod", &*self.pod));
         }
         let first = self.store.first_worker(&self.prefix).await?;
-        self.news.set_spokesman(first.as_deref() == Some(&*self.pod));
+        self.news.set_leader(first.as_deref() == Some(&*self.pod));
         if is_steady {
             for pod in self.store.lost_workers(&self.prefix).await? {
                 let sentence = format!(

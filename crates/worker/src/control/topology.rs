@@ -47,11 +47,11 @@ impl TopologyKeeper<'_> {
             match self.declare().await {
                 Ok(()) => {
                     if self.leaders_answer().await? && self.can_read_directives() {
-                        self.is_whole();
+                        self.record_complete();
                     }
                 }
                 Err(error @ Error::Missing(_)) => {
-                    self.lacks(&error);
+                    self.record_missing(&error);
                 }
                 Err(error) if error.is_answer() => {
                     debug!(cause = chain(&error), "cannot check the exchange and the queues");
@@ -66,15 +66,15 @@ impl TopologyKeeper<'_> {
     async fn declare(&self) -> Result<(), Error> {
         let topology = self.broker.topology();
         let flow = topology.declare(self.connection).await;
-        flow.iter().flatten().for_each(|what| self.has_declared(what));
+        flow.iter().flatten().for_each(|what| self.report_declared(what));
         // A missing queue of the flow says more than one of these, but does not keep them missing.
         let sides = topology.declare_sides(self.connection).await;
-        sides.iter().flatten().for_each(|what| self.has_declared(what));
+        sides.iter().flatten().for_each(|what| self.report_declared(what));
         flow.and(sides).map(drop)
     }
 
     /// Records whether the control stream is a stream.
-    pub(super) fn stream_is(&self, error: Option<&Error>) {
+    pub(super) fn record_stream(&self, error: Option<&Error>) {
         self.state().no_stream = match error {
             Some(Error::NotAStream(queue)) => Some(queue.clone()),
             _ => None,
@@ -85,12 +85,12 @@ impl TopologyKeeper<'_> {
     fn can_read_directives(&self) -> bool {
         let no_stream = self.state().no_stream.clone();
         let Some(queue) = no_stream else { return true };
-        self.lacks(&Error::NotAStream(queue));
+        self.record_missing(&Error::NotAStream(queue));
         false
     }
 
-    fn is_whole(&self) {
-        let flipped = self.dependencies.topology_is(None);
+    fn record_complete(&self) {
+        let flipped = self.dependencies.set_topology(None);
         let ended = self.state().problem.take();
         if flipped || ended.is_some() {
             let sentence = "the exchange and all queues are usable again";
@@ -105,7 +105,7 @@ impl TopologyKeeper<'_> {
     }
 
     /// Tells that something was missing, and that it exists again.
-    pub(super) fn has_declared(&self, what: &str) {
+    pub(super) fn report_declared(&self, what: &str) {
         warn!(what, "was missing; this worker has declared it again");
         let sentence = format!("{what} was missing; a worker has declared it again");
         let fact = Fact::new("topology_restored", format!("topology restored {what}"), sentence);
@@ -114,7 +114,7 @@ impl TopologyKeeper<'_> {
     }
 
     /// Makes the worker unready, and tells why if that is new.
-    fn lacks(&self, error: &Error) {
+    fn record_missing(&self, error: &Error) {
         let cause = chain(error);
         let (kind, name, sentence) = match error {
             Error::NotAStream(_) => (
@@ -133,7 +133,7 @@ impl TopologyKeeper<'_> {
                 "the exchange or a queue is missing; retrying until it exists",
             ),
         };
-        self.dependencies.topology_is(Some(&cause));
+        self.dependencies.set_topology(Some(&cause));
         let subject = format!("{name} {cause}");
         let known = self.state().problem.replace(subject.clone());
         if known.as_ref() != Some(&subject) {
@@ -155,7 +155,7 @@ impl TopologyKeeper<'_> {
                 counts?;
                 continue;
             };
-            self.lacks(&error);
+            self.record_missing(&error);
             return Ok(false);
         }
         Ok(true)

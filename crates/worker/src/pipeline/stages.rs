@@ -13,7 +13,7 @@ use crate::execute::{Executor, NameServerOutages, Outputs, RetryPolicy};
 use crate::fetch::fetcher::Fetcher;
 use crate::memory_budget::Budget;
 use crate::revalidate::{Identity, KnownPages, Revalidation};
-use crate::schedule::{self, QueueDepth, Scheduler, SchedulerHandle, Settings};
+use crate::schedule::{self, Collaborators, QueueDepth, SchedulerHandle, Settings};
 use crate::settle::{self, Claims, Session};
 use crate::write::{self, Committer, Committers};
 
@@ -109,8 +109,8 @@ impl Shared {
         executor: Arc<Executor>,
         session: watch::Receiver<Option<Session>>,
         scarce: Arc<AtomicBool>,
-    ) -> Scheduler<Executor> {
-        Scheduler {
+    ) -> Collaborators<Executor> {
+        Collaborators {
             scheduler: scheduler.clone(),
             executor,
             snapshots: self.snapshots.clone(),

@@ -24,4 +24,4 @@ pub use deferral::delay_tiers;
 pub(crate) use frontier::{Denied, WaitCounts};
 pub(crate) use handle::{Event, Place, SchedulerHandle, channel};
 pub(crate) use queue_depth::QueueDepth;
-pub(crate) use scheduler::{Execute, Scheduler, Settings};
+pub(crate) use scheduler::{Collaborators, Execute, Settings};

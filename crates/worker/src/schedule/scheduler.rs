@@ -55,7 +55,7 @@ pub(crate) struct Settings {
 }
 
 /// What a scheduler works with.
-pub(crate) struct Scheduler<E> {
+pub(crate) struct Collaborators<E> {
     pub(crate) scheduler: SchedulerHandle,
     pub(crate) executor: Arc<E>,
     pub(crate) snapshots: Snapshots,
@@ -76,9 +76,9 @@ enum Phase {
     Finishing,
 }
 
-/// A scheduler that runs.
-struct Running<E> {
-    with: Scheduler<E>,
+/// The one owner of the frontier.
+struct Scheduler<E> {
+    with: Collaborators<E>,
     frontier: Frontier<Box<Job>, PlaceReply>,
     hold: Duration,
     snapshot: Arc<Snapshot>,
@@ -90,12 +90,12 @@ struct Running<E> {
     measured_at: Option<Instant>,
 }
 
-impl<E: Execute> Scheduler<E> {
+impl<E: Execute> Collaborators<E> {
     /// Schedules until [`SchedulerHandle::finish`] was called and every fetch has ended.
     pub(crate) async fn run(self, settings: Settings, mut inbox: mpsc::UnboundedReceiver<Event>) {
         let Settings { concurrency, per_host, prefetch, deferral, hold } = settings;
         let mut changes = self.snapshots.changes();
-        let mut running = Running {
+        let mut scheduler = Scheduler {
             frontier: Frontier::new(concurrency, per_host, prefetch, deferral),
             with: self,
             hold,
@@ -106,29 +106,29 @@ impl<E: Execute> Scheduler<E> {
             requeue_at: None,
             measured_at: None,
         };
-        running.apply_snapshot(changes.borrow_and_update().clone());
+        scheduler.apply_snapshot(changes.borrow_and_update().clone());
         let mut ticks = ticks();
         let mut events = Vec::with_capacity(EVENTS_AT_ONCE);
-        while !running.is_over() {
+        while !scheduler.is_over() {
             tokio::select! {
                 _ = inbox.recv_many(&mut events, EVENTS_AT_ONCE) => {}
                 _ = changes.changed() => {
-                    running.apply_snapshot(changes.borrow_and_update().clone());
+                    scheduler.apply_snapshot(changes.borrow_and_update().clone());
                 }
-                _ = ticks.tick() => running.tick(),
-                () = until(running.wakes_at()) => {}
+                _ = ticks.tick() => scheduler.tick(),
+                () = until(scheduler.wakes_at()) => {}
             }
             // The newest snapshot applies to events that have arrived since.
             if changes.has_changed().unwrap_or(false) {
-                running.apply_snapshot(changes.borrow_and_update().clone());
+                scheduler.apply_snapshot(changes.borrow_and_update().clone());
             }
-            events.drain(..).for_each(|event| running.handle(event));
-            running.act();
+            events.drain(..).for_each(|event| scheduler.handle(event));
+            scheduler.act();
         }
     }
 }
 
-impl<E: Execute> Running<E> {
+impl<E: Execute> Scheduler<E> {
     fn is_over(&self) -> bool {
         self.phase == Phase::Finishing && self.frontier.in_flight() == 0
     }

@@ -26,7 +26,7 @@ use crate::observe::trace::{Step, Trace};
 #[must_use = "a dropped receipt means a redelivery"]
 pub(crate) struct Receipt {
     /// The number of the session that received the delivery.
-    pub(crate) channel: u64,
+    pub(crate) session: u64,
     pub(crate) tag: u64,
     pub(crate) delivered: Instant,
 }
@@ -126,7 +126,7 @@ impl Claim {
     /// redelivered, maybe to another worker, and a task that has not started should not start.
     pub(crate) fn is_live(&self) -> bool {
         let present = self.claims.0.session.load(Ordering::Relaxed);
-        let is_live = |receipt: &Receipt| receipt.channel == present;
+        let is_live = |receipt: &Receipt| receipt.session == present;
         self.receipt.as_ref().is_some_and(is_live)
             || self.attempt.is_some_and(|attempt| {
                 let attempts = self.claims.lock();
@@ -138,14 +138,14 @@ impl Claim {
     /// looked up for the delivery may be outdated.
     pub(crate) fn is_of_present_session(&self) -> bool {
         let present = self.claims.0.session.load(Ordering::Relaxed);
-        self.receipt.as_ref().is_some_and(|receipt| receipt.channel == present)
+        self.receipt.as_ref().is_some_and(|receipt| receipt.session == present)
     }
 
-    /// Moves the receipt to another channel.
+    /// Moves the receipt to another session.
     #[cfg(feature = "simulation")]
-    pub(crate) fn move_to(&mut self, channel: u64) {
+    pub(crate) fn move_to(&mut self, session: u64) {
         if let Some(receipt) = &mut self.receipt {
-            receipt.channel = channel;
+            receipt.session = session;
         }
     }
 
@@ -221,8 +221,8 @@ mod tests {
 
     use super::*;
 
-    fn receipt(channel: u64, tag: u64) -> Receipt {
-        Receipt { channel, tag, delivered: Instant::now() }
+    fn receipt(session: u64, tag: u64) -> Receipt {
+        Receipt { session, tag, delivered: Instant::now() }
     }
 
     fn task(path: &str) -> Task {

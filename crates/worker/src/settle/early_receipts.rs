@@ -28,7 +28,7 @@ pub(crate) struct EarlyReceipts {
 impl EarlyReceipts {
     /// Returns a receipt whose session was opened, now or earlier. Keeps any other.
     pub(crate) fn pass(&mut self, receipt: Receipt, end: End) -> Option<Receipt> {
-        if receipt.channel <= self.newest {
+        if receipt.session <= self.newest {
             return Some(receipt);
         }
         #[cfg(feature = "simulation")]
@@ -42,7 +42,7 @@ impl EarlyReceipts {
     /// Opens a session, and returns the receipts that have waited for it.
     pub(crate) fn open(&mut self, number: u64) -> Vec<(Receipt, End)> {
         self.newest = number;
-        self.waiting.extract_if(.., |(receipt, _)| receipt.channel <= number).collect()
+        self.waiting.extract_if(.., |(receipt, _)| receipt.session <= number).collect()
     }
 }
 
@@ -61,8 +61,8 @@ mod tests {
 
     use super::*;
 
-    fn receipt(channel: u64) -> Receipt {
-        Receipt { channel, tag: 1, delivered: Instant::now() }
+    fn receipt(session: u64) -> Receipt {
+        Receipt { session, tag: 1, delivered: Instant::now() }
     }
 
     #[test]
@@ -73,7 +73,7 @@ mod tests {
         assert!(early.pass(receipt(2), End::Ack).is_none());
         assert!(early.pass(receipt(3), End::Requeue).is_none());
         let channels = |passed: Vec<(Receipt, End)>| -> Vec<_> {
-            passed.into_iter().map(|(receipt, end)| (receipt.channel, end)).collect()
+            passed.into_iter().map(|(receipt, end)| (receipt.session, end)).collect()
         };
         assert_eq!(channels(early.open(2)), [(2, End::Ack)]);
         assert!(early.pass(receipt(1), End::Ack).is_some());

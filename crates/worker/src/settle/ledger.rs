@@ -29,7 +29,7 @@ pub(crate) enum Ack {
 #[cfg_attr(test, derive(Clone, Hash))]
 pub(crate) struct Ledger {
     /// The number of the session that the tags belong to.
-    channel: u64,
+    session: u64,
     /// The lowest tag that is still out.
     mark: u64,
     /// Runs of tags above the mark that are no longer out: the first tag, and the first after it.
@@ -45,17 +45,17 @@ pub(crate) struct Ledger {
 }
 
 impl Ledger {
-    pub(crate) fn new(channel: u64, max_wait: Duration) -> Self {
+    pub(crate) fn new(session: u64, max_wait: Duration) -> Self {
         let (settled, pending) = (BTreeMap::new(), BTreeMap::new());
-        Self { channel, mark: 1, settled, pending, max_wait, wakes_at: None }
+        Self { session, mark: 1, settled, pending, max_wait, wakes_at: None }
     }
 
     /// Records that a delivery can be acked. Returns `false` if it is one of another channel, where
     /// its tag means another message.
     #[must_use = "the receipt of another channel is void"]
     pub(crate) fn settle(&mut self, receipt: Receipt, now: Instant) -> bool {
-        let Receipt { channel, tag, .. } = receipt;
-        if channel != self.channel {
+        let Receipt { session, tag, .. } = receipt;
+        if session != self.session {
             return false;
         }
         self.pending.insert(tag, now);
@@ -68,8 +68,8 @@ impl Ledger {
     /// own. Returns `None` if it is a delivery of another channel.
     #[must_use = "the broker has to be told"]
     pub(crate) fn requeue(&mut self, receipt: Receipt) -> Option<u64> {
-        let Receipt { channel, tag, .. } = receipt;
-        (channel == self.channel).then(|| self.remove(tag))?;
+        let Receipt { session, tag, .. } = receipt;
+        (session == self.session).then(|| self.remove(tag))?;
         Some(tag)
     }
 
@@ -176,10 +176,10 @@ mod tests {
     }
 
     const SECOND: Duration = Duration::from_secs(1);
-    const CHANNEL: u64 = 1;
+    const SESSION: u64 = 1;
 
     fn receipt(tag: u64) -> Receipt {
-        Receipt { channel: CHANNEL, tag, delivered: Instant::now() }
+        Receipt { session: SESSION, tag, delivered: Instant::now() }
     }
 
     #[test]
@@ -188,13 +188,13 @@ mod tests {
         assert!(!ledger.settle(receipt(1), now));
         assert_eq!(ledger.requeue(receipt(2)), None);
         assert_eq!(ledger.close(now), []);
-        assert!(ledger.settle(Receipt { channel: 2, ..receipt(1) }, now));
+        assert!(ledger.settle(Receipt { session: 2, ..receipt(1) }, now));
         assert_eq!(ledger.close(now), [Ack::UpTo(1)]);
     }
 
     #[test]
     fn a_run_of_settled_tags_takes_one_ack() {
-        let (mut ledger, now) = (Ledger::new(CHANNEL, SECOND), Instant::now());
+        let (mut ledger, now) = (Ledger::new(SESSION, SECOND), Instant::now());
         for tag in [2, 3, 1, 5] {
             assert!(ledger.settle(receipt(tag), now));
         }
@@ -205,7 +205,7 @@ mod tests {
     #[test]
     fn a_run_takes_one_ack_in_whatever_order_its_tags_are_settled() {
         for tags in [[1, 2, 3], [1, 3, 2], [2, 1, 3], [2, 3, 1], [3, 1, 2], [3, 2, 1]] {
-            let (mut ledger, now) = (Ledger::new(CHANNEL, SECOND), Instant::now());
+            let (mut ledger, now) = (Ledger::new(SESSION, SECOND), Instant::now());
             for tag in tags {
                 assert!(ledger.settle(receipt(tag), now));
             }
@@ -215,7 +215,7 @@ mod tests {
 
     #[test]
     fn a_slow_fetch_does_not_delay_the_acks_of_others_for_long() {
-        let (mut ledger, now) = (Ledger::new(CHANNEL, SECOND), Instant::now());
+        let (mut ledger, now) = (Ledger::new(SESSION, SECOND), Instant::now());
         assert!(ledger.settle(receipt(2), now));
         assert_eq!(ledger.wakes_at(), Some(now + SECOND));
         assert_eq!(ledger.due(now, 10), []);
@@ -227,7 +227,7 @@ mod tests {
 
     #[test]
     fn tags_that_have_waited_for_half_as_long_are_acked_with_one_that_has_waited_for_too_long() {
-        let (mut ledger, start) = (Ledger::new(CHANNEL, SECOND), Instant::now());
+        let (mut ledger, start) = (Ledger::new(SESSION, SECOND), Instant::now());
         let half = start + SECOND / 2;
         let later = half + Duration::from_millis(1);
         for (tag, at) in [(2, start), (3, half), (4, later)] {
@@ -239,7 +239,7 @@ mod tests {
 
     #[test]
     fn too_many_tags_above_a_gap_are_acked_one_by_one() {
-        let (mut ledger, now) = (Ledger::new(CHANNEL, SECOND), Instant::now());
+        let (mut ledger, now) = (Ledger::new(SESSION, SECOND), Instant::now());
         assert!(ledger.settle(receipt(2), now));
         assert!(ledger.settle(receipt(3), now));
         assert_eq!(ledger.due(now, 2), []);
@@ -249,7 +249,7 @@ mod tests {
 
     #[test]
     fn a_requeued_tag_is_never_acked() {
-        let (mut ledger, now) = (Ledger::new(CHANNEL, SECOND), Instant::now());
+        let (mut ledger, now) = (Ledger::new(SESSION, SECOND), Instant::now());
         assert!(ledger.settle(receipt(1), now));
         assert_eq!(ledger.requeue(receipt(3)), Some(3));
         assert!(ledger.settle(receipt(2), now));
@@ -260,7 +260,7 @@ mod tests {
 
     #[test]
     fn the_ledger_does_not_grow_with_the_number_of_settled_tags() {
-        let (mut ledger, now) = (Ledger::new(CHANNEL, SECOND), Instant::now());
+        let (mut ledger, now) = (Ledger::new(SESSION, SECOND), Instant::now());
         for tag in 2..10_000 {
             assert!(ledger.settle(receipt(tag), now));
             ledger.due(now, 10);
@@ -279,7 +279,7 @@ mod tests {
             max_wait_ms in 1u64..500,
         ) {
             let start = Instant::now();
-            let mut ledger = Ledger::new(CHANNEL, Duration::from_millis(max_wait_ms));
+            let mut ledger = Ledger::new(SESSION, Duration::from_millis(max_wait_ms));
             let mut broker = Broker { held: (1..=deliveries.len() as u64).collect() };
             let mut settled = BTreeSet::new();
             let mut order: Vec<(u64, u64, bool)> = (1..)

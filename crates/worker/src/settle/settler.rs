@@ -133,7 +133,7 @@ impl SettlerHandle {
     /// Creates the receipt of a delivery.
     pub(crate) fn receipt(&self, session: &Session, tag: u64) -> Receipt {
         session.held.fetch_add(1, Ordering::Relaxed);
-        Receipt { channel: session.number, tag, delivered: Instant::now() }
+        Receipt { session: session.number, tag, delivered: Instant::now() }
     }
 
     /// Acks the messages of rows that are durable.

@@ -84,7 +84,7 @@ mod tests {
         let time = FetchTime { ended: OffsetDateTime::UNIX_EPOCH, elapsed: Duration::ZERO };
         let row = extractor.row(task, answer, facts, time);
         let claim = Claims::default().without_task(Receipt {
-            channel: 1,
+            session: 1,
             tag: 1,
             delivered: Instant::now(),
         });

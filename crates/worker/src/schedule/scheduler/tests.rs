@@ -68,7 +68,7 @@ fn world(concurrency: usize) -> World {
         prefix: "p".to_owned(),
     };
     let fake = Arc::new(Fake::default());
-    let scheduling = Scheduler {
+    let scheduling = Collaborators {
         scheduler: scheduler.clone(),
         executor: fake.clone(),
         snapshots: snapshots.clone(),
@@ -109,7 +109,7 @@ impl World {
         let request = FetchRequest::get(at(url));
         let key = Key::of_other_program("run", request.address.as_str());
         let task = Task::new(request, "run".to_owned(), "part".to_owned(), key);
-        let receipt = Receipt { channel: 1, tag: 1, delivered: tokio::time::Instant::now() };
+        let receipt = Receipt { session: 1, tag: 1, delivered: tokio::time::Instant::now() };
         let claim = self.claims.claim(&task, receipt).unwrap();
         let original = RawMessage { properties: Box::default(), body: bytes::Bytes::new() };
         self.scheduler.submit(Job::lean(task, original, claim));

@@ -36,7 +36,7 @@ impl Claim {
 
     /// The channels and tags of the delivery, and of its duplicates.
     pub(in crate::settle) fn tags(&self) -> Vec<(u64, u64)> {
-        let of_receipt = |receipt: &Receipt| (receipt.channel, receipt.tag);
+        let of_receipt = |receipt: &Receipt| (receipt.session, receipt.tag);
         let mut tags: Vec<_> = self.receipt.iter().map(of_receipt).collect();
         if let Some(attempt) = self.attempt
             && let Some(duplicates) = self.claims.lock().get(&attempt)
@@ -49,7 +49,7 @@ impl Claim {
 
 impl Hash for Receipt {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        (self.channel, self.tag).hash(state);
+        (self.session, self.tag).hash(state);
     }
 }
 

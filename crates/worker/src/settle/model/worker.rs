@@ -244,7 +244,7 @@ impl Worker {
     ) -> Result<(), Problem> {
         let most = if bounds.has(Fault::DuplicateLost) { 1 } else { usize::MAX };
         claim.into_receipts().take(most).try_for_each(|receipt| {
-            if let Some(channel) = self.channels.get_mut(&receipt.channel) {
+            if let Some(channel) = self.channels.get_mut(&receipt.session) {
                 channel.finish(receipt.tag);
             }
             self.settle_receipt(receipt, bounds, start)
@@ -260,7 +260,7 @@ impl Worker {
         if let Some((session, _)) = &self.settler.present
             && bounds.has(Fault::AckOnNewerChannel)
         {
-            receipt.channel = *session;
+            receipt.session = *session;
         }
         let Some(receipt) = self.settler.early.pass(receipt, End::Ack) else { return Ok(()) };
         if let Some((session, ledger)) = &mut self.settler.present {
@@ -286,7 +286,7 @@ impl Worker {
 
 /// Checks that the ledger of a session was not given this receipt before.
 fn once(receipt: &Receipt, session: u64, ledger: &Ledger) -> Result<(), Problem> {
-    match receipt.channel != session || ledger.is_out(receipt.tag) {
+    match receipt.session != session || ledger.is_out(receipt.tag) {
         true => Ok(()),
         false => Err(Problem::SettledTwice(receipt.tag)),
     }

@@ -206,7 +206,7 @@ impl Settling {
         let session = worker.session;
         let Some(channel) = worker.channels.get_mut(&session) else { return };
         let tag = channel.deliver(message);
-        let receipt = Receipt { channel: session, tag, delivered: self.start };
+        let receipt = Receipt { session, tag, delivered: self.start };
         let mut task = self.task(message);
         let step = match Dedup::concerns(&task, message.redeliveries > 0) {
             true => Step::LookUp,
