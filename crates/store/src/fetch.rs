@@ -111,6 +111,17 @@ impl Fetch {
         }
     }
 
+    /// A row like the bare one that contains nothing of the list either. A table that accepts it
+    /// accepts rows of this run, worker and time.
+    pub(crate) fn sample(&self) -> Self {
+        Self {
+            url: "http://sample.invalid/".to_owned(),
+            given_url: None,
+            message_id: None,
+            ..self.bare("sample")
+        }
+    }
+
     /// The row without a body that is too large for the server, and with an error that says so.
     pub(crate) fn without_body(&self, max_bytes: usize) -> Self {
         let note = format!(

@@ -9,7 +9,6 @@ use super::chunk::Chunk;
 use super::remedy::Remedy;
 use super::transaction::Contents;
 use super::writer::{Refused, State, Writer, write_timeout};
-use crate::Error;
 use crate::fetch::Fetch;
 
 /// The minimum time for the stand-ins, even if the write has taken too long by then.
@@ -44,11 +43,12 @@ impl<R> Writer<'_, R> {
                 false => unrecorded.extend(self.finish_row(row).await),
             }
         }
-        // If not even a bare row is accepted, that is an outage.
+        // Not even a bare row was accepted. A sample tells rows that are at fault from an outage.
         if let Some(first) = unrecorded.first()
             && self.accepted.rows == 0
+            && self.state < State::Stopped
         {
-            self.fail(Remedy::Stop, Error::EveryRowRefused(first.reason.clone()));
+            self.accepts_sample(Contents::SampleRow(&first.entry.sample())).await;
         }
         for Refused { entry, receipt, reason } in unrecorded {
             match self.state {

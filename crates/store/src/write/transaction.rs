@@ -29,6 +29,8 @@ const MAX_SLOT_TRIES: u32 = 5;
 pub(super) enum Contents<'a> {
     Rows(&'a [&'a Fetch]),
     Parts(&'a [&'a PartReport]),
+    /// A row that is rolled back, to check that the tables of rows accept any.
+    SampleRow(&'a Fetch),
     /// A part that is rolled back, to check that `runs` accepts any.
     SamplePart,
     /// An item that is rolled back, to check that `items` accepts any.
@@ -40,7 +42,7 @@ impl Contents<'_> {
         match self {
             Self::Rows(rows) => rows.len(),
             Self::Parts(reports) => reports.len(),
-            Self::SamplePart | Self::SampleItem => 1,
+            Self::SampleRow(_) | Self::SamplePart | Self::SampleItem => 1,
         }
     }
 
@@ -48,7 +50,7 @@ impl Contents<'_> {
     fn allowance(&self) -> Duration {
         let bytes: usize = match self {
             Self::Rows(rows) => rows.iter().map(|row| row.weight()).sum(),
-            Self::Parts(_) | Self::SamplePart | Self::SampleItem => 0,
+            Self::Parts(_) | Self::SampleRow(_) | Self::SamplePart | Self::SampleItem => 0,
         };
         let rows = u32::try_from(self.len()).unwrap_or(u32::MAX);
         DEADLINE_PER_ROW * rows
@@ -158,6 +160,13 @@ async fn apply(
         Contents::Rows(rows) => write_rows(store, connection, rows, options).await,
         Contents::Parts(reports) => {
             parts::write(connection, reports).await.map(|()| Applied::Complete)
+        }
+        Contents::SampleRow(row) => {
+            let written = write_rows(store, connection, &[row], options).await?;
+            Ok(match written {
+                Applied::Complete => Applied::Sample,
+                other => other,
+            })
         }
         Contents::SamplePart => parts::write_sample(connection).await.map(|()| Applied::Sample),
         Contents::SampleItem => {

@@ -78,6 +78,29 @@ async fn a_database_that_accepts_not_even_bare_rows_is_away() -> Result {
 }
 
 #[tokio::test]
+async fn rows_whose_urls_the_table_refuses_are_no_outage_even_alone() -> Result {
+    let mut database = Database::new().await?;
+    let store = database.store(1)?;
+    let refuse = "ALTER TABLE fetches ADD CONSTRAINT short CHECK (CHAR_LENGTH(url) < 60)";
+    database.execute(refuse).await?;
+    let long = |task| Fetch { url: format!("http://a.example/{}", "x".repeat(60)), ..row(task) };
+    let written = store.write(batch([long(1)])).await;
+    assert_eq!((refused(&written), unwritten(&written)), (vec![(1, false)], None));
+    let written = store.write(batch((1..=12).map(long))).await;
+    let all: Vec<_> = (1..=12).map(|task| (task, false)).collect();
+    assert_eq!((refused(&written), unwritten(&written)), (all, None));
+    // A table that refuses the rows of this run, whatever their URLs, is an outage.
+    database.execute("ALTER TABLE fetches DROP CONSTRAINT short").await?;
+    let of_run = format!("ALTER TABLE fetches ADD CONSTRAINT run CHECK (run <> '{}')", row(1).run);
+    database.execute(&of_run).await?;
+    assert_eq!(unwritten(&store.write(batch([row(1)])).await), Some((vec![1], Class::Away)));
+    database.execute("ALTER TABLE fetches DROP CONSTRAINT run").await?;
+    let rows = "SELECT (SELECT COUNT(*) FROM fetches) + (SELECT COUNT(*) FROM run_counts)";
+    assert_eq!(database.count(rows).await?, 0);
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_site_whose_pages_are_all_refused_is_no_outage() -> Result {
     let mut database = Database::new().await?;
     let store = database.store(2)?;
