@@ -20,11 +20,11 @@ use crate::secret;
 /// The output is a configuration file, or JSON. Passwords are not printed.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Print JSON. Write it before the command: behind it, it is a flag of that command
+    /// Print JSON. Put it before COMMAND: after it, it is taken as a flag of that command
     #[arg(long, env = "FETCHLINE_JSON")]
     json: bool,
 
-    /// The command, and flags of it [default: work]
+    /// The command and its flags [default: work]
     #[arg(value_name = "COMMAND", trailing_var_arg = true, allow_hyphen_values = true)]
     command: Vec<OsString>,
 }

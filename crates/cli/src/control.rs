@@ -28,7 +28,7 @@ enum Command {
     /// Take no more tasks
     ///
     /// Workers finish the fetches under way and requeue the rest. Without a name it applies to all
-    /// workers, also to those that start later.
+    /// workers, including those that start later.
     Pause {
         /// One worker, by its name
         #[arg(value_name = "WORKER")]
@@ -42,7 +42,7 @@ enum Command {
     },
     /// Set the number of concurrent fetches in each worker
     ///
-    /// It overrides the --concurrency of every worker; `default` ends that.
+    /// It overrides the --concurrency of every worker; `default` removes the override.
     Concurrency {
         /// Concurrent fetches, from 1 to 65535, or `default`
         #[arg(value_name = "N")]
@@ -65,7 +65,7 @@ enum Command {
     },
     /// Stop one worker: it finishes what it has begun, and ends
     ///
-    /// What restarts its process, such as Kubernetes, also restarts the worker.
+    /// If something such as Kubernetes restarts the process, the worker takes tasks again.
     Drain {
         /// The name of the worker
         #[arg(value_name = "WORKER")]

@@ -22,7 +22,7 @@ pub(crate) struct Args {
     /// The URL to request
     ///
     /// The default is /readyz at the address of --listen. If the worker listens on all addresses,
-    /// it is asked on the loopback address.
+    /// the request goes to the loopback address.
     #[arg(value_name = "URL")]
     url: Option<Url>,
 

@@ -16,7 +16,7 @@ const LONG: Duration = Duration::from_secs(5 * 60);
 
 /// Create the database and bring its schema to this version
 ///
-/// It is safe to run again, also after it was killed, and to run in several pods at the same time.
+/// It is safe to run again, even after it was killed, and to run in several pods at the same time.
 /// Only this command needs the right to change tables.
 #[derive(clap::Args)]
 pub(crate) struct Args {

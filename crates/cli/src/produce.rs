@@ -73,7 +73,7 @@ pub(crate) struct Args {
     #[arg(value_parser = clap::value_parser!(u8).range(..=i64::from(MAX_PRIORITY)))]
     priority: Option<u8>,
 
-    /// Skip pages of sitemaps and feeds that have not changed for longer, such as 2d
+    /// Skip pages of sitemaps and feeds that last changed longer ago than this, such as 2d
     ///
     /// A page whose last change is not known is published.
     #[arg(long, value_name = "TIME", env = "FETCHLINE_MODIFIED_SINCE")]
@@ -82,7 +82,7 @@ pub(crate) struct Args {
 
     /// Skip pages that were fetched successfully within this time, such as 12h
     ///
-    /// In any run. It needs the database, where this user may read the table `fetches`.
+    /// In any run. It needs the database, and the right to read the table `fetches`.
     #[arg(long, value_name = "TIME", env = "FETCHLINE_SKIP_FETCHED_WITHIN")]
     #[arg(value_parser = args::duration)]
     skip_fetched_within: Option<Duration>,

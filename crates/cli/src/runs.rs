@@ -51,9 +51,9 @@ enum Action {
     },
     /// Delete old rows or bodies, and the parts and runs that have no rows left
     ///
-    /// Products and their prices stay. Weeks of which every row is old are dropped at once. Other
+    /// Products and their prices stay. Weeks that hold only old rows are dropped in one step. Other
     /// rows are deleted in small chunks, so that workers can write at the same time. The partitions
-    /// of the next weeks are made as well.
+    /// of the next weeks are created as well.
     Prune {
         /// The age of the rows to delete, such as 30d
         #[arg(long, value_name = "DURATION", env = "FETCHLINE_OLDER_THAN")]

@@ -44,15 +44,15 @@ pub(crate) struct Args {
     #[arg(long, env = "FETCHLINE_WAIT", requires = "run")]
     wait: bool,
 
-    /// How long ago the newest part may have been published if --wait finds it complete
+    /// The maximum age of the newest part if it is complete when --wait starts
     ///
-    /// An older one is taken for that of the last night, and a newer one is waited for. Not used
-    /// with --part.
+    /// An older one is assumed to be from an earlier night, and --wait waits for a newer one. Not
+    /// used with --part.
     #[arg(long, value_name = "DURATION", env = "FETCHLINE_SINCE", requires = "wait")]
     #[arg(value_parser = args::duration, default_value = "12h")]
     since: Duration,
 
-    /// How long --wait waits at most, such as 30m [default: no limit]
+    /// The longest time that --wait waits, such as 30m [default: no limit]
     ///
     /// After this time the exit code is 1.
     #[arg(long = "for", value_name = "DURATION", env = "FETCHLINE_FOR", requires = "wait")]

@@ -113,13 +113,13 @@ pub(crate) struct Args {
     compress_bodies: CompressBodies,
 
     /// Fetch pages only if they have changed since their last fetch: a page whose site says so, or
-    /// that is the same, becomes a row with the outcome `unchanged` and without a body. Concerns
-    /// GET requests. A message may say otherwise in its field `revalidate`
+    /// that is the same, becomes a row with the outcome `unchanged` and without a body. Applies to
+    /// GET requests only. The field `revalidate` of a message takes precedence
     #[arg(long, env = "FETCHLINE_REVALIDATE")]
     revalidate: bool,
 
     /// With revalidation, every n-th fetch of a page that its site calls unchanged asks for the
-    /// whole page. Each time that the site proves right, up to twice, the number doubles
+    /// whole page. Each time the site turns out to be right, n doubles, at most twice
     #[arg(long, value_name = "N", env = "FETCHLINE_REVALIDATE_FULL_EVERY", default_value_t = 7)]
     revalidate_full_every: u32,
 
@@ -147,9 +147,9 @@ pub(crate) struct Args {
     #[arg(value_delimiter = '\n')]
     header: Vec<Secret>,
 
-    /// A PEM file with an Ed25519 key: every request, also for robots.txt and after a redirect, is
-    /// signed with it (Web Bot Auth). `fetchline bot-keys` prints what sites need to check that.
-    /// Default: no signatures
+    /// A PEM file with an Ed25519 key: every request, including those for robots.txt and after
+    /// redirects, is signed with it (Web Bot Auth). `fetchline bot-keys` prints what sites need to
+    /// check that. Default: no signatures
     #[arg(long, value_name = "FILE", env = "FETCHLINE_SIGN_REQUESTS")]
     sign_requests: Option<PathBuf>,
 

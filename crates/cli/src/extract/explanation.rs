@@ -64,7 +64,7 @@ fn format_shown(shown: &ShownText) -> String {
     };
     let mut text = format!("\nshown title: {title}\n");
     let points: i32 = shown.signs.iter().map(|(_, points)| points).sum();
-    _ = writeln!(text, "\nsigns of a product page: {points} of {} points", shown.enough);
+    _ = writeln!(text, "\nsigns of a product page: {points} points ({} needed)", shown.enough);
     for (sign, points) in &shown.signs {
         _ = writeln!(text, "  {points:+}  {sign}");
     }

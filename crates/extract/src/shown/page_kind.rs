@@ -23,7 +23,7 @@ const MAX_LABELS: usize = 500;
 pub(super) const ENOUGH: i32 = 3;
 
 /// The sign of a button that buys.
-pub(super) const BUYS: Sign = ("a button buys", 3);
+pub(super) const BUYS: Sign = ("a buy button", 3);
 
 /// Types of JSON-LD that describe other pages than those of a product.
 const OTHER_TYPES: &[&str] = &[
