@@ -49,14 +49,15 @@ const HEADINGS: [(&str, &[&str]); 6] = [
     ("Observability", &["listen", "otlp_endpoint", "pod"]),
 ];
 
-/// Variables that other commands use in another sense than `produce`. There, the name of the
-/// command is part of their name.
-const PREFIXED: [&str; 5] = [
+/// Variables that commands use in different senses. Their name contains that of the command, unless
+/// that is `produce`.
+const PREFIXED: [&str; 6] = [
     "FETCHLINE_CATEGORY",
     "FETCHLINE_FORMAT",
     "FETCHLINE_LIMIT",
     "FETCHLINE_OLDER_THAN",
     "FETCHLINE_RATE",
+    "FETCHLINE_SINCE",
 ];
 
 /// Examples by command.
@@ -259,6 +260,8 @@ fn with_heading(argument: Arg) -> Arg {
 mod tests {
     use clap::CommandFactory;
 
+    use std::collections::BTreeSet;
+
     use crate::Cli;
 
     use super::*;
@@ -320,5 +323,30 @@ mod tests {
         let list = command("items").find_subcommand("list").unwrap().clone();
         let format = list.get_arguments().find(|argument| argument.get_id() == "format").unwrap();
         assert_eq!(format.get_env().unwrap(), "FETCHLINE_ITEMS_FORMAT");
+    }
+
+    /// The defaults of a variable below a command.
+    fn defaults(command: &Command, found: &mut BTreeMap<OsString, BTreeSet<OsString>>) {
+        for argument in command.get_arguments() {
+            if let (Some(name), Some(value)) =
+                (argument.get_env(), argument.get_default_values().first())
+            {
+                found.entry(name.to_owned()).or_default().insert(value.as_os_str().to_owned());
+            }
+        }
+        command.get_subcommands().for_each(|command| defaults(command, found));
+    }
+
+    #[test]
+    fn a_variable_that_commands_share_has_one_default() {
+        let mut shared = BTreeMap::new();
+        for command in complete(Cli::command()).get_subcommands() {
+            let mut own = BTreeMap::new();
+            defaults(command, &mut own);
+            for (name, values) in own {
+                let before = shared.entry(name.clone()).or_insert_with(|| values.clone());
+                assert_eq!(*before, values, "{}", name.display());
+            }
+        }
     }
 }
