@@ -29,7 +29,7 @@ pub(crate) struct Args {
 
 #[derive(Subcommand)]
 enum Action {
-    /// List the latest products, newest first
+    /// List products, the most recently added first
     List {
         /// Only products of this category
         #[arg(long, value_name = "NAME", env = "FETCHLINE_CATEGORY")]

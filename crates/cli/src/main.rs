@@ -75,7 +75,8 @@ static VERSION: LazyLock<String> = LazyLock::new(|| match option_env!("FETCHLINE
 /// precedence.
 ///
 /// Exit codes: 0 done; 1 failed; 2 wrong usage or configuration; 3 done, but some lines were
-/// rejected or some URLs failed; 130 ended immediately by a second signal.
+/// rejected, some URLs failed, or a learned rule is right on some pages only; 130 ended immediately
+/// by a second signal.
 #[derive(Parser)]
 #[command(name = "fetchline", version = VERSION.as_str(), propagate_version = true)]
 struct Cli {

@@ -35,10 +35,10 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N", env = "FETCHLINE_CONCURRENCY", default_value_t = 100)]
     concurrency: usize,
 
-    /// The most messages that the worker holds unacked. Default: the larger of 4 x concurrency and
-    /// concurrency + 2 x batch-rows; less if slow fetches could hold a message for longer than the
-    /// broker allows. Messages use at most an eighth of --memory-budget, so the worker holds fewer
-    /// while they are large
+    /// The most messages that the worker holds unacked. Messages use at most an eighth of
+    /// --memory-budget, so the worker holds fewer while they are large [default: the larger of 4 x
+    /// concurrency and concurrency + 2 x batch-rows; less if slow fetches could hold a message for
+    /// longer than the broker allows]
     #[arg(long, value_name = "N", env = "FETCHLINE_PREFETCH")]
     prefetch: Option<usize>,
 
@@ -80,14 +80,14 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N", env = "FETCHLINE_DNS_CONCURRENCY", default_value_t = 64)]
     dns_concurrency: usize,
 
-    /// A name server, such as `10.0.0.53` or `127.0.0.1:5353`. Can be repeated, or be a list
-    /// with commas. Default: those of /etc/resolv.conf
+    /// A name server, such as `10.0.0.53` or `127.0.0.1:5353`. Can be repeated, or be a list with
+    /// commas [default: those of /etc/resolv.conf]
     #[arg(long, value_name = "ADDRESS", env = "FETCHLINE_DNS_SERVER")]
     #[arg(value_parser = args::name_server, value_delimiter = ',')]
     dns_server: Vec<SocketAddr>,
 
-    /// How long a site may send nothing, before its response begins or within the body (default:
-    /// the same as --timeout)
+    /// How long a site may send nothing, before its response begins or within the body [default:
+    /// the same as --timeout]
     #[arg(long, value_name = "DURATION", env = "FETCHLINE_READ_TIMEOUT")]
     #[arg(value_parser = args::duration)]
     read_timeout: Option<Duration>,
@@ -137,7 +137,7 @@ pub(crate) struct Args {
     #[arg(default_value_t = FetchConfig::default().user_agent)]
     user_agent: String,
 
-    /// The header Accept-Language, such as `de-DE,de;q=0.9` (default: none)
+    /// The header Accept-Language, such as `de-DE,de;q=0.9` [default: none]
     #[arg(long, value_name = "TEXT", env = "FETCHLINE_ACCEPT_LANGUAGE")]
     accept_language: Option<HeaderValue>,
 
@@ -149,12 +149,11 @@ pub(crate) struct Args {
 
     /// A PEM file with an Ed25519 key: every request, including those for robots.txt and after
     /// redirects, is signed with it (Web Bot Auth). `fetchline bot-keys` prints what sites need to
-    /// check that. Default: no signatures
+    /// check that [default: no signatures]
     #[arg(long, value_name = "FILE", env = "FETCHLINE_SIGN_REQUESTS")]
     sign_requests: Option<PathBuf>,
 
-    /// Where sites find the keys of --sign-requests, such as `https://bot.example` (default:
-    /// none)
+    /// Where sites find the keys of --sign-requests, such as `https://bot.example` [default: none]
     #[arg(long, value_name = "URL", env = "FETCHLINE_SIGNATURE_AGENT")]
     #[arg(value_parser = SignatureAgent::parse, requires = "sign_requests")]
     signature_agent: Option<SignatureAgent>,
@@ -180,8 +179,8 @@ pub(crate) struct Args {
     #[arg(long, value_name = "WHICH", env = "FETCHLINE_ROBOTS", default_value = "ignore")]
     robots: RobotsPolicy,
 
-    /// The name by which robots.txt addresses this crawler, its product token: letters, `-` and
-    /// `_`. Default: the one that --user-agent names
+    /// The name by which robots.txt addresses this crawler, its product token: letters, `-` and `_`
+    /// [default: the one that --user-agent names]
     #[arg(long, value_name = "NAME", env = "FETCHLINE_ROBOTS_TOKEN")]
     robots_token: Option<String>,
 
@@ -223,8 +222,8 @@ pub(crate) struct Args {
     listen: Listen,
 
     /// Where traces go by OTLP over HTTP, such as `http://collector:4318`; `/v1/traces` is added.
-    /// Default: OTEL_EXPORTER_OTLP_TRACES_ENDPOINT or OTEL_EXPORTER_OTLP_ENDPOINT, else no traces.
-    /// OTEL_TRACES_SAMPLER sets which share of traces is kept
+    /// OTEL_TRACES_SAMPLER sets which share of traces is kept [default:
+    /// OTEL_EXPORTER_OTLP_TRACES_ENDPOINT or OTEL_EXPORTER_OTLP_ENDPOINT, else no traces]
     #[arg(long, value_name = "URL", env = "FETCHLINE_OTLP_ENDPOINT")]
     otlp_endpoint: Option<Secret>,
 
@@ -233,8 +232,8 @@ pub(crate) struct Args {
     #[arg(long, env = "FETCHLINE_UNTIL_EMPTY")]
     until_empty: bool,
 
-    /// The name of this worker in the console and in the rows (default: the name of the host, which
-    /// in Kubernetes is that of the pod)
+    /// The name of this worker in the console and in the rows [default: the name of the host, which
+    /// in Kubernetes is that of the pod]
     #[arg(long, value_name = "NAME", env = "FETCHLINE_POD")]
     pod: Option<String>,
 
