@@ -84,8 +84,9 @@ def write(command, method):
     text += [markdown(goals, ("workload", "goal", "measured", "met")), ""]
     text += [
         prose(
-            "A ratio is the median of the ratios of the rounds, so it can differ from the ratio "
-            "of the medians in the tables below."
+            "A ratio is the median of the ratios of the rounds, since the state of the machine is "
+            "that of a round. Rates differ between rounds, so a ratio can differ by a quarter or "
+            "more from the ratio of the medians in the tables below."
         ),
         "",
     ]
