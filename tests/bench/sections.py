@@ -29,6 +29,7 @@ from sides import (
     Side,
     asyncio_side,
     bare,
+    node_side,
     ours,
     publish_list,
     ratio,
@@ -70,6 +71,7 @@ def small_json(full):
             (BARE, bare(), json),
             ("asyncio", asyncio_side(), json[: 18_000 * size]),
             ("asyncio with uvloop", uvloop, json[: 20_000 * size]),
+            ("Node", node_side(), json[: 60_000 * size]),
             ("Scrapy", scrapy_side(), json[: 4_000 * size]),
             ("fetchline, bodies not stored", none, json),
             ("fetchline, a product and its item", ours(), products),
@@ -80,7 +82,7 @@ def small_json(full):
         "nginx answers immediately; concurrency 100, batches of 500. The JSON contains no product, "
         "except in the last row. The bare loop inserts four columns under an ascending key; "
         "fetchline inserts its 23 under a key that begins with a time, and into two indexes. Only "
-        "fetchline brings its own allocator (jemalloc)."
+        "fetchline brings its own allocator (jemalloc). Node uses amqplib, undici and mysql2."
     )
     table("380 bytes of JSON served immediately, stored", text, SIDES, side_rows(r))
     speed = r.ratio("rate", "fetchline", "asyncio")
@@ -89,6 +91,9 @@ def small_json(full):
     on = "small JSON, stored"
     goal(on, "6 times the URLs/s of asyncio (aim: 8)", f"{speed:.1f}", speed >= 6)
     goal(on, "a sixth of asyncio's CPU per URL", f"1/{saved:.1f}", saved >= 6)
+    speed, saved = r.ratio("rate", "fetchline", "Node"), r.ratio("cpu", "Node", "fetchline")
+    goal(on, "3 times the URLs/s of Node with undici", f"{speed:.1f}", speed >= 3)
+    goal(on, "a third of Node's CPU per URL", f"1/{saved:.1f}", saved >= 3)
     wanted = "at most 1.35 times the bare loop's CPU per URL (aim: 1.2)"
     goal(on, wanted, f"{over:.2f}", over <= 1.35)
 

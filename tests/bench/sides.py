@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 
-from ground import BUILT, ENVIRONMENT, QUEUE, STATE, clear, fetchline, processors, say, sql
+from ground import BUILT, ENVIRONMENT, PROJECT, QUEUE, STATE, clear, fetchline, processors, say, sql
 
 RIVALS = pathlib.Path(__file__).resolve().parent / "rivals"
 LIST = STATE / "urls.txt"
@@ -39,6 +39,12 @@ def bare(concurrency=100, *flags):
 def asyncio_side(concurrency=100, *flags):
     command = [sys.executable, RIVALS / "asyncio_worker.py", "--queue", QUEUE]
     return Side("asyncio", [*command, "--concurrency", str(concurrency), *flags], "bare")
+
+
+def node_side(concurrency=100):
+    program = PROJECT / ".local/bench-node/node_worker.mjs"
+    command = ["node", program, "--queue", QUEUE, "--concurrency", str(concurrency)]
+    return Side("Node", command, "bare")
 
 
 def scrapy_side():
