@@ -99,6 +99,7 @@ async fn a_check_names_what_is_wrong_and_how_to_mend_it() -> anyhow::Result<()> 
         ("DATABASE_URL", with(sql, &|url| _ = url.set_port(Some(9)))?, 1, "database", "failed"),
         ("DATABASE_URL", with(sql, &|url| url.set_path("/missing"))?, 2, "database", "wrong"),
         ("FETCHLINE_CONCURRENCY", "1000000".to_owned(), 2, "settings", "wrong"),
+        ("FETCHLINE_POD", "x".repeat(200), 2, "settings", "wrong"),
         ("FETCHLINE_MAX_BODY", "1GiB".to_owned(), 2, "packet size", "warning"),
         ("FETCHLINE_CHECK_URL", world.shop.url("/p/1"), 1, "egress", "failed"),
         ("FETCHLINE_CHECK_URL", "http://127.0.0.1:9/".to_owned(), 1, "egress", "failed"),
@@ -214,12 +215,31 @@ async fn a_check_is_about_the_worker_of_the_configuration_file() -> anyhow::Resu
 #[tokio::test]
 async fn a_check_finds_what_only_shows_in_use() -> anyhow::Result<()> {
     let world = World::new().await?;
-    world.database.execute("DROP TABLE facts").await?;
+    for damage in [
+        "DROP TABLE facts",
+        "ALTER TABLE fetches DROP COLUMN elapsed_ms",
+        "ALTER TABLE hosts RENAME COLUMN note TO remark",
+        "ALTER TABLE items DROP INDEX items_by_source",
+        "ALTER TABLE quarantine DROP PRIMARY KEY",
+    ] {
+        world.database.execute(damage).await?;
+    }
     let variables = [("SSL_CERT_FILE", "/missing.pem")];
     let (output, report) = check(&world, &[], &variables).await?;
     assert_eq!(output.code, Some(2), "{report}");
     let (status, words) = finding(&report, "schema");
-    assert!(status == "wrong" && words.contains("facts"), "{report}");
+    let named = [
+        "the table facts",
+        "fetches.elapsed_ms",
+        "hosts.note",
+        "the unique key of items (source_sha256)",
+        "the unique key of quarantine (id)",
+    ];
+    assert!(status == "wrong" && named.iter().all(|it| words.contains(it)), "{report}");
+    // A worker that starts looks at the same things.
+    let worker = world.worker(&[])?.end().await?;
+    assert_eq!(worker.code, Some(2), "{worker:?}");
+    assert!(named.iter().all(|it| worker.stderr.contains(it)), "{worker:?}");
     assert!(finding(&report, "authorities").1.contains("/missing.pem"), "{report}");
     // One line for all differences of a queue, which have one remedy.
     let queue = format!("{}.urls", world.prefix);
@@ -235,6 +255,31 @@ async fn a_check_finds_what_only_shows_in_use() -> anyhow::Result<()> {
     assert_eq!(topology.len(), 1, "{report}");
     let text = topology[0]["text"].as_str().unwrap_or_default();
     assert!(text.contains("x-queue-type") && text.contains("x-overflow"), "{report}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_check_sees_missing_bindings_if_it_is_given_the_management_api() -> anyhow::Result<()> {
+    let world = World::new().await?;
+    let management = world.management_url.clone().unwrap_or_default();
+    let bindings = async |management: &str| -> anyhow::Result<_> {
+        let (output, report) = check(&world, &["--management-url", management], &[]).await?;
+        Ok((output.code, finding(&report, "bindings")))
+    };
+    assert_eq!(bindings(&management).await?.1.0, "ok");
+    let (queue, exchange) = (format!("{}.urls", world.prefix), world.prefix.as_str());
+    let channel = world.amqp.create_channel().await?;
+    for key in ["urls", "list"] {
+        let arguments = lapin::types::FieldTable::default();
+        let (queue, exchange) = (queue.as_str().into(), exchange.into());
+        channel.queue_unbind(queue, exchange, key.into(), arguments).await?;
+    }
+    let (code, (status, words)) = bindings(&management).await?;
+    assert_eq!((code, &*status), (Some(0), "warning"), "{words}");
+    assert!(words.contains(&format!("{queue} by urls, {queue} by list")), "{words}");
+    let (code, (status, words)) = bindings("http://127.0.0.1:9/").await?;
+    assert_eq!((code, &*status), (Some(0), "warning"), "{words}");
+    assert!(words.contains("--management-url does not answer"), "{words}");
     Ok(())
 }
 

@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use self::finding::{Finding, Status};
 use crate::args::{self, GlobalArgs};
 use crate::exit::{self, Done, Failure, Result};
+use crate::fleet::Management;
 use crate::schema::shape::{boolean, field, list, object, optional, text, word};
 use crate::secret::Secret;
 use crate::work;
@@ -33,17 +34,25 @@ pub(crate) struct Args {
     #[arg(long, value_name = "URL", env = "FETCHLINE_CHECK_URL")]
     url: Option<Secret>,
 
+    /// The URL of RabbitMQ's management API, which alone knows how queues are bound
+    ///
+    /// If the URL names no user, the user and password of --amqp-url are used.
+    #[arg(long, value_name = "URL", env = "FETCHLINE_MANAGEMENT_URL")]
+    management_url: Option<Secret>,
+
     #[command(flatten)]
     work: work::Args,
 }
 
 pub(crate) async fn run(global: GlobalArgs, args: Args) -> Result {
-    let Args { url, work } = args;
+    let Args { url, management_url, work } = args;
     let address = url.as_ref().map(|url| Address::parse(url.expose())).transpose();
     let address = address.map_err(|error| Failure::usage(anyhow!("--url: {error}")))?;
     let json = work.json;
-    let name = args::host_name();
+    let name = work.pod.clone().unwrap_or_else(args::host_name);
     let broker = global.broker(Role::Check, &name)?;
+    let management = management_url.map(|url| Management::new(url.expose(), &broker)).transpose();
+    let management = management.map_err(Failure::usage)?;
     let store = global.store(1, Duration::from_secs(10))?;
     let pool = work.pool;
     let config = work.into_config(name)?;
@@ -60,7 +69,7 @@ pub(crate) async fn run(global: GlobalArgs, args: Args) -> Result {
         })
         .collect();
     let (broker, database, machine) = tokio::join!(
-        broker::check(&broker),
+        broker::check(&broker, management.as_ref()),
         database::check(&store, config.fetch.max_body, pool),
         machine::check(&config, address.as_ref()),
     );

@@ -53,6 +53,9 @@ const HEADINGS: [(&str, &[&str]); 6] = [
 /// that is `produce`.
 const PREFIXED: [&str; 6] = [
     "FETCHLINE_CATEGORY",
+/// The flags of `check` that are not those of `work`.
+const OF_CHECK: [&str; 3] = ["url", "management_url", "json"];
+
     "FETCHLINE_FORMAT",
     "FETCHLINE_LIMIT",
     "FETCHLINE_OLDER_THAN",
@@ -130,9 +133,7 @@ fn walk(command: Command, name: &str) -> Command {
             match name {
                 "work" => with_heading(argument),
                 // Its flags are those of `work`, where they are explained.
-                "check" if !["url", "json"].contains(&argument.get_id().as_str()) => {
-                    argument.hide(true)
-                }
+                "check" if !OF_CHECK.contains(&argument.get_id().as_str()) => argument.hide(true),
                 _ => argument,
             }
         })

@@ -5,6 +5,7 @@ use std::time::Duration;
 use anyhow::{Context, anyhow};
 use fetchline_queue::{Broker, Error, Topology};
 use reqwest::Url;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::schema::shape::{count, field, nullable, object, optional, text};
@@ -126,6 +127,14 @@ struct QueueStatus {
     messages_unacknowledged: Option<u64>,
 }
 
+/// A binding of an exchange.
+#[derive(Deserialize)]
+pub(crate) struct Binding {
+    /// The name of the queue.
+    pub(crate) destination: String,
+    pub(crate) routing_key: String,
+}
+
 impl Management {
     /// Without a user in the URL, the user and password of the broker are used.
     pub(crate) fn new(url: &str, broker: &Broker) -> anyhow::Result<Self> {
@@ -144,22 +153,32 @@ impl Management {
     }
 
     async fn unacked(&self, broker: &Broker, queue: &str) -> anyhow::Result<u64> {
+        let path = ["api", "queues", broker.virtual_host(), queue];
+        let status: QueueStatus = self.get(&path).await?;
+        Ok(status.messages_unacknowledged.unwrap_or(0))
+    }
+
+    /// The bindings of the fleet's exchange.
+    pub(crate) async fn bindings(&self, broker: &Broker) -> anyhow::Result<Vec<Binding>> {
+        let exchange = broker.topology().exchange();
+        let of = ["api", "exchanges", broker.virtual_host(), exchange, "bindings", "source"];
+        self.get(&of).await
+    }
+
+    async fn get<T: DeserializeOwned>(&self, path: &[&str]) -> anyhow::Result<T> {
         let mut url = self.url.clone();
         url.path_segments_mut()
             .map_err(|()| anyhow!("--management-url names no host"))?
             .pop_if_empty()
-            .extend(["api", "queues", broker.virtual_host(), queue]);
+            .extend(path);
         let answer = self.client.get(url).send().await.map_err(reqwest::Error::without_url);
         let answer = answer.context("--management-url does not answer")?;
         if !answer.status().is_success() {
-            return Err(anyhow!(
-                "--management-url answered {} for the queue {queue}",
-                answer.status()
-            ));
+            let path = path.join("/");
+            return Err(anyhow!("--management-url answered {} for {path}", answer.status()));
         }
         let body = answer.bytes().await.map_err(reqwest::Error::without_url)?;
-        let status: QueueStatus = serde_json::from_slice(&body)
-            .context("--management-url is not the management API of RabbitMQ")?;
-        Ok(status.messages_unacknowledged.unwrap_or(0))
+        serde_json::from_slice(&body)
+            .context("--management-url is not the management API of RabbitMQ")
     }
 }

@@ -27,20 +27,96 @@ pub struct ServerFacts {
     pub clock_difference: Duration,
 }
 
+/// A table as the migrations leave it. What an operator adds to it does no harm.
+struct Table {
+    name: &'static str,
+    /// Names with blanks between them.
+    columns: &'static str,
+    /// The columns of the primary key and of each other unique one, without which rows multiply.
+    unique: &'static [&'static str],
+}
+
 /// The tables of the schema.
-const TABLES: [&str; 11] = [
-    "facts",
-    "fetches",
-    "hosts",
-    "items",
-    "pages",
-    "price_history",
-    "quarantine",
-    "robots",
-    "run_counts",
-    "runs",
-    "workers",
+const TABLES: [Table; 12] = [
+    Table { name: "facts", columns: "fact claim told noted_at", unique: &["fact"] },
+    Table {
+        name: "fetches",
+        columns: "id run part url given_url final_url method outcome status content_type body_bytes \
+                 body_sha256 body_json body_text body product error attempts elapsed_ms fetched_at \
+                 worker message_id rewrites body_zstd",
+        unique: &["id"],
+    },
+    Table {
+        name: "hosts",
+        columns: "host rate paused cool_down_until slowed slowed_at crawl_delay next_us note \
+                 changed_at",
+        unique: &["host"],
+    },
+    Table {
+        name: "items",
+        columns: "id source_sha256 source_url name price currency category sku brand availability \
+                 image_url canonical_url variants updated_at run created_at status status_since \
+                 availability_before availability_since seen_at",
+        unique: &["id", "source_sha256"],
+    },
+    Table {
+        name: "pages",
+        columns: "page fetch_id body_sha256 has_body etag last_modified address reader trusted \
+                 unchanged checks fetched_at",
+        unique: &["page"],
+    },
+    Table { name: "positions", columns: "operation last_key fetched_at", unique: &["operation"] },
+    Table {
+        name: "price_history",
+        columns: "item_id seen_at price currency source",
+        unique: &["item_id seen_at"],
+    },
+    Table { name: "quarantine", columns: "id begun worker begun_at", unique: &["id"] },
+    Table {
+        name: "robots",
+        columns: "origin fetched_at status body lease_until",
+        unique: &["origin"],
+    },
+    Table {
+        name: "run_counts",
+        columns: "run part outcome product slot tasks",
+        unique: &["run part outcome product slot"],
+    },
+    Table {
+        name: "runs",
+        columns: "run part planned created_at closed_at cancelled_at completed_at",
+        unique: &["run part"],
+    },
+    Table {
+        name: "workers",
+        columns: "prefix pod started_at seen_at paused_since concurrency unacked directive",
+        unique: &["prefix pod"],
+    },
 ];
+
+/// The columns of each table.
+const COLUMNS: &str = "SELECT CAST(table_name AS CHAR), CAST(column_name AS CHAR) \
+     FROM information_schema.columns WHERE table_schema = DATABASE()";
+/// The unique keys of each table, as in [`Table::unique`], in brackets.
+const UNIQUE: &str = "SELECT CAST(table_name AS CHAR), \
+     CONCAT('(', GROUP_CONCAT(column_name ORDER BY seq_in_index SEPARATOR ' '), ')') \
+     FROM information_schema.statistics \
+     WHERE table_schema = DATABASE() AND non_unique = 0 GROUP BY table_name, index_name";
+
+impl Table {
+    /// What the database lacks of this table. `found` are columns and keys by table.
+    fn missing(&self, found: &[(String, String)]) -> Vec<String> {
+        let has = |part: &str| found.iter().any(|(table, it)| table == self.name && it == part);
+        let columns = self.columns.split(' ').filter(|column| !has(column));
+        let columns: Vec<String> = columns.map(|it| format!("{}.{it}", self.name)).collect();
+        if columns.len() == self.columns.split(' ').count() {
+            return vec![format!("the table {}", self.name)];
+        }
+        let unique = self.unique.iter().filter(|columns| !has(&format!("({columns})")));
+        let unique = unique.map(|it| format!("the unique key of {} ({it})", self.name));
+        columns.into_iter().chain(unique).collect()
+    }
+}
 
 /// What is tried on each table: the right, and a statement that touches no row. `{table}` and
 /// `{column}` are replaced.
@@ -66,16 +142,26 @@ impl Store {
         .await
     }
 
-    /// The tables of the schema that do not exist, or that the account may not even see.
-    pub async fn missing_tables(&self) -> Result<Vec<&'static str>, Error> {
-        within("looking for the tables", DEADLINE, async {
+    /// Fails if the schema is older than this program, like [`Self::check_schema`], or if it lacks
+    /// a part of what the migrations have created. An account does not see what it has no right on.
+    /// The tables of a newer release are not looked at.
+    pub async fn check_tables(&self) -> Result<(), Error> {
+        if self.newer_schema().await? {
+            return Ok(());
+        }
+        let found = within("looking at the tables", DEADLINE, async {
             let mut connection = self.connect().await?;
-            let found = tables(&mut connection).await?;
+            let mut found = pairs(&mut connection, COLUMNS).await?;
+            found.extend(pairs(&mut connection, UNIQUE).await?);
             connection.close().await.map_err(Error::database("cannot close the connection"))?;
-            let is_missing = |table: &&str| found.iter().all(|(name, _)| name != table);
-            Ok(TABLES.into_iter().filter(is_missing).collect())
-        })
-        .await
+            Ok(found)
+        });
+        let found = found.await?;
+        let missing: Vec<String> = TABLES.iter().flat_map(|table| table.missing(&found)).collect();
+        match missing.is_empty() {
+            true => Ok(()),
+            false => Err(Error::SchemaDamaged(missing.join(", "))),
+        }
     }
 
     /// The rights on tables that the account lacks, such as `DELETE on fetches`.
@@ -132,8 +218,13 @@ async fn tables(connection: &mut MySqlConnection) -> Result<Vec<(String, String)
          FROM information_schema.columns \
          WHERE table_schema = DATABASE() AND ordinal_position = 1 \
          AND table_name <> '_sqlx_migrations' ORDER BY table_name";
-    sqlx::query_as(TABLES)
-        .fetch_all(connection)
-        .await
-        .map_err(Error::database("cannot list the tables"))
+    pairs(connection, TABLES).await
+}
+
+async fn pairs(
+    connection: &mut MySqlConnection,
+    query: &'static str,
+) -> Result<Vec<(String, String)>, Error> {
+    let rows = sqlx::query_as(query).fetch_all(connection).await;
+    rows.map_err(Error::database("cannot look at the tables"))
 }

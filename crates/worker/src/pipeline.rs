@@ -179,7 +179,7 @@ impl Shared {
         let mut is_logged = false;
         loop {
             let checked = tokio::select! {
-                checked = self.store.check_schema() => checked,
+                checked = self.store.check_tables() => checked,
                 () = stop.cancelled() => return Ok(false),
             };
             match checked {

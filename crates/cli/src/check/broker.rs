@@ -4,15 +4,17 @@ use fetchline_queue::lapin::Connection;
 use fetchline_queue::{Broker, Difference, Effect, Error, Topology};
 
 use crate::exit::chain;
+use crate::fleet::Management;
 
 use super::finding::{Finding, Status};
 
 const LOGIN: &str = "broker";
 const PERMISSIONS: &str = "permissions";
 const TOPOLOGY: &str = "topology";
+const BINDINGS: &str = "bindings";
 
 /// Checks the broker.
-pub(super) async fn check(broker: &Broker) -> Vec<Finding> {
+pub(super) async fn check(broker: &Broker, management: Option<&Management>) -> Vec<Finding> {
     let (user, _) = broker.credentials();
     let (connection, node) = match broker.connect_to_node(&[]).await {
         Ok(connected) => connected,
@@ -25,6 +27,9 @@ pub(super) async fn check(broker: &Broker) -> Vec<Finding> {
         vec![Finding::ok(LOGIN, format!("{node} {} takes the user {user}", broker.virtual_host()))];
     findings.push(permissions(broker, &connection).await);
     findings.extend(topology(broker, &connection).await);
+    if let Some(management) = management {
+        findings.extend(bindings(broker, &connection, management).await);
+    }
     findings
 }
 
@@ -96,4 +101,49 @@ async fn topology(broker: &Broker, connection: &Connection) -> Vec<Finding> {
         _ => format!("a worker will declare {}", missing.join(", ")),
     };
     vec![Finding::ok(TOPOLOGY, text)]
+}
+
+/// Whether the queues that exist are bound. The protocol of the broker does not say that.
+async fn bindings(
+    broker: &Broker,
+    connection: &Connection,
+    management: &Management,
+) -> Option<Finding> {
+    let topology = broker.topology();
+    let mut existing = topology.keys();
+    existing.push(Topology::NEWS.to_owned());
+    for key in std::mem::take(&mut existing) {
+        if topology.counts(connection, &key).await.is_ok_and(|counts| counts.is_some()) {
+            existing.push(key);
+        }
+    }
+    if existing.is_empty() {
+        return None;
+    }
+    let bound = match management.bindings(broker).await {
+        Ok(bound) => bound,
+        Err(error) => {
+            let text = chain(error.as_ref());
+            let remedy = "correct --management-url, or give its user the tag `management`";
+            return Some(Finding::bad(BINDINGS, Status::Warning, text, remedy));
+        }
+    };
+    let missing = existing.iter().flat_map(|key| {
+        let queue = topology.queue(key);
+        let is_bound = |routing_key: &String| {
+            bound.iter().any(|it| it.destination == queue && it.routing_key == *routing_key)
+        };
+        let keys = topology.routing_keys(key).into_iter().filter(|key| !is_bound(key));
+        keys.map(|key| format!("{queue} by {key}")).collect::<Vec<_>>()
+    });
+    let missing: Vec<String> = missing.collect();
+    Some(match missing.is_empty() {
+        true => Finding::ok(BINDINGS, "every queue is bound as a worker binds it"),
+        false => Finding::bad(
+            BINDINGS,
+            Status::Warning,
+            format!("no message gets to {}", missing.join(", ")),
+            "start a worker: the fleet binds its queues again within a minute",
+        ),
+    })
 }

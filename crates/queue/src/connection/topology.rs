@@ -238,13 +238,18 @@ impl Topology {
         Ok(true)
     }
 
+    /// The routing keys that a queue is bound by.
+    pub fn routing_keys(&self, key: &str) -> Vec<String> {
+        // A person at the console may take the name of the queue for its key.
+        let mut keys = vec![key.to_owned(), self.queue(key)];
+        keys.extend((key == Self::URLS).then(|| Self::LIST.to_owned()));
+        keys
+    }
+
     /// Binds a queue by each of its routing keys.
     pub(super) async fn bind_all(&self, connection: &Connection, key: &str) -> Result<(), Error> {
-        // A person at the console may take the name of the queue for its key.
-        let name = self.queue(key);
-        let list = (key == Self::URLS).then_some(Self::LIST);
-        for routing_key in [key, name.as_str()].into_iter().chain(list) {
-            self.bind(connection, key, routing_key).await?;
+        for routing_key in self.routing_keys(key) {
+            self.bind(connection, key, &routing_key).await?;
         }
         Ok(())
     }

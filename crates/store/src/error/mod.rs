@@ -81,6 +81,9 @@ pub enum Error {
         /// The newest migration that this program contains.
         needed: i64,
     },
+    /// Parts of the schema are missing: their names.
+    #[error("the schema of the database lacks {0}")]
+    SchemaDamaged(String),
 }
 
 impl Error {
@@ -107,7 +110,8 @@ impl Error {
             | Self::Silent(..)
             | Self::EveryRowRefused(_)
             | Self::SchemaMissing
-            | Self::SchemaTooOld { .. } => Class::Away,
+            | Self::SchemaTooOld { .. }
+            | Self::SchemaDamaged(_) => Class::Away,
         }
     }
 
@@ -135,7 +139,8 @@ impl Error {
             | Self::Silent(..)
             | Self::EveryRowRefused(_)
             | Self::SchemaMissing
-            | Self::SchemaTooOld { .. } => None,
+            | Self::SchemaTooOld { .. }
+            | Self::SchemaDamaged(_) => None,
         }
     }
 
@@ -213,6 +218,12 @@ impl Error {
     pub fn refusal(&self) -> Option<&'static str> {
         if matches!(self, Self::SchemaMissing | Self::SchemaTooOld { .. }) {
             return Some("run `fetchline migrate` first");
+        }
+        if matches!(self, Self::SchemaDamaged(_)) {
+            return Some(
+                "restore it from a backup, or grant the account the rights on it: `fetchline \
+                 migrate` creates each part once",
+            );
         }
         let error = self.driver_error()?;
         match number(error) {

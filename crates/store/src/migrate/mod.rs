@@ -93,6 +93,11 @@ impl Store {
     /// Fails if the schema is older than this program. Uses its own connection, whose error says
     /// why it cannot be made; a pool only reports a timeout.
     pub async fn check_schema(&self) -> Result<(), Error> {
+        self.newer_schema().await.map(drop)
+    }
+
+    /// Whether the schema is newer than this program. Fails if it is older.
+    pub(crate) async fn newer_schema(&self) -> Result<bool, Error> {
         let needed = Self::schema_needed();
         let found = within("reading the schema's version", DEADLINE, async {
             let mut connection = self.connect().await?;
@@ -101,7 +106,7 @@ impl Store {
             Ok(found)
         });
         match found.await {
-            Ok(Some(found)) if found >= needed => Ok(()),
+            Ok(Some(found)) if found >= needed => Ok(found > needed),
             Ok(Some(found)) => Err(Error::SchemaTooOld { found, needed }),
             Ok(None) => Err(Error::SchemaMissing),
             Err(error) if error.number() == Some(UNKNOWN_DATABASE) => Err(Error::SchemaMissing),
