@@ -8,8 +8,8 @@ use std::time::Duration;
 use anyhow::{Context as _, anyhow};
 use bytesize::ByteSize;
 use clap::Args;
-use fetchline_extract::Rules;
-use fetchline_queue::{Broker, BrokerConfig, Role};
+use fetchline_extract::{MAX_CATEGORY, Rules};
+use fetchline_queue::{Broker, BrokerConfig, MAX_NAME_BYTES, Role, is_name};
 use fetchline_store::{Store, StoreConfig};
 use fetchline_worker::{Authorities, BotKey};
 use ipnet::IpNet;
@@ -132,6 +132,22 @@ fn prefix(text: &str) -> Result<String, String> {
         return Err("use 1 to 100 letters, digits, `-`, `_` or `.`".to_owned());
     }
     Ok(text.to_owned())
+}
+
+/// The name of a run or a part.
+pub(crate) fn name(text: &str) -> Result<String, String> {
+    match is_name(text) {
+        true => Ok(text.to_owned()),
+        false => Err(format!("use 1 to {MAX_NAME_BYTES} bytes without control characters")),
+    }
+}
+
+/// A category. That of a page is cut to this length.
+pub(crate) fn category(text: &str) -> Result<String, String> {
+    match text.chars().count() <= MAX_CATEGORY {
+        true => Ok(text.to_owned()),
+        false => Err(format!("use at most {MAX_CATEGORY} characters")),
+    }
 }
 
 /// Parses `250ms`, `30s`, `10m`.

@@ -43,7 +43,7 @@ enum Action {
 #[derive(clap::Args)]
 struct SearchArgs {
     /// Only dead letters of this run
-    #[arg(long, value_name = "NAME", env = "FETCHLINE_RUN")]
+    #[arg(long, value_name = "NAME", env = "FETCHLINE_RUN", value_parser = args::name)]
     run: Option<String>,
 
     /// Only dead letters of this host; without a port, with every port

@@ -32,7 +32,7 @@ enum Action {
     /// List products, the most recently added first
     List {
         /// Only products of this category
-        #[arg(long, value_name = "NAME", env = "FETCHLINE_CATEGORY")]
+        #[arg(long, value_name = "NAME", env = "FETCHLINE_CATEGORY", value_parser = args::category)]
         category: Option<String>,
 
         /// The most products to show
@@ -56,11 +56,11 @@ enum Action {
         since: Duration,
 
         /// Only products that this run saw last
-        #[arg(long, value_name = "NAME", env = "FETCHLINE_RUN")]
+        #[arg(long, value_name = "NAME", env = "FETCHLINE_RUN", value_parser = args::name)]
         run: Option<String>,
 
         /// Only products of this category
-        #[arg(long, value_name = "NAME", env = "FETCHLINE_CATEGORY")]
+        #[arg(long, value_name = "NAME", env = "FETCHLINE_CATEGORY", value_parser = args::category)]
         category: Option<String>,
 
         /// The most changes of each kind to show

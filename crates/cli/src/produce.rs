@@ -35,7 +35,7 @@ pub(crate) struct Args {
     sources: Vec<PathBuf>,
 
     /// The run that the URLs belong to [default: `run-<UTC time>-<4 random hex digits>`]
-    #[arg(long, value_name = "NAME", env = "FETCHLINE_RUN")]
+    #[arg(long, value_name = "NAME", env = "FETCHLINE_RUN", value_parser = args::name)]
     run: Option<String>,
 
     /// Publish duplicate URLs
@@ -63,7 +63,7 @@ pub(crate) struct Args {
     url_field: Option<String>,
 
     /// The category of the products, for lines that name none
-    #[arg(long, value_name = "NAME", env = "FETCHLINE_CATEGORY")]
+    #[arg(long, value_name = "NAME", env = "FETCHLINE_CATEGORY", value_parser = args::category)]
     category: Option<String>,
 
     /// The priority from 0 to 9, for lines that name none

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::anyhow;
 use clap::Subcommand;
-use fetchline_queue::{MAX_NAME_BYTES, NO_RUN, is_name};
+use fetchline_queue::NO_RUN;
 use fetchline_store::{Part, ProductCounts, Pruned, Retention, Run, Selection, Store};
 use serde_json::{Value, json};
 use time::format_description::well_known::Rfc3339;
@@ -35,7 +35,7 @@ enum Action {
     /// A part is one `produce`.
     List {
         /// Only parts of this run
-        #[arg(long, value_name = "NAME", env = "FETCHLINE_RUN")]
+        #[arg(long, value_name = "NAME", env = "FETCHLINE_RUN", value_parser = args::name)]
         run: Option<String>,
 
         /// The most parts to show
@@ -47,6 +47,7 @@ enum Action {
     /// Workers begin within two seconds. Tasks that a later `produce` adds to the run are fetched.
     Cancel {
         /// The name of the run
+        #[arg(value_parser = args::name)]
         name: String,
     },
     /// Delete old rows or bodies, and the parts and runs that have no rows left
@@ -236,11 +237,6 @@ async fn cancel(store: &Store, name: &str, as_json: bool) -> Result {
         return Err(Failure::usage(anyhow!(
             "`{NO_RUN}` is the run of all messages that name none, including later ones; \
              purge the queue instead"
-        )));
-    }
-    if !is_name(name) {
-        return Err(Failure::usage(anyhow!(
-            "the name of a run must have 1 to {MAX_NAME_BYTES} bytes and no control characters"
         )));
     }
     let known = store.run(name, &Selection::Newest).await?.is_known();

@@ -29,11 +29,12 @@ pub(crate) struct Args {
     ///
     /// Shows its planned tasks, rows by outcome, remaining tasks, rate, and time left; and what its
     /// pages contain, and what has changed.
-    #[arg(long, value_name = "NAME", env = "FETCHLINE_RUN")]
+    #[arg(long, value_name = "NAME", env = "FETCHLINE_RUN", value_parser = args::name)]
     run: Option<String>,
 
     /// The part of the run: its id, as `produce` prints it, or `all` [default: the newest part]
     #[arg(long, value_name = "ID|all", env = "FETCHLINE_PART", requires = "run")]
+    #[arg(value_parser = args::name)]
     part: Option<String>,
 
     /// Wait until the part is complete
