@@ -6,8 +6,12 @@ use std::ffi::{OsStr, OsString};
 
 use anyhow::bail;
 use clap::builder::{BoolishValueParser, ValueParser};
+use clap::error::ErrorKind::{
+    ArgumentConflict, DisplayHelpOnMissingArgumentOrSubcommand, MissingRequiredArgument,
+    MissingSubcommand,
+};
 use clap::error::{ContextKind, ContextValue};
-use clap::{Arg, ArgAction, Command};
+use clap::{Arg, ArgAction, ArgMatches, Command};
 
 use crate::config_file::ConfigFile;
 use crate::secret::is_secret;
@@ -49,13 +53,13 @@ const HEADINGS: [(&str, &[&str]); 6] = [
     ("Observability", &["listen", "otlp_endpoint", "pod"]),
 ];
 
-/// Variables that commands use in different senses. Their name contains that of the command, unless
-/// that is `produce`.
-const PREFIXED: [&str; 6] = [
-    "FETCHLINE_CATEGORY",
 /// The flags of `check` that are not those of `work`.
 const OF_CHECK: [&str; 3] = ["url", "management_url", "json"];
 
+/// Variables that other commands use in another sense than `produce`. There, the name of the
+/// command is part of their name.
+const PREFIXED: [&str; 6] = [
+    "FETCHLINE_CATEGORY",
     "FETCHLINE_FORMAT",
     "FETCHLINE_LIMIT",
     "FETCHLINE_OLDER_THAN",
@@ -109,11 +113,15 @@ const SHARED: [(&str, &str); 2] = [("amqp_url", "AMQP_URL"), ("database_url", "D
 /// Variables that Kubernetes sets for a service whose name begins with `fetchline`.
 const OF_KUBERNETES: [&str; 3] = ["_SERVICE_HOST", "_SERVICE_PORT", "_PORT"];
 
+/// Lets flags that are not set otherwise have the variables of connections in this process.
+pub(crate) fn with_shared_variables(command: Command) -> Command {
+    SHARED.iter().fold(command, |command, &(id, variable)| {
+        command.mut_arg(id, |argument| with_shared_variable(argument, variable))
+    })
+}
+
 /// Completes the command line.
 pub(crate) fn complete(command: Command) -> Command {
-    let command = SHARED.iter().fold(command, |command, &(id, variable)| {
-        command.mut_arg(id, |argument| with_shared_variable(argument, variable))
-    });
     command.mut_args(with_hidden_secret).mut_subcommands(|command| {
         let name = command.get_name().to_owned();
         let command = walk(command, &name);
@@ -187,6 +195,75 @@ pub(crate) fn check_variables(command: &Command) -> anyhow::Result<Vec<String>> 
             && !OF_KUBERNETES.iter().any(|part| name.contains(part))
     });
     Ok(unknown)
+}
+
+/// Whether a command line is not understood because something is missing.
+pub(crate) fn lacks_something(error: &clap::Error) -> bool {
+    matches!(
+        error.kind(),
+        MissingSubcommand | MissingRequiredArgument | DisplayHelpOnMissingArgumentOrSubcommand
+    )
+}
+
+/// Why a command line is not understood.
+pub(crate) struct Misunderstood {
+    /// What the parser says, or the help of a bare command.
+    pub(crate) error: clap::Error,
+    /// What the bare command lacks.
+    pub(crate) missing: Option<String>,
+}
+
+impl From<clap::Error> for Misunderstood {
+    fn from(error: clap::Error) -> Self {
+        Self { error, missing: None }
+    }
+}
+
+/// Parses a command line. Where a bare command lacks something, the error is its help.
+///
+/// To the parser, a variable is as good as a flag that was typed. But a variable may be set for
+/// another command, so it neither requires a flag nor excludes one, and a command with nothing else
+/// is bare.
+pub(crate) fn parse(program: &Command, words: &[OsString]) -> Result<ArgMatches, Misunderstood> {
+    let error = match program.clone().try_get_matches_from(words) {
+        Err(error) if lacks_something(&error) || error.kind() == ArgumentConflict => error,
+        result => return Ok(result?),
+    };
+    let program_of_typed = with_variables_as_defaults(program.clone());
+    let typed = match program_of_typed.clone().try_get_matches_from(words) {
+        Ok(matches) => return Ok(matches),
+        Err(error) => error,
+    };
+    let bare = with_help_if_bare(program_of_typed).try_get_matches_from(words).err();
+    let is_bare = bare.is_some_and(|it| it.kind() == DisplayHelpOnMissingArgumentOrSubcommand);
+    // The help of `program` names the variables.
+    let help = is_bare.then(|| words.iter().cloned().chain(["-h".into()]));
+    if let Some(Err(help)) = help.map(|words| program.clone().try_get_matches_from(words)) {
+        let missing = match typed.get(ContextKind::InvalidArg) {
+            Some(ContextValue::Strings(names)) => names.join(", "),
+            _ => "a command".to_owned(),
+        };
+        return Err(Misunderstood { error: help, missing: Some(missing) });
+    }
+    // Its usage consists of what was typed.
+    Err(if typed.kind() == error.kind() { typed } else { error }.into())
+}
+
+/// The same command, to which the variables of flags are defaults, unless it requires the flag.
+fn with_variables_as_defaults(command: Command) -> Command {
+    let as_default = |argument: Arg| {
+        let is_optional = !argument.is_required_set();
+        let variable = argument.get_env().filter(|_| is_optional);
+        match variable.and_then(std::env::var_os) {
+            Some(value) => argument.env(None).default_value(value),
+            None => argument,
+        }
+    };
+    command.mut_args(as_default).mut_subcommands(with_variables_as_defaults)
+}
+
+fn with_help_if_bare(command: Command) -> Command {
+    command.arg_required_else_help(true).mut_subcommands(with_help_if_bare)
 }
 
 /// Where a wrong value comes from that nobody has typed: the name of a variable, or the line of the

@@ -7,6 +7,7 @@ use std::sync::OnceLock;
 
 use anyhow::anyhow;
 
+use crate::command_line::Misunderstood;
 use crate::log::LogFormat;
 use crate::secret::presentable;
 
@@ -107,21 +108,28 @@ pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
 
 /// Prints what the parser of the command line has to say, which may be the help that was asked for.
 /// `origin` is where a wrong value comes from that nobody has typed.
-pub(crate) fn explain(error: &clap::Error, origin: Option<&str>) -> ExitCode {
+pub(crate) fn explain(misunderstood: &Misunderstood, origin: Option<&str>) -> ExitCode {
+    let Misunderstood { error, missing } = misunderstood;
+    let is_error = error.use_stderr() || missing.is_some();
     let text = error.to_string();
     let presentable = presentable(&text);
-    let printed = match error.use_stderr() {
+    let styled = error.render();
+    let printed = match is_error {
         // It would repeat a value with its password.
         true if presentable != text => writeln!(io::stderr(), "{}", presentable.trim_end()),
         false if presentable != text => writeln!(io::stdout(), "{}", presentable.trim_end()),
-        _ => error.print(),
+        true => write!(anstream::stderr(), "{}", styled.ansi()),
+        false => write!(anstream::stdout(), "{}", styled.ansi()),
     };
+    if let Some(missing) = missing {
+        note(format_args!("\nerror: missing: {missing}"));
+    }
     if let Some(origin) = origin {
         note(format_args!("The value comes from {origin}."));
     }
     match printed {
         Err(unwritten) if unwritten.kind() != io::ErrorKind::BrokenPipe => ExitCode::FAILURE,
-        _ if error.use_stderr() => ExitCode::from(2),
+        _ if is_error => ExitCode::from(2),
         _ => ExitCode::SUCCESS,
     }
 }

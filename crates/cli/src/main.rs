@@ -50,6 +50,7 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::args::GlobalArgs;
 use crate::config_file::ConfigFile;
+use crate::command_line::Misunderstood;
 use crate::exit::Failure;
 use crate::log::LogFormat;
 
@@ -114,7 +115,7 @@ fn main() -> ExitCode {
     let arguments: Vec<OsString> = std::env::args_os().collect();
     let file = ConfigFile::find(&arguments);
     let completed = file.and_then(|file| {
-        let command = command_line::complete(Cli::command());
+        let command = command_line::with_shared_variables(command_line::complete(Cli::command()));
         let unknown = command_line::check_variables(&command)?;
         let command = match &file {
             Some(file) => file.apply(command)?,
@@ -126,8 +127,9 @@ fn main() -> ExitCode {
         Ok(completed) => completed,
         Err(error) => return exit::code(Err(Failure::Usage(error)), LogFormat::Text),
     };
-    let parsed = program.clone().try_get_matches_from(&arguments);
-    let Cli { global, command } = match parsed.and_then(|found| Cli::from_arg_matches(&found)) {
+    let parsed = command_line::parse(&program, &arguments)
+        .and_then(|found| Cli::from_arg_matches(&found).map_err(Misunderstood::from));
+    let Cli { global, command } = match parsed {
         Ok(cli) => cli,
         Err(error) => {
             let origin = command_line::origin(&error, &program, &arguments, file.as_ref());
