@@ -6,6 +6,7 @@ mod changes;
 mod check;
 mod checkpoints;
 mod clocks;
+mod command_line;
 mod commits;
 mod console;
 mod contention;

@@ -1,14 +1,10 @@
-//! What is generated from the command line: completions and manual pages.
+//! `fetchline completions`.
 
-use std::io;
-use std::path::{Path, PathBuf};
-
-use anyhow::Context;
-use clap::Command;
+use clap::{Arg, Command, CommandFactory};
 use clap_complete::Shell;
-use clap_mangen::Man;
 
-use crate::exit::{self, Done, Failure, Result};
+use crate::exit::{self, Done, Result};
+use crate::{Cli, command_line};
 
 /// Print a script that completes commands and flags in a shell
 #[derive(clap::Args)]
@@ -18,40 +14,28 @@ pub(crate) struct Args {
     shell: Shell,
 }
 
-/// Write the manual pages into a folder
-#[derive(clap::Args)]
-pub(crate) struct ManArgs {
-    /// The folder, which is created if it is missing
-    #[arg(value_name = "FOLDER")]
-    folder: PathBuf,
-}
-
-pub(crate) fn run(args: &Args, mut command: Command) -> Result {
+pub(crate) fn run(args: &Args) -> Result {
+    let mut command = with_commands_of_config(command_line::complete(Cli::command()));
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut command, "fetchline", &mut script);
     exit::print(String::from_utf8_lossy(&script).trim_end());
     Ok(Done::Whole)
 }
 
-pub(crate) fn write_manual(args: &ManArgs, command: Command) -> Result {
-    let mut command = command.disable_help_subcommand(true);
-    command.build();
-    std::fs::create_dir_all(&args.folder)
-        .and_then(|()| write_pages(&command, &args.folder))
-        .with_context(|| format!("cannot write to {}", args.folder.display()))
-        .map_err(Failure::Failed)?;
-    Ok(Done::Whole)
+/// `config` takes the command line of another command as one argument. Here it has these commands.
+fn with_commands_of_config(program: Command) -> Command {
+    let commands = program.get_subcommands().filter(|command| !command.is_hide_set());
+    let commands: Vec<Command> = commands.cloned().collect();
+    program.mut_subcommand("config", |config| {
+        let flags = config.get_arguments().filter(|argument| !argument.is_positional());
+        let flags: Vec<Arg> = flags.cloned().collect();
+        let about = config.get_about().cloned().unwrap_or_default();
+        let config = Command::new("config").about(about).args(flags).subcommands(commands);
+        without_help(config)
+    })
 }
 
-/// Writes the page of a command and those of the commands below it.
-fn write_pages(command: &Command, folder: &Path) -> io::Result<()> {
-    for command in command.get_subcommands().filter(|command| !command.is_hide_set()) {
-        write_pages(command, folder)?;
-    }
-    let page = Man::new(command.clone()).source(format!("fetchline {}", *crate::VERSION));
-    let mut text = Vec::new();
-    page.render(&mut text)?;
-    // What stands after the help of a command is examples.
-    let text = String::from_utf8_lossy(&text).replace(".SH EXTRA\n", ".SH EXAMPLES\n");
-    std::fs::write(folder.join(page.get_filename()), text.replace("Examples:\n", ""))
+/// `config` prints no help of a command in this way.
+fn without_help(command: Command) -> Command {
+    command.disable_help_subcommand(true).mut_subcommands(without_help)
 }

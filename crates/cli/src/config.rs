@@ -3,11 +3,11 @@
 use std::ffi::OsString;
 
 use anyhow::anyhow;
-use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use serde_json::{Map, Value, json};
 
+use crate::command_line;
 use crate::config_file::ConfigFile;
 use crate::exit::{self, Done, Failure, Result};
 use crate::schema::shape::{
@@ -29,14 +29,19 @@ pub(crate) struct Args {
     command: Vec<OsString>,
 }
 
-pub(crate) fn run(args: Args, command: &Command, file: Option<&ConfigFile>) -> Result {
+pub(crate) fn run(args: Args, program: &Command, file: Option<&ConfigFile>) -> Result {
     let mut words = args.command;
     if words.first().is_none_or(|word| word.to_string_lossy().starts_with('-')) {
         words.insert(0, "work".into());
     }
-    let line = [OsString::from("fetchline")].into_iter().chain(words);
-    let mut command = command.clone();
-    let matches = command.try_get_matches_from_mut(line);
+    let line: Vec<_> = [OsString::from("fetchline")].into_iter().chain(words).collect();
+    let mut command = program.clone();
+    let mut matches = command.try_get_matches_from_mut(&line);
+    // The settings do not depend on what the command would act on.
+    if matches.as_ref().is_err_and(command_line::lacks_something) {
+        command = program.clone().ignore_errors(true);
+        matches = command.try_get_matches_from_mut(&line);
+    }
     let matches = match matches {
         Ok(matches) => matches,
         // The help of the command was asked for.
@@ -46,19 +51,27 @@ pub(crate) fn run(args: Args, command: &Command, file: Option<&ConfigFile>) -> R
         }
         Err(error) => return Err(Failure::Usage(explain(&error))),
     };
-    let Some((name, own)) = matches.subcommand() else { return Ok(Done::Whole) };
-    let Some(subcommand) = command.find_subcommand(name) else { return Ok(Done::Whole) };
-    let origin = Origin { matches: own, command: name, file };
+    let (mut names, mut innermost) = (Vec::new(), (&command, &matches));
+    while let Some((name, inner)) = innermost.1.subcommand()
+        && let Some(subcommand) = innermost.0.find_subcommand(name)
+    {
+        names.push(name);
+        innermost = (subcommand, inner);
+    }
+    let Some(name) = names.first() else { return Ok(Done::Whole) };
+    let origin = Origin { matches: innermost.1, command: name, file };
     // The flags of every command are known to each of them.
-    let shared = command.get_arguments().filter(|argument| argument.is_global_set());
-    let shared: Vec<Setting> = shared.filter_map(|argument| origin.setting(argument)).collect();
-    let own = subcommand.get_arguments().filter(|argument| !argument.is_global_set());
-    let own: Vec<Setting> = own.filter_map(|argument| origin.setting(argument)).collect();
+    let is_shared = |flag: &Arg| command.get_arguments().any(|it| it.get_id() == flag.get_id());
+    let settings = |shared: bool| -> Vec<Setting<'_>> {
+        let flags = innermost.0.get_arguments().filter(|flag| is_shared(flag) == shared);
+        flags.filter_map(|flag| origin.setting(flag)).collect()
+    };
+    let (shared, own) = (settings(true), settings(false));
     if args.json {
         let settings = shared.iter().chain(&own).map(|it| (it.flag.to_owned(), it.to_json()));
         exit::print(json!({
             "file": file.map(ConfigFile::path),
-            "command": name,
+            "command": names.join(" "),
             "settings": settings.collect::<Map<_, _>>(),
         }));
         return Ok(Done::Whole);
@@ -75,12 +88,7 @@ pub(crate) fn run(args: Args, command: &Command, file: Option<&ConfigFile>) -> R
 
 /// Why a command line is not understood, without the word that `fetchline:` takes the place of.
 fn explain(error: &clap::Error) -> anyhow::Error {
-    match error.kind() {
-        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
-            anyhow!("this command has commands of its own: name one of them, too")
-        }
-        _ => anyhow!("{}", error.to_string().trim_start_matches("error: ").trim_end().to_owned()),
-    }
+    anyhow!("{}", error.to_string().trim_start_matches("error: ").trim_end().to_owned())
 }
 
 /// What decides about the settings of a command.

@@ -13,7 +13,7 @@ use toml::de::{DeTable, DeValue};
 use toml::{Table, Value};
 
 /// The file that is read if none is named.
-const SYSTEM_FILE: &str = "/etc/fetchline.toml";
+pub(crate) const SYSTEM_FILE: &str = "/etc/fetchline.toml";
 /// How similar a name has to be to be proposed, from 0 to 1.
 const SIMILAR: f64 = 0.8;
 
@@ -186,6 +186,12 @@ fn named_by_flag(arguments: &[OsString]) -> Option<OsString> {
         }
     }
     None
+}
+
+/// Whether a file may set this argument.
+pub(crate) fn is_key(argument: &Arg) -> bool {
+    let is_other = |flag| ["config", "help", "version"].contains(&flag);
+    !argument.is_hide_set() && argument.get_long().is_some_and(|flag| !is_other(flag))
 }
 
 /// The flags of a command and of those below it, which a file may set.

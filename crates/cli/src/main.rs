@@ -24,6 +24,7 @@ mod hosts;
 mod items;
 mod limits;
 mod log;
+mod manual;
 mod migrate;
 mod money;
 mod produce;
@@ -49,8 +50,8 @@ use std::sync::LazyLock;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::args::GlobalArgs;
-use crate::config_file::ConfigFile;
 use crate::command_line::Misunderstood;
+use crate::config_file::ConfigFile;
 use crate::exit::Failure;
 use crate::log::LogFormat;
 
@@ -106,7 +107,7 @@ enum Command {
     Config(config::Args),
     Completions(completions::Args),
     #[command(hide = true)]
-    Man(completions::ManArgs),
+    Man(manual::Args),
     #[command(hide = true)]
     Schema(schema::Args),
 }
@@ -131,9 +132,9 @@ fn main() -> ExitCode {
         .and_then(|found| Cli::from_arg_matches(&found).map_err(Misunderstood::from));
     let Cli { global, command } = match parsed {
         Ok(cli) => cli,
-        Err(error) => {
-            let origin = command_line::origin(&error, &program, &arguments, file.as_ref());
-            return exit::explain(&error, origin.as_deref());
+        Err(why) => {
+            let origin = command_line::origin(&why.error, &program, &arguments, file.as_ref());
+            return exit::explain(&why, origin.as_deref());
         }
     };
     // HTTP clients have no cryptography of their own.
@@ -148,8 +149,8 @@ fn main() -> ExitCode {
         Command::Config(args) => {
             return exit::code(config::run(args, &program, file.as_ref()), log);
         }
-        Command::Completions(args) => return exit::code(completions::run(&args, program), log),
-        Command::Man(args) => return exit::code(completions::write_manual(&args, program), log),
+        Command::Completions(args) => return exit::code(completions::run(&args), log),
+        Command::Man(args) => return exit::code(manual::run(&args), log),
         Command::Schema(args) => return exit::code(schema::run(&args), log),
         command => command,
     };
