@@ -259,6 +259,34 @@ async fn a_check_finds_what_only_shows_in_use() -> anyhow::Result<()> {
 }
 
 #[tokio::test]
+async fn a_check_knows_every_column_of_the_migrations() -> anyhow::Result<()> {
+    let world = World::new().await?;
+    let columns: Vec<(String, String)> = sqlx::query_as(
+        "SELECT CAST(table_name AS CHAR), CAST(column_name AS CHAR) \
+         FROM information_schema.columns WHERE table_schema = DATABASE() \
+         AND table_name <> '_sqlx_migrations' ORDER BY table_name, ordinal_position",
+    )
+    .fetch_all(&world.database)
+    .await?;
+    let is_of_same = |a: &(String, String), b: &(String, String)| a.0 == b.0;
+    let tables: Vec<_> = columns.chunk_by(is_of_same).collect();
+    for table in &tables {
+        // Only the first column is left.
+        let (name, first) = &table[0];
+        for statement in
+            [format!("DROP TABLE `{name}`"), format!("CREATE TABLE `{name}` (`{first}` INT)")]
+        {
+            world.database.execute(sqlx::AssertSqlSafe(statement)).await?;
+        }
+    }
+    let words = finding(&check(&world, &[], &[]).await?.1, "schema").1;
+    for (table, column) in tables.iter().flat_map(|table| &table[1..]) {
+        assert!(words.contains(&format!("{table}.{column}")), "{table}.{column} in {words}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_check_sees_missing_bindings_if_it_is_given_the_management_api() -> anyhow::Result<()> {
     let world = World::new().await?;
     let management = world.management_url.clone().unwrap_or_default();

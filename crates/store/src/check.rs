@@ -41,9 +41,9 @@ const TABLES: [Table; 12] = [
     Table { name: "facts", columns: "fact claim told noted_at", unique: &["fact"] },
     Table {
         name: "fetches",
-        columns: "id run part url given_url final_url method outcome status content_type body_bytes \
-                 body_sha256 body_json body_text body product error attempts elapsed_ms fetched_at \
-                 worker message_id rewrites body_zstd",
+        columns: "id run part url given_url final_url method outcome status content_type \
+                 body_bytes body_sha256 body_json body_text body product error attempts \
+                 elapsed_ms fetched_at worker message_id rewrites body_zstd",
         unique: &["id"],
     },
     Table {
@@ -97,9 +97,9 @@ const TABLES: [Table; 12] = [
 /// The columns of each table.
 const COLUMNS: &str = "SELECT CAST(table_name AS CHAR), CAST(column_name AS CHAR) \
      FROM information_schema.columns WHERE table_schema = DATABASE()";
-/// The unique keys of each table, as in [`Table::unique`], in brackets.
-const UNIQUE: &str = "SELECT CAST(table_name AS CHAR), \
-     CONCAT('(', GROUP_CONCAT(column_name ORDER BY seq_in_index SEPARATOR ' '), ')') \
+/// The unique keys of each table, as in [`Table::unique`], in brackets. An expression has no name.
+const UNIQUE: &str = "SELECT CAST(table_name AS CHAR), CAST(CONCAT('(', \
+     GROUP_CONCAT(IFNULL(column_name, '') ORDER BY seq_in_index SEPARATOR ' '), ')') AS CHAR) \
      FROM information_schema.statistics \
      WHERE table_schema = DATABASE() AND non_unique = 0 GROUP BY table_name, index_name";
 
