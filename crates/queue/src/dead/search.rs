@@ -9,8 +9,9 @@ use crate::host::{WrittenHost, covers, parse_pattern};
 
 /// How different a mistyped reason may be from the one that is proposed.
 const MAX_TYPOS: usize = 2;
-/// The reasons of dead letters: of messages that are not tasks, the outcomes that are failures, and
-/// those of the broker.
+/// The reasons of dead letters: of messages that are not tasks, the outcomes that are failures (a
+/// test of the worker compares them, since this crate does not know outcomes), and those of the
+/// broker.
 const REASONS: [&str; 18] = [
     "not_a_task",
     "http_error",

@@ -1,3 +1,4 @@
+use fetchline_queue::dead::Filter;
 use fetchline_queue::{Address, DeferCounts, Key};
 use http::Method;
 use time::OffsetDateTime;
@@ -251,5 +252,13 @@ fn the_row_decides_what_a_duplicate_delivery_means() {
             RowState::GivenUp,
             "{outcome}"
         );
+    }
+}
+
+#[test]
+fn dead_letters_are_found_by_each_outcome_that_is_a_failure() {
+    for outcome in Outcome::ALL {
+        let is_failure = !outcome.is_success() && outcome != Outcome::Cancelled;
+        assert_eq!(Filter::parse_reason(outcome.as_str()).is_ok(), is_failure, "{outcome}");
     }
 }
