@@ -6,6 +6,7 @@ use time::OffsetDateTime;
 
 use super::letter::DeadLetter;
 use crate::host::{WrittenHost, covers, parse_pattern};
+use crate::publish::Death;
 
 /// How different a mistyped reason may be from the one that is proposed.
 const MAX_TYPOS: usize = 2;
@@ -13,7 +14,7 @@ const MAX_TYPOS: usize = 2;
 /// test of the worker compares them, since this crate does not know outcomes), and those of the
 /// broker.
 const REASONS: [&str; 18] = [
-    "not_a_task",
+    Death::NOT_A_TASK,
     "http_error",
     "timeout",
     "dns",

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fetchline_queue::{Death, Task};
-use fetchline_store::{FailedLookup, Lookup, Store, StoredFetch};
+use fetchline_store::{FailedLookup, Lookup, Outcome, Store, StoredFetch};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -77,8 +77,9 @@ impl Dedup {
                     }
                     for job in proof.into_receipts() {
                         match row_state(&job.task, &known) {
-                            RowState::GivenUp => {
-                                self.republish.dead(job.original, &death(&known), job.claim)
+                            RowState::GivenUp(outcome) => {
+                                let death = death(outcome, &known);
+                                self.republish.dead(job.original, &death, job.claim);
                             }
                             RowState::Final | RowState::Outdated => self.schedule(job, &marks),
                         }
@@ -142,9 +143,9 @@ impl Dedup {
 }
 
 /// The dead letter of a task that its row says was given up.
-fn death(known: &StoredFetch) -> Death {
+fn death(outcome: Outcome, known: &StoredFetch) -> Death {
     Death {
-        reason: known.outcome.map_or("unknown", |outcome| outcome.as_str()),
+        reason: outcome.as_str(),
         error: "given up earlier; see the row of the task".to_owned(),
         status: known.status,
         attempts: known.attempts,

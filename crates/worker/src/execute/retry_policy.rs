@@ -182,23 +182,22 @@ fn may_repeat(request: &FetchRequest, answer: &Answer) -> bool {
 pub(crate) enum RowState {
     /// The task needs nothing more.
     Final,
-    /// The task was given up, and its dead letter may be missing.
-    GivenUp,
+    /// The task was given up with this outcome, and its dead letter may be missing.
+    GivenUp(Outcome),
     /// The row is older than the replay that this delivery belongs to.
     Outdated,
 }
 
 /// The state of a task that has a row.
 pub(crate) fn row_state(task: &Task, known: &StoredFetch) -> RowState {
-    let is_given_up = match known.outcome {
-        Some(Outcome::Refused | Outcome::Poison) => true,
-        Some(outcome) => is_transient(outcome, known.status),
-        None => false,
-    };
-    match task.failed_at {
-        _ if !is_given_up => RowState::Final,
-        Some(failed_at) if known.fetched_at <= failed_at => RowState::Outdated,
-        _ => RowState::GivenUp,
+    let given_up = known.outcome.filter(|outcome| {
+        matches!(outcome, Outcome::Refused | Outcome::Poison)
+            || is_transient(*outcome, known.status)
+    });
+    match (given_up, task.failed_at) {
+        (None, _) => RowState::Final,
+        (_, Some(failed_at)) if known.fetched_at <= failed_at => RowState::Outdated,
+        (Some(outcome), _) => RowState::GivenUp(outcome),
     }
 }
 

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use fetchline_queue::Tier;
+use fetchline_queue::{Death, Tier};
 use fetchline_store::Outcome;
 use hdrhistogram::Histogram as Quantiles;
 use metrics::{Counter, Gauge, Histogram, Key, KeyName, Label, Level, Metadata, Recorder};
@@ -31,8 +31,6 @@ const ROWS: [f64; 10] = [1.0, 5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 500.0, 1000.0
 /// How often the exporter's upkeep runs. The exporter keeps every sample until somebody scrapes it
 /// or until its upkeep.
 const UPKEEP_EVERY: Duration = Duration::from_secs(5);
-/// The reason of a dead letter that is not a task.
-const NOT_A_TASK: &str = "not_a_task";
 
 /// The counters of a worker.
 pub(crate) struct Metrics {
@@ -196,7 +194,7 @@ impl Metrics {
             let help = "Messages published to the dead letter queue, by reason.";
             registry.total("fetchline_dead_letters_total", help, &label("reason", reason))
         };
-        let reasons = Outcome::ALL.map(Outcome::as_str).into_iter().chain([NOT_A_TASK]);
+        let reasons = Outcome::ALL.map(Outcome::as_str).into_iter().chain([Death::NOT_A_TASK]);
         let deferrals = "Tasks deferred to a delay queue. A deferral costs no attempt.";
         let connections = "Connections to the broker that were opened to consume.";
         let body_bytes = "Bytes of bodies after decompression.";
@@ -377,7 +375,7 @@ impl Metrics {
             rows,
             retried,
             parked: deferred,
-            dead: self.dead_letters.get(NOT_A_TASK).map_or(0, Total::get),
+            dead: self.dead_letters.get(Death::NOT_A_TASK).map_or(0, Total::get),
             seconds,
             urls_per_second: if seconds > 0.0 { rows as f64 / seconds } else { 0.0 },
             fetch_p50_ms: quantile(0.5),
@@ -405,7 +403,7 @@ mod tests {
         let tier = Tier::of(Duration::from_secs(10)).unwrap();
         let metrics = Metrics::new(&[tier]);
         metrics.retried(tier);
-        metrics.dead(NOT_A_TASK);
+        metrics.dead(Death::NOT_A_TASK);
         metrics.batch(3, Duration::from_millis(7));
         let text = metrics.handle.render();
         for line in [

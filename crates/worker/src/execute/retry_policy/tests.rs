@@ -242,16 +242,13 @@ fn the_row_decides_what_a_duplicate_delivery_means() {
         (Outcome::Refused, Some(200)),
         (Outcome::Poison, None),
     ] {
-        assert_eq!(row_state(&duplicate, &known(outcome, status)), RowState::GivenUp, "{outcome}");
+        let given_up = RowState::GivenUp(outcome);
+        assert_eq!(row_state(&duplicate, &known(outcome, status)), given_up, "{outcome}");
         let replayed = Task { failed_at: Some(now + Duration::from_secs(1)), ..duplicate.clone() };
         assert_eq!(row_state(&replayed, &known(outcome, status)), RowState::Outdated, "{outcome}");
         let failed_again =
             Task { failed_at: Some(now - Duration::from_secs(1)), ..duplicate.clone() };
-        assert_eq!(
-            row_state(&failed_again, &known(outcome, status)),
-            RowState::GivenUp,
-            "{outcome}"
-        );
+        assert_eq!(row_state(&failed_again, &known(outcome, status)), given_up, "{outcome}");
     }
 }
 

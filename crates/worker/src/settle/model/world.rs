@@ -243,7 +243,7 @@ impl Settling {
                 let claim = worker.jobs.remove(index).claim;
                 worker.ack([claim]);
             }
-            RowState::GivenUp => {
+            RowState::GivenUp(_) => {
                 let Job { message, claim, .. } = worker.jobs.remove(index);
                 let claim = Some(claim);
                 worker.republications.push(Republication::dead_letter(message, claim));
