@@ -249,6 +249,22 @@ async fn what_an_operator_types_is_carried_out_once_without_a_shell() -> anyhow:
     Ok(())
 }
 
+/// The broker counts the messages of a stream some seconds late.
+#[tokio::test]
+async fn a_worker_that_starts_right_after_a_drain_of_its_name_stays() -> anyhow::Result<()> {
+    let fleet = Fleet::new().await?;
+    let mut first = fleet.world.worker(&[])?;
+    fleet.joins(&mut first, "worker-1").await?;
+    fleet.direct("drain worker-2").await?;
+    let mut second = fleet.world.worker(&[])?;
+    fleet.joins(&mut second, "worker-2").await?;
+    fleet.direct("pause worker-2").await?;
+    fleet.hears("paused", "worker-2").await?;
+    let ended = second.terminate().await?;
+    assert!(!ended.stderr.contains("an operator drains this worker"), "{ended:?}");
+    Ok(())
+}
+
 #[tokio::test]
 async fn while_the_database_is_away_the_operator_hears_of_it_once_and_gets_answers()
 -> anyhow::Result<()> {

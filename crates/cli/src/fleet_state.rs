@@ -14,11 +14,6 @@ use crate::args::GlobalArgs;
 use crate::schema::shape::{Field, count, field, list, nullable, object, optional, text, time};
 use crate::table::table;
 
-/// How long the next message of the control stream may take.
-const QUIET: Duration = Duration::from_secs(5);
-/// How long a message may take that the broker has not counted yet: it counts those of a stream
-/// up to some seconds late.
-const UNCOUNTED: Duration = Duration::from_millis(300);
 /// How long the database may take. `status` shows the queues without it.
 const DATABASE: Duration = Duration::from_secs(3);
 
@@ -194,9 +189,7 @@ async fn pause(broker: &Broker) -> Result<Option<Pause>, Error> {
     }
     let mut stream = ControlStream::open(&connection, topology, "status", Begin::First).await?;
     let mut pauses = Pauses::default();
-    for read in 0.. {
-        let patience = if read < stream.backlog() { QUIET } else { UNCOUNTED };
-        let Ok(Some(word)) = timeout(patience, stream.next()).await else { break };
+    while let Ok(Some(word)) = stream.next_old().await {
         if let Ok(directive) = &word.directive {
             pauses.obey(directive, word.by, word.at.and_then(to_text));
         }

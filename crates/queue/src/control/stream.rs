@@ -1,10 +1,14 @@
 //! The control stream: how directives are read from it.
 
+use std::time::Duration;
+
 use lapin::message::Delivery;
 use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions};
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{Channel, Connection, Consumer};
 use time::OffsetDateTime;
+use tokio::time::error::Elapsed;
+use tokio::time::timeout;
 use tokio_stream::StreamExt;
 
 use super::directive::Directive;
@@ -15,6 +19,11 @@ use crate::{Error, RawMessage, Topology};
 
 /// The prefetch of the stream; the broker does not deliver a stream without one.
 const PREFETCH: u16 = 100;
+/// How long the next message may take that the broker has counted.
+const COUNTED: Duration = Duration::from_secs(5);
+/// How long a message may take that the broker has not counted yet: it counts those of a stream up
+/// to some seconds late.
+const UNCOUNTED: Duration = Duration::from_millis(300);
 
 /// Where reading begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,7 +56,8 @@ pub struct ControlStream {
     channel: Channel,
     /// The delivery that was returned last and is not acked yet.
     unacked: Option<u64>,
-    backlog: u32,
+    /// How many messages are left of those that the broker counted when the stream was opened.
+    counted: u32,
     is_new: bool,
 }
 
@@ -60,7 +70,7 @@ impl ControlStream {
         begin: Begin,
     ) -> Result<Self, Error> {
         let is_new = topology.declare_control(connection).await?;
-        let backlog =
+        let counted =
             topology.counts(connection, Topology::CONTROL).await?.map_or(0, |counts| counts.ready);
         within("reading the control stream", async {
             let channel = open_channel(connection).await?;
@@ -78,19 +88,30 @@ impl ControlStream {
                     true => Error::NotAStream(queue),
                     false => error,
                 })?;
-            Ok(Self { consumer, channel, unacked: None, backlog, is_new })
+            Ok(Self { consumer, channel, unacked: None, counted, is_new })
         })
         .await
-    }
-
-    /// How many messages the stream held when it was opened.
-    pub fn backlog(&self) -> u32 {
-        self.backlog
     }
 
     /// Whether the stream was missing, and was declared when it was opened.
     pub fn is_new(&self) -> bool {
         self.is_new
+    }
+
+    /// Like [`Self::next`], for messages from before the stream was opened.
+    ///
+    /// # Errors
+    ///
+    /// There are no more of them.
+    pub async fn next_old(&mut self) -> Result<Option<TypedWord>, Elapsed> {
+        let patience = match self.counted {
+            0 if self.is_new => Duration::ZERO,
+            0 => UNCOUNTED,
+            _ => COUNTED,
+        };
+        let next = timeout(patience, self.next()).await;
+        self.counted = self.counted.saturating_sub(1);
+        next
     }
 
     /// The next message; `None` if the connection is lost or the stream is deleted. Safe to cancel.

@@ -7,7 +7,7 @@ use fetchline_nodes::Backoff;
 use fetchline_queue::control::{Begin, ControlStream, Directive, TypedWord};
 use fetchline_queue::lapin::Connection;
 use fetchline_queue::{Broker, Error, Node, Topology};
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -17,9 +17,6 @@ use super::snapshot::{Directives, Snapshots};
 use super::topology::{TopologyKeeper, TopologyState};
 use crate::error_chain::chain;
 
-/// If no message arrives for this long, the stream counts as read to its end, whatever length the
-/// broker reports.
-const QUIET: Duration = Duration::from_secs(5);
 /// After this many failures in a row, the worker continues without the stream.
 const FAILURES: u32 = 5;
 /// How long and how often a stream that cannot be read is tried on the same connection. Meanwhile,
@@ -195,16 +192,11 @@ impl Control {
     async fn obey(&self, mut stream: ControlStream, old: &mut Old) {
         // Earlier directives are read again. The last published ones apply until then.
         let (mut directives, mut last) = (self.directives(), None);
-        for _ in 0..stream.backlog() {
-            match timeout(QUIET, stream.next()).await {
-                Ok(Some(word)) => {
-                    directives = self.sum(directives, &word);
-                    self.drain_if_told(&word, *old);
-                    last = Some(word.offset);
-                }
-                Ok(None) => return,
-                Err(_) => break,
-            }
+        while let Ok(word) = stream.next_old().await {
+            let Some(word) = word else { return };
+            directives = self.sum(directives, &word);
+            self.drain_if_told(&word, *old);
+            last = Some(word.offset);
         }
         // What was typed before the start was meant for a predecessor of the same name.
         *old = Old::UpTo(last);
