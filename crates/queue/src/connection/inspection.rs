@@ -7,6 +7,7 @@ use lapin::Connection;
 use lapin::types::{AMQPValue, FieldTable};
 
 use super::deadline::within;
+use super::permissions::may_exist;
 use super::topology::Topology;
 use crate::Error;
 
@@ -50,7 +51,7 @@ pub enum Effect {
 pub struct Inspection {
     /// What is not as it would be declared.
     pub differences: Vec<Difference>,
-    /// What exists, and may differ: the user may not configure it, so the broker does not compare.
+    /// What may exist and differ: the user may not configure it, so the broker does not compare.
     pub uncompared: Vec<String>,
 }
 
@@ -110,13 +111,12 @@ impl Topology {
     pub(crate) async fn inspect(&self, connection: &Connection) -> Result<Inspection, Error> {
         let comparing = async {
             let mut inspection = Inspection::default();
-            let exists = self.declare_exchange(connection, true).await;
-            if is_found(exists)? {
+            if may_exist(self.declare_exchange(connection, true).await)? {
                 let what = format!("the exchange {}", self.exchange());
                 inspection.add(what, self.compare_exchange(connection).await?);
             }
             for (key, arguments) in self.compared() {
-                if is_found(self.declare_queue(connection, &key, None).await)? {
+                if may_exist(self.declare_queue(connection, &key, None).await)? {
                     let what = format!("the queue {}", self.queue(&key));
                     inspection.add(what, self.compare_queue(connection, &key, arguments).await?);
                 }
@@ -233,15 +233,6 @@ fn has_low_delivery_limit(arguments: &FieldTable) -> bool {
     let is_low =
         matches!(limit, Some(AMQPValue::LongLongInt(limit)) if *limit < MIN_DELIVERY_LIMIT);
     is_low && text_of(arguments, "x-queue-type") == Some(b"quorum")
-}
-
-fn is_found<T>(declared: Result<T, Error>) -> Result<bool, Error> {
-    match declared {
-        Ok(_) => Ok(true),
-        // A user without permissions learns nothing; consuming or publishing will say so.
-        Err(error) if error.is_not_found() || error.is_access_refused() => Ok(false),
-        Err(error) => Err(error),
-    }
 }
 
 /// The broker's answer to a declaration of what exists.

@@ -100,8 +100,8 @@ pub(super) struct Trial<'a> {
 impl Trial<'_> {
     async fn exchange(&self) -> Result<Vec<MissingPermission>, Error> {
         let name = self.topology.exchange();
-        let exists = exists(self.topology.declare_exchange(self.connection, true).await)?;
-        let missing = if exists {
+        let exists = self.topology.declare_exchange(self.connection, true).await;
+        let missing = if may_exist(exists)? {
             lacks(self.publish().await?, "write", name, "publishing retries and dead letters")
         } else {
             lacks(self.declare_exchange().await?, "configure", name, "declaring the exchange")
@@ -111,9 +111,9 @@ impl Trial<'_> {
 
     async fn queue(&self, key: &str) -> Result<Vec<MissingPermission>, Error> {
         let name = self.topology.queue(key);
-        let exists = exists(self.topology.declare_queue(self.connection, key, None).await)?;
+        let exists = self.topology.declare_queue(self.connection, key, None).await;
         let mut missing = Vec::new();
-        if exists {
+        if may_exist(exists)? {
             missing.extend(self.bind(&name).await?);
             if key == Topology::URLS || key == Topology::RUNS {
                 missing.extend(lacks(self.consume(&name).await?, "read", &name, "consuming"));
@@ -249,9 +249,9 @@ fn is_about_exchange(refusal: &Error) -> bool {
     format!("{refusal:?}").contains(" exchange '")
 }
 
-/// Whether a passive declaration found something. One that is refused did: newer brokers show a
-/// user only what he may use.
-fn exists<T>(declared: Result<T, Error>) -> Result<bool, Error> {
+/// Whether a passive declaration found something, or was refused: newer brokers do not show users
+/// whether something exists that they may not use.
+pub(super) fn may_exist<T>(declared: Result<T, Error>) -> Result<bool, Error> {
     match declared {
         Ok(_) => Ok(true),
         Err(error) if error.is_not_found() => Ok(false),
@@ -271,5 +271,24 @@ fn permitted<T>(result: lapin::Result<T>) -> Result<bool, Error> {
         Err(error) if error.is_access_refused() => Ok(false),
         Err(error) if !error.is_answer() => Err(error),
         _ => Ok(true),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use lapin::protocol::AMQPError;
+
+    use super::*;
+
+    #[test]
+    fn what_the_broker_hides_from_a_user_may_exist() {
+        let refused = |code, text: &str| {
+            let error = AMQPError::from_id(code, text.into()).unwrap();
+            Err::<(), _>(Error::amqp(TRIAL)(ErrorKind::ProtocolError(error).into()))
+        };
+        assert!(may_exist(Ok(())).unwrap());
+        assert!(may_exist(refused(403, "ACCESS_REFUSED - access to queue 'q'")).unwrap());
+        assert!(!may_exist(refused(404, "NOT_FOUND - no queue 'q' in vhost '/'")).unwrap());
+        assert!(may_exist(refused(404, "NOT_FOUND - queue 'q' is down")).is_err());
     }
 }

@@ -4,7 +4,7 @@ use lapin::Connection;
 use lapin::types::FieldTable;
 
 use super::deadline::within;
-use super::permissions::{MissingPermission, Trial};
+use super::permissions::{MissingPermission, Trial, may_exist};
 use super::topology::Topology;
 use crate::Error;
 
@@ -18,9 +18,8 @@ pub struct Undeclared {
 }
 
 impl Topology {
-    /// Declares what is missing as far as the user may. Returns what is missing then.
-    /// Newer brokers do not show a user whether a queue exists that he may not use; such a queue
-    /// counts as present. With `binds_all` also binds what exists.
+    /// Declares what is missing as far as the user may. Returns what is missing then. What the
+    /// broker does not show to the user counts as present. With `binds_all` also binds what exists.
     pub async fn declare_permitted(
         &self,
         connection: &Connection,
@@ -29,7 +28,7 @@ impl Topology {
         let mut missing = Undeclared::default();
         let existing = within("declaring", self.declare_exchange(connection, true)).await;
         let mut binds_all = binds_all;
-        if existing.as_ref().is_err_and(Error::is_not_found) {
+        if !may_exist(existing)? {
             match within("declaring", self.declare_exchange(connection, false)).await {
                 Err(error) if error.is_access_refused() => {
                     let (name, purpose) = (self.exchange().to_owned(), "declaring the exchange");
@@ -40,8 +39,6 @@ impl Topology {
                 declared => declared?,
             }
             binds_all = true;
-        } else {
-            or_refused(existing)?;
         }
         for (key, arguments) in self.queues() {
             let declaring = self.declare_permitted_queue(connection, &key, arguments, binds_all);
@@ -62,28 +59,20 @@ impl Topology {
         arguments: FieldTable,
         binds_existing: bool,
     ) -> Result<bool, Error> {
-        let existing = self.declare_queue(connection, key, None).await;
-        let is_missing = existing.as_ref().is_err_and(Error::is_not_found);
+        let is_missing = !may_exist(self.declare_queue(connection, key, None).await)?;
         if is_missing {
             match self.declare_queue(connection, key, Some(arguments)).await {
                 Err(error) if error.is_access_refused() => return Ok(false),
                 declared => _ = declared?,
             }
-        } else {
-            or_refused(existing)?;
         }
         if is_missing || binds_existing {
-            or_refused(self.bind_all(connection, key).await)?;
+            match self.bind_all(connection, key).await {
+                // Binding what exists is only a repair.
+                Err(error) if error.is_access_refused() => {}
+                bound => bound?,
+            }
         }
         Ok(true)
-    }
-}
-
-/// Whether a request succeeded that a user need not be permitted.
-fn or_refused<T>(result: Result<T, Error>) -> Result<bool, Error> {
-    match result {
-        Ok(_) => Ok(true),
-        Err(error) if error.is_access_refused() => Ok(false),
-        Err(error) => Err(error),
     }
 }
