@@ -152,9 +152,7 @@ impl Shared {
                 }
                 Err(error) => error,
             };
-            let lasts = error.refusal().is_some()
-                && refused_since.get_or_insert_with(Instant::now).elapsed() >= REFUSED_FOR;
-            if lasts || error.is_configuration() && error.refusal().is_none() {
+            if is_final(&error, &mut refused_since) {
                 return Err(Error::Broker(error));
             }
             let cause = chain(&error);
@@ -297,5 +295,36 @@ impl Shared {
             true => Err(Error::GraceOver(Box::new(self.metrics.summary()))),
             false => Ok(()),
         }
+    }
+}
+
+/// Whether a broker fails a worker that starts for good. `refused_since`: since when it has refused
+/// the worker each time.
+fn is_final(error: &fetchline_queue::Error, refused_since: &mut Option<Instant>) -> bool {
+    if error.refusal().is_none() {
+        *refused_since = None;
+        return error.is_configuration();
+    }
+    refused_since.get_or_insert_with(Instant::now).elapsed() >= REFUSED_FOR
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_worker_that_starts_ends_once_the_broker_refuses_it_for_half_a_minute_on_end() {
+        use fetchline_queue::Error::{Blocked, MayNotPublish, Topology};
+        let refused = || MayNotPublish("fetchline".to_owned());
+        let mut since = None;
+        assert!(!is_final(&refused(), &mut since));
+        tokio::time::advance(REFUSED_FOR / 2).await;
+        // An outage begins, and lasts.
+        assert!(!is_final(&Blocked("memory".to_owned()), &mut since));
+        tokio::time::advance(20 * REFUSED_FOR).await;
+        assert!(!is_final(&refused(), &mut since), "it has been refused only now");
+        tokio::time::advance(REFUSED_FOR).await;
+        assert!(is_final(&refused(), &mut since));
+        assert!(is_final(&Topology("the queue is a stream".to_owned()), &mut None));
     }
 }
