@@ -1,7 +1,9 @@
-//! What a redirect carries along: headers and credentials.
+//! Redirects: the headers and credentials that they carry along, and a target that is paused.
 
 use fetchline_tests::shop::{Options, Shop};
+use fetchline_tests::wait;
 use fetchline_tests::world::World;
+use lapin::types::AMQPValue;
 use serde_json::{Value, json};
 
 /// A path of a shop that redirects to a URL.
@@ -102,5 +104,23 @@ async fn credentials_in_a_redirect_are_masked() -> anyhow::Result<()> {
     let final_url: String =
         sqlx::query_scalar("SELECT final_url FROM fetches").fetch_one(&world.database).await?;
     assert_eq!(final_url, world.shop.url("/echo/1").replace("http://", "http://***@"));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_redirect_to_a_paused_host_waits_for_the_end_of_the_pause() -> anyhow::Result<()> {
+    let world = World::new().await?;
+    let other = Shop::start(Options::default()).await?;
+    let paused = world.run(&["hosts", "pause", &other.addr().to_string()], "").await?;
+    assert_eq!(paused.code, Some(0), "{paused:?}");
+    let path = redirect_to(&other.url("/echo/there"), 302);
+    world.produce("paused", &[world.shop.url(&path)]).await?;
+    let worker = world.worker(&[])?;
+    let deferred = async || Ok(world.pop("retry.600s").await.unwrap_or_default());
+    let message = wait::until("the deferred task", deferred, Option::is_some).await?;
+    let headers = message.and_then(|(properties, _)| properties.headers().clone());
+    let counts = headers.and_then(|headers| headers.inner().get("x-parked-for").cloned());
+    assert_eq!(counts, Some(AMQPValue::LongString("pause 1".into())));
+    assert_eq!(worker.terminate().await?.code, Some(0));
     Ok(())
 }

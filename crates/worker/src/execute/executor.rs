@@ -186,25 +186,26 @@ impl Executor {
                 let next = (tier, job.task.attempt + 1);
                 self.out.republish.retry(job.original, next, &wait, job.claim);
             }
-            Decision::Defer(tier, reason) => {
-                self.defer_or_requeue(job, Some(tier), reason);
-            }
+            Decision::Defer(tier, reason) => self.defer_or_requeue(job, tier, reason),
         }
     }
 
     /// A fetch that may not continue here and now. That costs its task no attempt.
     fn handle_denied(&self, job: Box<Job>, denied: Denied) {
-        let tier = match denied {
-            Denied::Requeue => None,
-            Denied::RetryAfter(wait) => self.policy.nearest(wait),
-        };
-        self.defer_or_requeue(job, tier, DeferReason::Slot);
+        match denied {
+            Denied::Requeue => self.requeue(job),
+            Denied::RetryAfter(wait, reason) => {
+                let before = job.task.deferred_for(reason);
+                let tier = self.policy.deferral.for_wait(wait, before);
+                self.defer_or_requeue(job, tier, reason);
+            }
+        }
     }
 
-    fn defer_or_requeue(&self, job: Box<Job>, tier: Option<Tier>, reason: DeferReason) {
-        match tier.filter(|_| job.claim.is_live()) {
-            Some(tier) => self.defer(job, tier, reason),
-            None => self.requeue(job),
+    fn defer_or_requeue(&self, job: Box<Job>, tier: Tier, reason: DeferReason) {
+        match job.claim.is_live() {
+            true => self.defer(job, tier, reason),
+            false => self.requeue(job),
         }
     }
 

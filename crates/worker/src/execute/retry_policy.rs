@@ -91,11 +91,6 @@ impl RetryPolicy {
         (!is_over).then(|| tier(before))
     }
 
-    /// The tier whose delay is nearest to `wait`, for a task without a slot.
-    pub(crate) fn nearest(&self, wait: Duration) -> Option<Tier> {
-        self.delays.iter().min_by_key(|tier| tier.delay().abs_diff(wait)).copied()
-    }
-
     /// The tier of an attempt, or a longer one where the site asks for more time: the shortest that
     /// is long enough, else the longest.
     fn tier(&self, attempt: u32, retry_after: Option<Duration>) -> Option<Tier> {

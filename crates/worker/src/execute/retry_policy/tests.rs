@@ -175,13 +175,6 @@ fn a_site_gets_the_time_that_it_asks_for_where_a_tier_is_long_enough() {
 }
 
 #[test]
-fn a_task_without_a_slot_waits_in_the_nearest_tier() {
-    let nearest = |seconds| policy().nearest(Duration::from_secs(seconds));
-    assert_eq!((nearest(20), nearest(50)), (Some(tier(10)), Some(tier(60))));
-    assert_eq!((nearest(500), policy().nearest(Duration::MAX)), (Some(tier(600)), Some(tier(600))));
-}
-
-#[test]
 fn an_unsafe_request_is_repeated_only_when_the_site_has_not_acted_on_it() {
     let decide =
         |task: &Task, outcome, status| policy().decide(task, &answer(outcome, status, None));

@@ -29,8 +29,8 @@ pub(crate) enum Action<T, R> {
 /// Why a fetch does not start or does not continue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Denied {
-    /// The host gets no request for about this long.
-    RetryAfter(Duration),
+    /// The host gets no request for about this long; `Duration::MAX` in a pause.
+    RetryAfter(Duration, DeferReason),
     /// The worker stops or is paused, or the database has been away for too long: another worker
     /// may take the message.
     Requeue,

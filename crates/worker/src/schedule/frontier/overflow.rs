@@ -24,8 +24,8 @@ const WORTH_DEFERRING: f64 = 4.0;
 impl<T, R> Frontier<T, R> {
     /// Empties the queue of a host that gets no request for `wait`.
     pub(super) fn hold_off(&mut self, id: usize, wait: Duration, now: Instant) {
-        self.deny_requests(id, Denied::RetryAfter(wait));
         let reason = if wait == Duration::MAX { DeferReason::Pause } else { DeferReason::Slot };
+        self.deny_requests(id, Denied::RetryAfter(wait, reason));
         for queued in self.drain_tasks(id) {
             let tier = self.deferral.for_wait(wait, queued.deferrals);
             self.actions.push_back(Action::Defer { task: queued.task, tier, reason });

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use fetchline_queue::Tier;
+use fetchline_queue::{DeferReason, Tier};
 use proptest::prelude::*;
 
 use super::super::limits::Limit;
@@ -240,11 +240,16 @@ fn tasks_wait_for_a_short_cool_down_and_are_deferred_for_a_long_one() {
     assert_eq!(deferred(&actions(&mut frontier, now)), [(2, 60)]);
     // A request cannot be deferred.
     frontier.push_request("b.example", 3, now);
-    let denied = Denied::RetryAfter(90 * SECOND);
-    assert!(matches!(
-        frontier.next(now),
-        Some(Action::Deny { request: 3, denied: reason }) if reason == denied
-    ));
+    let denied = |frontier: &mut Frontier<u32, u32>| match frontier.next(now) {
+        Some(Action::Deny { request: 3, denied }) => denied,
+        other => panic!("{other:?}"),
+    };
+    let cools = Denied::RetryAfter(90 * SECOND, DeferReason::Slot);
+    assert_eq!(denied(&mut frontier), cools);
+    frontier.change_limit("c.example", |limit| limit.paused = true, now);
+    frontier.push_request("c.example", 3, now);
+    let paused = Denied::RetryAfter(Duration::MAX, DeferReason::Pause);
+    assert_eq!(denied(&mut frontier), paused);
 }
 
 #[test]
