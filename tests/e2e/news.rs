@@ -174,7 +174,8 @@ async fn a_killed_worker_and_hosts_that_slow_the_fleet_down_are_news() -> anyhow
     assert!(news["news"].as_str().is_some_and(|text| text.contains("429")), "{news}");
     let news = fleet.hears("host", "is slowed to").await?;
     assert_eq!(news["host"], format!("localhost:{port}"), "{news}");
-    assert!(news["slowed_to"].as_f64().is_some_and(|rate| rate > 0.0), "{news}");
+    let hundredths = news["slowed_to"].as_f64().unwrap_or_default() * 100.0;
+    assert!(hundredths > 0.0 && (hundredths - hundredths.round()).abs() < 1e-6, "{news}");
     let news = fleet.hears("worker_lost", "worker-1 is lost").await?;
     assert_eq!((&news["pod"], &news["reported_by"]), (&"worker-1".into(), &"worker-2".into()));
     let lost = fleet.console.news(&world.prefix).await?;

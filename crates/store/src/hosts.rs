@@ -44,7 +44,7 @@ pub struct HostLimit {
     pub paused: bool,
     /// How long the host still cools down, without requests.
     pub cool_down: Option<Duration>,
-    /// The reduced requests per second of a host that throttles.
+    /// The reduced requests per second of a host that throttles, with two decimals.
     pub slowed: Option<f64>,
     /// The minimum time between requests by the host's robots.txt.
     pub crawl_delay: Option<Duration>,
@@ -319,8 +319,8 @@ async fn select(
     type Row = (String, Option<f64>, bool, Option<i64>, Option<f64>, Option<f64>, Option<String>);
     let statement = format!(
         "SELECT host, rate, paused, \
-         TIMESTAMPDIFF(MICROSECOND, UTC_TIMESTAMP(6), cool_down_until), slowed, crawl_delay, note \
-         FROM hosts WHERE {condition}"
+         TIMESTAMPDIFF(MICROSECOND, UTC_TIMESTAMP(6), cool_down_until), ROUND(slowed, 2), \
+         crawl_delay, note FROM hosts WHERE {condition}"
     );
     let mut query = sqlx::query_as(AssertSqlSafe(statement));
     if let Some(value) = value {

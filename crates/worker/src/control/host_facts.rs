@@ -27,7 +27,8 @@ impl HostFacts {
         self.reported.retain(|_, (_, at)| now - *at < WINDOW);
         let HostLimit { host, slowed, note, .. } = limit;
         let known = self.reported.get(host).copied();
-        let why = note.as_deref().map(|note| format!(" ({note})")).unwrap_or_default();
+        let why = note.as_deref().map(|note| note.strip_prefix("slowed: ").unwrap_or(note));
+        let why = why.map(|why| format!(" ({why})")).unwrap_or_default();
         let cools = limit.cool_down.filter(|wait| !wait.is_zero());
         let (name, sentence) = match (cools, *slowed, known) {
             (Some(wait), _, None) => {
@@ -70,6 +71,9 @@ mod tests {
         {
             assert_eq!(is_reported(rate), expected, "{rate:?}");
         }
+        let fact = HostFacts::default().of(&slowed("a.example", Some(1.9)), now).unwrap();
+        let sentence = "a.example is slowed to 1.9/s (answered 429 5 times in a row)";
+        assert_eq!(fact.sentence, sentence);
         let cools = HostLimit {
             host: "b.example".to_owned(),
             cool_down: Some(Duration::from_secs(90)),

@@ -40,7 +40,7 @@ pub(crate) struct Fact {
     /// How long the same fact is not reported again.
     window: Duration,
     kind: &'static str,
-    sentence: String,
+    pub(super) sentence: String,
     details: Map<String, Value>,
     looks: u32,
     /// The fact that ends this one, and when this one was noticed.

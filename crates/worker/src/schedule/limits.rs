@@ -25,7 +25,7 @@ const ALL_HOSTS: &str = "*";
 /// The limit of a pattern.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct Limit {
-    /// The minimum time between two requests, over all workers.
+    /// The minimum time between two requests, over all workers, with the margin.
     pub(crate) interval: Option<Duration>,
     /// Whether an operator has paused the hosts.
     pub(crate) paused: bool,
@@ -41,6 +41,11 @@ impl Limit {
             paused: limit.paused,
             cools_until: limit.cool_down.map(|wait| now + wait),
         }
+    }
+
+    /// The requests per second that are allowed, without the margin; `None` without a limit.
+    pub(crate) fn rate(&self) -> Option<f64> {
+        self.interval.map(|interval| MARGIN / interval.as_secs_f64())
     }
 
     /// Whether it limits anything.
@@ -323,9 +328,8 @@ mod tests {
     #[test]
     fn requests_are_a_twentieth_further_apart_than_the_rate_asks() {
         let limit = HostLimit { rate: Some(4.0), ..HostLimit::default() };
-        assert_eq!(
-            Limit::of(&limit, Instant::now()).interval,
-            Some(Duration::from_micros(262_500))
-        );
+        let limit = Limit::of(&limit, Instant::now());
+        assert_eq!(limit.interval, Some(Duration::from_micros(262_500)));
+        assert!(limit.rate().is_some_and(|rate| (rate - 4.0).abs() < 1e-6), "{:?}", limit.rate());
     }
 }

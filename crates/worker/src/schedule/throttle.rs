@@ -86,7 +86,7 @@ impl Throttling {
             return None;
         }
         self.slowed_at = Some(now);
-        let allowed = limit.interval.map(|interval| interval.as_secs_f64().recip());
+        let allowed = limit.rate();
         let why = format!("slowed: {} {} times in a row", answer.what(), self.in_a_row);
         let (rate, is_of_fleet) = (allowed.unwrap_or(sent_per_second), allowed.is_some());
         Some(LimitUpdate::Slow { host, rate, is_of_fleet, why })
@@ -152,7 +152,7 @@ mod tests {
         let update = record(&mut throttling, None, limit, now + SLOW_INTERVAL);
         assert!(
             matches!(update, Some(LimitUpdate::Slow { is_of_fleet: true, rate, .. })
-                if (rate - 0.476).abs() < 0.01),
+                if (rate - 0.5).abs() < 1e-6),
             "{update:?}"
         );
     }
