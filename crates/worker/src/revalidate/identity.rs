@@ -4,7 +4,7 @@ use fetchline_queue::{FetchRequest, Task};
 use http::HeaderMap;
 use sha2::{Digest, Sha256};
 
-use crate::fetch::{Config as FetchConfig, conditional};
+use crate::fetch::{Config as FetchConfig, Signing, Visitor, conditional};
 
 /// The part of identities that is the same for all tasks of a worker.
 pub(crate) struct Identity {
@@ -20,16 +20,20 @@ impl Identity {
     pub(crate) fn new(fetch: &FetchConfig, reading: &str) -> Self {
         let (mut visitor, mut reader) = (Sha256::new(), Sha256::new());
         let FetchConfig { user_agent, visitor: look, proxy, .. } = fetch;
-        let language = look.accept_language.as_ref().map_or(&b""[..], |value| value.as_bytes());
+        // A new field has to be hashed, too.
+        let Visitor { cookies, accept_language, signing, headers } = look;
+        let language = accept_language.as_ref().map_or(&b""[..], |value| value.as_bytes());
         let proxy = proxy.as_ref().map(ToString::to_string).unwrap_or_default();
-        let cookies = format!("{:?}", look.cookies);
+        let cookies = format!("{cookies:?}");
+        let signer = signing.as_ref().map(Signing::signer).unwrap_or_default();
         for text in [user_agent.as_bytes(), language, proxy.as_bytes(), cookies.as_bytes()] {
             add(&mut visitor, text);
         }
-        add_headers(&mut visitor, &look.headers);
+        add(&mut visitor, signer.as_bytes());
+        add_headers(&mut visitor, headers);
         add(&mut reader, env!("CARGO_PKG_VERSION").as_bytes());
         add(&mut reader, reading.as_bytes());
-        Self { visitor, reader, has_own_condition: conditional::has_own(&look.headers) }
+        Self { visitor, reader, has_own_condition: conditional::has_own(headers) }
     }
 
     /// Whether every request has a condition of the operator.
@@ -86,6 +90,7 @@ mod tests {
     use http::header::{ACCEPT_LANGUAGE, AUTHORIZATION, IF_NONE_MATCH};
 
     use super::*;
+    use crate::fetch::{BotKey, SignatureAgent};
 
     fn request(json: &str) -> FetchRequest {
         FetchRequest::from_json(json.to_owned()).unwrap()
@@ -95,6 +100,15 @@ mod tests {
         let mut fetch = FetchConfig::default();
         change(&mut fetch);
         Identity::new(&fetch, "")
+    }
+
+    fn signing(agent: Option<&str>) -> Option<Signing> {
+        // The key of RFC 9421, B.1.4.
+        let pem = "-----BEGIN PRIVATE KEY-----\n\
+            MC4CAQAwBQYDK2VwBCIEIJ+DYvh6SEqVTm50DFtMDoQikTmiCqirVv9mWG9qfSnF\n\
+            -----END PRIVATE KEY-----\n";
+        let key = BotKey::from_pem(pem.as_bytes()).unwrap();
+        Some(Signing::new(key, agent.map(|agent| SignatureAgent::parse(agent).unwrap())))
     }
 
     #[test]
@@ -119,6 +133,8 @@ mod tests {
             identity(|fetch| {
                 _ = fetch.visitor.headers.insert(AUTHORIZATION, HeaderValue::from_static("a"));
             }),
+            identity(|fetch| fetch.visitor.signing = signing(None)),
+            identity(|fetch| fetch.visitor.signing = signing(Some("https://bot.example"))),
         ];
         let of_others = others.iter().map(|other| other.page(&request(requests[0])));
         let pages: HashSet<_> = pages.chain(of_others).collect();

@@ -49,7 +49,7 @@ impl BotKey {
         Self::from_pem(&std::fs::read(file).map_err(BotKeyError::Unreadable)?)
     }
 
-    fn from_pem(pem: &[u8]) -> Result<Self, BotKeyError> {
+    pub(crate) fn from_pem(pem: &[u8]) -> Result<Self, BotKeyError> {
         let key = match PrivateKeyDer::from_pem_slice(pem) {
             Ok(PrivateKeyDer::Pkcs8(key)) => key,
             Ok(PrivateKeyDer::Pkcs1(_)) => return Err(BotKeyError::OtherKey("an RSA key")),

@@ -40,6 +40,12 @@ impl Signing {
         Self { key: Arc::new(key), agent }
     }
 
+    /// Who signs, as sites see it.
+    pub(crate) fn signer(&self) -> String {
+        let agent = self.agent.as_ref().map(SignatureAgent::item);
+        format!("{} {}", self.key.id(), agent.unwrap_or_default())
+    }
+
     /// Adds the signature of a request to its headers, in place of any that is there.
     pub(super) fn sign(&self, url: &Url, headers: &mut HeaderMap) {
         let nonce: [u8; NONCE_BYTES] = rand::random();
