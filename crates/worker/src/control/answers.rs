@@ -16,6 +16,7 @@ use fetchline_queue::{Address, Broker, Error, Role, Topology};
 use fetchline_store::{ClaimedFact, Selection, Store};
 use lapin::Connection;
 use time::OffsetDateTime;
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tracing::{debug, info};
 
@@ -62,17 +63,20 @@ impl Answers {
         let (topology, begin) = (self.broker.topology(), OffsetDateTime::now_utc() - MAX_AGE);
         let tag = format!("{} answers", self.pod);
         let mut stream = ControlStream::open(connection, topology, &tag, Begin::At(begin)).await?;
+        // They end with the connection: the next one brings the same messages again.
+        let mut looks = JoinSet::new();
         while let Some(word) = stream.next().await {
+            while looks.try_join_next().is_some() {}
             // Asked before the claim: a worker that is drained may have ended by the time of the
             // answer.
             let is_pod_known = self.knows_drained_pod(&word).await;
             match self.claim(&word).await {
                 Ok(Some(claimed)) => self.carry_out(claimed, is_pod_known).await,
-                Ok(None) => self.look_again(word, is_pod_known),
+                Ok(None) => _ = looks.spawn(self.clone().look_again(word, is_pod_known)),
                 Err(error) => {
                     debug!(cause = chain(&error), "cannot claim a directive");
                     self.news.report_as_leader(waiting(&word));
-                    self.look_again(word, is_pod_known);
+                    looks.spawn(self.clone().look_again(word, is_pod_known));
                 }
             }
         }
@@ -100,19 +104,16 @@ impl Answers {
 
     /// Looks again once the worker that has claimed a message would have answered it, and while
     /// the database is away, as long as the message counts.
-    fn look_again(self: &Arc<Self>, word: TypedWord, is_pod_known: bool) {
-        let answers = self.clone();
+    async fn look_again(self: Arc<Self>, word: TypedWord, is_pod_known: bool) {
         let began = Instant::now();
-        tokio::spawn(async move {
-            loop {
-                tokio::time::sleep(fetchline_store::FACT_LEASE + OBEY_DEADLINE).await;
-                match answers.claim(&word).await {
-                    Ok(Some(claimed)) => return answers.carry_out(claimed, is_pod_known).await,
-                    Err(_) if began.elapsed() < MAX_AGE => {}
-                    Ok(None) | Err(_) => return,
-                }
+        loop {
+            tokio::time::sleep(fetchline_store::FACT_LEASE + OBEY_DEADLINE).await;
+            match self.claim(&word).await {
+                Ok(Some(claimed)) => return self.carry_out(claimed, is_pod_known).await,
+                Err(_) if began.elapsed() < MAX_AGE => {}
+                Ok(None) | Err(_) => return,
             }
-        });
+        }
     }
 
     async fn carry_out(self: &Arc<Self>, claimed: Claimed, is_pod_known: bool) {
