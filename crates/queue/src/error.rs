@@ -1,9 +1,7 @@
 //! Errors between fetchline and its broker.
 
 use fetchline_nodes::{Node, Protocol};
-
-/// The context of errors while a connection is opened.
-pub(crate) const CONNECTING: &str = "cannot connect to the broker";
+use lapin::protocol::AMQPError;
 
 /// A failure at the boundary to RabbitMQ.
 #[derive(Debug, thiserror::Error)]
@@ -75,6 +73,9 @@ pub enum Error {
     /// The broker refused a message with a negative confirm.
     #[error("the broker refused the message: the queue is full")]
     Nacked,
+    /// A connection cannot be opened.
+    #[error("cannot connect to the broker")]
+    Connect(#[source] lapin::Error),
     /// The broker or the connection to it reported an error.
     #[error("{context}")]
     Amqp {
@@ -109,40 +110,47 @@ impl Error {
     /// Whether an exchange or a queue does not exist. A broker uses the same reply code (404) for a
     /// queue that is only unavailable.
     pub fn is_not_found(&self) -> bool {
-        let Self::Amqp { source, .. } = self else { return false };
-        let lapin::ErrorKind::ProtocolError(error) = source.kind() else { return false };
-        let text = error.get_message().as_str();
-        error.get_id() == 404 && ["no queue '", "no exchange '"].iter().any(|no| text.contains(no))
+        let Some((404, text)) = self.reply() else { return false };
+        ["no queue '", "no exchange '"].iter().any(|no| text.contains(no))
     }
 
     /// Whether the user lacks a permission (reply code 403).
     pub(crate) fn is_access_refused(&self) -> bool {
-        matches!(self, Self::Amqp { source, .. } if reply_code(source) == Some(403))
+        matches!(self.reply(), Some((403, _)))
+    }
+
+    /// Whether the broker's reply is about an exchange.
+    pub(crate) fn is_about_exchange(&self) -> bool {
+        self.reply().is_some_and(|(_, text)| text.contains(" exchange '"))
     }
 
     /// Whether a queue takes no offset of a stream (reply code 406).
     pub(crate) fn takes_no_offset(&self) -> bool {
-        let Self::Amqp { source, .. } = self else { return false };
-        let lapin::ErrorKind::ProtocolError(error) = source.kind() else { return false };
-        error.get_id() == 406 && error.get_message().as_str().contains("'x-stream-offset'")
+        matches!(self.reply(), Some((406, text)) if text.contains("'x-stream-offset'"))
     }
 
     /// The argument by which a declaration differs from what exists, and the broker's description
     /// (reply code 406).
     pub(crate) fn inequivalent_argument(&self) -> Option<(String, String)> {
-        let Self::Amqp { source, .. } = self else { return None };
-        let lapin::ErrorKind::ProtocolError(error) = source.kind() else { return None };
-        let text = error.get_message().as_str();
-        let (_, difference) =
-            text.split_once("inequivalent arg '").filter(|_| error.get_id() == 406)?;
+        let Some((406, text)) = self.reply() else { return None };
+        let (_, difference) = text.split_once("inequivalent arg '")?;
         let (argument, _) = difference.split_once('\'')?;
         Some((argument.to_owned(), format!("inequivalent arg '{difference}")))
     }
 
     /// Whether the broker answered with an error, as opposed to not answering at all.
     pub fn is_answer(&self) -> bool {
-        matches!(self, Self::Missing(_) | Self::NotAStream(_))
-            || matches!(self, Self::Amqp { source, .. } if reply_code(source).is_some())
+        matches!(self, Self::Missing(_) | Self::NotAStream(_)) || self.reply().is_some()
+    }
+
+    /// The code and the text of the error with which the broker replied.
+    fn reply(&self) -> Option<(u16, &str)> {
+        match self {
+            Self::Connect(source) | Self::Amqp { source, .. } => {
+                reply(source).map(|error| (error.get_id(), error.get_message().as_str()))
+            }
+            _ => None,
+        }
     }
 
     /// Whether another attempt cannot succeed before an operator has corrected something.
@@ -156,20 +164,18 @@ impl Error {
     pub fn refusal(&self) -> Option<&'static str> {
         match self {
             Self::NoNode(_, error) => error.refusal(),
-            Self::Amqp { context, source } if matches!(reply_code(source), Some(403 | 530)) => {
-                Some(match *context {
-                    CONNECTING => {
-                        "the broker refuses the connection: check the user, the password and the \
-                         virtual host"
-                    }
-                    _ => "the user lacks a permission: grant it on what the broker names",
-                })
+            Self::Connect(_) if matches!(self.reply(), Some((403 | 530, _))) => Some(
+                "the broker refuses the connection: check the user, the password and the virtual \
+                 host",
+            ),
+            Self::Amqp { .. } if matches!(self.reply(), Some((403 | 530, _))) => {
+                Some("the user lacks a permission: grant it on what the broker names")
             }
-            Self::Amqp { source, .. } if is_untrusted(source) => Some(
+            Self::Connect(source) | Self::Amqp { source, .. } if is_untrusted(source) => Some(
                 "the broker's certificate is not trusted: --amqp-ca must name the authority that \
                  signed it, and the URL the host that it was issued for",
             ),
-            Self::Amqp { context: CONNECTING, source } => other_protocol(source),
+            Self::Connect(source) => other_protocol(source),
             Self::Protocol(Protocol::Tls) => {
                 Some("use amqps://, or the port without TLS, which is usually 5672")
             }
@@ -185,7 +191,7 @@ const NO_BROKER: &str = "what answers at this port does not speak AMQP: the usua
 
 /// Whether this is what a broker answers, or what this side thinks of its certificate.
 pub(crate) fn is_answer(error: &lapin::Error) -> bool {
-    reply_code(error).is_some() || tls_error(error).is_some()
+    reply(error).is_some() || tls_error(error).is_some()
 }
 
 /// What to correct if something else than AMQP is spoken at the port.
@@ -217,10 +223,10 @@ fn tls_error(error: &lapin::Error) -> Option<&rustls::Error> {
     inner.and_then(|inner| inner.downcast_ref::<rustls::Error>())
 }
 
-/// The AMQP reply code of a protocol error.
-fn reply_code(error: &lapin::Error) -> Option<u16> {
+/// What the broker replied.
+fn reply(error: &lapin::Error) -> Option<&AMQPError> {
     match error.kind() {
-        lapin::ErrorKind::ProtocolError(error) => Some(error.get_id()),
+        lapin::ErrorKind::ProtocolError(error) => Some(error),
         _ => None,
     }
 }

@@ -18,7 +18,7 @@ use super::topology::Topology;
 use super::transport;
 use super::uri;
 use crate::Error;
-use crate::error::{CONNECTING, is_answer};
+use crate::error::is_answer;
 
 /// The longest interval between heartbeats that a broker agrees to, unless it is configured
 /// otherwise.
@@ -238,7 +238,7 @@ impl Broker {
         };
         let connecting = transport::connect(uri, properties, connector);
         let connected = node.connect_as(expected, connecting, is_answer).await;
-        connected.map_err(Error::Protocol)?.map(Answer::Full).map_err(Error::amqp(CONNECTING))
+        connected.map_err(Error::Protocol)?.map(Answer::Full).map_err(Error::Connect)
     }
 }
 

@@ -165,7 +165,7 @@ impl Trial<'_> {
         match unbound {
             Err(error) if error.is_access_refused() => {
                 let purpose = "binding the queues";
-                Ok(match is_about_exchange(&error) {
+                Ok(match error.is_about_exchange() {
                     true => lacks(false, "read", exchange, purpose),
                     false => lacks(false, "write", queue, purpose),
                 })
@@ -184,7 +184,7 @@ impl Trial<'_> {
                 Err(error) if error.is_access_refused() => error,
                 declared => return declared.map(|()| None),
             };
-            if is_about_exchange(&refusal) {
+            if refusal.is_about_exchange() {
                 return Ok(lacks(false, "write", self.topology.exchange(), purpose));
             }
         }
@@ -243,10 +243,6 @@ impl Trial<'_> {
     async fn channel(&self) -> Result<Channel, Error> {
         open_channel(self.connection).await
     }
-}
-
-fn is_about_exchange(refusal: &Error) -> bool {
-    format!("{refusal:?}").contains(" exchange '")
 }
 
 /// Whether a passive declaration found something, or was refused: newer brokers do not show users
