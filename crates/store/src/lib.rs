@@ -71,7 +71,7 @@ pub use runs::{
     FetchTimes, LATEST_PARTS, NEWEST_PART, PARTS_OF_RUN, Part, ROWS_OF_PART, ROWS_OF_RUN, Run,
     Selection,
 };
-pub use statements::fetches::MAX_BATCH_ROWS;
+pub use statements::fetches::{MAX_BATCH_ROWS, stored_content_type};
 pub use store::{Store, StoreConfig};
 pub use workers::WorkerState;
 #[cfg(feature = "bench")]

@@ -95,7 +95,7 @@ fn bind(arguments: &mut MySqlArguments, row: &Fetch) -> Result<(), BoxDynError> 
     arguments.add(row.method.as_str())?;
     arguments.add(row.outcome.as_str())?;
     arguments.add(row.status)?;
-    arguments.add(row.content_type.as_deref().map(|text| truncate(text, CONTENT_TYPE_CHARS)))?;
+    arguments.add(row.content_type.as_deref().map(stored_content_type))?;
     arguments.add(row.body_bytes)?;
     arguments.add(row.body_sha256.as_ref().map(|hash| hash.as_slice()))?;
     arguments.add(json)?;
@@ -109,6 +109,11 @@ fn bind(arguments: &mut MySqlArguments, row: &Fetch) -> Result<(), BoxDynError> 
     arguments.add(&*row.worker)?;
     arguments.add(row.message_id.as_deref())?;
     arguments.add(to_stored(row.fetched_at))
+}
+
+/// A content type as it is stored.
+pub fn stored_content_type(text: &str) -> &str {
+    truncate(text, CONTENT_TYPE_CHARS)
 }
 
 /// The first `chars` characters. These columns are for people, so a long text is no reason to

@@ -1,6 +1,6 @@
 //! One fetch of a page that may be known: how it asks, and what is remembered afterwards.
 
-use fetchline_store::{KnownPage, Page};
+use fetchline_store::{KnownPage, Page, stored_content_type};
 use http::HeaderValue;
 
 use crate::fetch::conditional::{Conditions, Validators, Version};
@@ -63,7 +63,7 @@ impl Revisit {
         known.is_some_and(|known| {
             known.page.body_sha256 == *body_sha256
                 && known.page.address == version.address
-                && known.content_type.as_deref() == content_type.map(first_chars)
+                && known.content_type.as_deref() == content_type.map(stored_content_type)
         })
     }
 
@@ -117,14 +117,6 @@ impl Revisit {
         };
         with_version(page, version)
     }
-}
-
-/// The length of the column that has the content type, in characters.
-const CONTENT_TYPE_CHARS: usize = 255;
-
-/// A content type as it is stored.
-fn first_chars(text: &str) -> &str {
-    text.char_indices().nth(CONTENT_TYPE_CHARS).map_or(text, |(end, _)| &text[..end])
 }
 
 fn version_of(page: &Page) -> Version {
