@@ -22,8 +22,8 @@ pub use host::check_name as check_host_name;
 pub use message::{
     Address, AddressError, DeferCounts, DeferReason, Doubt, FetchRequest, Fingerprint, Key,
     ListLine, MAX_LIST_LINES, MAX_MESSAGE_BYTES, MAX_NAME_BYTES, MAX_URL_BYTES, Message, NO_RUN,
-    NotATask, PartId, PartReport, RawMessage, Task, UrlLines, begins_with_scheme, has_second_url,
-    is_name, is_padding, is_rest_of_url, list_lines,
+    NotATask, PartId, PartReport, RESERVED_HEADERS, RawMessage, Task, UrlLines, begins_with_scheme,
+    has_second_url, is_name, is_padding, is_rest_of_url, list_lines,
 };
 pub use publish::{
     ConfirmChannel, Confirmed, ConnectionBlocked, Death, Draft, Publisher, Round, Verdict, Wait,

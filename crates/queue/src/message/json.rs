@@ -16,7 +16,7 @@ const MAX_NAME_BYTES: usize = 200;
 /// A time from this year on is a mistake, such as milliseconds in the place of seconds.
 const MAX_YEAR: i32 = 2100;
 /// Headers that belong to the connection and that the worker sets.
-pub(crate) const RESERVED_HEADERS: [HeaderName; 5] =
+pub const RESERVED_HEADERS: [HeaderName; 5] =
     [HOST, CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING, UPGRADE];
 
 /// The methods of requests.

@@ -3,10 +3,8 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use http::header::{
-    ACCEPT_LANGUAGE, CONNECTION, CONTENT_LENGTH, COOKIE, HOST, TRANSFER_ENCODING, UPGRADE,
-    USER_AGENT,
-};
+use fetchline_queue::RESERVED_HEADERS;
+use http::header::{ACCEPT_LANGUAGE, COOKIE, USER_AGENT};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use ipnet::IpNet;
 
@@ -84,17 +82,9 @@ pub enum Cookies {
     Run,
 }
 
-/// Headers that `headers` must not contain: the client or other settings set them.
-const RESERVED_HEADERS: [HeaderName; 8] = [
-    HOST,
-    CONNECTION,
-    CONTENT_LENGTH,
-    TRANSFER_ENCODING,
-    UPGRADE,
-    COOKIE,
-    USER_AGENT,
-    ACCEPT_LANGUAGE,
-];
+/// Headers that `headers` must not contain since other settings set them, besides those that no
+/// request may set.
+const SET_OTHERWISE: [HeaderName; 3] = [COOKIE, USER_AGENT, ACCEPT_LANGUAGE];
 
 /// Whether the worker obeys robots.txt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -143,8 +133,8 @@ impl Config {
             let is_within = !part.is_zero() && part <= self.timeout;
             problems.require(is_within, setting, "has to be above 0 and at most `timeout`");
         }
-        for name in RESERVED_HEADERS.iter().filter(|name| self.visitor.headers.contains_key(*name))
-        {
+        let is_set = |name: &&HeaderName| self.visitor.headers.contains_key(*name);
+        for name in RESERVED_HEADERS.iter().chain(&SET_OTHERWISE).filter(is_set) {
             let problem = format!("has {name}, which the worker sets itself");
             problems.require(false, "header", problem);
         }
