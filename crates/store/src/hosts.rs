@@ -62,6 +62,13 @@ impl HostLimit {
             .flatten()
             .max()
     }
+
+    /// Whether it still limits anything when it was read this long ago.
+    pub fn is_in_force(&self, elapsed: Duration) -> bool {
+        self.paused
+            || self.interval().is_some()
+            || self.cool_down.is_some_and(|wait| wait > elapsed)
+    }
 }
 
 /// The result of a reservation.
@@ -304,6 +311,7 @@ pub(crate) async fn read_limits(
     connection: &mut MySqlConnection,
     changed_after: Option<PrimitiveDateTime>,
 ) -> Result<Vec<HostLimit>, Error> {
+    // As in `HostLimit::is_in_force`.
     const IN_FORCE: &str = "rate IS NOT NULL OR paused OR slowed IS NOT NULL \
                             OR crawl_delay IS NOT NULL OR cool_down_until > UTC_TIMESTAMP(6)";
     let condition = if changed_after.is_some() { "changed_at > ?" } else { IN_FORCE };

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use fetchline_store::{Class, Reserved};
+use fetchline_store::{Class, HostLimit, Reserved};
 use tokio::time::Instant;
 
 use crate::database::{Database, Result, key};
@@ -37,6 +37,28 @@ async fn a_poll_reads_everything_in_force_and_then_the_changes() -> Result {
         [("slow.example", None)]
     );
     assert_eq!(third.cancelled, [("weekly".to_owned(), String::new())]);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_first_poll_reads_the_limits_that_are_in_force() -> Result {
+    let database = Database::new().await?;
+    let store = database.store(1)?;
+    store.set_rate("rate.example", Some(2.0)).await?;
+    store.pause_host("paused.example").await?;
+    store.slow("slowed.example", 3.0, "it throttles").await?;
+    store.set_crawl_delay("delay.example", Some(SECOND)).await?;
+    store.cool_down("cools.example", 60 * SECOND, "it asked").await?;
+    store.cool_down("cooled.example", Duration::ZERO, "it asked").await?;
+    store.set_rate("free.example", None).await?;
+    let (mut read, mut all) = (store.poll(None).await?.limits, store.hosts().await?);
+    assert_eq!((read.len(), all.len()), (5, 7));
+    all.retain(|limit| limit.is_in_force(Duration::ZERO));
+    read.sort_by(|a, b| a.host.cmp(&b.host));
+    let names = |limits: Vec<HostLimit>| -> Vec<String> {
+        limits.into_iter().map(|limit| limit.host).collect()
+    };
+    assert_eq!(names(read), names(all));
     Ok(())
 }
 

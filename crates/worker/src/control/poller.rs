@@ -156,7 +156,7 @@ fn update_limits(known: &mut Arc<KnownLimits>, limits: Vec<HostLimit>) -> Vec<Ho
         let interval_ms = limit.interval().map(|interval| interval.as_millis());
         let (host, paused) = (limit.host.clone(), limit.paused);
         changed.push(limit.clone());
-        match is_in_force(&limit) {
+        match limit.is_in_force(Duration::ZERO) {
             true => _ = known.insert(host.as_str().into(), (limit, now)),
             false => _ = known.remove(host.as_str()),
         }
@@ -164,24 +164,17 @@ fn update_limits(known: &mut Arc<KnownLimits>, limits: Vec<HostLimit>) -> Vec<Ho
     }
     if !changed.is_empty() {
         // The end of a cool-down is no change in the database.
-        Arc::make_mut(known).retain(|_, (limit, read_at)| is_in_force_after(limit, now - *read_at));
+        Arc::make_mut(known).retain(|_, (limit, read_at)| limit.is_in_force(now - *read_at));
     }
     changed
-}
-
-fn is_in_force(limit: &HostLimit) -> bool {
-    is_in_force_after(limit, Duration::ZERO)
-}
-
-/// Whether a limit still limits anything when it was read this long ago.
-fn is_in_force_after(limit: &HostLimit, elapsed: Duration) -> bool {
-    limit.paused || limit.cool_down.is_some_and(|wait| wait > elapsed) || limit.interval().is_some()
 }
 
 /// Whether a limit differs from the known one. The rest of a cool-down shrinks from poll to poll,
 /// so its end is compared.
 fn is_new(limit: &HostLimit, known: &KnownLimits) -> bool {
-    let Some((known, read_at)) = known.get(limit.host.as_str()) else { return is_in_force(limit) };
+    let Some((known, read_at)) = known.get(limit.host.as_str()) else {
+        return limit.is_in_force(Duration::ZERO);
+    };
     let left = known.cool_down.map(|wait| wait.saturating_sub(read_at.elapsed()));
     let same_end = match (left.filter(|left| !left.is_zero()), limit.cool_down) {
         (Some(left), Some(cool_down)) => left.abs_diff(cool_down) < SAME_END,
