@@ -87,7 +87,8 @@ pub enum Error {
 }
 
 impl Error {
-    pub(crate) fn amqp(context: &'static str) -> impl Fn(lapin::Error) -> Self {
+    /// An error of the client library, and what failed.
+    pub fn amqp(context: &'static str) -> impl Fn(lapin::Error) -> Self {
         move |source| Self::Amqp { context, source }
     }
 

@@ -13,8 +13,8 @@ pub use fetchline_nodes::Node;
 pub use lapin;
 
 pub use connection::{
-    Broker, BrokerConfig, Difference, Effect, Inspection, MissingPermission, QueueCounts, Role,
-    Tier, Topology, Undeclared,
+    Broker, BrokerConfig, DEADLINE, Difference, Effect, Inspection, MissingPermission, QueueCounts,
+    Role, Tier, Topology, Undeclared, open_channel, within,
 };
 pub use dead::DeadLetter;
 pub use error::Error;
@@ -26,6 +26,6 @@ pub use message::{
     has_second_url, is_name, is_padding, is_rest_of_url, list_lines,
 };
 pub use publish::{
-    ConfirmChannel, Confirmed, ConnectionBlocked, Death, Draft, Publisher, Round, Verdict, Wait,
-    watch_blocked,
+    ConfirmChannel, Confirmed, ConnectionBlocked, Death, Draft, MAX_ROUND, Publisher, Round,
+    Verdict, Wait, watch_blocked,
 };

@@ -6,7 +6,7 @@ use lapin::{Channel, Connection};
 use crate::Error;
 
 /// Opens a channel.
-pub(crate) async fn open_channel(connection: &Connection) -> Result<Channel, Error> {
+pub async fn open_channel(connection: &Connection) -> Result<Channel, Error> {
     connection.create_channel().await.map_err(Error::amqp("cannot open a channel"))
 }
 

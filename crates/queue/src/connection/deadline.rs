@@ -5,10 +5,10 @@ use std::time::Duration;
 use crate::Error;
 
 /// How long the broker may take to answer a request.
-pub(crate) const DEADLINE: Duration = Duration::from_secs(15);
+pub const DEADLINE: Duration = Duration::from_secs(15);
 
 /// Bounds a request to the broker. `what` completes the sentence "the broker did not answer".
-pub(crate) async fn within<T>(
+pub async fn within<T>(
     what: &'static str,
     request: impl Future<Output = Result<T, Error>>,
 ) -> Result<T, Error> {

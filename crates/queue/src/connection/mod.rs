@@ -17,9 +17,10 @@ mod broker;
 mod leader;
 
 pub use broker::{Broker, BrokerConfig, Role};
-pub(crate) use channel::{open_channel, open_confirm_channel};
+pub use channel::open_channel;
+pub(crate) use channel::open_confirm_channel;
 pub use counts::QueueCounts;
-pub(crate) use deadline::within;
+pub use deadline::{DEADLINE, within};
 pub use inspection::{Difference, Effect, Inspection};
 pub use permissions::MissingPermission;
 pub use permitted::Undeclared;

@@ -17,12 +17,9 @@ pub use search::{Filter, HostFilter, Search};
 pub use walk::Counts;
 use walk::{Found, Walk, close};
 
-use crate::publish::unless_blocked;
+use crate::publish::{MAX_ROUND, MAX_ROUND_BYTES, unless_blocked};
 use crate::{Broker, ConfirmChannel, Draft, Error, Round};
 
-/// The bounds of a round of copies: their number and their bytes.
-const ROUND: usize = 256;
-const ROUND_BYTES: usize = 4 * 1024 * 1024;
 /// How long the broker may take to confirm a round. An operator waits for it, so this ends where a
 /// worker would wait on.
 const CONFIRM_DEADLINE: Duration = Duration::from_secs(60);
@@ -85,7 +82,7 @@ pub async fn replay(
             bytes += original.body.len();
             let sending = channel.send(&mut round, [(Draft::replay(original), (letter, held))]);
             confirmed_in_time(sending).await?;
-            if round.len() >= ROUND || bytes >= ROUND_BYTES {
+            if round.len() >= MAX_ROUND || bytes >= MAX_ROUND_BYTES {
                 finish(&mut walk, std::mem::take(&mut round), &mut remains).await?;
                 bytes = 0;
             }

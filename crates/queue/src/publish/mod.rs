@@ -20,5 +20,6 @@ pub use connection_blocked::{ConnectionBlocked, watch_blocked};
 pub use death::Death;
 pub use draft::Draft;
 pub use publisher::Publisher;
-pub use round::{Confirmed, Round, Verdict};
+pub(crate) use round::MAX_ROUND_BYTES;
+pub use round::{Confirmed, MAX_ROUND, Round, Verdict};
 pub use wait::Wait;

@@ -7,13 +7,9 @@ use tokio::time::timeout;
 
 use super::confirm_channel::ConfirmChannel;
 use super::draft::Draft;
-use super::round::Round;
+use super::round::{MAX_ROUND, MAX_ROUND_BYTES, Round};
 use crate::{Broker, Error};
 
-/// Messages that are confirmed together, at most.
-const ROUND: usize = 256;
-/// Bytes of messages that are confirmed together. One larger message is a round of its own.
-const ROUND_BYTES: usize = 4 << 20;
 /// How long the broker may take to confirm that the connection is closed.
 const CLOSING: Duration = Duration::from_secs(5);
 
@@ -42,9 +38,9 @@ impl Publisher {
         let mut drafts = drafts.into_iter().map(|draft| (draft, ())).peekable();
         while drafts.peek().is_some() {
             let (mut round, mut batch, mut bytes) = (Round::default(), Vec::new(), 0);
-            while batch.len() < ROUND
+            while batch.len() < MAX_ROUND
                 && let Some((draft, ())) = drafts.next_if(|(draft, ())| {
-                    batch.is_empty() || bytes + draft.body_len() <= ROUND_BYTES
+                    batch.is_empty() || bytes + draft.body_len() <= MAX_ROUND_BYTES
                 })
             {
                 bytes += draft.body_len();

@@ -61,6 +61,11 @@ impl<T> Verdict<T> {
     }
 }
 
+/// The most messages of a round.
+pub const MAX_ROUND: usize = 256;
+/// Bytes of the messages of a round. One larger message is a round of its own.
+pub(crate) const MAX_ROUND_BYTES: usize = 4 << 20;
+
 /// Messages whose confirms are awaited together, each with a token of the caller.
 pub struct Round<T> {
     sent: Vec<Sent<T>>,

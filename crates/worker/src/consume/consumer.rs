@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fetchline_nodes::Backoff;
-use fetchline_queue::{Broker, RawMessage, Topology};
+use fetchline_queue::{Broker, DEADLINE, RawMessage, Topology};
 use lapin::message::Delivery;
 use lapin::options::BasicGetOptions;
 use tokio::sync::watch;
@@ -15,7 +15,7 @@ use tracing::{info, warn};
 
 use super::balance::preferred_node;
 use super::router::Router;
-use super::subscription::{DEADLINE, Plan, Subscription, Tags, describe, open_session};
+use super::subscription::{Plan, Subscription, Tags, describe, open_session};
 use crate::control::dependencies::Dependencies;
 use crate::control::snapshot::{Directives, Snapshots};
 use crate::error_chain::chain;

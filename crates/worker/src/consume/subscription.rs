@@ -2,21 +2,17 @@
 //! has only the second one.
 
 use std::collections::HashMap;
-use std::time::Duration;
 
-use fetchline_queue::{Broker, Error, Topology};
+use fetchline_queue::{Broker, Error, Topology, open_channel, within};
 use lapin::message::Delivery;
 use lapin::options::{BasicCancelOptions, BasicConsumeOptions, BasicQosOptions};
 use lapin::types::FieldTable;
 use lapin::{Consumer, ErrorKind};
-use tokio::time::timeout;
 use tokio_stream::StreamExt;
 
 use crate::error_chain::chain;
 use crate::settle::Session;
 
-/// How long the broker may take to open a channel, to open a consumer, or to cancel one.
-pub(super) const DEADLINE: Duration = Duration::from_secs(15);
 /// The prefetch of part reports, which are few and have a queue of their own.
 const PREFETCH_OF_RUNS: u16 = 10;
 
@@ -70,10 +66,7 @@ pub(super) async fn open_session(
     let (connection, node) = broker.connect_to_node(&[]).await?;
     let opening = async {
         broker.topology().declare(&connection).await?;
-        let opened = timeout(DEADLINE, connection.create_channel()).await;
-        let opened =
-            opened.map_err(|_| Error::Deadline(DEADLINE.as_secs(), "opening a channel"))?;
-        opened.map_err(|source| Error::Amqp { context: "cannot open a channel", source })
+        within("opening a channel", open_channel(&connection)).await
     };
     match opening.await {
         Ok(channel) => Ok(Session::new(number, follows_loss, channel, connection, node)),
@@ -97,14 +90,14 @@ impl Subscription {
     ) -> Result<Self, Error> {
         let channel = session.channel();
         let consume = async |key: &str, tag: String, prefetch: u16| {
-            let amqp = |context| move |source| Error::Amqp { context, source };
             // Applies to each consumer that is opened afterwards.
             let options = BasicQosOptions::default();
-            channel.basic_qos(prefetch, options).await.map_err(amqp("cannot set the prefetch"))?;
+            let set = channel.basic_qos(prefetch, options).await;
+            set.map_err(Error::amqp("cannot set the prefetch"))?;
             let (queue, options) = (topology.queue(key), BasicConsumeOptions::default());
             let consuming =
                 channel.basic_consume(queue.into(), tag.into(), options, FieldTable::default());
-            consuming.await.map_err(amqp("cannot consume"))
+            consuming.await.map_err(Error::amqp("cannot consume"))
         };
         let opening = async {
             let tag = plan.tag();
@@ -117,8 +110,7 @@ impl Subscription {
             };
             Ok(Self { tasks, runs })
         };
-        let opened = timeout(DEADLINE, opening).await;
-        opened.unwrap_or(Err(Error::Deadline(DEADLINE.as_secs(), "opening a consumer")))
+        within("opening a consumer", opening).await
     }
 
     /// Returns the next delivery of either consumer; `None` if one of them has ended. Cancel safe.
@@ -138,9 +130,12 @@ impl Subscription {
     /// broker does not confirm: the channel is lost, and the broker requeues everything on it.
     pub(super) async fn cancel(self, session: &Session, mut handle: impl FnMut(Delivery)) -> bool {
         for mut consumer in self.tasks.into_iter().chain([self.runs]) {
-            let cancel =
-                session.channel().basic_cancel(consumer.tag(), BasicCancelOptions::default());
-            if !matches!(timeout(DEADLINE, cancel).await, Ok(Ok(()))) {
+            let cancelling = async {
+                let options = BasicCancelOptions::default();
+                let cancelled = session.channel().basic_cancel(consumer.tag(), options).await;
+                cancelled.map_err(Error::amqp("cannot cancel a consumer"))
+            };
+            if within("cancelling a consumer", cancelling).await.is_err() {
                 return false;
             }
             while let Some(Ok(delivery)) = consumer.next().await {

@@ -11,13 +11,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use fetchline_queue::control::{self, News};
-use fetchline_queue::{Broker, Error};
+use fetchline_queue::{Broker, DEADLINE, Error, within};
 use fetchline_store::{ClaimedFact, FACT_LEASE, Store};
 use lapin::Connection;
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 use tokio::sync::mpsc;
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
@@ -27,8 +27,6 @@ use crate::error_chain::chain;
 const MAX_WAITING: usize = 200;
 /// How long the same fact is not reported again.
 const WINDOW: Duration = Duration::from_secs(600);
-/// How long the broker may take to confirm a message.
-const DEADLINE: Duration = Duration::from_secs(15);
 /// How often a fact is looked at.
 const LOOKS: u32 = 4;
 
@@ -214,9 +212,7 @@ impl Reporter {
             reported_by: self.pod.to_string(),
             details: fact.details.clone(),
         };
-        let published = timeout(DEADLINE, self.try_publish(&news)).await;
-        let published = published.unwrap_or(Err(Error::Deadline(DEADLINE.as_secs(), "news")));
-        let Err(error) = published else {
+        let Err(error) = within("publishing news", self.try_publish(&news)).await else {
             self.has_warned = false;
             return true;
         };

@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use fetchline_nodes::Backoff;
 use fetchline_queue::{
-    Broker, ConfirmChannel, Confirmed, Death, DeferReason, Draft, Error, RawMessage, Role, Round,
-    Task, Tier, Verdict, Wait, list_lines,
+    Broker, ConfirmChannel, Confirmed, Death, DeferReason, Draft, Error, MAX_ROUND, RawMessage,
+    Role, Round, Task, Tier, Verdict, Wait, list_lines,
 };
 use fetchline_store::Store;
 use lapin::Connection;
@@ -27,8 +27,6 @@ use crate::error_chain::chain;
 use crate::observe::metrics::Metrics;
 use crate::observe::trace::{Step, Trace};
 
-/// The most messages of one round.
-const ROUND: usize = 256;
 /// A round without confirms for this long is logged.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -181,11 +179,11 @@ impl Republisher {
         let mut is_failing = false;
         // After a failure, rounds of one message, since the faulty one is unknown; then larger and
         // larger rounds.
-        let mut most = ROUND;
+        let mut most = MAX_ROUND;
         loop {
             // New republications join those that wait, so a faulty one delays no other.
             if waiting.is_empty() {
-                if self.inbox.recv_many(&mut received, ROUND).await == 0 {
+                if self.inbox.recv_many(&mut received, MAX_ROUND).await == 0 {
                     return;
                 }
             } else {
@@ -199,7 +197,7 @@ impl Republisher {
             match self.publish_within_hold(&mut republications).await {
                 Ok(()) => {
                     backoff.reset();
-                    most = (2 * most).min(ROUND);
+                    most = (2 * most).min(MAX_ROUND);
                     if waiting.is_empty() && std::mem::take(&mut is_failing) {
                         info!("retries and dead letters can be published again");
                     }
