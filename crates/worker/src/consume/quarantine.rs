@@ -8,7 +8,6 @@
 //! done before it.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use fetchline_queue::Task;
 use tokio::sync::mpsc;
@@ -17,16 +16,13 @@ use tracing::warn;
 
 use crate::execute::Executor;
 use crate::job::Job;
-use crate::schedule::{Execute, SchedulerHandle};
+use crate::schedule::{Execute, LONGEST_WAIT, SchedulerHandle};
 
 /// A task with this many redeliveries may crash its worker.
 const QUARANTINE_AFTER: u64 = 3;
 /// A task with this many redeliveries and `POISON_MARKS` marks is poison.
 const POISON_AFTER: u64 = 20;
 const POISON_MARKS: u32 = 5;
-/// A task that has waited for this long is requeued: the broker redelivers what is unacked for
-/// 30 minutes.
-const LONGEST_WAIT: Duration = Duration::from_secs(8 * 60);
 
 /// Whether a task is marked for its fetch, and its old marks are looked up.
 pub(crate) fn needs_quarantine(task: &Task) -> bool {

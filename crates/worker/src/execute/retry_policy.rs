@@ -22,7 +22,7 @@ const OUTAGE_PATIENCE: Duration = Duration::from_secs(86_400);
 /// counts as one of the site.
 const DELAYED_PATIENCE: Duration = Duration::from_secs(86_400);
 /// A longer wait takes the longest delay.
-const LONGEST_WAIT: Duration = Duration::from_secs(100 * 86_400);
+const MAX_WAIT: Duration = Duration::from_secs(100 * 86_400);
 
 /// Decides what becomes of an answer.
 #[derive(Clone, Debug)]
@@ -79,7 +79,7 @@ impl RetryPolicy {
         let shortest = self.deferral.shortest();
         let tier = |before: u32| {
             let wait = shortest.saturating_mul(2_u32.saturating_pow(before));
-            self.deferral.for_wait(wait.min(LONGEST_WAIT), before)
+            self.deferral.for_wait(wait.min(MAX_WAIT), before)
         };
         let before = task.deferred_for(reason);
         let mut waited = Duration::ZERO;

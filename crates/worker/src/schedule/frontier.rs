@@ -29,6 +29,7 @@ use tokio::time::Instant;
 pub(crate) use self::action::{Action, Denied, SlotReply};
 use self::host_table::HostTable;
 use self::load::{Blocked, Load, Places};
+pub(crate) use self::overflow::LONGEST_WAIT;
 use super::deferral::Deferral;
 use super::host_queue::{HostQueue, HostStatus, Next, QueuedTask};
 use super::limits::LimitTable;

@@ -21,7 +21,7 @@ mod throughput;
 pub use config::Config;
 pub(crate) use deferral::Deferral;
 pub use deferral::delay_tiers;
-pub(crate) use frontier::{Denied, WaitCounts};
+pub(crate) use frontier::{Denied, LONGEST_WAIT, WaitCounts};
 pub(crate) use handle::{Event, Place, SchedulerHandle, channel};
 pub(crate) use queue_depth::QueueDepth;
 pub(crate) use scheduler::{Collaborators, Execute, Settings};

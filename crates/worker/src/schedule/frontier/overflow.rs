@@ -10,9 +10,9 @@ use tokio::time::Instant;
 use super::super::host_queue::{HostStatus, QueuedTask};
 use super::{Action, Denied, Frontier};
 
-/// A task that would wait here for longer is deferred: the broker redelivers what is unacked for
-/// 30 minutes.
-const LONGEST_WAIT: Duration = Duration::from_secs(8 * 60);
+/// A task does not wait in this worker for longer: the broker redelivers what is unacked for 30
+/// minutes.
+pub(crate) const LONGEST_WAIT: Duration = Duration::from_secs(8 * 60);
 /// A blocked host may hold what it is sent until deferred tasks return, times this factor, because
 /// they return all at once.
 const SPARE: f64 = 1.5;
