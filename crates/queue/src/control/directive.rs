@@ -199,10 +199,7 @@ fn run_name(name: &str) -> Result<String, String> {
             "`{NO_RUN}` is the run of all messages that name none, later ones too"
         ));
     }
-    match is_name(name) {
-        true => Ok(name.to_owned()),
-        false => Err(format!("the name of a run has 1 to {MAX_NAME_BYTES} bytes")),
-    }
+    run_filter(name)
 }
 
 /// Which dead letters to replay. All of them only if that is said.
@@ -248,7 +245,9 @@ fn search(words: &[String]) -> Result<Search, String> {
 fn run_filter(name: &str) -> Result<String, String> {
     match is_name(name) {
         true => Ok(name.to_owned()),
-        false => Err(format!("the name of a run has 1 to {MAX_NAME_BYTES} bytes")),
+        false => Err(format!(
+            "the name of a run has 1 to {MAX_NAME_BYTES} bytes and no control characters"
+        )),
     }
 }
 

@@ -26,6 +26,22 @@ impl ConfirmChannel {
         Ok(Self { channel, exchange: topology.exchange().into() })
     }
 
+    /// Opens a channel that publishes to the exchange in which each queue has its name as key.
+    pub(crate) async fn of_default_exchange(connection: &Connection) -> Result<Self, Error> {
+        let channel = within("opening a channel", open_confirm_channel(connection)).await?;
+        Ok(Self { channel, exchange: "".into() })
+    }
+
+    /// Publishes a message, and returns when the broker has confirmed it.
+    pub(crate) async fn publish(&self, draft: Draft) -> Result<(), Error> {
+        let mut round = Round::default();
+        self.send(&mut round, [(draft, ())]).await;
+        for verdict in round.finish().await {
+            let _proof = verdict.into_result().map_err(|((), error)| error)?;
+        }
+        Ok(())
+    }
+
     /// Sends messages within a round. A failure shows when the round is finished.
     ///
     /// The library reports for each message when it was written, which another thread does. So all

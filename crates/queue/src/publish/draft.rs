@@ -103,6 +103,15 @@ impl Draft {
         Self::stamped(Topology::NEWS.into(), properties, json.into())
     }
 
+    /// The message of a directive, for the default exchange. `by` names the operator.
+    pub(crate) fn directive(queue: String, text: String, by: &str) -> Self {
+        let mut headers = FieldTable::default();
+        put(&mut headers, header::BY, by);
+        let properties =
+            BasicProperties::default().with_content_type("text/plain".into()).with_headers(headers);
+        Self::stamped(queue.into(), properties, text.into())
+    }
+
     /// The message of a line of a list, with the properties of the list. A line that is not a task
     /// becomes a dead letter. If the list has an id, each line gets one that is derived from it.
     pub fn of_list(
