@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use std::sync::OnceLock;
 
 use anyhow::anyhow;
+pub(crate) use fetchline_nodes::error_chain::chain;
 
 use crate::command_line::Misunderstood;
 use crate::log::LogFormat;
@@ -94,15 +95,6 @@ fn describe(error: &anyhow::Error) -> String {
     presentable(&match remedy(error) {
         Some(remedy) if !text.contains(remedy) => format!("{text}: {remedy}"),
         _ => text,
-    })
-}
-
-/// An error and its causes. Some libraries repeat their cause.
-pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
-    let causes = std::iter::successors(error.source(), |error| error.source());
-    causes.fold(error.to_string(), |text, cause| {
-        let cause = cause.to_string();
-        if text.contains(&cause) { text } else { format!("{text}: {cause}") }
     })
 }
 

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod backoff;
+pub mod error_chain;
 mod list;
 mod node;
 mod nodes;

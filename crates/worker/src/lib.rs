@@ -5,7 +5,6 @@ mod config;
 mod consume;
 mod control;
 mod error;
-mod error_chain;
 mod execute;
 mod fetch;
 mod job;
@@ -21,6 +20,8 @@ mod write;
 
 #[cfg(feature = "bench")]
 pub mod bench;
+
+use fetchline_nodes::error_chain;
 
 pub use check::{
     AskedServer, SystemAuthorities, TrialFetch, ask_name_servers, check_authorities, trial_fetch,

@@ -4,6 +4,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use fetchline_nodes::Backoff;
+use fetchline_nodes::error_chain::chain;
 use fetchline_queue::{
     Broker, Draft, Error, PartReport, Round, Task, Topology, Undeclared, Verdict,
 };
@@ -384,9 +385,7 @@ impl<'a> Sender<'a> {
             let exchange = self.broker.topology().exchange();
             return format!("the exchange `{exchange}` does not exist; waiting until it does");
         }
-        let cause = std::error::Error::source(error);
-        let cause = cause.map(|cause| format!(": {cause}")).unwrap_or_default();
-        format!("{error}{cause}; retrying")
+        format!("{}; retrying", chain(error))
     }
 }
 

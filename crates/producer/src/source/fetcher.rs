@@ -1,11 +1,11 @@
 //! Lists that are fetched over HTTP.
 
 use std::error::Error;
-use std::fmt::Write;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use fetchline_nodes::error_chain::chain;
 use fetchline_queue::Address;
 use reqwest::header::{CONTENT_ENCODING, CONTENT_RANGE, ETAG, IF_RANGE, LAST_MODIFIED, LOCATION};
 use reqwest::header::{HeaderValue, RANGE};
@@ -371,15 +371,7 @@ fn timed_out(read_timeout: Duration) -> io::Error {
 /// An error with its causes in one text. The URL is left out: callers print it beside the error,
 /// masked.
 fn with_causes(error: reqwest::Error) -> io::Error {
-    let error = error.without_url();
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        // Writing to a string cannot fail.
-        _ = write!(text, ": {error}");
-        cause = error.source();
-    }
-    io::Error::other(text)
+    io::Error::other(chain(&error.without_url()))
 }
 
 #[cfg(test)]
