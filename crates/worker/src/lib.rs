@@ -15,6 +15,7 @@ mod problem;
 mod revalidate;
 mod schedule;
 mod settle;
+mod timer;
 mod worker;
 mod write;
 

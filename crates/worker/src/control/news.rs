@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
 use crate::error_chain::chain;
+use crate::timer::until;
 
 /// The most facts that wait to be reported. News is not a ledger: further facts are dropped.
 const MAX_WAITING: usize = 200;
@@ -234,13 +235,6 @@ impl Reporter {
             Some(connection) => control::publish_news(connection, topology, news).await,
             None => Ok(()),
         }
-    }
-}
-
-async fn until(moment: Option<Instant>) {
-    match moment {
-        Some(moment) => tokio::time::sleep_until(moment).await,
-        None => std::future::pending().await,
     }
 }
 

@@ -22,6 +22,7 @@ use super::throttle::LimitUpdate;
 use crate::control::dependencies::Dependencies;
 use crate::control::snapshot::{CancelledParts, KnownLimits, Snapshot, Snapshots};
 use crate::job::Job;
+use crate::timer::until;
 
 /// The most events that are handled before the frontier's actions are.
 const EVENTS_AT_ONCE: usize = 256;
@@ -373,13 +374,6 @@ fn ticks() -> Interval {
     let mut ticks = interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     ticks
-}
-
-async fn until(moment: Option<Instant>) {
-    match moment {
-        Some(moment) => tokio::time::sleep_until(moment).await,
-        None => std::future::pending().await,
-    }
 }
 
 #[cfg(test)]

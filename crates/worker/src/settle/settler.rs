@@ -22,6 +22,7 @@ use super::early_receipts::{EarlyReceipts, End};
 use super::ledger::{Ack, Ledger};
 use crate::observe::metrics::Metrics;
 use crate::observe::trace::{Step, Trace};
+use crate::timer::until;
 
 /// How long a settled delivery waits for a lower tag that is still out, before it is acked alone.
 const MAX_WAIT: Duration = Duration::from_secs(1);
@@ -313,11 +314,4 @@ async fn send_acks(session: &Session, acks: Vec<Ack>) -> bool {
         }
     }
     true
-}
-
-async fn until(moment: Option<Instant>) {
-    match moment {
-        Some(moment) => tokio::time::sleep_until(moment).await,
-        None => std::future::pending().await,
-    }
 }
