@@ -8,6 +8,7 @@ mod error;
 mod execute;
 mod fetch;
 mod job;
+mod log_interval;
 mod memory_budget;
 mod observe;
 mod pipeline;

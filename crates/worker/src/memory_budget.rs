@@ -16,13 +16,13 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout};
 use tracing::warn;
 
+use crate::log_interval::is_due;
+
 /// A reservation of at most this size is small. The last eighth of the pool is for small ones, so
 /// that ordinary pages proceed while large bodies wait.
 const SMALL: usize = 256 * 1024;
 /// A wait of this length is logged.
 const LONG_WAIT: Duration = Duration::from_secs(1);
-/// The minimum time between two such log lines.
-const WARN_INTERVAL: Duration = Duration::from_secs(60);
 
 /// The budget; cheap to clone.
 #[derive(Clone, Debug)]
@@ -165,8 +165,7 @@ impl Shares {
 
     fn warn_of_shortage(&self) {
         let mut warned_at = self.warned_at.lock().unwrap_or_else(PoisonError::into_inner);
-        if warned_at.is_none_or(|warned_at| warned_at.elapsed() >= WARN_INTERVAL) {
-            *warned_at = Some(Instant::now());
+        if is_due(&mut warned_at) {
             warn!(
                 free_bytes = self.free.load(SeqCst),
                 "fetches wait for memory: bodies in flight and uncommitted results use up the \

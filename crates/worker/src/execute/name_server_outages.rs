@@ -1,16 +1,13 @@
 //! Reports to the operator that no name server answers: meanwhile tasks are only deferred.
 
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
 
 use tokio::time::Instant;
 use tracing::warn;
 
 use crate::control::news::{Fact, NewsHandle};
 use crate::fetch::failure::Fault;
-
-/// How often an outage is logged.
-const LOG_INTERVAL: Duration = Duration::from_secs(60);
+use crate::log_interval::is_due;
 
 /// Reports outages of the name servers.
 pub(crate) struct NameServerOutages {
@@ -30,10 +27,9 @@ impl NameServerOutages {
             return;
         }
         let mut logged_at = self.logged_at.lock().unwrap_or_else(PoisonError::into_inner);
-        if logged_at.is_some_and(|at| at.elapsed() < LOG_INTERVAL) {
+        if !is_due(&mut logged_at) {
             return;
         }
-        *logged_at = Some(Instant::now());
         if fault == Fault::Proxy {
             return warn!(
                 error,

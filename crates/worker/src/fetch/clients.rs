@@ -10,7 +10,6 @@ mod host_clients;
 mod http1_hosts;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use reqwest::{Client, ClientBuilder};
 use tokio::time::Instant;
@@ -22,13 +21,12 @@ use self::host_clients::{HostClient, HostClients, Used};
 use self::http1_hosts::Http1Hosts;
 use super::connection::ConnectionCount;
 use crate::error_chain::chain;
+use crate::log_interval::is_due;
 
 /// The idle connections, unless the process may open only few files.
 const MAX_IDLE: usize = 1_000;
 /// Open files that are not connections to sites.
 const OTHER_FILES: usize = 100;
-/// How often a shortage of sockets is logged, and a client that cannot be made.
-const LOG_INTERVAL: Duration = Duration::from_secs(60);
 
 /// The clients; cheap to clone.
 #[derive(Clone)]
@@ -144,15 +142,6 @@ impl Clients {
             );
         }
     }
-}
-
-/// Whether something is to be logged now. If so, it is not again within [`LOG_INTERVAL`].
-fn is_due(logged: &mut Option<Instant>) -> bool {
-    let is_due = logged.is_none_or(|at| at.elapsed() > LOG_INTERVAL);
-    if is_due {
-        *logged = Some(Instant::now());
-    }
-    is_due
 }
 
 impl Drop for Lease {
