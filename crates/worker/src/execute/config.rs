@@ -76,7 +76,14 @@ impl Config {
 
     /// What decides how a body is stored and read: where it differs, an equal body is read again.
     pub(crate) fn reading(&self) -> String {
-        format!("{:?} {:016x}", self.store_body, self.rules.fingerprint())
+        // Remembered with each page: another word has every body read again.
+        let store_body = match self.store_body {
+            StoreBody::Text => "Text",
+            StoreBody::Json => "Json",
+            StoreBody::All => "All",
+            StoreBody::None => "None",
+        };
+        format!("{store_body} {:016x}", self.rules.fingerprint())
     }
 
     /// The retry delays that a queue can have.

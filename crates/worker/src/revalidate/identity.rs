@@ -4,7 +4,7 @@ use fetchline_queue::{FetchRequest, Task};
 use http::HeaderMap;
 use sha2::{Digest, Sha256};
 
-use crate::fetch::{Config as FetchConfig, Signing, Visitor, conditional};
+use crate::fetch::{Config as FetchConfig, Cookies, Signing, Visitor, conditional};
 
 /// The part of identities that is the same for all tasks of a worker.
 pub(crate) struct Identity {
@@ -24,7 +24,11 @@ impl Identity {
         let Visitor { cookies, accept_language, signing, headers } = look;
         let language = accept_language.as_ref().map_or(&b""[..], |value| value.as_bytes());
         let proxy = proxy.as_ref().map(ToString::to_string).unwrap_or_default();
-        let cookies = format!("{cookies:?}");
+        // Remembered with each page: another word makes all of them unknown.
+        let cookies = match cookies {
+            Cookies::Fetch => "Fetch",
+            Cookies::Run => "Run",
+        };
         let signer = signing.as_ref().map(Signing::signer).unwrap_or_default();
         for text in [user_agent.as_bytes(), language, proxy.as_bytes(), cookies.as_bytes()] {
             add(&mut visitor, text);
