@@ -160,7 +160,7 @@ pub(super) const IMMEDIATE: &[u16] = &[1020, 1213, 1243, 1412, 1615, 3101, 3572]
 pub(super) const STALE_STATEMENT: &[u16] = &[1243, 1615];
 
 /// Either the server is in trouble, or this statement caused the failure. Whether other statements
-/// still succeed decides.
+/// still succeed decides. The lists above have the names.
 pub(super) const SUSPECT: &[u16] = &[
     5, // EE_OUTOFMEMORY
     1030, 1037, 1041, 1053, 1152, 1158, 1159, 1160, 1161, 1180, 1184, 1927, 2002, 2003, 2006, 2013,
@@ -171,12 +171,15 @@ pub(super) const SUSPECT: &[u16] = &[
 pub(super) fn remedy(number: u16) -> Option<&'static str> {
     match number {
         // Also an account that may not come from here, or whose password has expired, or that is
-        // locked.
+        // locked (ER_ACCOUNT_HAS_BEEN_LOCKED: 3118 of MySQL, 4151 of MariaDB).
         1045 | 1130 | 1698 | 1820 | 1862 | 3118 | 4151 => {
             Some("correct user and password of --database-url, or the account")
         }
+        // ER_DBACCESS_DENIED_ERROR, ER_TABLEACCESS_DENIED_ERROR, ER_COLUMNACCESS_DENIED_ERROR.
         1044 | 1142 | 1143 => Some("grant the account the rights on this database"),
+        // ER_BAD_DB_ERROR.
         1049 => Some("run `fetchline migrate`, which creates the database"),
+        // ER_UNKNOWN_CHARACTER_SET, ER_COLLATION_CHARSET_MISMATCH, ER_UNKNOWN_COLLATION.
         1115 | 1253 | 1273 => Some("correct `charset` or `collation` of --database-url"),
         _ => None,
     }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use sqlx::mysql::MySqlConnection;
 use sqlx::{AssertSqlSafe, Connection, Executor};
 
-use super::NO_SUCH_TABLE;
+use super::{BAD_TABLE, NO_SUCH_TABLE};
 use crate::error::Error;
 use crate::partitions::FIRST_DATED;
 use crate::statements::counts::{CountChanges, CountedRow, DELETED_SLOT};
@@ -229,7 +229,7 @@ async fn finish(connection: &mut MySqlConnection) -> Result<(), Error> {
         let done = connection.execute(statement).await;
         match done.map_err(Error::database("cannot drop the former tables")) {
             // Another process was faster, or this one was interrupted.
-            Err(error) if [NO_SUCH_TABLE, 1051].map(Some).contains(&error.number()) => {}
+            Err(error) if [NO_SUCH_TABLE, BAD_TABLE].map(Some).contains(&error.number()) => {}
             done => _ = done?,
         }
     }

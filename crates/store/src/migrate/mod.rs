@@ -41,6 +41,8 @@ const MAX_TRIES: u32 = 60;
 const UNKNOWN_DATABASE: u16 = 1049;
 /// ER_NO_SUCH_TABLE.
 const NO_SUCH_TABLE: u16 = 1146;
+/// ER_BAD_TABLE_ERROR: there is none to drop.
+const BAD_TABLE: u16 = 1051;
 
 impl Store {
     /// The newest migration of this program.
