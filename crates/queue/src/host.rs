@@ -102,15 +102,20 @@ pub fn parse_pattern(text: &str) -> Result<String, String> {
     Ok(pattern)
 }
 
+/// The name or the address of a host, and its port if it has one.
+pub fn split_port(host: &str) -> (&str, Option<&str>) {
+    match host.rsplit_once(':') {
+        // Not the end of an IPv6 address.
+        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => (name, Some(port)),
+        _ => (host, None),
+    }
+}
+
 /// Whether a pattern concerns a host, or every host of another pattern.
 pub fn covers(pattern: &str, host: &str) -> bool {
-    let name = || match host.rsplit_once(':') {
-        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
-        _ => host,
-    };
     match pattern.strip_prefix('*') {
         Some("") => true,
-        Some(suffix) => name().ends_with(suffix),
+        Some(suffix) => split_port(host).0.ends_with(suffix),
         None => pattern == host,
     }
 }

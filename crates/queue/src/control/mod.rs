@@ -14,7 +14,7 @@ pub use refusal::{Refusal, Verb};
 pub use stream::{Begin, ControlStream, TypedWord};
 
 use crate::connection::within;
-pub use crate::host::{covers, parse_pattern};
+pub use crate::host::{covers, parse_pattern, split_port};
 use crate::publish::unless_blocked;
 use crate::{Broker, ConfirmChannel, Draft, Error, Topology};
 

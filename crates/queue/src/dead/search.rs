@@ -5,7 +5,7 @@ use std::fmt;
 use time::OffsetDateTime;
 
 use super::letter::DeadLetter;
-use crate::host::{WrittenHost, covers, parse_pattern};
+use crate::host::{WrittenHost, covers, parse_pattern, split_port};
 use crate::publish::Death;
 
 /// How different a mistyped reason may be from the one that is proposed.
@@ -119,15 +119,13 @@ impl HostFilter {
 
     fn matches(&self, host: Option<&str>) -> bool {
         let Some(host) = host else { return false };
-        let is_port = |port: &str| port.bytes().all(|byte| byte.is_ascii_digit());
-        let with_port = || host.strip_prefix(&*self.host)?.strip_prefix(':').map(is_port);
-        covers(&self.host, host) || self.any_port && with_port() == Some(true)
+        covers(&self.host, host) || self.any_port && split_port(host).0 == self.host
     }
 }
 
 impl fmt::Display for HostFilter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let has_port = self.host.rsplit_once(':').is_some_and(|(_, port)| !port.ends_with(']'));
+        let has_port = split_port(&self.host).1.is_some();
         // One that names the default port has lost it.
         let port = if self.any_port || has_port { "" } else { ":443" };
         write!(f, "{}{port}", self.host)

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use fetchline_queue::control::{HostChange, covers};
+use fetchline_queue::control::{HostChange, covers, split_port};
 use fetchline_store::HostLimit;
 
 use super::news::listing;
@@ -73,17 +73,17 @@ impl KnownHosts<'_> {
 
     /// What may be wrong with the name.
     fn hint(&self, pattern: &str, change: HostChange) -> String {
-        if pattern.starts_with('*') || has_port(pattern) {
+        if pattern.starts_with('*') || split_port(pattern).1.is_some() {
             return match change {
                 HostChange::Resume | HostChange::Clear if !self.has_seen(pattern) => unknown(),
                 _ => String::new(),
             };
         }
         let ports = "; this is the port 80 of http and 443 of https";
-        let others = self
-            .seen
-            .iter()
-            .filter(|host| host.strip_prefix(pattern).is_some_and(|port| port.starts_with(':')));
+        let others = self.seen.iter().filter(|host| {
+            let (name, port) = split_port(host);
+            name == pattern && port.is_some()
+        });
         let others: Vec<String> = others.cloned().collect();
         match change {
             _ if !others.is_empty() => format!(
@@ -104,11 +104,6 @@ impl KnownHosts<'_> {
 
 fn unknown() -> String {
     "; but workers have not seen such a host lately, and it had no limit: check the name".to_owned()
-}
-
-fn has_port(host: &str) -> bool {
-    let port = host.rsplit_once(':').map(|(_, port)| port);
-    port.is_some_and(|port| port.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
 fn names(mut names: Vec<String>) -> String {

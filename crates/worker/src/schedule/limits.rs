@@ -6,6 +6,7 @@ use std::ops::{Index, IndexMut};
 use std::sync::Arc;
 use std::time::Duration;
 
+use fetchline_queue::control::split_port;
 use fetchline_store::HostLimit;
 use slab::Slab;
 use tokio::time::Instant;
@@ -234,10 +235,7 @@ impl LimitTable {
         }
         let mut found: Vec<usize> = self.find(host).into_iter().collect();
         if self.suffixes > 0 {
-            let name = host
-                .rsplit_once(':')
-                .filter(|_| !host.ends_with(']'))
-                .map_or(host, |(name, _)| name);
+            let (name, _) = split_port(host);
             let dots = name.match_indices('.').map(|(at, _)| at);
             found.extend(dots.filter_map(|at| self.find(&format!("*{}", &name[at..]))));
         }
@@ -295,6 +293,8 @@ fn is_suffix(pattern: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use fetchline_queue::control::covers;
+
     use super::*;
 
     #[test]
@@ -314,6 +314,25 @@ mod tests {
         assert_eq!(*table.matching("[2001:db8::1]:80"), ids[3..]);
         table.remove(ids[1]);
         assert_eq!(*table.matching("a.shop.example"), [ids[0], ids[2], ids[3]]);
+    }
+
+    #[test]
+    fn the_limits_of_a_host_are_those_whose_patterns_cover_it() {
+        let hosts = ["shop.example", "a.shop.example", "myshop.example", "10.0.0.1", "[::1]"];
+        let patterns = ["*", "*.example", "*.shop.example"].into_iter().map(str::to_owned);
+        let hosts: Vec<String> =
+            hosts.iter().flat_map(|host| [(*host).to_owned(), format!("{host}:81")]).collect();
+        let mut table = LimitTable::default();
+        let limits = patterns.chain(hosts.clone()).map(|pattern| {
+            (table.add(pattern.as_str().into(), Limit::default(), Instant::now()), pattern)
+        });
+        let limits: Vec<_> = limits.collect();
+        for host in &hosts {
+            let matching = table.matching(host);
+            for (id, pattern) in &limits {
+                assert_eq!(matching.contains(id), covers(pattern, host), "{pattern} {host}");
+            }
+        }
     }
 
     #[test]
