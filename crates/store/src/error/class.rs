@@ -188,6 +188,28 @@ pub(super) fn remedy(number: u16) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::server_error;
+
+    #[tokio::test]
+    async fn the_class_of_a_server_error_is_that_of_its_number() {
+        for (code, class) in
+            [(1205, Class::Contention), (1290, Class::Away), (1406, Class::Rejected)]
+        {
+            let error = server_error(code).await;
+            assert_eq!((number(&error), Class::of(&error)), (Some(code), class));
+        }
+        assert_eq!(number(&sqlx::Error::RowNotFound), None);
+    }
+
+    #[test]
+    fn what_a_person_has_to_correct_is_named() {
+        for (number, word) in
+            [(1045, "password"), (1142, "rights"), (1049, "fetchline migrate"), (1273, "collation")]
+        {
+            assert!(remedy(number).is_some_and(|text| text.contains(word)), "{number}");
+        }
+        assert_eq!(remedy(1205), None);
+    }
 
     #[test]
     fn an_unknown_number_is_about_the_row() {

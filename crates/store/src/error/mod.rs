@@ -2,9 +2,13 @@
 
 mod class;
 mod failures;
+#[cfg(test)]
+mod server_error;
 
 pub use self::class::Class;
 pub(crate) use self::failures::{Failures, is_answer};
+#[cfg(test)]
+pub(crate) use self::server_error::server_error;
 
 use self::class::{IMMEDIATE, LOCK_WAIT_TIMEOUT, STALE_STATEMENT, SUSPECT, number};
 
