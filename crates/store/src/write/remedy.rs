@@ -98,6 +98,7 @@ impl Failures {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::{CANNOT_COUNT, server_error};
 
     const BATCH: Scope = Scope { is_single: false, is_piece: false };
     const PIECE: Scope = Scope { is_single: false, is_piece: true };
@@ -119,13 +120,33 @@ mod tests {
         assert_eq!(Remedy::of(&lost(), SINGLE, 3), Remedy::Refuse);
     }
 
-    #[test]
-    fn failures_of_different_kinds_do_not_add_up_to_a_refusal() {
+    #[tokio::test]
+    async fn failures_of_different_kinds_do_not_add_up_to_a_refusal() {
         let other = Error::TakesNoRows(sqlx::Error::RowNotFound);
+        let deadlock = Error::database("cannot write")(server_error(1213).await);
         let mut failures = Failures::default();
         assert_eq!([failures.add(&lost()), failures.add(&lost())], [1, 2]);
         assert_eq!([failures.add(&other), failures.add(&lost())], [1, 3]);
-        assert_eq!(failures.total(), 4);
+        assert_eq!([failures.add(&deadlock), failures.add(&deadlock)], [1, 2]);
+        assert_eq!(failures.total(), 6);
+    }
+
+    #[tokio::test]
+    async fn a_transaction_that_lost_is_repeated_then_split_and_a_single_row_is_skipped() {
+        let deadlock = Error::database("cannot write")(server_error(1213).await);
+        for scope in [BATCH, PIECE, SINGLE] {
+            assert_eq!(Remedy::of(&deadlock, scope, 4), Remedy::Retry, "{scope:?}");
+        }
+        assert_eq!(Remedy::of(&deadlock, BATCH, 5), Remedy::Split);
+        assert_eq!(Remedy::of(&deadlock, SINGLE, 5), Remedy::Skip);
+        // The statement has waited for the lock, so a piece is not tried again.
+        let locked = Error::database("cannot write")(server_error(1205).await);
+        assert_eq!(Remedy::of(&locked, BATCH, 1), Remedy::Retry);
+        assert_eq!(Remedy::of(&locked, BATCH, 2), Remedy::Split);
+        assert_eq!(Remedy::of(&locked, PIECE, 1), Remedy::Split);
+        assert_eq!(Remedy::of(&locked, SINGLE, 1), Remedy::Skip);
+        let locked_count = Error::database(CANNOT_COUNT)(server_error(1205).await);
+        assert_eq!(Remedy::of(&locked_count, BATCH, 1), Remedy::Skip);
     }
 
     #[test]
