@@ -39,6 +39,29 @@ pub(crate) fn pause_after(tries: u32) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::server_error;
+
+    /// The result of a transaction that fails `failures` times, and how often it was tried.
+    async fn retried(failures: u32, fail: impl AsyncFn() -> Error) -> (Result<(), Error>, u32) {
+        let tries = std::cell::Cell::new(0);
+        let result = retry(async || {
+            tries.set(tries.get() + 1);
+            assert!(tries.get() <= MAX_TRIES, "there is no end");
+            if tries.get() <= failures { Err(fail().await) } else { Ok(()) }
+        });
+        (result.await, tries.get())
+    }
+
+    #[tokio::test]
+    async fn a_transaction_that_lost_is_repeated_and_any_other_failure_is_not() {
+        let deadlock = async || Error::database("cannot write")(server_error(1213).await);
+        assert!(matches!(retried(MAX_TRIES - 1, deadlock).await, (Ok(()), MAX_TRIES)));
+        assert!(matches!(retried(u32::MAX, deadlock).await, (Err(_), MAX_TRIES)));
+        let rejected = async || Error::database("cannot write")(server_error(1406).await);
+        assert!(matches!(retried(u32::MAX, rejected).await, (Err(_), 1)));
+        let busy = async || Error::PoolTimeout { timeout_s: 5.0, size: 2 };
+        assert!(matches!(retried(u32::MAX, busy).await, (Err(_), 1)));
+    }
 
     #[test]
     fn pauses_grow_and_differ() {
