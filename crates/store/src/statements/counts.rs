@@ -266,4 +266,38 @@ mod tests {
         assert_eq!(changes(&[row(1, Outcome::Ok, 5)], &[("timeout", 5)]), moved);
         assert_eq!(changes(&[row(1, Outcome::Timeout, 4)], &[("ok", 5)]), (vec![], 2));
     }
+
+    #[test]
+    fn a_deleted_row_is_taken_from_the_count_of_its_part() {
+        let (_, ExistingRow { row, .. }) = existing(1, "ok", 5);
+        let mut changes = CountChanges::default();
+        changes.remove(&row);
+        changes.remove(&row);
+        let key = CountKey { run: "r", part: "p", outcome: "ok", product: "" };
+        assert_eq!(changes.changes, BTreeMap::from([(key, -2)]));
+        assert_eq!(changes.encode(DELETED_SLOT).unwrap().len(), 6);
+    }
+
+    #[test]
+    fn counts_are_spread_over_all_slots() {
+        let slots = |first| std::iter::successors(Some(first), |slot| Some(next_slot(*slot)));
+        let all: Vec<u8> = (0..SLOTS).collect();
+        for first in all.iter().copied() {
+            let mut visited: Vec<u8> = slots(first).take(all.len()).collect();
+            visited.sort_unstable();
+            assert_eq!(visited, all);
+        }
+        let mut random: Vec<u8> = (0..2_000).map(|_| random_slot()).collect();
+        random.sort_unstable();
+        random.dedup();
+        assert_eq!(random, all);
+    }
+
+    #[test]
+    fn times_are_compared_as_the_database_stores_them() {
+        let at = |nanosecond| {
+            to_stored(OffsetDateTime::UNIX_EPOCH).replace_nanosecond(nanosecond).unwrap()
+        };
+        assert_eq!(to_microseconds(at(123_456_789)), at(123_456_000));
+    }
 }
