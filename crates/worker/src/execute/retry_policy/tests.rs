@@ -93,6 +93,20 @@ fn what_is_ours_costs_no_attempt_and_waits_longer_and_longer() {
 }
 
 #[test]
+fn a_wait_for_what_the_worker_lacks_grows_to_the_longest_delay() {
+    let day = 86_400;
+    let delays = vec![tier(day), tier(40 * day)];
+    let policy = RetryPolicy { deferral: Deferral::new(&delays), delays, max_attempts: 4 };
+    let crowded = Answer { fault: Fault::Crowded, ..answer(Outcome::Dns, None, None) };
+    for (before, wait) in [(0, 1), (4, 1), (5, 40), (31, 40), (u32::MAX, 40)] {
+        let deferred = DeferCounts::read(&format!("lookups {before}"));
+        let waiting = Task { deferred, ..task(Method::GET, 1) };
+        let expected = Decision::Defer(tier(wait * day), DeferReason::Lookups);
+        assert_eq!(policy.decide(&waiting, &crowded), expected, "{before}");
+    }
+}
+
+#[test]
 fn patience_with_a_host_begins_after_an_outage_of_the_name_servers() {
     let cold = Answer { fault: Fault::HostUnanswered, ..answer(Outcome::Dns, None, None) };
     let mut waited = task(Method::GET, 1);
