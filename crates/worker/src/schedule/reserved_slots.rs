@@ -196,7 +196,9 @@ mod tests {
         let (mut slots, now) = (with_interval(25 * MS), Instant::now());
         slots.add(now, request(10, 25 * MS), now, now);
         assert_eq!(slots.missing(1000), None);
-        (0..5).for_each(|_| slots.use_next(now));
+        (0..4).for_each(|_| slots.use_next(now));
+        assert_eq!(slots.missing(1000), None, "more than half are left");
+        slots.use_next(now);
         assert_eq!(slots.missing(1000).map(|request| request.slots), Some(5));
     }
 }
