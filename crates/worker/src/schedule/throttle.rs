@@ -116,8 +116,8 @@ mod tests {
         let (mut throttling, now, mut limit) =
             (Throttling::default(), Instant::now(), Limit::default());
         let update = record(&mut throttling, Some(90), limit, now);
-        let Some(LimitUpdate::CoolDown { wait, .. }) = update else { panic!("{update:?}") };
-        assert_eq!(wait, 90 * SECOND);
+        let Some(LimitUpdate::CoolDown { wait, why, .. }) = update else { panic!("{update:?}") };
+        assert_eq!((wait, &*why), (90 * SECOND, "answered 429 and asked for 90 s"));
         limit.cool_down(now + wait);
         let again = record(&mut throttling, Some(91), limit, now);
         assert_eq!(again, None, "the cool-down is known");
@@ -125,6 +125,12 @@ mod tests {
         let update = record(&mut throttling, Some(86_400), limit, later);
         let Some(LimitUpdate::CoolDown { wait, .. }) = update else { panic!("{update:?}") };
         assert_eq!(wait, LONGEST_COOL_DOWN);
+    }
+
+    #[test]
+    fn a_host_that_refuses_requests_of_http_2_has_no_status() {
+        let refused = ThrottlingAnswer { status: None, retry_after: None };
+        assert_eq!(refused.what(), "refused requests (HTTP/2)");
     }
 
     #[test]
