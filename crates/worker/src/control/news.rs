@@ -110,6 +110,18 @@ impl NewsHandle {
     }
 }
 
+#[cfg(test)]
+impl NewsHandle {
+    /// The handle of a spokesman, and a function that returns the kinds of the facts since its last
+    /// call.
+    pub(super) fn of_spokesman() -> (Self, impl FnMut() -> Vec<&'static str>) {
+        let (sender, mut inbox) = mpsc::channel(MAX_WAITING);
+        let kind = |(Message::Claimable(fact) | Message::Own(fact))| fact.kind;
+        let kinds = move || std::iter::from_fn(|| inbox.try_recv().ok()).map(kind).collect();
+        (Self { sender, is_spokesman: Arc::new(true.into()) }, kinds)
+    }
+}
+
 /// The identity of a fact in a fleet.
 pub(super) fn identity(prefix: &str, name: &str) -> [u8; 32] {
     Sha256::new().chain_update(prefix).chain_update([0_u8]).chain_update(name).finalize().into()

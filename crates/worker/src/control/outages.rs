@@ -42,3 +42,45 @@ async fn follow(snapshots: &Snapshots, news: &NewsHandle) {
         tokio::time::sleep(QUIET).await;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::sleep;
+
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[tokio::test(start_paused = true)]
+    async fn an_outage_that_lasts_is_reported_with_its_end_and_then_none_for_a_minute() {
+        let (snapshots, end) = (Snapshots::new(1), CancellationToken::new());
+        let set_up = |up| {
+            snapshots.update(|snapshot| {
+                snapshot.database.up = up;
+                true
+            })
+        };
+        let (news, mut kinds) = NewsHandle::of_spokesman();
+        set_up(true);
+        let reports = tokio::spawn(report(snapshots.clone(), news, end.clone()));
+        sleep(SECOND).await;
+        set_up(false);
+        sleep(2 * SECOND).await;
+        set_up(true);
+        sleep(5 * SECOND).await;
+        assert!(kinds().is_empty(), "the outage was short");
+        set_up(false);
+        sleep(4 * SECOND).await;
+        assert_eq!(kinds(), ["database_away"]);
+        set_up(true);
+        sleep(SECOND).await;
+        assert_eq!(kinds(), ["database_back"]);
+        set_up(false);
+        sleep(50 * SECOND).await;
+        assert!(kinds().is_empty(), "there was just an outage");
+        sleep(20 * SECOND).await;
+        assert_eq!(kinds(), ["database_away"]);
+        end.cancel();
+        reports.await.unwrap();
+    }
+}
