@@ -266,7 +266,7 @@ pub(crate) fn normalize(text: &str) -> Option<String> {
 /// Returns the ASCII digit for one of another script.
 fn other_digit(c: char) -> Option<char> {
     let at = |zero: char| u32::from(c).checked_sub(u32::from(zero)).filter(|digit| *digit < 10);
-    if c.is_ascii() || !c.is_numeric() {
+    if c.is_ascii() {
         return None;
     }
     char::from_digit(ZEROS.into_iter().find_map(at)?, 10)

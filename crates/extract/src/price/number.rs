@@ -185,7 +185,6 @@ fn is_digits(text: &str) -> bool {
 /// Returns the number unless it does not fit a DECIMAL(19,4).
 fn decimal(whole: &str, decimals: &str, minor_unit: MinorUnit) -> Option<Decimal> {
     let whole = whole.trim_start_matches('0');
-    let is_noisy = decimals.trim_end_matches('0').len() > MAX_DECIMALS;
     let decimals = match decimals.len() > MAX_DECIMALS {
         true => decimals.trim_end_matches('0'),
         false => decimals,
@@ -197,7 +196,7 @@ fn decimal(whole: &str, decimals: &str, minor_unit: MinorUnit) -> Option<Decimal
     let scale = u32::try_from(decimals.len()).ok()?;
     let digits = format!("0{whole}{decimals}").parse().ok()?;
     let value = Decimal::try_from_i128_with_scale(digits, scale).ok()?;
-    if is_noisy { round(value, minor_unit) } else { Some(value) }
+    round(value, minor_unit)
 }
 
 /// Rounds a number with more digits after the point than fit. Returns `None` if that changes it
@@ -214,4 +213,22 @@ fn round(value: Decimal, minor_unit: MinorUnit) -> Option<Decimal> {
     let rounded = value.round_dp_with_strategy(digits, RoundingStrategy::MidpointAwayFromZero);
     let difference = (rounded - value).abs();
     (difference <= value * MAX_ROUNDING).then_some(rounded)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn minor_units_are_digits_and_have_no_more_decimals_than_the_price_column() {
+        let parse = |number, decimals| {
+            parse_minor_units(number, decimals).map(|value| value.to_string()).unwrap_or_default()
+        };
+        assert_eq!(parse("1299", 2), "12.99");
+        assert_eq!(parse("1299", 0), "1299");
+        assert_eq!(parse("1299", 4), "0.1299");
+        for (number, decimals) in [("1299", 5), ("12.99", 2), ("", 2)] {
+            assert_eq!(parse(number, decimals), "", "{number:?} {decimals}");
+        }
+    }
 }

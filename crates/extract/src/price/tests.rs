@@ -2,7 +2,7 @@
 
 use rust_decimal::Decimal;
 
-use super::{Amount, parse_human, parse_machine};
+use super::{Amount, parse_all, parse_human, parse_machine};
 
 /// Formats an amount as `value` or `value CUR`, and `None` as an empty text.
 fn format_amount(amount: Option<Amount>) -> String {
@@ -50,10 +50,13 @@ fn prices_in_text_for_people_are_read() {
         ("19,9", "19.9"),
         (".99", "0.99"),
         ("$.99", "0.99 USD"),
+        ("Rs.99", "99 INR"),
         ("KWD 1.299", "1.299 KWD"),
         ("12.500 KD", "12.500 KWD"),
+        ("KWD 1 299", "1299 KWD"),
         ("1 299 000 ₫", "1299000 VND"),
         ("۱٬۲۹۹", "1299"),
+        ("۱۲٫۵", "12.5"),
         ("\u{200e}$12.99", "12.99 USD"),
         ("$ 12.99 - $ 15.99", "12.99 USD"),
         ("Tea - 12.99", "12.99"),
@@ -176,6 +179,22 @@ fn the_price_of_a_range_is_its_lower_end() {
 }
 
 #[test]
+fn all_prices_of_a_text_are_those_next_to_a_currency_that_customers_may_pay() {
+    for (text, expected) in [
+        ("Rot 12,99 €, blau 15,99 €", &["12.99 EUR", "15.99 EUR"][..]),
+        ("12,99 € – 15,99 €", &["12.99 EUR"]),
+        ("19,99 € UVP 29,99 €", &["19.99 EUR"]),
+        ("39,98 €/kg, 19,99 €", &["19.99 EUR"]),
+        ("5 Stück, $7", &["7 USD"]),
+        ("12,99", &[]),
+        ("", &[]),
+    ] {
+        let found = parse_all(text, None).into_iter().map(Some).map(format_amount);
+        assert_eq!(found.collect::<Vec<_>>(), expected, "{text:?}");
+    }
+}
+
+#[test]
 fn a_total_price_takes_precedence_over_a_unit_price() {
     let mut wrong = String::new();
     for (text, expected) in [
@@ -279,6 +298,7 @@ fn text_without_a_price_yields_none() {
         "20 %",
         "12.05.2024",
         "1.2.3",
+        "10.20.30",
         "1,299.000,00",
         "1234567890123456",
         "99999999999999999999999999999999",
@@ -372,6 +392,7 @@ fn the_noise_of_a_float_is_rounded() {
         ("19.989999999999998", "USD", "19.99 USD"),
         ("1299.9900000000001", "USD", "1299.99 USD"),
         ("0.30000000000000004", "USD", "0.3000 USD"),
+        ("1.0000000000001", "USD", "1.00 USD"),
         ("12.345600001", "KWD", "12.346 KWD"),
         ("1.8513000100e2", "EUR", "185.13 EUR"),
         ("0.000001", "EUR", ""),
