@@ -77,7 +77,7 @@ pub enum Error {
     #[error("cannot connect to the broker")]
     Connect(#[source] lapin::Error),
     /// The broker or the connection to it reported an error.
-    #[error("{context}")]
+    #[error("{context}{}", advice(source))]
     Amqp {
         /// What failed.
         context: &'static str,
@@ -187,6 +187,17 @@ impl Error {
     }
 }
 
+/// What to do about an error of the broker itself (reply code 541). After the process of a quorum
+/// queue has crashed, only a restart of the node brings the queue back.
+fn advice(error: &lapin::Error) -> &'static str {
+    match reply(error) {
+        Some(reply) if reply.get_id() == 541 => {
+            "; the broker has failed inside: read its log, and restart the node if this lasts"
+        }
+        _ => "",
+    }
+}
+
 const NO_BROKER: &str = "what answers at this port does not speak AMQP: the usual port is 5672, \
                           and 5671 with amqps://; 15672 is that of the console";
 
@@ -229,5 +240,23 @@ fn reply(error: &lapin::Error) -> Option<&AMQPError> {
     match error.kind() {
         lapin::ErrorKind::ProtocolError(error) => Some(error),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use lapin::protocol::AMQPHardError;
+
+    use super::*;
+
+    #[test]
+    fn an_error_inside_the_broker_comes_with_advice() {
+        let failed = |kind: AMQPHardError| {
+            let reply = AMQPError::new(kind.into(), "reply".into());
+            Error::amqp("cannot consume")(lapin::ErrorKind::ProtocolError(reply).into()).to_string()
+        };
+        let advised = failed(AMQPHardError::INTERNALERROR);
+        assert!(advised.starts_with("cannot consume; ") && advised.contains("restart the node"));
+        assert_eq!(failed(AMQPHardError::CHANNELERROR), "cannot consume");
     }
 }

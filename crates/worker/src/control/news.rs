@@ -112,13 +112,13 @@ impl NewsHandle {
 
 #[cfg(test)]
 impl NewsHandle {
-    /// The handle of a spokesman, and a function that returns the kinds of the facts since its last
+    /// The handle of a leader, and a function that returns the kinds of the facts since its last
     /// call.
-    pub(super) fn of_spokesman() -> (Self, impl FnMut() -> Vec<&'static str>) {
+    pub(super) fn of_leader() -> (Self, impl FnMut() -> Vec<&'static str>) {
         let (sender, mut inbox) = mpsc::channel(MAX_WAITING);
         let kind = |(Message::Claimable(fact) | Message::Own(fact))| fact.kind;
         let kinds = move || std::iter::from_fn(|| inbox.try_recv().ok()).map(kind).collect();
-        (Self { sender, is_spokesman: Arc::new(true.into()) }, kinds)
+        (Self { sender, is_leader: Arc::new(true.into()) }, kinds)
     }
 }
 

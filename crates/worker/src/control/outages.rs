@@ -60,7 +60,7 @@ mod tests {
                 true
             })
         };
-        let (news, mut kinds) = NewsHandle::of_spokesman();
+        let (news, mut kinds) = NewsHandle::of_leader();
         set_up(true);
         let reports = tokio::spawn(report(snapshots.clone(), news, end.clone()));
         sleep(SECOND).await;
