@@ -67,6 +67,36 @@ fn an_amount_without_a_name_counts_if_it_is_the_only_one() {
 }
 
 #[test]
+fn an_amount_in_a_sentence_is_not_the_price() {
+    const KNOWN: &str = "<meta property=og:type content=product>";
+    const SOLD_OUT: &str = "<script type=application/ld+json>{\"@type\":\"Product\",\
+        \"name\":\"Walnut Stool\",\"offers\":{\"availability\":\"OutOfStock\"}}</script>";
+    let mut pages = Vec::new();
+    for sentence in [
+        "We plant a tree worth $2 per order",
+        "Spend $120 and we wax it for you",
+        "Carried up the stairs: $35.00",
+        "Last auctioned at $640 in May",
+        "Our makers raised $3 million",
+        "Aufbau durch unsere Werkstatt 45,00 €",
+        "Gagnez 15 € en invitant vos voisins",
+        "Wniesienie i montaż 90 zł",
+        "組み立てサービス 2,200円",
+        "설치 서비스 20,000원",
+    ] {
+        pages.push((format!("{KNOWN}<p>{sentence}</p>"), "none"));
+        pages.push((format!("<p>{sentence}</p>{BUY}"), "none"));
+        pages.push((format!("{SOLD_OUT}<p>{sentence}</p>"), "none"));
+    }
+    pages.push((format!("{KNOWN}<p>$85.00</p>"), "85 USD"));
+    // What is sold out needs a price that is named as one.
+    pages.push((format!("{SOLD_OUT}<p>$85.00</p>"), "none"));
+    pages.push((format!("{KNOWN}<p class=stock>Sold out</p><p>$85.00</p>"), "none"));
+    pages.push((format!("{SOLD_OUT}<p class=price>$85.00</p>"), "85 USD"));
+    check(&pages.iter().map(|(html, price)| (html.as_str(), *price)).collect::<Vec<_>>());
+}
+
+#[test]
 fn a_page_that_says_it_is_something_else_needs_more_than_a_price() {
     for start in ["<h1>Meine Wunschliste</h1>", "<h1>Search results</h1>"] {
         let html = format!("<p class=price>85,00 €</p>{BUY}");

@@ -13,7 +13,7 @@ use super::{
     segment::{self, Segment},
     surroundings::Surroundings,
     title::Title,
-    tree::{Tree, line},
+    tree::{Text, Tree, line},
     words,
 };
 
@@ -63,7 +63,7 @@ pub(super) struct Candidate {
     pub(super) distance: usize,
     /// Whether its line has more words than a label and a note: it is a sentence.
     pub(super) is_in_sentence: bool,
-    /// Whether its line has no words but those of the amount.
+    /// Whether its line has no words but those of the amount, and that it is with tax.
     pub(super) is_alone: bool,
     /// Whether a heading stands between the title and the amount.
     pub(super) is_below_heading: bool,
@@ -116,7 +116,8 @@ pub(super) fn find(
         let words = segment.text.split(|c: char| !c.is_alphabetic());
         let is_in_sentence = words.filter(|word| word.chars().count() > 1).count() > MAX_WORDS;
         for money in money::read(&segment.text, is_price) {
-            let is_price = is_price || money.is_labelled;
+            let element = element_of(tree, segment, &money);
+            let is_price = is_price || money.is_labelled || surroundings.is_price(element);
             let distance = distance(segment, title, is_price, is_sentence, money.has_currency);
             let mut contexts = contexts.union(money.contexts);
             if money.is_gross {
@@ -124,7 +125,8 @@ pub(super) fn find(
             }
             let key = evidence.key_of(money.value).map(str::to_owned);
             let letters = |text: &str| text.chars().filter(|c| c.is_alphabetic()).count();
-            let is_alone = letters(&segment.text) == letters(&money.text);
+            let is_taxed = || money.is_gross && segment.text.starts_with(&money.text);
+            let is_alone = letters(&segment.text) == letters(&money.text) || is_taxed();
             candidates.push(Candidate {
                 money,
                 element: segment.element,
@@ -151,6 +153,13 @@ pub(super) fn find(
     mark_net(&mut candidates);
     candidates.sort_by_key(|candidate| candidate.distance);
     candidates
+}
+
+/// Returns the element that has an amount of a line, if it has all of it.
+fn element_of(tree: &Tree<'_>, segment: &Segment, money: &Money) -> usize {
+    let mut texts = tree.texts[segment.texts.clone()].iter();
+    let has_it = |text: &&Text<'_>| line(text.text).contains(&money.text);
+    texts.find(has_it).map_or(segment.element, |text| text.element)
 }
 
 fn distance(

@@ -13,6 +13,8 @@ pub(crate) struct Page<'a> {
     pub(crate) name: Option<&'a str>,
     /// Whether a structured source says that the page is that of a product.
     pub(crate) is_product: bool,
+    /// Whether a structured source says that the product is sold out.
+    pub(crate) is_sold_out: bool,
     /// The content of `og:type`, in lower case.
     pub(crate) og_type: String,
     pub(crate) json_ld: &'a [&'a str],

@@ -15,7 +15,10 @@ use super::{
     title::{self, Title},
     tree::Tree,
 };
-use crate::price::{self, Amount, currency};
+use crate::{
+    availability,
+    price::{self, Amount, currency},
+};
 
 /// Candidates that are compared. What is further from the title is not the price.
 pub(super) const MAX_COMPARED: usize = 12;
@@ -54,6 +57,8 @@ pub(crate) struct Reading {
     address: Url,
     /// Whether a structured source says that the page is that of a product.
     is_product: bool,
+    /// Whether a structured source or the page says that the product is sold out.
+    is_sold_out: bool,
     /// Whether the page says that the price is available on request.
     is_on_request: bool,
     /// A name of schema.org, as the page shows it near the title.
@@ -73,6 +78,7 @@ pub(crate) fn read(page: &Page<'_>) -> Reading {
             evidence,
             address: page.address.clone(),
             is_product: page.is_product,
+            is_sold_out: page.is_sold_out,
             is_on_request: false,
             availability: None,
         };
@@ -87,6 +93,7 @@ pub(crate) fn read(page: &Page<'_>) -> Reading {
     let is_product = page.is_product;
     let address = page.address.clone();
     let availability = stock::find(&tree, &title, &mut surroundings);
+    let is_sold_out = page.is_sold_out || availability.is_some_and(availability::is_unavailable);
     Reading {
         title: Some(title),
         signs,
@@ -95,6 +102,7 @@ pub(crate) fn read(page: &Page<'_>) -> Reading {
         evidence,
         address,
         is_product,
+        is_sold_out,
         is_on_request,
         availability,
     }
@@ -269,10 +277,13 @@ impl Reading {
         let bonus =
             if is_named && is_only && is_near(8) && has_no_doubt && has_sign { 3 } else { 0 };
         let is_product_page = self.points() + bonus >= page_kind::ENOUGH;
-        // An amount that is not named as a price has to be the only one, next to the title.
+        // An amount that is not named as a price has to be the only one, next to the title, and
+        // alone in its line: a sentence may be about any amount. What is sold out is not sold for
+        // it.
         let is_plain = is_only
             && can_buy
-            && !nearest.is_in_sentence
+            && !self.is_sold_out
+            && nearest.is_alone
             && has_currency
             && is_near(MAX_PLAIN)
             && has_no_doubt;

@@ -5,6 +5,7 @@ use url::Url;
 
 use super::rule::RuleFinding;
 use crate::{
+    availability,
     finding::{self, Finding},
     price::Amount,
     product::{Confidence, Extraction, Field, Method, Product},
@@ -225,6 +226,13 @@ impl Merger {
     /// Whether a source says that the product is available, or that it is not.
     pub(super) fn has_offer(&self) -> bool {
         self.rule.is_some() || self.findings.iter().any(|(_, finding)| finding.has_offer())
+    }
+
+    /// Whether the first source with an availability says that the product is sold out.
+    pub(super) fn is_sold_out(&self) -> bool {
+        let mut findings = self.findings.iter();
+        let availability = findings.find_map(|(_, finding)| finding.availability.as_deref());
+        availability.is_some_and(availability::is_unavailable)
     }
 
     /// Removes a product that turned out to be a list.

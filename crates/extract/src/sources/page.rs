@@ -183,6 +183,7 @@ fn read_text(html: &str, markup: &Markup<'_>, address: &Url, merger: &Merger) ->
         site: open_graph.site_name(),
         name: merger.name().filter(|_| merger.is_product()),
         is_product: merger.is_product(),
+        is_sold_out: merger.is_sold_out(),
         og_type: open_graph.kind(),
         json_ld: &markup.json_ld,
     })
