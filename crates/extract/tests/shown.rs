@@ -108,6 +108,60 @@ fn a_page_that_says_it_is_something_else_needs_more_than_a_price() {
 }
 
 #[test]
+fn a_box_with_a_linked_name_of_its_own_is_another_product() {
+    let card = |start: &str| format!("{start} <span class=price>€ 85,00</span> {BUY}</div>");
+    let text = card("<div class=product><a href=/elm>Elm Bench</a>");
+    let picture = card("<div class=tile><a href=/elm><img src=e.jpg>Elm Bench</a>");
+    let heading = card("<div><h3><a href=/elm>Elm Bench</a></h3>");
+    let own = card("<div class=product><a href=/timber>Walnut</a>");
+    let maker = card("<div class=summary><a href=/makers/holt>Holt</a>");
+    check(&[
+        (&text, "none"),
+        (&picture, "none"),
+        (&heading, "none"),
+        (&own, "85 EUR"),
+        (&maker, "85 EUR"),
+    ]);
+    for gone in ["We no longer make this one", "Cet article a disparu", "この品はもうありません"]
+    {
+        let page = format!("<!doctype html><title>{gone}</title><h1>{gone}</h1>{text}");
+        assert_eq!(extract_at("https://timber.example/p/7", &page), "none", "{gone}");
+    }
+}
+
+#[test]
+fn the_buttons_of_tiles_are_no_sign_of_a_product() {
+    let intro = "<p>from <span class=price>$85</span></p>";
+    let tile = |tag: &str, name: &str, price: &str| {
+        format!("<{tag}>{name} <span class=price>{price}</span>{BUY}</{tag}>")
+    };
+    let linked = |name: &str| format!("<a href=/{name}><img src={name}.jpg>{name}</a>");
+    let headed = |name: &str| format!("<h3>{name}</h3>");
+    let pictured = |name: &str| format!("<img src={name}.jpg><i>{name}</i>");
+    let tiles = |tag: &str, name: &dyn Fn(&str) -> String, prices: [&str; 2]| {
+        tile(tag, &name("Elm"), prices[0]) + &tile(tag, &name("Oak"), prices[1])
+    };
+    let prices = ["$85", "$95"];
+    check(&[
+        (&format!("{intro}<ul>{}</ul>", tiles("li", &linked, prices)), "none"),
+        (&format!("{intro}<ul>{}</ul>", tiles("li", &headed, prices)), "none"),
+        (&format!("{intro}{}", tiles("div", &linked, prices)), "none"),
+        // The amount of one of two tiles is not a price.
+        (&tiles("div", &pictured, ["Was $85", "$95"]), "none"),
+        (&tiles("div", &pictured, ["$5/lb", "$95"]), "none"),
+        (&format!("<p class=price>$85</p><ul><li>{BUY}<i>Ships today</i></ul>"), "85 USD"),
+        // Boxes within each other are no list.
+        (
+            &format!(
+                "<div class=row><img src=a.jpg><div class=row><img src=b.jpg><i>New</i>\
+                 <p class=price>$85</p>{BUY}</div></div>"
+            ),
+            "85 USD",
+        ),
+    ]);
+}
+
+#[test]
 fn the_former_price_is_told_by_marks() {
     check(&[
         (

@@ -1,10 +1,11 @@
 //! Amounts that may be the price, in order of their likelihood.
 
-use std::{collections::HashMap, sync::LazyLock};
+use std::sync::LazyLock;
 
 use rust_decimal::Decimal;
 
 use super::{
+    cards,
     context::{Context, Contexts},
     evidence::Evidence,
     money::{self, Money},
@@ -34,12 +35,6 @@ const MAX_PAIR: usize = 8;
 
 /// Texts around the title that say by how much a price is reduced.
 const PERCENT_TEXTS: usize = 60;
-
-/// Elements around a candidate that are searched for a card of a list.
-const MAX_CARD_DISTANCE: usize = 8;
-
-/// Texts of a card of another product.
-const MAX_CARD_TEXTS: usize = 12;
 
 /// What the first row of a table of quantities starts with, before a number.
 const UP_TO: &[&str] = &["bis ", "up to ", "jusqu'à ", "fino a ", "hasta ", "tot ", "do ", "até "];
@@ -144,10 +139,21 @@ pub(super) fn find(
         }
     }
     share_contexts(surroundings, &mut candidates);
-    mark_repeated(tree, surroundings, &mut candidates);
+    let elements: Vec<usize> = candidates.iter().map(|candidate| candidate.element).collect();
+    for (candidate, is_repeated) in
+        candidates.iter_mut().zip(cards::are_repeated(tree, surroundings, &elements))
+    {
+        if is_repeated {
+            candidate.contexts.insert(Context::Repeated);
+        }
+    }
     unmark_first_tier(tree, &mut candidates);
     if !page_is_product {
-        mark_other_products(tree, title, surroundings, &mut candidates);
+        for candidate in &mut candidates {
+            if cards::is_of_another_product(tree, title, surroundings, candidate.element) {
+                candidate.contexts.insert(Context::Related);
+            }
+        }
     }
     mark_reduced(tree, title, &mut candidates);
     mark_net(&mut candidates);
@@ -292,44 +298,6 @@ fn pairs(
     pairs
 }
 
-/// Marks the amounts in cards and rows of lists: elements of the same kind, each with an amount.
-fn mark_repeated(
-    tree: &Tree<'_>,
-    surroundings: &mut Surroundings<'_, '_>,
-    candidates: &mut [Candidate],
-) {
-    // The elements of a kind that have candidates.
-    let mut kinds: HashMap<Kind<'_>, Vec<usize>> = HashMap::new();
-    let mut kinds_of: Vec<Vec<Kind<'_>>> = Vec::new();
-    for candidate in candidates.iter() {
-        let path = tree.path(candidate.element).take(MAX_CARD_DISTANCE);
-        let path = path.take_while(|index| !surroundings.is_around_title(*index));
-        let mut own = Vec::new();
-        for index in path.filter(|index| is_card(tree, surroundings, *index)) {
-            let element = &tree.elements[index];
-            let parent = element.parent.filter(|_| element.names.class.is_empty());
-            let kind = Kind { tag: element.tag, class: element.names.class, parent };
-            let elements = kinds.entry(kind).or_default();
-            if elements.last() != Some(&index) {
-                elements.push(index);
-            }
-            own.push(kind);
-        }
-        kinds_of.push(own);
-    }
-    let is_list = |elements: &Vec<usize>| {
-        let leaving =
-            || elements.iter().filter(|index| links_elsewhere(tree, surroundings, **index));
-        elements.len() >= 3 || leaving().count() >= 2
-    };
-    kinds.retain(|_, elements| is_list(elements));
-    for (candidate, own) in candidates.iter_mut().zip(&kinds_of) {
-        if own.iter().any(|kind| kinds.contains_key(kind)) {
-            candidate.contexts.insert(Context::Repeated);
-        }
-    }
-}
-
 /// Gives both copies of an amount, that for screen readers and the visible one, what is said of
 /// either.
 fn share_contexts(surroundings: &Surroundings<'_, '_>, candidates: &mut [Candidate]) {
@@ -368,92 +336,4 @@ fn unmark_first_tier(tree: &Tree<'_>, candidates: &mut [Candidate]) {
         first.contexts.remove(Context::Quantity);
         first.contexts.remove(Context::Repeated);
     }
-}
-
-/// Marks the amounts in a card of another product: a box with a name of its own, other than the
-/// title, and a link to another page.
-fn mark_other_products(
-    tree: &Tree<'_>,
-    title: &Title,
-    surroundings: &Surroundings<'_, '_>,
-    candidates: &mut [Candidate],
-) {
-    let title = title.text.to_lowercase();
-    let is_named = |index: usize, before: usize| {
-        let element = &tree.elements[index];
-        let is_title = |class: &str| {
-            let last = class.rsplit(['-', '_']).next().unwrap_or_default();
-            ["title", "name"].iter().any(|word| last.eq_ignore_ascii_case(word))
-        };
-        let is_linked = || {
-            let mut around = tree.path(index).take(3);
-            around.any(|link| surroundings.leaves_page(link))
-                || links_elsewhere(tree, surroundings, index)
-        };
-        let is_name = element.names.class.split_ascii_whitespace().any(is_title)
-            || element.is_any(&["h2", "h3", "h4", "h5"]) && is_linked();
-        let is_before = !element.texts.is_empty() && element.texts.end <= before;
-        is_name && is_before && {
-            let name = tree.text_of(index).to_lowercase();
-            !name.is_empty() && !title.contains(&name) && !name.contains(&title)
-        }
-    };
-    for candidate in candidates.iter_mut() {
-        let text = tree.elements[candidate.element].texts.start;
-        let is_card = |index: &usize| {
-            let element = &tree.elements[*index];
-            element.texts.len() <= MAX_CARD_TEXTS
-                && (*index..candidate.element).take(100).any(|inner| is_named(inner, text))
-                && links_picture(tree, surroundings, *index)
-        };
-        let path = tree.path(candidate.element).skip(1).take(MAX_CARD_DISTANCE);
-        let mut path = path.take_while(|index| !surroundings.is_around_title(*index));
-        if path.any(|index| is_card(&index)) {
-            candidate.contexts.insert(Context::Related);
-        }
-    }
-}
-
-/// Whether an element has a picture that links to another page.
-fn links_picture(tree: &Tree<'_>, surroundings: &Surroundings<'_, '_>, index: usize) -> bool {
-    let end = tree.elements[index].end.min(index + 200);
-    (index..end).any(|link| {
-        let within = link..tree.elements[link].end.min(end);
-        let is_picture = |index: usize| tree.elements[index].is_any(&["img", "picture", "svg"]);
-        let href = tree.elements[link].href.unwrap_or_default().to_ascii_lowercase();
-        let is_file = [".jpg", ".jpeg", ".png", ".webp"].iter().any(|end| href.contains(end));
-        !is_file && surroundings.leaves_page(link) && within.into_iter().any(is_picture)
-    })
-}
-
-/// What elements of a list have in common: tag and class, or tag and parent.
-#[derive(Clone, Copy, Eq, Hash, PartialEq)]
-struct Kind<'a> {
-    tag: &'a str,
-    class: &'a str,
-    parent: Option<usize>,
-}
-
-/// Whether an element may be one of a list: it has more than a price.
-fn is_card(tree: &Tree<'_>, surroundings: &Surroundings<'_, '_>, index: usize) -> bool {
-    let element = &tree.elements[index];
-    let has_more = || {
-        tree.elements[index + 1..element.end]
-            .iter()
-            .take(200)
-            .any(|inner| inner.is_any(&["img", "h2", "h3", "h4", "h5", "button", "input"]))
-            || links_elsewhere(tree, surroundings, index)
-    };
-    // `from 10 | $1.19` is one of several prices, `Price | $1.29` is a price with its label.
-    let has_digit = |text: usize| tree.texts[text].text.bytes().any(|byte| byte.is_ascii_digit());
-    let is_row = || {
-        element.is_any(&["tr", "li"])
-            && element.texts.clone().filter(|t| has_digit(*t)).count() >= 2
-    };
-    (2..=60).contains(&element.texts.len()) && (has_more() || is_row())
-}
-
-fn links_elsewhere(tree: &Tree<'_>, surroundings: &Surroundings<'_, '_>, index: usize) -> bool {
-    let end = tree.elements[index].end.min(index + 200);
-    (index..end).any(|inner| surroundings.leaves_page(inner))
 }

@@ -10,6 +10,7 @@
 //! the only one that the page shows, named as a price, on a page that is clearly that of a product.
 
 mod candidate;
+mod cards;
 mod context;
 mod evidence;
 mod explanation;

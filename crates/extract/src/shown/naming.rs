@@ -65,7 +65,7 @@ pub(super) fn of_name(name: &str) -> NameFacts {
 }
 
 /// Splits a name into its words, in lower case.
-fn split(name: &str) -> Vec<String> {
+pub(super) fn split(name: &str) -> Vec<String> {
     let mut words = vec![String::new()];
     let mut was_lower = false;
     for c in name.chars() {

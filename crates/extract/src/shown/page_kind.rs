@@ -3,7 +3,8 @@
 use std::sync::LazyLock;
 
 use super::{
-    context::{Context, Contexts},
+    cards,
+    context::Context,
     page::Page,
     phrases::Phrases,
     surroundings::Surroundings,
@@ -59,7 +60,7 @@ pub(super) fn signs(
     if page.is_product {
         signs.push(("the page says that it is a product", 4));
     }
-    if has_buy_button(tree, surroundings) {
+    if has_buy_button(tree, title, surroundings) {
         signs.push(BUYS);
     }
     if has_sold_out_button(tree, surroundings) {
@@ -151,28 +152,36 @@ fn points_of_title(title: &str) -> i32 {
 }
 
 /// Whether a button outside of lists of other products buys.
-fn has_buy_button(tree: &Tree<'_>, surroundings: &mut Surroundings<'_, '_>) -> bool {
-    let is_other = |contexts: Contexts| {
-        [Context::Related, Context::Link, Context::Navigation]
-            .iter()
-            .any(|context| contexts.contains(*context))
-    };
-    let mut buttons = tree
+fn has_buy_button(tree: &Tree<'_>, title: &Title, surroundings: &mut Surroundings<'_, '_>) -> bool {
+    let texts = tree
         .texts
         .iter()
         .filter(|text| text.text.len() <= MAX_LABEL)
         .filter(|text| is_button(tree, text.element) || is_whole_buy_text(text.text))
-        .take(MAX_LABELS);
-    buttons
-        .any(|text| is_buy_text(&line(text.text)) && !is_other(surroundings.contexts(text.element)))
-        || tree.elements.iter().enumerate().any(|(index, element)| {
-            let is_form = element.is_any(&["button", "input", "form", "a", "div"]);
-            let names = [element.names.class, element.names.id, element.names.role];
-            let label = element.names.label;
-            let is_buying = names.iter().any(|name| is_named(name, words::BUY_NAMES))
-                || label.len() <= MAX_LABEL && is_buy_text(&line(label));
-            is_form && is_buying && !is_other(surroundings.contexts(index))
-        })
+        .take(MAX_LABELS)
+        .filter(|text| is_buy_text(&line(text.text)));
+    let elements = tree.elements.iter().enumerate().filter(|(_, element)| {
+        let is_form = element.is_any(&["button", "input", "form", "a", "div"]);
+        let names = [element.names.class, element.names.id, element.names.role];
+        let label = element.names.label;
+        is_form
+            && (names.iter().any(|name| is_named(name, words::BUY_NAMES))
+                || label.len() <= MAX_LABEL && is_buy_text(&line(label)))
+    });
+    let buttons = texts.map(|text| text.element).chain(elements.map(|(index, _)| index));
+    let mut buttons: Vec<usize> = buttons.collect();
+    buttons.retain(|button| {
+        let contexts = surroundings.contexts(*button);
+        [Context::Related, Context::Link, Context::Navigation]
+            .iter()
+            .all(|context| !contexts.contains(*context))
+    });
+    buttons.truncate(MAX_LABELS);
+    // A button of a tile buys another product.
+    let repeated = cards::are_repeated(tree, surroundings, &buttons);
+    buttons.iter().zip(repeated).any(|(button, is_repeated)| {
+        !is_repeated && !cards::is_of_another_product(tree, title, surroundings, *button)
+    })
 }
 
 /// Whether a button for buying says that the product is sold out.
