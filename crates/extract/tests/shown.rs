@@ -130,6 +130,23 @@ fn a_box_with_a_linked_name_of_its_own_is_another_product() {
 }
 
 #[test]
+fn an_amount_below_a_heading_needs_a_sign_of_a_product() {
+    let extract = |title: &str, rest: &str| {
+        let page = format!("<!doctype html><title>{title}</title><h1>{title}</h1>{rest}");
+        extract_at("https://town.example/x", &page)
+    };
+    for title in ["Your water bill", "Wages of welders", "Cost of a new porch", "Dish of the day"] {
+        assert_eq!(extract(title, "<p class=price>$83.10</p>"), "none", "{title}");
+        assert_eq!(extract(title, "<p class=cost>$83.10</p><button>Apply</button>"), "none");
+    }
+    for sign in [BUY, "<button>Setja í körfu</button>", "<p>SKU: W-7</p>", "<p>Art. No. 4-7</p>"]
+    {
+        let html = format!("<p class=price>$83.10</p>{sign}");
+        assert_eq!(extract("Walnut Stool", &html), "83.1 USD", "{sign}");
+    }
+}
+
+#[test]
 fn the_buttons_of_tiles_are_no_sign_of_a_product() {
     let intro = "<p>from <span class=price>$85</span></p>";
     let tile = |tag: &str, name: &str, price: &str| {

@@ -270,10 +270,8 @@ impl Reading {
             return false;
         }
         let has_no_doubt = self.signs.iter().all(|(_, points)| *points > 0);
-        // It takes a sign of a product, or the title of the page and the amount with nothing
-        // between them: fees and donations stand below a heading as well.
-        let is_stated = self.title.as_ref().is_some_and(|title| title.is_stated);
-        let has_sign = self.points() > 0 || is_stated && nearest.is_alone && nearest.distance <= 1;
+        // Fees and salaries stand below a heading as well: it takes a sign of a product.
+        let has_sign = self.points() > 0;
         let bonus =
             if is_named && is_only && is_near(8) && has_no_doubt && has_sign { 3 } else { 0 };
         let is_product_page = self.points() + bonus >= page_kind::ENOUGH;

@@ -34,8 +34,6 @@ pub(super) struct Title {
     pub(super) is_heading: bool,
     /// Whether other elements of its kind have other texts, as the titles of a list do.
     pub(super) is_one_of_several: bool,
-    /// Whether the page states it as its title, or as a part of it.
-    pub(super) is_stated: bool,
 }
 
 /// Finds the title.
@@ -55,19 +53,12 @@ pub(super) fn find(tree: &Tree<'_>, page: &Page<'_>) -> Option<Title> {
         let is_heading = points_of_element(&tree.elements[index]) >= Some(30);
         let is_one_of_several = is_one_of_several(tree, index, &text);
         let end = tree.elements[index].texts.end - 1;
-        let is_stated = known.points(&text) >= 100;
-        return Some(Title { end, text, is_heading, is_one_of_several, is_stated });
+        return Some(Title { end, text, is_heading, is_one_of_several });
     }
     let is_title = |text: &String| text.chars().count() >= 4 && known.points(text) >= 100;
     tree.texts.iter().enumerate().find_map(|(end, text)| {
         let text = Some(text.text).filter(|text| text.len() < 400).map(line)?;
-        is_title(&text).then_some(Title {
-            end,
-            text,
-            is_heading: false,
-            is_one_of_several: false,
-            is_stated: true,
-        })
+        is_title(&text).then_some(Title { end, text, is_heading: false, is_one_of_several: false })
     })
 }
 

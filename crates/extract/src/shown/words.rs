@@ -342,7 +342,7 @@ pub(super) const BUY: &str = "\
     pre-order|preorder|add to order|add to my bag|contact seller|message seller|place bid|\
     in den warenkorb|in den einkaufswagen|in den korb|jetzt kaufen|jetzt bestellen|kaufen|\
     bestellen|vorbestellen|nachricht schreiben|in warenkorb|zum warenkorb hinzufügen|\
-    ajouter au panier|acheter|je commande|commander|añadir al carrito|agregar al carrito|\
+    ajouter au panier|acheter|j'achète|je commande|commander|añadir al carrito|agregar al carrito|\
     añadir a la cesta|agregar a la bolsa|comprar|comprar ahora|comprar agora|\
     adicionar ao carrinho|adicionar à sacola|adicionar|aggiungi al carrello|acquista|\
     aggiungi alla borsa|in winkelwagen|in winkelmand|in mijn winkelwagen|toevoegen aan winkelwagen|\
@@ -351,7 +351,7 @@ pub(super) const BUY: &str = "\
     adaugă în coș|adauga in cos|în coș|добавить в корзину|в корзину|купить|додати в кошик|\
     в кошик|купити|добави в количката|купи|sepete ekle|satın al|hemen al|legg i handlekurv|\
     legg i handlekurven|kjøp|læg i kurv|læg i kurven|køb|lägg i varukorg|lägg i varukorgen|köp|\
-    lägg i korgen|lisää ostoskoriin|osta|lisa ostukorvi|į krepšelį|pievienot grozam|\
+    lägg i korgen|setja í körfu|bæta í körfu|lisää ostoskoriin|osta|lisa ostukorvi|į krepšelį|pievienot grozam|\
     カートに入れる|カートに追加|買い物かごに入れる|かごに追加|購入する|今すぐ買う|ご購入手続き|\
     加入购物车|立即购买|加入購物車|立即購買|放入購物車|장바구니|장바구니 담기|구매하기|바로구매|\
     أضف إلى السلة|أضف إلى عربة التسوق|اشتري الآن|إضافة إلى السلة|اضافة للسلة|הוסף לסל|\
