@@ -403,3 +403,30 @@ fn a_rule_leads_into_the_json_of_a_page() {
         assert_eq!(found, expected, "{rule}");
     }
 }
+
+#[test]
+fn a_product_that_a_home_page_or_a_text_shows_is_that_of_another_page() {
+    let page = |url: &str, title: &str, kind: &str, data: &str| {
+        let html = format!(
+            "<!doctype html><title>{title}</title><meta property=og:type content={kind}>\
+             <script type=application/ld+json>{data}</script><h1>{title}</h1>"
+        );
+        extract_at(&format!("https://shop.example{url}"), &html, "")
+    };
+    let offers = "\"offers\":{\"price\":29,\"priceCurrency\":\"EUR\"}";
+    let product = format!("{{\"@type\":\"Product\",\"name\":\"Felt Beret 5\",{offers}}}");
+    let event =
+        format!("{{\"@type\":\"Event\",\"name\":\"Advent Choir\",\"url\":\"/e/choir\",{offers}}}");
+    let about = format!("{{\"@type\":\"QAPage\",\"about\":{product}}}");
+    for (url, title, kind, data, expected) in [
+        ("/", "Fine Hats", "website", &product, "none"),
+        ("/blog/felt", "How to wash felt", "article", &product, "none"),
+        ("/q/1", "How do I wash my Felt Beret 5?", "website", &about, "none"),
+        ("/whats-on", "What's on", "website", &event, "none"),
+        ("/whats-on", "Advent Choir", "website", &event, "Advent Choir | 29 EUR | - | -"),
+        ("/p/7", "Felt Beret 5", "article", &product, "Felt Beret 5 | 29 EUR | - | -"),
+        ("/p/7", "Beret, grey", "website", &product, "Felt Beret 5 | 29 EUR | - | -"),
+    ] {
+        assert_eq!(page(url, title, kind, data), expected, "{title}: {data}");
+    }
+}

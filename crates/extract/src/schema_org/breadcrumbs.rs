@@ -48,7 +48,12 @@ mod tests {
     #[test]
     fn the_category_is_the_last_breadcrumb_that_is_not_the_page() {
         let address = "https://shop.example/p/1".parse().unwrap();
-        let page = PageIdentity { address: &address, canonical: None, titles: Vec::new() };
+        let page = PageIdentity {
+            address: &address,
+            canonical: None,
+            titles: Vec::new(),
+            is_article: false,
+        };
         for (crumbs, expected) in [
             (
                 r#"{"position":2,"name":"Tea"},{"position":1,"name":"All","item":"/all"}"#,

@@ -8,7 +8,8 @@
 //! points to none, those count whose `url` does not lead to another page, as that of a tile does,
 //! and first of all those of whose name a title has the most words. If several have prices and
 //! different names, and no title has their words, none counts: the page is a list. A product alone
-//! counts unless its `url` leads to another page, and the titles do not have its name either.
+//! counts unless the titles have too little of its name: less than half of the words where its `url`
+//! leads to another page, no more than half in an article, none on the home page.
 //!
 //! Of what is left, the first one with a price is chosen, since reviews and ratings often repeat
 //! the product without its price; or else the first one. If it is a variant of a group next to it,
@@ -94,6 +95,9 @@ const RELATIONS: [&str; 8] = [
 /// Types of lists.
 const LISTS: [&str; 3] = ["ItemList", "OfferCatalog", "CollectionPage"];
 
+/// Types of texts, which may be about a product.
+const TEXTS: [&str; 5] = ["Article", "BlogPosting", "NewsArticle", "QAPage", "FAQPage"];
+
 /// Products of a page that are compared.
 const MAX_PRODUCTS: usize = 50;
 
@@ -119,7 +123,7 @@ pub(crate) fn find(graph: &Graph, page: &PageIdentity<'_>) -> Option<usize> {
 }
 
 /// Returns the thing other than a product that the page sells: the only one that it points to, or
-/// the only one. Calendars and catalogues have several.
+/// the only one, as of products. Calendars and catalogues have several.
 fn find_other(graph: &Graph, page: &PageIdentity<'_>) -> Option<usize> {
     let is_sold = |&node: &usize| {
         let is_any = |kind: &String| SOLD_WITH_OFFERS.iter().any(|sold| kind.ends_with(sold));
@@ -129,9 +133,9 @@ fn find_other(graph: &Graph, page: &PageIdentity<'_>) -> Option<usize> {
             && !is_secondary(graph, node)
     };
     let things: Vec<usize> = graph.nodes().filter(is_sold).take(MAX_PRODUCTS).collect();
-    let pointed_to = pointed_to(graph, page, &things);
-    match (&things[..], &pointed_to[..]) {
-        ([only], _) | (_, [only]) => Some(*only),
+    match (&pointed_to(graph, page, &things)[..], &things[..]) {
+        ([only], _) => Some(*only),
+        (_, [_]) => not_pointed_to(graph, page, &things).first().copied(),
         _ => None,
     }
 }
@@ -172,10 +176,13 @@ fn not_pointed_to(graph: &Graph, page: &PageIdentity<'_>, candidates: &[usize]) 
     let is_tile = |node: usize| url(node).is_some_and(|url| page.is_left_by(url));
     let likeness = |node: usize| name(node).map(|name| page.likeness(name));
     if let [only] = *candidates {
-        let is_other = is_tile(only)
-            && likeness(only).is_some_and(|likeness| !likeness.is_half())
-            && !url(only).is_some_and(|url| page.has_end_of(url));
-        return if is_other { Vec::new() } else { vec![only] };
+        let is_other = likeness(only).is_some_and(|likeness| match is_tile(only) {
+            _ if page.is_article => !likeness.is_most(),
+            true => !likeness.is_half(),
+            false => page.is_home() && likeness.common == 0 && !likeness.is_most(),
+        });
+        let has_end = url(only).is_some_and(|url| page.has_end_of(url));
+        return if is_other && !has_end { Vec::new() } else { vec![only] };
     }
     let own: Vec<usize> = candidates.iter().copied().filter(|&node| !is_tile(node)).collect();
     let named = |is_named: fn(Likeness) -> bool| -> Vec<usize> {
@@ -201,13 +208,15 @@ fn is_product(graph: &Graph, node: usize) -> bool {
         || graph.is_a(node, &PRODUCTS_WITH_OFFERS) && graph.has(node, "offers")
 }
 
-/// Whether a product is a reference, a part of another product, related to one, or in a list.
+/// Whether a product is a reference, a part of another product, related to one, in a list, or what
+/// a text is about.
 fn is_secondary(graph: &Graph, node: usize) -> bool {
     graph.is_reference(node)
         || graph.ancestors(node).any(|(property, parent)| {
             RELATIONS.contains(&property)
                 || graph.is_a(parent, &LISTS)
                 || graph.is_a(parent, &PRODUCTS)
+                || property == "about" && graph.is_a(parent, &TEXTS)
         })
 }
 
@@ -222,7 +231,7 @@ mod tests {
         let address = "https://shop.example/p/tea?id=1".parse().unwrap();
         let canonical = Some("https://shop.example/tea".parse().unwrap());
         let titles = vec!["green tea | shop".to_owned()];
-        let page = PageIdentity { address: &address, canonical, titles };
+        let page = PageIdentity { address: &address, canonical, titles, is_article: false };
         find(&graph, &page).map(|node| graph.text(node, &["sku"]).unwrap_or_default().to_owned())
     }
 
@@ -366,6 +375,8 @@ mod tests {
             r#"{"@type":"Product","name":"Kettle","url":"/p/kettle","offers":{"price":1}}"#,
             r#"{"@type":"Article","name":"Green Tea","offers":{"price":1}}"#,
             r#"{"@type":"Event","name":"Green Tea"}"#,
+            r#"{"@type":"Event","name":"Jazz","url":"/jazz","offers":{"price":1}}"#,
+            r#"{"@type":"QAPage","about":{"@type":"Product","name":"Green Tea"}}"#,
             r#"[{"@type":"Event","name":"a","offers":{"price":1}},
                 {"@type":"Event","name":"b","offers":{"price":2}}]"#,
             r#"{"@type":"Organization","name":"Green Tea","offers":{"price":1}}"#,

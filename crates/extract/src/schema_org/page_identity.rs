@@ -12,6 +12,8 @@ pub(crate) struct PageIdentity<'a> {
     pub(crate) canonical: Option<Url>,
     /// In lower case.
     pub(crate) titles: Vec<String>,
+    /// Whether the page says that it is an article.
+    pub(crate) is_article: bool,
 }
 
 /// How much of a name the titles of a page have.
@@ -43,6 +45,11 @@ impl PageIdentity<'_> {
             return false;
         }
         self.address.join(link).is_ok_and(|url| self.is_at(&url))
+    }
+
+    /// Whether this is the home page of its host.
+    pub(super) fn is_home(&self) -> bool {
+        self.address.path() == "/" && self.address.query().is_none()
     }
 
     /// Whether a link leads to another page.

@@ -250,7 +250,12 @@ mod tests {
 
     fn category_of(html: &str) -> Option<String> {
         let address = Url::parse("https://shop.example/p/sencha").unwrap();
-        let page = PageIdentity { address: &address, canonical: None, titles: Vec::new() };
+        let page = PageIdentity {
+            address: &address,
+            canonical: None,
+            titles: Vec::new(),
+            is_article: false,
+        };
         category(html, Some("Sencha"), &page, &address)
     }
 

@@ -64,7 +64,7 @@ fn read_large(text: &str, address: &Url, rule: Option<&Rule>, merger: &mut Merge
 fn add_json_ld(value: JsonValue<'_>, address: &Url, merger: &mut Merger) {
     let mut graph = Graph::default();
     json_ld::add_json(value, &mut graph);
-    let page = PageIdentity { address, canonical: None, titles: Vec::new() };
+    let page = PageIdentity { address, canonical: None, titles: Vec::new(), is_article: false };
     if let Some(finding) = fragments::read(&graph, &page, address) {
         merger.add(Method::JsonLd, finding);
     }

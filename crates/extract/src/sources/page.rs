@@ -158,6 +158,7 @@ fn page_identity<'a>(
         address,
         canonical: markup.canonical.as_deref().and_then(|link| finding::absolute_url(link, base)),
         titles: titles.map(str::to_lowercase).collect(),
+        is_article: open_graph.kind().starts_with("article"),
     }
 }
 
