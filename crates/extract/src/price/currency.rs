@@ -84,6 +84,10 @@ const SYMBOLS: &[(&str, Option<&str>)] = &[
     ("FCFA", Some("XOF")),
     ("CFA", Some("XOF")),
     ("Dhs", Some("AED")),
+    ("Dh", Some("AED")),
+    ("DHS", Some("AED")),
+    ("DH", Some("AED")),
+    ("DT", Some("TND")),
     ("د.إ", Some("AED")),
     ("ر.س", Some("SAR")),
     ("ج.م", Some("EGP")),
@@ -128,7 +132,11 @@ const SHARED: &[(&[&str], &[&str])] = &[
     (&["£"], &["GBP", "EGP", "GIP", "FKP", "SHP", "LBP", "SYP"]),
     (&["Rs.", "Rs", "₨"], &["INR", "PKR", "LKR", "NPR", "MUR", "SCR"]),
     (&["kr.", "kr", "Kr.", "Kr"], &["SEK", "NOK", "DKK", "ISK"]),
+    (&["Dhs", "Dh", "DHS", "DH", "درهم"], &["AED", "MAD"]),
 ];
+
+/// Symbols that stand after a number. Before one, they are the name of a model: `DT 990`.
+const ONLY_AFTER: [&str; 3] = ["DH", "DHS", "DT"];
 
 /// Codes that are also recognised in lower case within a text. Some of the others are words there
 /// ("all", "top", "try").
@@ -270,6 +278,7 @@ pub(crate) fn at_end(text: &str) -> Option<Symbol> {
     }
     let &(entry, code) = SYMBOLS.iter().find(|(entry, _)| {
         text.ends_with(entry)
+            && !ONLY_AFTER.contains(entry)
             && (!entry.starts_with(char::is_alphabetic) || starts_here(entry.len()))
     })?;
     let symbol = Symbol::from_entry(entry, code);

@@ -23,6 +23,7 @@ const BY_COUNTRY: &[(&str, &str)] = &[
     ("is", "ISK"),
     ("jm", "JMD"),
     ("lk", "LKR"),
+    ("ma", "MAD"),
     ("mu", "MUR"),
     ("mx", "MXN"),
     ("no", "NOK"),
@@ -80,6 +81,11 @@ mod tests {
             ("shop.example.dk", "129 kr.", Some("DKK")),
             ("shop.example.pk", "Rs. 1,299", Some("PKR")),
             ("shop.example.in", "Rs. 1,299", Some("INR")),
+            ("shop.example.ma", "1 299,00 Dhs", Some("MAD")),
+            ("shop.example.ma", "1 299 DH", Some("MAD")),
+            ("shop.example.ae", "1,299 DH", Some("AED")),
+            ("shop.example.tn", "49,900 DT", Some("TND")),
+            ("shop.example.com", "DT 990", None),
         ] {
             let address = format!("https://{host}/p/1").parse().unwrap();
             let amount = localize(parse_human(text, None).unwrap(), text, &address);

@@ -17,6 +17,8 @@ const MAX_ATTRIBUTE: usize = 64 * 1024;
 /// Languages with the currency of their country. Those of a country come before those of none.
 const LANGUAGES: &[(&str, &str)] = &[
     ("en-ca", "CAD"),
+    ("fr-ma", "MAD"),
+    ("ar-ma", "MAD"),
     ("fr-ca", "CAD"),
     ("en-au", "AUD"),
     ("en-nz", "NZD"),

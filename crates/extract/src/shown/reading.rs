@@ -30,7 +30,8 @@ const MAX_DETOUR: usize = 30;
 const MAX_PLAIN: usize = 23;
 
 /// Currency symbols that several currencies share.
-const SHARED_SYMBOLS: &[&str] = &["$", "＄", "¥", "￥", "£", "Rs", "kr", "Kr"];
+const SHARED_SYMBOLS: &[&str] =
+    &["$", "＄", "¥", "￥", "£", "Rs", "kr", "Kr", "Dhs", "Dh", "DHS", "DH", "درهم"];
 
 /// How far from the title the one of several offers may be that the page shows.
 const MAX_OFFERED: usize = 16;
