@@ -199,6 +199,61 @@ fn the_former_price_is_told_by_marks() {
 }
 
 #[test]
+fn a_price_above_a_regular_one_is_the_former_one() {
+    for name in ["price-normal", "price-regular", "pdp-price_type_normal"] {
+        let normal = format!("<span class={name}>€ 60,00</span>");
+        for other in ["price-x", "price"] {
+            let other = format!("<span class={other}>€ 80,00</span>");
+            check(&[
+                (&format!("{normal} {other}{BUY}"), "60 EUR"),
+                (&format!("{other} {normal}{BUY}"), "60 EUR"),
+            ]);
+        }
+        let sale = "<span class=price-sale>€ 40,00</span>";
+        check(&[
+            (&format!("{normal} {sale}{BUY}"), "40 EUR"),
+            (&format!("{normal}{BUY}"), "60 EUR"),
+        ]);
+    }
+    let deleted = "<p class=price>€ 60,00</p><p class=price_type_deleted>€ 80,00</p>";
+    check(&[(&format!("{deleted}{BUY}"), "60 EUR")]);
+}
+
+#[test]
+fn the_page_shows_which_of_two_prices_of_an_offer_is_the_former_one() {
+    let page = |prices: &str| {
+        format!(
+            "<div itemscope itemtype=https://schema.org/Product><b itemprop=name>Walnut Stool</b>\
+             <div itemprop=offers itemscope itemtype=https://schema.org/Offer>\
+             <meta itemprop=priceCurrency content=EUR>{prices}</div></div>{BUY}"
+        )
+    };
+    check(&[
+        (
+            &page(
+                "<span class=old-price itemprop=price>80,00 €</span>\
+                 <span class=price itemprop=price>60,00 €</span>",
+            ),
+            "60 EUR",
+        ),
+        (
+            &page(
+                "<span class=list-price itemprop=price content=80>80,00 €</span>\
+                 <span class=price itemprop=price content=60>60,00 €</span>",
+            ),
+            "60 EUR",
+        ),
+        (
+            &page(
+                "<span class=price itemprop=price>60,00 €</span>\
+                 <meta itemprop=price content=60.00>",
+            ),
+            "60 EUR",
+        ),
+    ]);
+}
+
+#[test]
 fn unit_and_net_prices_do_not_count_beside_the_price() {
     check(&[
         (&format!("<p class=price>€ 8,00</p><p class=price>€ 16,00/100 ml</p>{BUY}"), "8 EUR"),

@@ -294,16 +294,23 @@ impl<'a> Search<'a, '_> {
         });
     }
 
-    /// Returns the amounts of a price that is text for people, if there are several.
+    /// Returns the amounts of a price, if it is text for people, or if there are several values.
     fn written_amounts(&self, offer: usize) -> Vec<Amount> {
-        let values = ["lowPrice", "price"].iter().flat_map(|name| self.graph.values(offer, name));
-        let text = values.map(|value| match value {
-            Value::Human(text) => Some(&text[..text.floor_char_boundary(MAX_PRICE)]),
-            Value::Machine(_) | Value::Node(_) => None,
-        });
-        let Some(text) = text.take(1).flatten().next() else { return Vec::new() };
+        let of = |name: &str| self.graph.values(offer, name).take(MAX_OTHERS).collect::<Vec<_>>();
+        let values = Some(of("lowPrice")).filter(|low| !low.is_empty());
+        let values = values.unwrap_or_else(|| of("price"));
         let currency = self.graph.text(offer, &["priceCurrency", "currency"]);
-        price::parse_all(text, currency.and_then(currency::parse))
+        let currency = currency.and_then(currency::parse);
+        let is_several = values.len() > 1;
+        let truncate = |text: &'a str| &text[..text.floor_char_boundary(MAX_PRICE)];
+        let amounts = values.into_iter().flat_map(|value| match value {
+            Value::Human(text) => price::parse_all(truncate(text), currency),
+            Value::Machine(text) if is_several => {
+                price::parse_machine(truncate(text), currency).into_iter().collect()
+            }
+            Value::Machine(_) | Value::Node(_) => Vec::new(),
+        });
+        amounts.collect()
     }
 
     /// Whether the query of the page's URL has the SKU of an offer or a variant, or all of the

@@ -156,6 +156,7 @@ pub(super) fn find(
         }
     }
     mark_reduced(tree, title, &mut candidates);
+    mark_above_regular(&mut candidates);
     mark_net(&mut candidates);
     candidates.sort_by_key(|candidate| candidate.distance);
     candidates
@@ -250,6 +251,17 @@ fn mark_reduced(tree: &Tree<'_>, title: &Title, candidates: &mut [Candidate]) {
     };
     for (high, _) in pairs(candidates, is_reduced) {
         candidates[high].contexts.insert(Context::Former);
+    }
+}
+
+/// Marks the price above a regular one as the former price: beside it, the regular one is not.
+fn mark_above_regular(candidates: &mut [Candidate]) {
+    let is_regular = |high: &Candidate, low: &Candidate| {
+        low.contexts.contains(Context::Regular) && high.contexts.is_empty() && high.is_price
+    };
+    for (high, low) in pairs(candidates, is_regular) {
+        candidates[high].contexts.insert(Context::Former);
+        candidates[low].contexts.remove(Context::Regular);
     }
 }
 

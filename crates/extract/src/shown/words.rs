@@ -40,7 +40,7 @@ pub(super) const NAMES: &[(Context, &str)] = &[
          fullprice overprice originalprice beforeprice formerprice \
          former highprice preciolista preciodelista precolista prezzolistino listenpreis approx \
          maxprice undiscounted nodiscount marketprice market vorher lowest omnibus history ppr \
-         prev vechi precedent",
+         prev vechi precedent deleted listino",
     ),
     (
         Context::Unit,
