@@ -42,17 +42,14 @@ const PHRASES: &[(&str, &str)] = &[
     ),
     (
         "OutOfStock",
-        "out of stock|out-of-stock|sold out|not in stock|not available|unavailable|no stock|\
-         no longer available|temporarily out|nicht auf lager|nicht vorrätig|nicht verfügbar|\
-         nicht lieferbar|nicht mehr|ausverkauft|vergriffen|épuisé|rupture|indisponible|\
-         pas disponible|plus disponible|agotado|sin stock|sin existencias|no disponible|esgotado|\
-         indisponível|fora de estoque|sem stock|esaurit|non disponibile|uitverkocht|\
-         niet op voorraad|niet leverbaar|niet beschikbaar|brak w magazynie|niedostępn|wyprzedan|\
-         vyprodán|není skladem|nie je skladom|nedostupn|nincs készlet|nincs raktár|elfogyott|\
-         stoc epuizat|indisponibil|нет в наличии|нет на складе|распродан|немає в наявності|\
-         tükendi|stokta yok|slutsåld|ej i lager|slut i lager|ikke på lager|udsolgt|utsolgt|\
-         loppuunmyyty|ei varastossa|loppu|εξαντλ|μη διαθέσιμ|在庫なし|在庫切れ|売り切れ|品切れ|完売|\
-         缺货|缺貨|无货|無貨|售罄|품절|غير متوفر|نفد|אזל",
+        "out of stock|out-of-stock|sold out|unavailable|no stock|temporarily out|nicht mehr|\
+         ausverkauft|vergriffen|épuisé|rupture|indisponible|plus en stock|plus de stock|\
+         plus disponible|agotado|sin stock|sin existencias|esgotado|indisponível|fora de estoque|\
+         sem stock|esaurit|uitverkocht|brak w magazynie|niedostępn|wyprzedan|vyprodán|nedostupn|\
+         nincs készlet|elfogyott|stoc epuizat|indisponibil|nu este în stoc|nu este in stoc|\
+         нет на складе|распродан|tükendi|stokta yok|stokta değil|slutsåld|slut i lager|udsolgt|\
+         utsolgt|loppuunmyyty|loppu|εξαντλ|在庫なし|在庫切れ|在庫ありません|売り切れ|品切れ|完売|缺货|\
+         缺貨|无货|無貨|无现货|没有现货|無現貨|沒有現貨|售罄|품절|재고 없음|نفد|אזל",
     ),
     (
         "LimitedAvailability",
@@ -71,6 +68,48 @@ const PHRASES: &[(&str, &str)] = &[
     ),
 ];
 
+/// Words in lower case that turn what follows them into its opposite: `Ya no está disponible`. Those
+/// that mean something else in another language (`plus`, `nu`) stand in phrases.
+const NEGATIONS: &[&str] = &[
+    "not",
+    "no",
+    "isn't",
+    "isn’t",
+    "nicht",
+    "kein",
+    "keine",
+    "pas",
+    "aucun",
+    "non",
+    "não",
+    "nao",
+    "niet",
+    "geen",
+    "nie",
+    "není",
+    "brak",
+    "nem",
+    "nincs",
+    "не",
+    "нет",
+    "немає",
+    "няма",
+    "ej",
+    "inte",
+    "ikke",
+    "ei",
+    "eivät",
+    "μη",
+    "δεν",
+    "غير",
+    "ليس",
+    "לא",
+    "אין",
+];
+
+/// Words before a phrase among which a negation counts.
+const MAX_WORDS: usize = 4;
+
 /// Returns the schema.org name for a URL of the vocabulary (`https://schema.org/InStock`) or for
 /// text with the same meaning (`out_of_stock`, `Nur noch 3 auf Lager`).
 pub(crate) fn normalize(text: &str) -> Option<&'static str> {
@@ -87,8 +126,29 @@ pub(crate) fn normalize(text: &str) -> Option<&'static str> {
     name.or_else(|| {
         let text = text.get(..text.floor_char_boundary(MAX_TEXT))?.to_lowercase();
         let says_any = |phrases: &str| phrases.split('|').any(|phrase| text.contains(phrase));
-        PHRASES.iter().find(|(_, phrases)| !is_link && says_any(phrases)).map(|(name, _)| *name)
+        let says = |(name, phrases): &&(&str, &str)| {
+            says_any(phrases) || *name == "OutOfStock" && negates_stock(&text)
+        };
+        PHRASES.iter().filter(|_| !is_link).find(says).map(|(name, _)| *name)
     })
+}
+
+/// Whether a text in lower case has a phrase for a thing in stock after a negation.
+fn negates_stock(text: &str) -> bool {
+    let in_stock = PHRASES.iter().filter(|(name, _)| *name == "InStock");
+    let mut phrases = in_stock.flat_map(|(_, phrases)| phrases.split('|'));
+    phrases.any(|phrase| text.match_indices(phrase).any(|(at, _)| is_negated(&text[..at])))
+}
+
+/// Whether one of the last words of a text is a negation. A comma and a number end its reach.
+fn is_negated(before: &str) -> bool {
+    let ends = |word: &str| {
+        word.ends_with(['.', ',', ';', ':', '!', '?', ')'])
+            || word.contains(|c: char| c.is_ascii_digit())
+            || !word.contains(char::is_alphabetic)
+    };
+    let words = before.split_whitespace().rev().take(MAX_WORDS);
+    words.take_while(|word| !ends(word)).any(|word| NEGATIONS.contains(&word))
 }
 
 /// Bytes of a text that are searched for a phrase.
@@ -153,6 +213,34 @@ mod tests {
             ("在庫あり", "InStock"),
             ("품절", "OutOfStock"),
             ("Jetzt vorbestellen", "PreOrder"),
+            ("Plus en stock", "OutOfStock"),
+            ("Ce produit n'est plus en stock", "OutOfStock"),
+            ("Pas en stock", "OutOfStock"),
+            ("Plus de 10 en stock", "InStock"),
+            ("Ya no está disponible", "OutOfStock"),
+            ("No disponible", "OutOfStock"),
+            ("Non più disponibile", "OutOfStock"),
+            ("Não disponível", "OutOfStock"),
+            ("No longer in stock", "OutOfStock"),
+            ("This item isn't currently available", "OutOfStock"),
+            ("No minimum, in stock", "InStock"),
+            ("Derzeit leider nicht auf Lager", "OutOfStock"),
+            ("Momenteel niet op voorraad", "OutOfStock"),
+            ("Nu op voorraad", "InStock"),
+            ("Produkt nie jest dostępny", "OutOfStock"),
+            ("Brak na stanie", "OutOfStock"),
+            ("Nem elérhető, nincs raktáron", "OutOfStock"),
+            ("Nu este în stoc", "OutOfStock"),
+            ("Сейчас не в наличии", "OutOfStock"),
+            ("Немає в наявності", "OutOfStock"),
+            ("Finns inte i lager", "OutOfStock"),
+            ("Ikke på lager", "OutOfStock"),
+            ("Ei varastossa", "OutOfStock"),
+            ("Δεν είναι διαθέσιμο", "OutOfStock"),
+            ("غير متاح", "OutOfStock"),
+            ("לא במלאי", "OutOfStock"),
+            ("在庫ありません", "OutOfStock"),
+            ("没有现货", "OutOfStock"),
         ] {
             assert_eq!(normalize(text), Some(expected), "{text:?}");
         }

@@ -12,6 +12,7 @@ use crate::availability;
 const NAMES: &[&str] = &[
     "stock",
     "availab",
+    "delivery-information",
     "lieferbar",
     "lieferstatus",
     "verfuegbar",
