@@ -199,6 +199,31 @@ fn the_former_price_is_told_by_marks() {
 }
 
 #[test]
+fn what_is_said_of_a_price_holds_for_its_copy_for_screen_readers() {
+    let copy = |text: &str| format!("<span class=screen-reader-text>{text}</span>");
+    let html = format!(
+        "<p class=price><del>349,90 ₺</del> {} <ins>249,90 ₺</ins> {}</p>{BUY}",
+        copy("Eskiden böyleydi: 349,90 ₺."),
+        copy("Şimdi: 249,90 ₺.")
+    );
+    check(&[(&html, "249.9 TRY")]);
+}
+
+#[test]
+fn rates_and_prices_with_a_code_are_not_the_price() {
+    for other in [
+        "or $10/week",
+        "ή 3 άτοκες δόσεις από 28,33 €",
+        "Оплата частинами 417 ₴/міс",
+        "nuo 3,52 €/mėn.",
+        "75,00 € mit Code SOMMER",
+        "Kaina kitur 99,00 €",
+    ] {
+        check(&[(&format!("<div class=prices><p>€ 85,00</p><p>{other}</p></div>{BUY}"), "85 EUR")]);
+    }
+}
+
+#[test]
 fn a_price_above_a_regular_one_is_the_former_one() {
     for name in ["price-normal", "price-regular", "pdp-price_type_normal"] {
         let normal = format!("<span class={name}>€ 60,00</span>");

@@ -83,6 +83,7 @@ const SYMBOLS: &[(&str, Option<&str>)] = &[
     ("KSh", Some("KES")),
     ("FCFA", Some("XOF")),
     ("CFA", Some("XOF")),
+    ("Dhs.", Some("AED")),
     ("Dhs", Some("AED")),
     ("Dh", Some("AED")),
     ("DHS", Some("AED")),
@@ -132,7 +133,7 @@ const SHARED: &[(&[&str], &[&str])] = &[
     (&["£"], &["GBP", "EGP", "GIP", "FKP", "SHP", "LBP", "SYP"]),
     (&["Rs.", "Rs", "₨"], &["INR", "PKR", "LKR", "NPR", "MUR", "SCR"]),
     (&["kr.", "kr", "Kr.", "Kr"], &["SEK", "NOK", "DKK", "ISK"]),
-    (&["Dhs", "Dh", "DHS", "DH", "درهم"], &["AED", "MAD"]),
+    (&["Dhs.", "Dhs", "Dh", "DHS", "DH", "درهم"], &["AED", "MAD"]),
 ];
 
 /// Symbols that stand after a number. Before one, they are the name of a model: `DT 990`.

@@ -316,7 +316,7 @@ fn share_contexts(surroundings: &Surroundings<'_, '_>, candidates: &mut [Candida
     for at in 1..candidates.len() {
         let (one, other) = (&candidates[at - 1], &candidates[at]);
         let is_copy = one.money.value == other.money.value
-            && surroundings.is_for_screen_readers(one.element)
+            && [one, other].iter().any(|one| surroundings.is_for_screen_readers(one.element))
             && one.distance.abs_diff(other.distance) <= 2;
         if is_copy {
             let both = one.contexts.union(other.contexts);

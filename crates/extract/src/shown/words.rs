@@ -190,7 +190,7 @@ pub(super) const LABELS: &[(Context, &str)] = &[
          precio de lista|precio original|pvpr|prezzo consigliato|prezzo di listino|invece di|\
          listino|prima|adviesprijs|oude prijs|de:|preço anterior|\
          najniższa cena|z 30 dni|cena katalogowa|cena regularna|poprzednia cena|stara cena|\
-         původní cena|běžná cena|původně|doporučená cena|eski fiyat|liste fiyatı|ord. pris|\
+         původní cena|běžná cena|původně|doporučená cena|eski fiyat|liste fiyatı|kaina kitur|ord. pris|\
          ord.pris|ordinarie pris|tidigare|rek. pris|førpris|før|veil. pris|vejl. pris|normalpris|\
          normaalihinta|ovh|norm.|eredeti ár|régi ár|preț vechi|prp|pret vechi|стара ціна|\
          старая цена|без скидки|παλιά τιμή|π.λ.τ|原价|定价|市场价|市場價|原價|定価|通常価格|参考価格|\
@@ -220,7 +220,7 @@ pub(super) const LABELS: &[(Context, &str)] = &[
          sin intereses|à vista no|no cartão|/maand|per maand|raty|miesięcznie|měsíčně|splátky|\
          taksit|/ay|kk/kk|/mån|/mnd|/md|payments of|interest-free|installments|instalments|\
          finance|financing|as low as|klarna|affirm|afterpay|paypal|月々|分割|分期|每期|할부|\
-         ежемесячно|в месяц|рассрочка|в кредит|تقسيط|شهريا|תשלומים|subscribe & save|subscribe|\
+         ежемесячно|в месяц|/мес|/міс|/mėn|/week|per week|a week|δόσεις|рассрочка|в кредит|تقسيط|شهريا|תשלומים|subscribe & save|subscribe|\
          subscription|abo",
     ),
     (
@@ -230,7 +230,7 @@ pub(super) const LABELS: &[(Context, &str)] = &[
          ahorras|descuento|dto|cupón|desconto|economize|risparmi|sconto|bespaar|korting|\
          oszczędzasz|rabat|kupon|ušetříte|sleva|tasarruf|indirim|spara|säästä|节省|立减|优惠|优惠券|\
          折扣|立省|割引|クーポン|ポイント|お得|할인|적립|쿠폰|خصم|وفر|חסכון|הנחה|tiết kiệm|giảm|hemat|\
-         ส่วนลด|скидка|экономия|выгода|знижка|gift card|over|orders over|above|ab einem|\
+         ส่วนลด|скидка|экономия|выгода|знижка|gift card|with code|mit code|avec le code|con codice|met code|over|orders over|above|ab einem|\
          desde compras|free with",
     ),
     (
@@ -343,9 +343,9 @@ pub(super) const BUY: &str = "\
     in den warenkorb|in den einkaufswagen|in den korb|jetzt kaufen|jetzt bestellen|kaufen|\
     bestellen|vorbestellen|nachricht schreiben|in warenkorb|zum warenkorb hinzufügen|\
     ajouter au panier|acheter|j'achète|je commande|commander|añadir al carrito|agregar al carrito|\
-    añadir a la cesta|agregar a la bolsa|comprar|comprar ahora|comprar agora|\
+    añadir a la cesta|agregar a la bolsa|agregar a mi bolsa|comprar|comprar ahora|comprar agora|\
     adicionar ao carrinho|adicionar à sacola|adicionar|aggiungi al carrello|acquista|\
-    aggiungi alla borsa|in winkelwagen|in winkelmand|in mijn winkelwagen|toevoegen aan winkelwagen|\
+    aggiungi alla borsa|in winkelwagen|in winkelmand|in winkelmandje|in mijn winkelwagen|toevoegen aan winkelwagen|\
     do koszyka|dodaj do koszyka|kup teraz|kupuję|skontaktuj się|wyślij wiadomość|do košíku|\
     přidat do košíku|vložit do košíku|koupit|do košíka|pridať do košíka|kosárba|kosárba teszem|\
     adaugă în coș|adauga in cos|în coș|добавить в корзину|в корзину|купить|додати в кошик|\
@@ -354,9 +354,9 @@ pub(super) const BUY: &str = "\
     lägg i korgen|setja í körfu|bæta í körfu|lisää ostoskoriin|osta|lisa ostukorvi|į krepšelį|pievienot grozam|\
     カートに入れる|カートに追加|買い物かごに入れる|かごに追加|購入する|今すぐ買う|ご購入手続き|\
     加入购物车|立即购买|加入購物車|立即購買|放入購物車|장바구니|장바구니 담기|구매하기|바로구매|\
-    أضف إلى السلة|أضف إلى عربة التسوق|اشتري الآن|إضافة إلى السلة|اضافة للسلة|הוסף לסל|\
+    أضف إلى السلة|أضف إلى عربة التسوق|أضف إلى العربة|اشتري الآن|إضافة إلى السلة|اضافة للسلة|הוסף לסל|\
     הוספה לסל|קנה עכשיו|thêm vào giỏ|thêm vào giỏ hàng|mua ngay|tambah ke keranjang|\
-    + keranjang|beli sekarang|masukkan keranjang|หยิบใส่ตะกร้า|เพิ่มลงตะกร้า|ซื้อเลย|\
+    + keranjang|beli sekarang|masukkan keranjang|หยิบใส่ตะกร้า|เพิ่มลงตะกร้า|เพิ่มไปยังรถเข็น|ซื้อสินค้า|ซื้อเลย|\
     προσθήκη στο καλάθι|αγορά|u košaricu|dodaj u košaricu|dodaj u korpu|v košarico|\
     افزودن به سبد خرید|कार्ट में जोड़ें";
 
