@@ -146,6 +146,12 @@ impl Document {
         match step {
             Step::Open(tag) => self.open(&tag).map_err(DocumentError::Invalid)?,
             Step::Text(text) => self.push(&text),
+            Step::Unresolved(reference) => {
+                self.push(&reference);
+                if let Some(field) = &mut self.field {
+                    field.note_unresolved(&reference);
+                }
+            }
             Step::Ignored => {}
             Step::Close => self.close(),
             Step::End if self.shape.is_none() => {
@@ -177,6 +183,8 @@ impl Document {
             let base = self.base().clone();
             let line = self.line;
             self.field = self.entry.as_mut().and_then(|entry| entry.open_field(tag, line, &base));
+        } else if let Some(field) = &mut self.field {
+            field.note_element(&tag.name);
         }
         Ok(())
     }

@@ -48,6 +48,8 @@ pub(super) struct Field {
     line: u64,
     text: String,
     pub(super) is_too_long: bool,
+    /// Why the text is not the whole URL.
+    problem: Option<String>,
 }
 
 /// An entry whose element is open.
@@ -61,7 +63,21 @@ pub(super) struct OpenEntry {
 
 impl Field {
     fn new(role: Role, line: u64) -> Self {
-        Self { role, line, text: String::new(), is_too_long: false }
+        Self { role, line, text: String::new(), is_too_long: false, problem: None }
+    }
+
+    /// Notes that an element stands in the text, so that it is unclear what the URL is.
+    pub(super) fn note_element(&mut self, name: &str) {
+        let problem = || format!("it contains an element <{name:.50}>");
+        self.problem.get_or_insert_with(problem);
+    }
+
+    /// Notes a reference in the text that cannot be resolved.
+    pub(super) fn note_unresolved(&mut self, reference: &str) {
+        let problem = || {
+            format!("XML has no entity `{reference:.50}`; write the character, or &amp; for a `&`")
+        };
+        self.problem.get_or_insert_with(problem);
     }
 
     /// Adds text. White space before it is dropped, so that it does not count.
@@ -82,7 +98,8 @@ impl OpenEntry {
         let namespace = tag.namespace.clone();
         let mut entry = Self { shape, line, namespace, urls: Vec::new(), modified: None };
         if let Some(about) = tag.attribute("rdf:about").filter(|_| shape == Shape::Rdf) {
-            entry.add_attribute(Rank::Permalink, line, about, &Base::Unknown);
+            let unresolved = tag.unresolved("rdf:about");
+            entry.add_attribute(Rank::Permalink, line, (about, unresolved), &Base::Unknown);
         }
         entry
     }
@@ -98,7 +115,8 @@ impl OpenEntry {
             (Shape::UrlSet | Shape::Index, _) => return None,
             (_, "link") if is_own => match (tag.attribute("href"), link_rank(tag)?) {
                 (Some(href), rank) => {
-                    self.add_attribute(rank, line, href, base);
+                    let unresolved = tag.unresolved("href").or(tag.unresolved("xml:base"));
+                    self.add_attribute(rank, line, (href, unresolved), base);
                     return None;
                 }
                 (None, rank) => Role::Url(rank),
@@ -116,15 +134,25 @@ impl OpenEntry {
         Some(Field::new(role, line))
     }
 
-    fn add_attribute(&mut self, rank: Rank, line: u64, text: &str, base: &Base) {
+    /// Adds the URL of an attribute, and a reference in it that cannot be resolved.
+    fn add_attribute(
+        &mut self,
+        rank: Rank,
+        line: u64,
+        (text, unresolved): (&str, Option<&str>),
+        base: &Base,
+    ) {
         let mut field = Field::new(Role::Url(rank), line);
         field.push(text);
+        if let Some(reference) = unresolved {
+            field.note_unresolved(reference);
+        }
         self.close_field(field, base, "XML");
     }
 
     /// Takes in the text of a field.
     pub(super) fn close_field(&mut self, field: Field, base: &Base, encoding: &str) {
-        let Field { role, line, text, is_too_long } = field;
+        let Field { role, line, text, is_too_long, problem } = field;
         let given = text.trim().to_owned();
         let rank = match role {
             Role::Modified => {
@@ -134,12 +162,14 @@ impl OpenEntry {
             Role::Url(rank) => rank,
         };
         let is_feed = self.shape.is_feed();
-        if is_feed && given.is_empty() && !is_too_long
+        if is_feed && given.is_empty() && !is_too_long && problem.is_none()
             || rank == Rank::Permalink && !is_absolute(&given)
         {
             return;
         }
-        let url = if is_too_long {
+        let url = if let Some(problem) = problem {
+            Err(format!("the URL is not usable: {problem}"))
+        } else if is_too_long {
             Err(format!("the URL is not usable: it has more than {MAX_URL_BYTES} bytes"))
         } else if given.contains('\u{fffd}') {
             Err(format!("the URL is not usable: it holds bytes that are not valid {encoding}"))

@@ -4,12 +4,23 @@ use quick_xml::escape::resolve_xml_entity;
 use quick_xml::events::{BytesRef, BytesStart, Event};
 use quick_xml::name::{NamespaceResolver, ResolveResult};
 
+/// The longest reference in an attribute; no entity of HTML has a longer name.
+const MAX_REFERENCE_BYTES: usize = "&CounterClockwiseContourIntegral;".len();
+
 /// A start tag.
 pub(super) struct Tag {
     /// Without its prefix.
     pub(super) name: String,
     pub(super) namespace: String,
-    attributes: Vec<(String, String)>,
+    attributes: Vec<Attribute>,
+}
+
+struct Attribute {
+    /// With its prefix.
+    name: String,
+    value: String,
+    /// The first reference that cannot be resolved.
+    unresolved: Option<String>,
 }
 
 /// What an event means.
@@ -18,13 +29,24 @@ pub(super) enum Step {
     Open(Tag),
     Close,
     Text(String),
+    /// A reference that cannot be resolved, such as `&eacute;`, which only HTML knows.
+    Unresolved(String),
     End,
 }
 
 impl Tag {
     /// The value of an attribute by its name with its prefix.
     pub(super) fn attribute(&self, name: &str) -> Option<&str> {
-        self.attributes.iter().find(|(other, _)| other == name).map(|(_, value)| value.as_str())
+        self.find(name).map(|attribute| attribute.value.as_str())
+    }
+
+    /// The first reference in an attribute that cannot be resolved.
+    pub(super) fn unresolved(&self, name: &str) -> Option<&str> {
+        self.find(name)?.unresolved.as_deref()
+    }
+
+    fn find(&self, name: &str) -> Option<&Attribute> {
+        self.attributes.iter().find(|attribute| attribute.name == name)
     }
 
     fn of(start: &BytesStart<'_>, resolver: &NamespaceResolver) -> Self {
@@ -45,10 +67,14 @@ impl Tag {
 }
 
 /// The attributes that can be read. A damaged one affects no other.
-fn read_attributes(start: &BytesStart<'_>) -> Vec<(String, String)> {
+fn read_attributes(start: &BytesStart<'_>) -> Vec<Attribute> {
     let mut attributes = start.attributes();
     let readable = attributes.with_checks(false).flatten();
-    readable.map(|attribute| (attribute.key.0.to_owned(), unescape(&attribute.value))).collect()
+    let read = |attribute: quick_xml::events::attributes::Attribute<'_>| {
+        let (value, unresolved) = unescape(&attribute.value);
+        Attribute { name: attribute.key.0.to_owned(), value, unresolved }
+    };
+    readable.map(read).collect()
 }
 
 pub(super) fn interpret(event: Event<'_>, resolver: &NamespaceResolver) -> Step {
@@ -57,49 +83,60 @@ pub(super) fn interpret(event: Event<'_>, resolver: &NamespaceResolver) -> Step 
         Event::End(_) => Step::Close,
         Event::Text(text) => Step::Text(text.xml10_content().into_owned()),
         Event::CData(text) => Step::Text(text.xml10_content().into_owned()),
-        Event::GeneralRef(reference) => Step::Text(resolve(&reference)),
+        Event::GeneralRef(reference) => resolve(&reference),
         Event::Eof => Step::End,
         _ => Step::Ignored,
     }
 }
 
-/// Resolves a character reference or a predefined entity. Any other reference stays as it is, since
-/// many sites do not escape the query of a URL.
-fn resolve(reference: &BytesRef<'_>) -> String {
-    if let Ok(Some(character)) = reference.resolve_char_ref() {
-        return character.to_string();
-    }
+/// Resolves a character reference or a predefined entity. What cannot be a reference stays as it
+/// is, since many sites do not escape the query of a URL.
+fn resolve(reference: &BytesRef<'_>) -> Step {
     let name = reference.xml10_content();
-    resolve_xml_entity(&name).map_or_else(|| format!("&{name};"), str::to_owned)
+    match resolve_name(&name) {
+        Some(text) => Step::Text(text),
+        None if is_reference(&name) => Step::Unresolved(format!("&{name};")),
+        None => Step::Text(format!("&{name};")),
+    }
 }
 
-/// Resolves the references in an attribute, as [`resolve`] does in text.
-fn unescape(value: &str) -> String {
+fn resolve_name(name: &str) -> Option<String> {
+    let character = BytesRef::new(name).resolve_char_ref().ok().flatten();
+    character.map(String::from).or_else(|| resolve_xml_entity(name).map(str::to_owned))
+}
+
+/// Whether a text between `&` and `;` is the name of an entity or a number.
+fn is_reference(name: &str) -> bool {
+    let name = name.strip_prefix('#').unwrap_or(name);
+    !name.is_empty() && name.chars().all(char::is_alphanumeric)
+}
+
+/// Resolves the references in an attribute, as [`resolve`] does in text. The second value is the
+/// first one that cannot be resolved.
+fn unescape(value: &str) -> (String, Option<String>) {
     let mut text = String::with_capacity(value.len());
+    let mut unresolved = None;
     let mut rest = value;
     while let Some(at) = rest.find('&') {
         text.push_str(&rest[..at]);
         rest = &rest[at..];
         // No further: a value of ampersands would be searched to its end for each one.
-        let end = rest.bytes().take("&#x10ffff;".len()).position(|byte| byte == b';');
-        let resolved = end.and_then(|end| {
-            let name = &rest[1..end];
-            let character = BytesRef::new(name).resolve_char_ref().ok().flatten();
-            let character = character.map(String::from);
-            character.or_else(|| resolve_xml_entity(name).map(str::to_owned))
-        });
-        match (resolved, end) {
+        let end = rest.bytes().take(MAX_REFERENCE_BYTES).position(|byte| byte == b';');
+        let name = end.map(|end| &rest[1..end]);
+        match (name.and_then(resolve_name), end) {
             (Some(resolved), Some(end)) => {
                 text.push_str(&resolved);
                 rest = &rest[end + 1..];
             }
             _ => {
+                let name = name.filter(|name| is_reference(name));
+                unresolved = unresolved.or_else(|| name.map(|name| format!("&{name};")));
                 text.push('&');
                 rest = &rest[1..];
             }
         }
     }
-    text + rest
+    (text + rest, unresolved)
 }
 
 #[cfg(test)]
@@ -117,9 +154,16 @@ mod tests {
             ("&#0;&#x110000;&#xD800;", "&#0;&#x110000;&#xD800;"),
             ("\u{e9}&\u{e9};", "\u{e9}&\u{e9};"),
         ] {
-            assert_eq!(unescape(value), expected, "{value}");
+            assert_eq!(unescape(value).0, expected, "{value}");
         }
         let many = "&".repeat(1 << 20);
-        assert!(unescape(&many) == many);
+        assert!(unescape(&many) == (many, None));
+        for (value, unresolved) in [
+            ("/th&eacute;?a=1&b=2;c", Some("&eacute;")),
+            ("/&#0;", Some("&#0;")),
+            ("/?a=1&amp;b=2;c&;", None),
+        ] {
+            assert_eq!(unescape(value).1.as_deref(), unresolved, "{value}");
+        }
     }
 }

@@ -91,7 +91,7 @@ async fn locations_are_read_whatever_surrounds_them() {
         <s:url><s:loc><![CDATA[http://a.example/2?a&b]]></s:loc></s:url>\n\
         <s:url><s:loc>http://a.example/3?a=1&b=2</s:loc></s:url>\
         <loc>http://a.example/elsewhere</loc>\n\
-        <s:url><s:loc>http://a.example/<b>x</b>4</s:loc></s:url>\
+        <s:url><s:loc>http://a.example/4<!-- x --></s:loc></s:url>\
         <s:url><s:loc/></s:url>\n</s:urlset>\n";
     let read = read_from(text, None).await;
     let expected = [
@@ -103,6 +103,33 @@ async fn locations_are_read_whatever_surrounds_them() {
     assert_eq!(read[..4], expected.map(|(line, url)| (line, url.to_owned())));
     assert!(read[4].0 == 11 && read[4].1.contains("empty"), "{read:?}");
     assert_eq!(read.len(), 5);
+}
+
+#[tokio::test]
+async fn a_url_with_an_element_or_an_unknown_entity_in_it_is_refused() {
+    for (text, reason) in [
+        ("http://a.example/<b>x</b>/1", "<b>"),
+        ("http://a.example/1<wbr/>2", "<wbr>"),
+        ("<a href='x'>http://a.example/1</a>", "<a>"),
+        ("http://a.example/th&eacute;", "`&eacute;`"),
+        ("http://a.example/?x=1&copy;=2", "`&copy;`"),
+        ("http://a.example/&#0;", "`&#0;`"),
+    ] {
+        let rss = |element: &str| {
+            format!("<rss><channel><item><{element}>{text}</{element}></item></channel></rss>")
+        };
+        for document in [page(text), rss("link"), rss("g:link")] {
+            let urls = urls(&document).await;
+            let [url] = &urls[..] else { panic!("{urls:?}") };
+            assert!(url.starts_with("invalid: ") && url.contains(reason), "{document}: {url}");
+        }
+    }
+    let atom = "<feed xmlns='http://www.w3.org/2005/Atom'>\
+        <entry><link href='http://a.example/th&eacute;'/></entry>\
+        <entry><link href='http://a.example/?a=1&b=2'/></entry></feed>";
+    let read = urls(atom).await;
+    assert!(read[0].contains("`&eacute;`"), "{read:?}");
+    assert_eq!(read[1..], ["http://a.example/?a=1&b=2"]);
 }
 
 #[tokio::test]
