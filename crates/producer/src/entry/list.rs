@@ -33,7 +33,7 @@ pub(super) struct ListHints {
     /// The extension in lower case.
     pub(super) extension: Option<String>,
     pub(super) url_field: Option<String>,
-    /// Whether the list is read while it is written.
+    /// Whether the list is read while it is written, so that its first lines may arrive late.
     pub(super) is_live: bool,
     /// Whether the lines are the elements of a JSON array.
     pub(super) is_array: bool,
@@ -329,10 +329,8 @@ fn parse_json(line: &ListLine, hints: &ListHints, is_one_object: bool) -> Conten
         let reason = "the line is not UTF-8 text; name its encoding with --encoding";
         return Content::Invalid(reason.to_owned());
     }
-    // An array may hold URLs alone.
-    if hints.is_array
-        && let Ok(url) = serde_json::from_str::<String>(text)
-    {
+    // A line or an element of an array may be a URL alone.
+    if let Ok(url) = serde_json::from_str::<String>(text) {
         return parse_url(&url).into();
     }
     let url_field = hints.url_field.as_deref().unwrap_or(URL_FIELD);

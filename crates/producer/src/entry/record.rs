@@ -17,6 +17,10 @@ pub const MAX_PRIORITY: u8 = 9;
 /// The longest path of an object whose fields are searched for a URL, in bytes.
 const MAX_PATH_BYTES: usize = 200;
 
+/// Names of the list in an answer of an API, whose own URL is that of the answer.
+const LISTS: [&str; 10] =
+    ["results", "items", "data", "entries", "products", "pages", "urls", "rows", "records", "hits"];
+
 /// A fetch request and its priority.
 #[derive(Debug)]
 pub(crate) struct Record {
@@ -131,6 +135,12 @@ impl Fields {
             Some(_) => {}
             None => return Err(missing_url(&self.values, url_field)),
         }
+        if let Some(list) = list_of_urls(&self.values, url_field) {
+            return Err(format!(
+                "besides its own URL, the object has a list of URLs, `{list}`; name the URLs that \
+                 are meant, as with jq -c '.{list}[]'"
+            ));
+        }
         let is_sitemap = ["lastmod", "changefreq"].iter().any(|n| self.values.contains_key(*n));
         let priority = self.values.remove("priority");
         // That of a sitemap compares pages with each other, from 0.0 to 1.0.
@@ -244,6 +254,18 @@ fn nested<'a>(fields: &'a Map<String, Value>, path: &str) -> Option<&'a Value> {
     })
 }
 
+/// The field that holds a list of other URLs.
+fn list_of_urls(fields: &Map<String, Value>, url_field: &str) -> Option<&'static str> {
+    let is_url = |value: &Value| {
+        let url = value.get(url_field).unwrap_or(value);
+        url.as_str().is_some_and(begins_with_scheme)
+    };
+    let is_list = |name: &&str| {
+        fields.get(*name).and_then(Value::as_array).is_some_and(|values| values.iter().any(is_url))
+    };
+    LISTS.into_iter().find(|name| is_list(name))
+}
+
 /// Says which field is missing, and which one may be meant.
 fn missing_url(fields: &Map<String, Value>, url_field: &str) -> String {
     let mut problem = format!("the object has no field `{url_field}`");
@@ -325,6 +347,9 @@ mod tests {
             (r#"{"url":"http://a.example/","lastmod":"2026-01-01","priority":0.8}"#, None),
             (r#"{"url":"http://a.example/","changefreq":"daily","priority":1}"#, None),
             (r#"{"url":"http://a.example/","x":{"url":"http://a.example/2"}}"#, None),
+            (r#"{"url":"http://a.example/","images":["http://a.example/2"]}"#, None),
+            (r#"{"url":"http://a.example/","variants":[{"url":"http://a.example/2"}]}"#, None),
+            (r#"{"url":"http://a.example/","items":[1,{"sku":"x"}]}"#, None),
         ] {
             let record = parse(text).unwrap();
             assert_eq!((record.request.category.as_deref(), record.priority), (category, None));
@@ -345,6 +370,11 @@ mod tests {
                 "`category` is of another type",
             ),
             (r#"{"products":[{"url":"http://a.example/"}]}"#, "jq -c '.products[]'"),
+            (
+                r#"{"url":"http://a.example/","results":[{"url":"http://a.example/1"}]}"#,
+                ".results[]",
+            ),
+            (r#"{"url":"http://a.example/","items":["http://a.example/1"]}"#, ".items[]"),
             (r#"{"url":7}"#, "`url` is of another type"),
             (r#"{"url":"http://a.example/","method":"Organic"}"#, "rename"),
             (r#"{"url":"http://a.example/","not_before":"today"}"#, "rename"),

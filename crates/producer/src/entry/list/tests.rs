@@ -164,6 +164,14 @@ async fn fields_of_json_lines_may_be_nested() {
 }
 
 #[tokio::test]
+async fn a_line_of_json_may_be_a_url_alone() {
+    let text = b"\"https://a.example/1\"\n\"https://a.example/2\"\n\"Tea\"\n";
+    let (entries, _) = read(text, named("jsonl")).await;
+    assert_eq!((&*entries[0].1, &*entries[1].1), ("https://a.example/1", "https://a.example/2"));
+    assert!(entries[2].1.contains("no absolute URL"), "{entries:?}");
+}
+
+#[tokio::test]
 async fn a_list_that_is_one_object_or_empty_is_named_as_such() {
     for object in [
         "{\n  \"urls\": [\n    \"https://a.example/1\"\n  ]\n}\n",
