@@ -24,12 +24,24 @@ pub enum Format {
     Sitemap,
 }
 
-/// The text without white space and invisible characters around it.
+/// The text without white space and invisible characters around it. A joiner at its end stays: some
+/// scripts need it.
 pub(super) fn trimmed(text: &str) -> &str {
-    text.trim_matches(is_padding)
+    let is_joiner = |c| matches!(c, '\u{200c}' | '\u{200d}');
+    text.trim_start_matches(is_padding).trim_end_matches(|c| is_padding(c) && !is_joiner(c))
 }
 
 /// Whether a trimmed line of a text list is a comment.
 pub(super) fn is_comment(line: &str) -> bool {
     line.starts_with('#')
+}
+
+/// Whether a text ends like the name of a file, such as `green tea.jpg`.
+pub(super) fn is_file_name(text: &str) -> bool {
+    text.rsplit_once('.').is_some_and(|(name, extension)| {
+        !name.ends_with(char::is_whitespace)
+            && (2..=5).contains(&extension.len())
+            && extension.starts_with(|c: char| c.is_ascii_alphabetic())
+            && extension.bytes().all(|byte| byte.is_ascii_alphanumeric())
+    })
 }

@@ -1,7 +1,8 @@
 //! Lists with one URL per line.
 
-use fetchline_queue::UrlLines;
+use fetchline_queue::{Doubt, UrlLines, begins_with_scheme, unwrapped};
 
+use super::format::{is_file_name, trimmed};
 use super::record::{self, Record};
 use super::url_text;
 
@@ -28,6 +29,7 @@ impl PlainText {
         if let Some(lines) = &self.lines {
             check_end(lines, line)?;
             url_text::check(line)?;
+            url_text::check_closed(line)?;
         }
         Ok(url)
     }
@@ -42,6 +44,35 @@ pub(super) fn check_end(lines: &UrlLines, line: &str) -> Result<(), String> {
              --format text; else quote the cells, or add headings"
         )),
     }
+}
+
+/// Refuses a cell that may hold more than its URL. Separators of which `is_part` is true are known
+/// to be a part of the URL.
+pub(super) fn check_cell(cell: &str, is_part: impl Fn(char) -> bool) -> Result<(), String> {
+    let text = trimmed(cell);
+    let doubt = match begins_with_scheme(text) {
+        true if has_words(text) => Some(Doubt::WhiteSpace),
+        true => UrlLines::cells().doubt_end(unwrapped(text), is_part),
+        false => None,
+    };
+    match doubt {
+        None => url_text::check_closed(text),
+        Some(doubt) => Err(format!(
+            "it is not clear where the URL ends: {doubt}; put what does not belong to it into a \
+             cell of its own, or save the list as CSV and say --format csv if all of it does"
+        )),
+    }
+}
+
+/// Whether words follow a URL behind white space, unless that shows that the path or the query goes
+/// on, as in `my file.jpg` or `?q=green tea&page=2`.
+fn has_words(text: &str) -> bool {
+    let Some((url, rest)) = text.split_once(char::is_whitespace) else { return false };
+    let goes_on = match url.contains('?') {
+        true => rest.contains(['&', '=']),
+        false => rest.contains('/') || is_file_name(rest),
+    };
+    !goes_on
 }
 
 #[cfg(test)]

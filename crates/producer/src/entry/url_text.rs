@@ -5,7 +5,10 @@
 
 use std::net::IpAddr;
 
-use fetchline_queue::{Address, begins_with_scheme, check_host_name, has_second_url};
+use fetchline_queue::{
+    Address, begins_with_scheme, check_host_name, has_second_url, is_invisible, is_padding,
+    unwrapped,
+};
 
 use super::format::trimmed;
 
@@ -19,14 +22,55 @@ pub(super) fn check(text: &str) -> Result<(), String> {
         ));
     }
     check_whole(text)?;
-    match has_remark(text) {
-        true => Err(unusable("a remark or another cell seems to follow it; remove that")),
-        false => Ok(()),
+    if has_remark(text) {
+        return Err(unusable("a remark or another cell seems to follow it; remove that"));
     }
+    if let Some(sign) = unwrapped(text).chars().find(|c| matches!(c, '<' | '>' | '`' | '^')) {
+        return Err(unusable(format!(
+            "it contains `{sign}`, which no URL has unescaped; remove what does not belong to it, \
+             or write %{:02X}",
+            u32::from(sign)
+        )));
+    }
+    Ok(())
+}
+
+/// Refuses a line or a cell that ends with a bracket or a quote that nothing in it opens.
+pub(super) fn check_closed(text: &str) -> Result<(), String> {
+    let text = unwrapped(text);
+    match text.chars().last().filter(|last| is_unopened(text, *last)) {
+        Some(last) => {
+            Err(unusable(format!("it ends with `{last}`, which nothing in it opens; remove that")))
+        }
+        None => Ok(()),
+    }
+}
+
+/// Whether a sign closes more than is open before it: its partner stands before the URL, or is
+/// lost.
+fn is_unopened(text: &str, close: char) -> bool {
+    const PAIRS: [(char, char); 12] = [
+        ('(', ')'),
+        ('[', ']'),
+        ('{', '}'),
+        ('“', '”'),
+        ('„', '“'),
+        ('‘', '’'),
+        ('«', '»'),
+        ('‹', '›'),
+        ('（', '）'),
+        ('【', '】'),
+        ('「', '」'),
+        ('《', '》'),
+    ];
+    let count = |sign: char| text.matches(sign).count();
+    close == '\'' && count(close) % 2 == 1
+        || PAIRS.iter().any(|&(open, end)| end == close && count(open) < count(close))
 }
 
 /// Refuses a line that is said to be one URL, whatever it contains, if it is none or two.
 pub(super) fn check_whole(text: &str) -> Result<(), String> {
+    let text = trimmed(text);
     if text.contains(char::REPLACEMENT_CHARACTER) {
         return Err(unusable(
             "a character was lost in a conversion; if the list is not UTF-8, name its encoding \
@@ -44,6 +88,7 @@ pub(super) fn check_whole(text: &str) -> Result<(), String> {
             "a second URL follows it; if that is a part of the first one, write its `:` as %3A",
         ));
     }
+    check_visible(text)?;
     if has_broken_scheme(text) {
         return Err(unusable("its scheme is not followed by // and a host"));
     }
@@ -51,6 +96,25 @@ pub(super) fn check_whole(text: &str) -> Result<(), String> {
         return Err(unusable("it is no absolute URL"));
     }
     Ok(())
+}
+
+/// Refuses an invisible character in a URL. Without it, the URL may be that of another page. A
+/// joiner has a meaning between two letters, and none at the end.
+fn check_visible(text: &str) -> Result<(), String> {
+    if text.is_ascii() {
+        return Ok(());
+    }
+    let last = text.chars().count().saturating_sub(1);
+    let is_strange =
+        |(index, c): &(usize, char)| is_invisible(*c) || *index == last && is_padding(*c);
+    match text.chars().enumerate().find(is_strange) {
+        Some((index, c)) => Err(unusable(format!(
+            "its character {} is U+{:04X}, which is invisible; remove it, or encode it",
+            index + 1,
+            u32::from(c)
+        ))),
+        None => Ok(()),
+    }
 }
 
 /// Refuses a host that no resolver knows.
@@ -107,6 +171,7 @@ fn has_remark(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::super::record::parse_url;
+    use super::*;
 
     #[test]
     fn what_only_browsers_take_for_a_url_is_refused() {
@@ -133,6 +198,14 @@ mod tests {
             ("https://a.example/2 (old)", "remark"),
             ("https://a.example/3, www.a.example/4", "remark"),
             ("https://a.example/3\u{a0}| Tea", "remark"),
+            ("https://a.example/1\u{200b}x", "character 20 is U+200B"),
+            ("https://a.ex\u{ad}ample/1", "U+00AD"),
+            ("https://a.example/\u{6a9}\u{200c}", "U+200C"),
+            ("https://a.example/1<br>", "`<`"),
+            ("https://a.example/1</loc>", "`<`"),
+            ("https://a.example/1>", "`>`"),
+            ("https://a.example/1`", "%60"),
+            ("https://a.example/1^Tea", "%5E"),
             ("Tea", "no absolute URL"),
             ("#N/A", "no absolute URL"),
             ("/p/1", "no absolute URL"),
@@ -157,8 +230,22 @@ mod tests {
             "https://a.example/a{b}[c]|d;e,f#g",
             "HTTPS://A.EXAMPLE",
             "\u{200f}https://a.example/1\u{200e}",
+            "https://a.example/\u{6a9}\u{200c}\u{6a9}\u{feff}",
+            "<https://a.example/1>",
+            "`https://a.example/1`",
         ] {
             assert!(parse_url(text).is_ok(), "{text}");
         }
+    }
+
+    #[test]
+    fn what_closes_nothing_at_the_end_is_refused() {
+        for end in ["1]", "a(b)c)", "1\"}", "1'", "1”", "1»", "1）"] {
+            assert!(check_closed(&format!("https://a.example/{end}")).is_err(), "{end}");
+        }
+        for end in ["a_(b)", "it's", "'a'", "[1]", "?q=\"", "红茶（新）"] {
+            assert!(check_closed(&format!("https://a.example/{end}")).is_ok(), "{end}");
+        }
+        assert!(check_closed("'https://a.example/1'").is_ok());
     }
 }

@@ -14,6 +14,8 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use zip::ZipArchive;
 
+use super::plain::check_cell;
+use super::record::Record;
 use super::table::{Cell, Found, Layout, describe_layout};
 use super::{Content, Entry, Ignored};
 use crate::text::Text;
@@ -360,9 +362,15 @@ fn entry(layout: &Layout, headings_row: u64, (line, mut cells): SheetRow) -> Ent
     } else if line < headings_row {
         Content::Invalid("the row stands above the headings".to_owned())
     } else {
-        layout.record(&cells).into()
+        record(layout, &cells).into()
     };
     Entry { sitemap: None, line, raw, content }
+}
+
+fn record(layout: &Layout, cells: &[Cell]) -> Result<Record, String> {
+    let record = layout.record(cells)?;
+    check_cell(&layout.url_cell(cells)?.text, |_| false)?;
+    Ok(record)
 }
 
 /// The row as a line of CSV, so that a rejected one can be corrected and published.

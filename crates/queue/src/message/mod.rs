@@ -35,8 +35,8 @@ pub use part_report::PartReport;
 pub use raw_message::RawMessage;
 pub use task::Task;
 pub(crate) use typed::bare;
-pub use typed::is_padding;
-pub use url_line::{Doubt, UrlLines, begins_with_scheme, has_second_url, is_rest_of_url};
+pub use typed::{is_invisible, is_padding, unwrapped};
+pub use url_line::{Doubt, UrlLines, begins_with_scheme, has_second_url, may_continue_url};
 
 /// What a message says.
 #[derive(Clone, Debug, PartialEq)]

@@ -29,7 +29,7 @@ pub(crate) fn bare(text: &str) -> Cow<'_, str> {
 /// Whether a character is invisible and means nothing in a URL or a word: zero-width spaces, byte
 /// order marks, soft hyphens, and marks of the writing direction. Joiners are not among them, since
 /// some scripts need them.
-fn is_invisible(c: char) -> bool {
+pub fn is_invisible(c: char) -> bool {
     matches!(c, '\u{ad}' | '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{2060}' | '\u{feff}')
         || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
@@ -39,7 +39,8 @@ pub fn is_padding(c: char) -> bool {
     c.is_whitespace() || is_invisible(c) || matches!(c, '\u{200c}' | '\u{200d}')
 }
 
-fn unwrapped(text: &str) -> &str {
+/// The text without white space and pairs of quotes or angle brackets around it.
+pub fn unwrapped(text: &str) -> &str {
     let mut text = text.trim_matches(is_padding);
     let inside = |text: &str, (open, close): (char, char)| -> Option<usize> {
         text.strip_prefix(open)?.strip_suffix(close).map(str::len)

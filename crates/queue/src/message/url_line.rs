@@ -9,6 +9,11 @@ use super::typed::is_padding;
 
 /// What a URL may contain, and what also separates cells.
 const SEPARATORS: [char; 3] = [',', ';', '|'];
+/// Separators of other scripts.
+const OTHER_SEPARATORS: [char; 6] = ['，', '、', '；', '｜', '،', '؛'];
+/// Signs that begin a remark or end a sentence. Titles in a URL of such a script have them as well,
+/// so they are doubted behind ASCII only.
+const SIGNS: [char; 13] = ['：', '（', '【', '「', '。', '！', '？', '؟', '…', '→', '•', '¦', '¶'];
 
 /// Why it is not clear where the URL of a line ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -28,6 +33,12 @@ pub enum Doubt {
     /// What follows the separator does not look like part of a URL.
     #[error("`{0}` may separate cells")]
     Separator(char),
+    /// A sign that stands rather behind a URL than in it.
+    #[error("`{0}` may not be a part of it")]
+    Sign(char),
+    /// Dots at the end.
+    #[error("it ends with dots, so that it may be shortened")]
+    Shortened,
 }
 
 /// Lines of one list, of which each is taken for a URL. The default knows nothing of other lines,
@@ -42,6 +53,11 @@ pub struct UrlLines {
 }
 
 impl UrlLines {
+    /// Cells of a table: their separators mean nothing, unless a name or a value follows.
+    pub fn cells() -> Self {
+        Self { is_list: true, doubtful: Vec::new() }
+    }
+
     /// Learns from the first lines.
     pub fn learn<'a>(lines: impl Iterator<Item = &'a str> + Clone) -> Self {
         let lines = lines.map(str::trim).filter(|line| begins_with_scheme(line));
@@ -68,16 +84,61 @@ impl UrlLines {
         if line.contains('"') {
             return Some(Doubt::Quote);
         }
-        if line.ends_with(SEPARATORS) {
+        self.doubt_end(line, |_| false)
+    }
+
+    /// Why something else may follow the URL that a text begins with; `None` if nothing does.
+    /// Separators of which `is_part` is true are known to be a part of the URL.
+    pub fn doubt_end(&self, text: &str, is_part: impl Fn(char) -> bool) -> Option<Doubt> {
+        if text.ends_with(SEPARATORS) && !text.ends_with(&is_part) {
             return Some(Doubt::EndsWithSeparator);
         }
         let is_doubtful = |separator: &char| {
-            let mut parts = line.split(*separator).skip(1);
-            line.rsplit_once(*separator).is_some_and(|(_, last)| !is_rest_of_url(last))
-                && (self.doubtful.contains(separator) || self.is_list && parts.any(is_name))
+            let Some((before, last)) = text.rsplit_once(*separator) else { return false };
+            let may_be_cell = || {
+                *separator == '|'
+                    || text.split(*separator).skip(1).any(is_name)
+                    || is_value(last) && !are_coordinates(before, last)
+            };
+            !is_part(*separator)
+                && !is_rest_of_url(last)
+                && (self.doubtful.contains(separator) || self.is_list && may_be_cell())
         };
-        SEPARATORS.into_iter().find(is_doubtful).map(Doubt::Separator)
+        let doubt = SEPARATORS.into_iter().find(is_doubtful).map(Doubt::Separator);
+        doubt.or_else(|| self.is_list.then(|| doubt_sign(text)).flatten())
     }
+}
+
+/// Why what follows a URL without a separator of cells may be something else.
+fn doubt_sign(text: &str) -> Option<Doubt> {
+    if text.ends_with('…') || text.ends_with("...") {
+        return Some(Doubt::Shortened);
+    }
+    if text.ends_with('。') {
+        return Some(Doubt::Sign('。'));
+    }
+    if has_glued_host(text) {
+        return Some(Doubt::SecondUrl);
+    }
+    if text.is_ascii() {
+        return None;
+    }
+    if let Some(separator) = text.chars().find(|c| OTHER_SEPARATORS.contains(c)) {
+        return Some(Doubt::Separator(separator));
+    }
+    let pairs = text.chars().zip(text.chars().skip(1));
+    let mut signs = pairs.filter(|(before, sign)| before.is_ascii() && SIGNS.contains(sign));
+    signs.next().map(|(_, sign)| Doubt::Sign(sign))
+}
+
+/// Whether `www.` and a host stand directly behind a character of a path: a line end is lost.
+fn has_glued_host(text: &str) -> bool {
+    text.match_indices("www.").any(|(start, name)| {
+        let (before, behind) = (&text[..start], &text[start + name.len()..]);
+        before.split('/').nth(3).is_some()
+            && before.ends_with(|c: char| c.is_ascii_alphanumeric())
+            && behind.split(['/', '?', '#']).next().is_some_and(is_host)
+    })
 }
 
 /// Whether a text begins like a URL that can be fetched.
@@ -121,7 +182,7 @@ fn precedes_number(line: &str, separator: char) -> bool {
 }
 
 /// Whether a text behind a separator is rather a part of a URL than a cell.
-pub fn is_rest_of_url(text: &str) -> bool {
+fn is_rest_of_url(text: &str) -> bool {
     const PAGES: [&str; 5] = [".html", ".htm", ".php", ".aspx", ".jsp"];
     // Base64 ends with `=`.
     let has_parameter = text.trim_end_matches('=').contains('=');
@@ -132,14 +193,44 @@ pub fn is_rest_of_url(text: &str) -> bool {
 
 /// Whether a text is a path or a URL without its scheme, so that it stands for itself.
 fn is_address(text: &str) -> bool {
-    let is_host = |host: &str| {
-        host.rsplit_once('.').is_some_and(|(_, top)| {
-            top.len() > 1 && top.bytes().all(|byte| byte.is_ascii_alphabetic())
-        })
-    };
     text.starts_with('/')
         || text.starts_with("www.")
         || text.split_once('/').is_some_and(|(host, _)| is_host(host))
+}
+
+fn is_host(host: &str) -> bool {
+    host.rsplit_once('.')
+        .is_some_and(|(_, top)| top.len() > 1 && top.bytes().all(|byte| byte.is_ascii_alphabetic()))
+}
+
+/// Whether a cell beside a URL may be a part of it that a delimiter inside the URL has cut off.
+pub fn may_continue_url(url: &str, cell: &str) -> bool {
+    is_rest_of_url(cell) || are_coordinates(url, cell)
+}
+
+/// Whether a text ends with a coordinate, and another one begins behind the separator after it.
+fn are_coordinates(before: &str, behind: &str) -> bool {
+    let number = before.rsplit(['/', '@', '=']).next().unwrap_or_default();
+    let is_number = number.bytes().all(|byte| byte.is_ascii_digit() || b".,-".contains(&byte));
+    let is_marked = before.strip_suffix(number).is_some_and(|before| before.ends_with('@'));
+    let is_coordinate = !number.is_empty() && (is_marked || number.contains('.'));
+    let behind = behind.strip_prefix('-').unwrap_or(behind);
+    is_number && is_coordinate && behind.starts_with(|c: char| c.is_ascii_digit())
+}
+
+/// Whether a text is a price, a date, a percentage or a number with a sign.
+fn is_value(text: &str) -> bool {
+    const UNITS: [char; 5] = ['€', '$', '£', '¥', '%'];
+    let are_digits = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
+    let is_price = text
+        .split_once(['.', ','])
+        .is_some_and(|(whole, cents)| cents.len() == 2 && are_digits(whole) && are_digits(cents));
+    let date: Vec<&str> = text.split(['-', '.']).collect();
+    let is_date = date.len() == 3
+        && date.iter().all(|part| are_digits(part))
+        && date.iter().any(|part| part.len() == 4);
+    let is_order = text.strip_prefix('#').is_some_and(are_digits);
+    is_price || is_date || is_order || text.starts_with(UNITS) || text.ends_with(UNITS)
 }
 
 /// Whether a text behind a separator is a name or another address, unlike a number or a coordinate.
@@ -191,6 +282,24 @@ mod tests {
     }
 
     #[test]
+    fn a_cell_beside_a_url_may_be_a_part_of_it() {
+        for (url, cell, may_continue) in [
+            ("https://a.example/p", "id=17", true),
+            ("https://a.example/tea", "17.html", true),
+            ("https://a.example/map/@52.5", "13.4", true),
+            ("https://a.example/map/@52", "13.4,17z", true),
+            ("https://a.example/?ll=52.5", "-13.4", true),
+            ("https://a.example/p/2", "12.90", false),
+            ("https://a.example/p/2", "Tea", false),
+            ("https://a.example/@ann", "7", false),
+            ("https://a.example/tea", "/jam.html", false),
+            ("é", "1", false),
+        ] {
+            assert_eq!(may_continue_url(url, cell), may_continue, "{url} {cell}");
+        }
+    }
+
+    #[test]
     fn a_name_behind_a_separator_is_doubted_in_whichever_line_it_stands() {
         let doubts = |list: &str| {
             let rule = UrlLines::learn(list.lines());
@@ -213,10 +322,28 @@ mod tests {
             ("https://a.example/a,b\nhttps://a.example/1\nhttps://a.example/2", 0),
             ("https://a.example/p;jsessionid=a7f;x=1\nhttps://a.example/2", 0),
             ("https://a.example/tea,green,12.html\nhttps://a.example/2", 0),
+            ("https://a.example/1\nhttps://a.example/2\nhttps://a.example/3;12.90", 1),
+            ("https://a.example/1\nhttps://a.example/2\nhttps://a.example/3;12,90€", 1),
+            ("https://a.example/1\nhttps://a.example/2\nhttps://a.example/3,#4711", 1),
+            ("https://a.example/1\nhttps://a.example/2\nhttps://a.example/3;2026-12-01", 1),
+            ("https://a.example/1\nhttps://a.example/2\nhttps://a.example/3|x", 1),
+            ("https://a.example/@52.52,13.40\nhttps://a.example/1\nhttps://a.example/2", 0),
+            ("https://a.example/?ll=52.52,13.40\nhttps://a.example/1\nhttps://a.example/2", 0),
+            ("https://a.example/1，红茶\nhttps://a.example/2，", 2),
+            ("https://a.example/1；红茶\nhttps://a.example/1、红茶\nhttps://a.example/1｜红茶", 3),
+            ("https://a.example/1،شاي\nhttps://a.example/2؛شاي", 2),
+            ("https://a.example/1：红茶\nhttps://a.example/1（新）\nhttps://a.example/1。", 3),
+            ("https://a.example/wiki/红茶（饮料）\nhttps://a.example/wiki/维基：红茶", 0),
+            ("https://a.example/1…\nhttps://a.example/2...\nhttps://a.example/3→Tea", 3),
+            ("https://a.example/1www.b.example/2\nhttps://a.example/www.b.example/2", 1),
         ] {
             assert_eq!(doubts(list), doubted, "{list}");
         }
         // A message that is one bare URL is no list.
-        assert_eq!(UrlLines::default().doubt("https://a.example/1,Tea"), None);
+        for url in
+            ["https://a.example/1,Tea", "https://a.example/1;12.90", "https://a.example/1：x"]
+        {
+            assert_eq!(UrlLines::default().doubt(url), None);
+        }
     }
 }

@@ -217,14 +217,21 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn tables_lose_and_change_nothing(items in items(), style in styles()) {
+    fn tables_lose_and_change_nothing(
+        items in items(),
+        style in styles(),
+        format in prop::sample::select(vec![Format::Auto, Format::Csv]),
+    ) {
         let text = write_table(&items, &style);
         let urls: Vec<String> = items.iter().map(|item| normalised(&item.url)).collect();
-        let hints = ListHints { extension: Some("csv".to_owned()), ..ListHints::default() };
+        let extension = Some("csv".to_owned());
+        let hints = ListHints { format, extension, ..ListHints::default() };
         let contents = read(&text, style.bytes, hints);
+        // A separator in a URL may be that of another cell, unless the user says that it is none.
+        let is_clear = format == Format::Csv || urls.iter().all(|url| !url.contains([',', ';', '|']));
         // Without headings, several readings may be possible, and a guess is not enough for a URL.
         let is_guess = style.bytes == Bytes::Windows1252 { is_declared: false };
-        check(&contents, &urls, style.has_headings && !is_guess)?;
+        check(&contents, &urls, style.has_headings && !is_guess && is_clear)?;
     }
 
     #[test]

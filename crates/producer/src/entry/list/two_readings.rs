@@ -58,6 +58,66 @@ async fn a_row_with_more_cells_than_headings_has_a_divided_url() {
 }
 
 #[tokio::test]
+async fn cells_that_look_like_the_rest_of_a_url_are_no_cells_whatever_the_headings() {
+    check(&[
+        (
+            "csv",
+            "Name;URL;Farbe\nTee;§/p/1;Rot\nDose;§/p/2;jsessionid=17\n",
+            &["#h", "§/p/1", UNCLEAR],
+        ),
+        ("csv", "name,url,price\nTea,§/p/1,1\nPot,§/tea,17.html\n", &["#h", "§/p/1", UNCLEAR]),
+        ("csv", "id,link,title\n1,§/map/@52.5,13.4/x\n2,§/p/2,Pot\n", &["#h", UNCLEAR, "§/p/2"]),
+        ("csv", "url,title,date,author\n§/0,1518,1234,00.html\n", &["#h", UNCLEAR]),
+        ("csv", "Name;Seite;Farbe\nTee;§/p;id=17\nDose;§/p;id=18\n", &["#h", UNCLEAR, UNCLEAR]),
+        ("csv", "url,image\n§/1,§/1.jpg?v=2\n§/2,§/2.html\n", &["#h", "§/1", "§/2"]),
+        ("csv", "url,status,type\n§/1,200,text/html;charset=utf-8\n", &["#h", "§/1"]),
+        ("csv", "url,visits,segment\n§/1,2,pageUrl==https%3A%2F%2Fa.example%2F\n", &["#h", "§/1"]),
+        // Quotes or tabs show where the URL ends.
+        ("csv", "url,file\n\"§/p\",17.html\n§/q,\"18.html\"\n", &["#h", "§/p", "§/q"]),
+        ("csv", "url,file,note\n§/p,17.html,\"a,b\"\n§/q,18.html,c\n", &["#h", "§/p", "§/q"]),
+        ("tsv", "url\tfile\n§/p\t17.html\n", &["#h", "§/p"]),
+        ("csv", "url,price,name\n§/p?id=1,12.90,Tea\n§/v/1,2,a=b\n", &["#h", "§/p?id=1", UNCLEAR]),
+    ])
+    .await;
+}
+
+#[tokio::test]
+async fn a_cell_that_holds_more_than_its_url_is_refused() {
+    check(&[
+        (
+            "csv",
+            "Nr,Link\n1,§/p/1;Tea\n2,§/p/2|x\n3,§/p/3;/p/9\n",
+            &["#h", UNCLEAR, UNCLEAR, UNCLEAR],
+        ),
+        (
+            "csv",
+            "Nr;Link\n1;§/p/1,Tea\n2;§/p/2,12.90\n3;§/p/3\n",
+            &["#h", UNCLEAR, UNCLEAR, "§/p/3"],
+        ),
+        (
+            "tsv",
+            "Nr\tLink\n1\t§/p/1,\n2\t§/p/2;\n3\t§/p/3，红茶\n4\t§/4\n",
+            &["#h", UNCLEAR, UNCLEAR, UNCLEAR, "§/4"],
+        ),
+        (
+            "csv",
+            "Nr;Link\n1;§/p/1 neu\n2;§/p/2 siehe Mail\n3;§/my file.jpg\n",
+            &["#h", UNCLEAR, UNCLEAR, "§/my%20file.jpg"],
+        ),
+        ("csv", "Nr;Link\n1;§/p/1]\n2;§/p/2<br>\n3;§/p/3\n", &["#h", "!`]`", "!`<`", "§/p/3"]),
+        ("txt", "[Tea|§/p/1]\n[Pot|§/p/2]\n", &["!`]`", "!`]`"]),
+        // What a URL may hold, and what is quoted for it.
+        (
+            "csv",
+            "Nr;Link\n1;§/map/@52.52,13.40\n2;§/p/1,2\n",
+            &["#h", "§/map/@52.52,13.40", "§/p/1,2"],
+        ),
+        ("csv", "Nr,Link\n1,\"§/p/red,green\"\n2,§/p;id=1\n", &["#h", "§/p/red,green", "§/p;id=1"]),
+    ])
+    .await;
+}
+
+#[tokio::test]
 async fn a_comment_or_a_title_proves_nothing_about_the_lines_below_it() {
     check(&[
         (
@@ -74,7 +134,7 @@ async fn a_comment_or_a_title_proves_nothing_about_the_lines_below_it() {
         ),
         ("txt", "Shop list, 2026-12-01\n§/map/@52.52,13.40\n", &["!no absolute URL", UNCLEAR]),
         ("csv", "Shop;week 12\n§/p;color=red\n", &["#h", UNCLEAR]),
-        ("csv", "Id,Seite,Datei\n5,§/p,1.html\n", &["#h", "§/p"]),
+        ("csv", "Id,Seite,Datei\n5,§/p,1.html\n", &["#h", UNCLEAR]),
         ("csv", "Seite,Datei,x\n§/p,1.html,\"a,b\"\n", &["#h", "§/p"]),
         ("csv", "# my list\n§/1\n# second\n§/2\n", &["#c", "§/1", "#c", "§/2"]),
         // What looks like an order number, and a heading, are no comments.

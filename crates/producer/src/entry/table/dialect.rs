@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 
 use fetchline_queue::begins_with_scheme;
 
-use super::super::format::{is_comment, trimmed};
+use super::super::format::{is_comment, is_file_name, trimmed};
 use super::super::line::ListLine;
 use super::layout::{Found, Layout, is_url};
 use super::rows::{Cell, Parsed, Row, Rows};
@@ -173,15 +173,7 @@ impl Reading {
         }
         let is_certain = is_certain
             || self.delimiter == Some('\t')
-            || match &self.found {
-                Found::Layout(layout, Some(_)) => {
-                    // A title may look like headings of a first column, but not of another one.
-                    layout.has_known_heading()
-                        || layout.url_column() > 0
-                        || self.quotes_delimiters()
-                }
-                _ => false,
-            };
+            || matches!(self.found, Found::Layout(_, Some(_))) && self.quotes_delimiters();
         let (layout, index) = match self.found {
             Found::Layout(layout, index) => (Ok(layout), index),
             Found::Ambiguous(reason) => (Err(reason), None),
@@ -232,7 +224,6 @@ pub(super) fn recognise(lines: &[ListLine], hints: Hints<'_>) -> Option<Dialect>
         None => DELIMITERS.into_iter().filter(present).collect(),
     };
     let is_declared = hints.is_table || declared.is_some();
-    let is_certain = is_declared || hints.url_field.is_some();
     let read = |delimiter| Reading::new(&lines, delimiter, hints.url_field);
     let mut tables: Vec<Reading> = candidates
         .iter()
@@ -245,7 +236,7 @@ pub(super) fn recognise(lines: &[ListLine], hints: Hints<'_>) -> Option<Dialect>
         layout: Err(reason),
         headings: Vec::new(),
         first_line: first_url,
-        is_certain,
+        is_certain: is_declared,
     };
     if let [first, second, ..] = &tables[..]
         && first.rank() == second.rank()
@@ -254,14 +245,14 @@ pub(super) fn recognise(lines: &[ListLine], hints: Hints<'_>) -> Option<Dialect>
         return Some(unreadable(first.delimiter, two_readings(first, second)));
     }
     if let Some(best) = tables.into_iter().next() {
-        return Some(best.into_dialect(first_url, is_certain));
+        return Some(best.into_dialect(first_url, is_declared));
     }
     let one_column = read(None);
     let has_headings = one_column.has_known_heading(hints, is_declared || is_tabular);
     let is_table = has_headings
         || matches!(one_column.found, Found::Layout(_, None)) && one_column.is_table(is_declared);
     if is_table {
-        return Some(one_column.into_dialect(first_url, is_certain));
+        return Some(one_column.into_dialect(first_url, is_declared));
     }
     (is_declared || is_tabular && !one_column.rows.iter().any(|row| is_url(&row.cells[0]))).then(
         || {
@@ -278,16 +269,6 @@ fn two_readings(first: &Reading, second: &Reading) -> String {
         "the cells may be separated by `{one}` or by `{other}`; add headings, or a first line \
          such as sep={one}"
     )
-}
-
-/// Whether a text ends like the name of a file, such as `green tea.jpg`.
-fn is_file_name(text: &str) -> bool {
-    text.rsplit_once('.').is_some_and(|(name, extension)| {
-        !name.ends_with(char::is_whitespace)
-            && (2..=5).contains(&extension.len())
-            && extension.starts_with(|c: char| c.is_ascii_alphabetic())
-            && extension.bytes().all(|byte| byte.is_ascii_alphanumeric())
-    })
 }
 
 /// The delimiter that Excel's line `sep=;` declares.

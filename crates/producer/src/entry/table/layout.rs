@@ -321,7 +321,7 @@ impl Layout {
 
     /// The cell of the URL. A row with another number of cells may have a URL that is divided, so
     /// it is refused.
-    pub(super) fn url_cell<'a>(&self, cells: &'a [Cell]) -> Result<&'a Cell, String> {
+    pub(in super::super) fn url_cell<'a>(&self, cells: &'a [Cell]) -> Result<&'a Cell, String> {
         if !self.fits(cells) {
             let other = if self.has_headings() { "headings" } else { "the rows above" };
             return Err(format!(

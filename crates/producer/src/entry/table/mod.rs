@@ -5,7 +5,7 @@ mod layout;
 mod rows;
 mod stray_quote;
 
-use fetchline_queue::is_rest_of_url;
+use fetchline_queue::{begins_with_scheme, may_continue_url};
 
 pub(super) use self::dialect::Hints;
 use self::dialect::{Dialect, declared_delimiter, is_note};
@@ -14,7 +14,7 @@ pub(super) use self::rows::{Cell, MAX_LINES_PER_ROW};
 use self::rows::{Parsed, Row, Rows, cells_of};
 use self::stray_quote::StrayQuote;
 use super::line::ListLine;
-use super::plain::PlainText;
+use super::plain::{PlainText, check_cell};
 use super::record::Record;
 use super::{Content, Entry, Ignored};
 
@@ -34,9 +34,11 @@ pub(super) struct Table {
     headings_line: u64,
     /// The number of the first line that belongs to the table. Notes may stand above it.
     first_line: u64,
-    /// Whether headings, the user or tabs show where a URL ends. Otherwise what follows it must not
-    /// look like a part of it.
+    /// Whether the user, tabs or quoted cells show where a URL ends. Otherwise what follows it must
+    /// not look like a part of it.
     is_certain: bool,
+    /// Whether the user says that each cell is a URL, whatever it contains.
+    has_whole_cells: bool,
     /// How to read the URLs of a table of one column, which need no quotes.
     plain: PlainText,
 }
@@ -59,6 +61,7 @@ impl Table {
             headings_line: headings.first().map_or(0, |line| line.number),
             first_line,
             is_certain,
+            has_whole_cells: hints.is_table,
             plain: PlainText::learn(texts),
         })
     }
@@ -154,20 +157,25 @@ impl Table {
         ListLine::check_url(row.guess(), url.text.trim())?;
         // A cell that is quoted as a whole ends there, unless whole rows were quoted once more.
         let is_closed = url.is_quoted && (self.is_certain || layout.has_headings());
-        match self.rows.delimiter() {
-            None if !is_closed => self.plain.parse(url.text.trim()),
-            Some(delimiter) if !self.is_certain && !url.is_quoted => {
-                let next = row.cells.get(layout.url_column() + 1);
-                match next.is_some_and(|next| !next.is_quoted && is_rest_of_url(next.text.trim())) {
-                    true => Err(format!(
-                        "it is not clear where the URL ends: `{delimiter}` may be a part of it; \
-                         quote the cells, or say --format csv or --format text"
-                    )),
-                    false => layout.record(&row.cells),
-                }
-            }
-            _ => layout.record(&row.cells),
+        let delimiter = self.rows.delimiter();
+        if let Some(delimiter) = delimiter
+            && !self.is_certain
+            && may_be_divided(url, &row.cells[layout.url_column() + 1..])
+        {
+            return Err(format!(
+                "it is not clear where the URL ends: `{delimiter}` may be a part of it; quote the \
+                 cells, or say --format csv or --format text"
+            ));
         }
+        if delimiter.is_none() && !is_closed {
+            return self.plain.parse(url.text.trim());
+        }
+        let record = layout.record(&row.cells)?;
+        if !self.has_whole_cells {
+            // A cell is quoted since it holds the delimiter.
+            check_cell(&url.text, |c| url.is_quoted && delimiter.is_none_or(|own| own == c))?;
+        }
+        Ok(record)
     }
 
     /// Whether the row is one of headings, below which another table begins.
@@ -190,10 +198,27 @@ impl Table {
         }
         self.rows.set_delimiter(delimiter);
         self.layout = Ok(layout);
-        self.is_certain = true;
+        self.is_certain |= delimiter == Some('\t');
         self.raw_headings = Some(line.text.clone());
         true
     }
+}
+
+/// Whether the cells behind a URL look like a part of it that delimiters have cut off.
+fn may_be_divided(url: &Cell, behind: &[Cell]) -> bool {
+    // Another URL stands for itself, and so do a media type and a condition of an analysis.
+    let is_other = |text: &str| {
+        begins_with_scheme(text)
+            || ["text/", "application/"].iter().any(|start| text.starts_with(start))
+            || text.trim_end_matches('=').contains("==")
+    };
+    let may_be_part = |cell: &&Cell| {
+        let text = cell.text.trim();
+        let is_cell = text.is_empty() || text.contains(char::is_whitespace) || is_other(text);
+        !cell.is_quoted && !is_cell
+    };
+    let mut parts = behind.iter().take_while(may_be_part);
+    !url.is_quoted && parts.any(|part| may_continue_url(url.text.trim(), part.text.trim()))
 }
 
 /// Where the URLs of a table are, for people.
