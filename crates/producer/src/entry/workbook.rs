@@ -192,7 +192,9 @@ struct SheetList<'a> {
 
 impl SheetList<'_> {
     fn rank(&self) -> (bool, bool) {
-        (self.has_urls, self.headings.is_some())
+        // A text above a link is no heading.
+        let has_headings = self.layout.width() > 1 || self.layout.has_known_heading();
+        (self.has_urls, self.headings.is_some() && has_headings)
     }
 }
 

@@ -159,7 +159,16 @@ impl Layout {
             }
         }
         match url_field.map(str::parse::<usize>) {
-            None => Self::find_by_content(rows, None),
+            None => match Self::find_by_content(rows, None) {
+                // Few rows have a URL, as the heading shows.
+                Found::Nothing => match Self::find_by_known_heading(rows) {
+                    Found::Layout(layout, index) if rows.iter().any(|row| layout.has_url(row)) => {
+                        Found::Layout(layout, index)
+                    }
+                    _ => Found::Nothing,
+                },
+                found => found,
+            },
             Some(Ok(number)) if number > 0 => Self::find_by_content(rows, Some(number - 1)),
             Some(_) => Found::Nothing,
         }
@@ -171,6 +180,16 @@ impl Layout {
             [column] => Some(Self::of_headings(row, column)),
             _ => None,
         }
+    }
+
+    /// The layout of a table with this row of headings, if one of them is usual.
+    pub(super) fn with_known_heading(row: &[Cell]) -> Option<Self> {
+        let columns = |known: &&str| -> Vec<usize> {
+            (0..row.len()).filter(|&column| spaced(&heading(&row[column])) == **known).collect()
+        };
+        let columns = KNOWN_HEADINGS.iter().map(columns).find(|columns| !columns.is_empty())?;
+        let [column] = columns[..] else { return None };
+        Some(Self::of_headings(row, column))
     }
 
     fn of_headings(row: &[Cell], url_column: usize) -> Self {
@@ -268,11 +287,7 @@ impl Layout {
     fn find_by_known_heading(rows: &[&[Cell]]) -> Found {
         let rows = rows.iter().take(MAX_ROWS_ABOVE_HEADINGS).enumerate();
         let found = rows.into_iter().find_map(|(index, row)| {
-            let headings = headings_of(row);
-            let column = KNOWN_HEADINGS
-                .iter()
-                .find_map(|known| headings.iter().position(|heading| spaced(heading) == *known))?;
-            Some(Found::Layout(Self::of_headings(row, column), Some(index)))
+            Some(Found::Layout(Self::with_known_heading(row)?, Some(index)))
         });
         found.unwrap_or(Found::Nothing)
     }
@@ -282,7 +297,7 @@ impl Layout {
     }
 
     /// Whether the heading of the URL is one that people use for it.
-    pub(super) fn has_known_heading(&self) -> bool {
+    pub(in super::super) fn has_known_heading(&self) -> bool {
         self.url_heading().is_some_and(|heading| KNOWN_HEADINGS.contains(&&*spaced(heading)))
     }
 

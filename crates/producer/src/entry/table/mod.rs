@@ -39,6 +39,8 @@ pub(super) struct Table {
     is_certain: bool,
     /// Whether the user says that each cell is a URL, whatever it contains.
     has_whole_cells: bool,
+    /// Whether the last row was blank, so that another table may begin.
+    is_after_blank: bool,
     /// How to read the URLs of a table of one column, which need no quotes.
     plain: PlainText,
 }
@@ -62,6 +64,7 @@ impl Table {
             first_line,
             is_certain,
             has_whole_cells: hints.is_table,
+            is_after_blank: false,
             plain: PlainText::learn(texts),
         })
     }
@@ -129,6 +132,7 @@ impl Table {
     }
 
     fn content(&mut self, row: &Row) -> Content {
+        let is_after_blank = std::mem::replace(&mut self.is_after_blank, row.is_blank());
         if row.is_blank() {
             return Content::Ignored(Ignored::Blank);
         }
@@ -146,7 +150,7 @@ impl Table {
         }
         match self.record(row) {
             Ok(record) => Content::Record(record),
-            Err(_) if self.begins_table(row) => Content::Ignored(Ignored::Headings),
+            Err(_) if self.begins_table(row, is_after_blank) => Content::Ignored(Ignored::Headings),
             Err(reason) => Content::Invalid(reason),
         }
     }
@@ -179,7 +183,7 @@ impl Table {
     }
 
     /// Whether the row is one of headings, below which another table begins.
-    fn begins_table(&mut self, row: &Row) -> bool {
+    fn begins_table(&mut self, row: &Row, is_after_blank: bool) -> bool {
         let [line] = &row.lines[..] else { return false };
         let current = self.layout.as_ref().ok();
         let heading = self
@@ -187,13 +191,16 @@ impl Table {
             .as_deref()
             .or_else(|| current.and_then(Layout::url_heading))
             .unwrap_or(URL_HEADING);
+        // Behind a blank row, the headings may be others.
+        let may_be_other = is_after_blank && !line.text.contains("://");
         let delimiters = [Some('\t'), Some(';'), Some(','), Some('|'), None];
         let found = delimiters.into_iter().find_map(|delimiter| {
             let cells = cells_of(&line.text, delimiter)?;
-            Some((delimiter, Layout::named(&cells, heading)?))
+            let known = || Layout::with_known_heading(&cells).filter(|_| may_be_other);
+            Some((delimiter, Layout::named(&cells, heading).or_else(known)?))
         });
         let Some((delimiter, layout)) = found else { return false };
-        if current.is_some_and(|current| !layout.resembles(current)) {
+        if !may_be_other && current.is_some_and(|current| !layout.resembles(current)) {
             return false;
         }
         self.rows.set_delimiter(delimiter);

@@ -130,4 +130,17 @@ fn a_file_may_hold_several_tables() {
         rows_read[1].starts_with("invalid: ") && rows_read[2] == "http://a.example/1",
         "{rows_read:?}"
     );
+    for other in ["url,price\nhttp://a.example/2,1", "Link;Name\nhttp://a.example/2;Tea"] {
+        let rows_read = rows(&format!("name,url\nTea,http://a.example/1\n\n{other}"));
+        assert_eq!(rows_read, ["#h", "http://a.example/1", "#b", "#h", "http://a.example/2"]);
+    }
+}
+
+#[test]
+fn a_usual_heading_is_enough_for_a_column_with_few_urls() {
+    for blank in ["NULL", "n/a", "-", "folgt"] {
+        let rows_read = rows(&format!("Nr,Link\n1,http://a.example/1\n2,{blank}\n3,{blank}\n"));
+        assert_eq!(rows_read[..2], ["#h", "http://a.example/1"]);
+        assert!(rows_read[2].starts_with("invalid: "), "{rows_read:?}");
+    }
 }

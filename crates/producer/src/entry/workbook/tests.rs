@@ -62,6 +62,17 @@ async fn read(file: Vec<u8>) -> io::Result<(String, Vec<(u64, String)>)> {
 }
 
 #[tokio::test]
+async fn a_link_below_a_title_is_no_list() {
+    let cover = row(1, &[cell("A1", "Our shop")]) + &row(2, &[cell("A2", "https://a.example/")]);
+    let list = row(1, &[cell("A1", "Name"), cell("B1", "Seite")])
+        + &row(2, &[cell("A2", "Tea"), cell("B2", "https://a.example/1")])
+        + &row(3, &[cell("A3", "Jam"), cell("B3", "https://a.example/2;Jam")]);
+    let (_, entries) = read(workbook(&[("Cover", &cover), ("List", &list)])).await.unwrap();
+    assert_eq!(entries[1].1, "https://a.example/1");
+    assert!(entries[2].1.contains("not clear where the URL ends"), "{entries:?}");
+}
+
+#[tokio::test]
 async fn the_first_sheet_with_urls_is_read_with_its_types() {
     let number = "<c r=\"C3\"><v>5</v></c>".to_owned();
     let rows = [
