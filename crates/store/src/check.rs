@@ -221,6 +221,19 @@ async fn tables(connection: &mut MySqlConnection) -> Result<Vec<(String, String)
     pairs(connection, TABLES).await
 }
 
+/// The tables that have the names of ours although no migration has begun here.
+pub(crate) async fn foreign_tables(connection: &mut MySqlConnection) -> Result<Vec<String>, Error> {
+    let found = sqlx::query_scalar(
+        "SELECT CAST(table_name AS CHAR) FROM information_schema.tables \
+         WHERE table_schema = DATABASE() ORDER BY table_name",
+    );
+    let found = found.fetch_all(connection).await;
+    let mut found: Vec<String> = found.map_err(Error::database("cannot look at the tables"))?;
+    let has_begun = found.iter().any(|name| name == "_sqlx_migrations");
+    found.retain(|name| !has_begun && TABLES.iter().any(|table| table.name == name));
+    Ok(found)
+}
+
 async fn pairs(
     connection: &mut MySqlConnection,
     query: &'static str,

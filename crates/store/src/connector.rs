@@ -1,5 +1,7 @@
 //! Connects to one of the nodes of the database.
 
+use std::io;
+use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -91,7 +93,10 @@ impl Connector {
 
     /// Hosts, ports and database, without user and password.
     pub(crate) fn location(&self) -> String {
-        format!("{} {}", self.nodes.describe(), self.database())
+        match self.options[0].get_socket() {
+            Some(path) => format!("{} {}", path.display(), self.database()),
+            None => format!("{} {}", self.nodes.describe(), self.database()),
+        }
     }
 
     /// The node of the newest connection.
@@ -144,7 +149,7 @@ impl Connector {
             options = options.database("");
         }
         let mut connection = match options.get_socket() {
-            Some(_) => options.connect().await?,
+            Some(path) => options.connect().await.map_err(|error| at_socket(error, path))?,
             None => {
                 let connected = node.connect_as(Protocol::MySql, options.connect(), is_answer);
                 connected.await.map_err(other_protocol)??
@@ -206,6 +211,17 @@ impl Connector {
                 Err(broadcast::error::RecvError::Closed) => std::future::pending().await,
             }
         }
+    }
+}
+
+/// The same error with the name of the socket, if the socket cannot be used.
+fn at_socket(error: sqlx::Error, path: &Path) -> sqlx::Error {
+    match error {
+        sqlx::Error::Io(error) => {
+            let text = format!("the socket {}: {error}", path.display());
+            sqlx::Error::Io(io::Error::new(error.kind(), text))
+        }
+        error => error,
     }
 }
 

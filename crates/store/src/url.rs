@@ -1,5 +1,7 @@
 //! Parses the URL of the database: the options of one connection for each host that it names.
 
+use std::os::unix::fs::FileTypeExt;
+use std::path::Path;
 use std::str::FromStr;
 
 use fetchline_nodes::{Endpoint, ListError, Nodes, check_url, urls};
@@ -72,6 +74,7 @@ fn one(url: &str) -> Result<MySqlConnectOptions, Error> {
     };
     check_url(url, &OPTIONS, parse).map_err(Error::Url)?;
     check_files(url).map_err(Error::Url)?;
+    check_text(url).map_err(Error::Url)?;
     let options = MySqlConnectOptions::from_str(url)
         .map_err(|error| Error::Url(error.to_string()))?
         // Statements contain URLs, and URLs may contain secrets.
@@ -82,6 +85,29 @@ fn one(url: &str) -> Result<MySqlConnectOptions, Error> {
         ));
     }
     Ok(options)
+}
+
+/// Checks the options that decide how text is sent and compared. With another character set, the
+/// server would take the UTF-8 of this program for other characters, or refuse some of them.
+fn check_text(url: &str) -> Result<(), String> {
+    let Ok(url) = Url::parse(url) else { return Ok(()) };
+    for (name, value) in url.query_pairs() {
+        let value = value.to_ascii_lowercase();
+        let problem = match &*name {
+            "charset" if value != "utf8mb4" => "has to be utf8mb4",
+            "collation" if !value.starts_with("utf8mb4_") => "has to begin with utf8mb4_",
+            "time-zone" | "timezone" if !is_time_zone(&value) => "is no time zone",
+            _ => continue,
+        };
+        return Err(format!("its option `{name}` {problem}"));
+    }
+    Ok(())
+}
+
+/// The driver puts it between quotes without escaping it.
+fn is_time_zone(value: &str) -> bool {
+    let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"+-:/_".contains(&byte);
+    !value.is_empty() && value.bytes().all(is_allowed)
 }
 
 /// Checks the files of a URL, also if it asks for no TLS: they were meant to be used.
@@ -100,12 +126,30 @@ fn check_files(url: &str) -> Result<(), String> {
         Err(format!("the file {file} of its option `{name}` cannot be used: {problem}"))
     };
     file(["ssl-ca", "sslca"], "BEGIN CERTIFICATE")?;
+    check_socket(&url)?;
     let has_certificate = file(["ssl-cert", "sslcert"], "BEGIN CERTIFICATE")?;
     let has_key = file(["ssl-key", "sslkey"], "PRIVATE KEY")?;
     match has_certificate == has_key {
         true => Ok(()),
         false => Err("its options `ssl-cert` and `ssl-key` need each other".to_owned()),
     }
+}
+
+/// A server that is down may have removed its socket, but not the folder.
+fn check_socket(url: &Url) -> Result<(), String> {
+    let Some((_, path)) = url.query_pairs().find(|(name, _)| name == "socket") else {
+        return Ok(());
+    };
+    let path = Path::new(&*path);
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let problem = match std::fs::metadata(path) {
+        Ok(found) if found.file_type().is_socket() => return Ok(()),
+        Ok(_) => "it is no socket".to_owned(),
+        Err(_) if path.is_absolute() && folder.is_some_and(Path::is_dir) => return Ok(()),
+        Err(error) => error.to_string(),
+    };
+    let path = path.display();
+    Err(format!("the file {path} of its option `socket` cannot be used: {problem}"))
 }
 
 #[cfg(test)]
@@ -122,11 +166,19 @@ mod tests {
             ("h/d?ssl-ca=/missing.pem", "/missing.pem of its option `ssl-ca`"),
             ("h/d?ssl-ca=/dev/null", "no `BEGIN CERTIFICATE`"),
             ("h/d?ssl-cert=/missing.pem", "/missing.pem of its option `ssl-cert`"),
+            ("h/d?socket=/missing/mysqld.sock", "/missing/mysqld.sock of its option `socket`"),
+            ("h/d?socket=/etc/passwd", "it is no socket"),
+            ("h/d?charset=latin1", "`charset` has to be utf8mb4"),
+            ("h/d?charset=utf8mb4&charset=utf8", "`charset` has to be utf8mb4"),
+            ("h/d?collation=latin1_bin", "`collation` has to begin with utf8mb4_"),
+            ("h/d?time-zone='", "`time-zone` is no time zone"),
             ("::1:3306/d", "an IPv6 address as [::1]"),
         ] {
             let error = parse(&format!("mysql://u:hunter2@{rest}")).unwrap_err().to_string();
             assert!(error.contains(named) && !error.contains("hunter2"), "{rest}: {error}");
         }
-        assert!(parse("MySQL://u@h/d?ssl-mode=VERIFY_IDENTITY&charset=utf8mb4").is_ok());
+        for right in ["ssl-mode=VERIFY_IDENTITY&charset=UTF8MB4", "socket=/missing.sock"] {
+            assert!(parse(&format!("MySQL://u@h/d?{right}")).is_ok(), "{right}");
+        }
     }
 }

@@ -181,6 +181,7 @@ pub(super) fn remedy(number: u16) -> Option<&'static str> {
         1049 => Some("run `fetchline migrate`, which creates the database"),
         // ER_UNKNOWN_CHARACTER_SET, ER_COLLATION_CHARSET_MISMATCH, ER_UNKNOWN_COLLATION.
         1115 | 1253 | 1273 => Some("correct `charset` or `collation` of --database-url"),
+        1298 => Some("correct `time-zone` of --database-url, or load the server's time zones"),
         _ => None,
     }
 }

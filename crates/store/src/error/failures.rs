@@ -26,27 +26,18 @@ impl Failures {
 
     /// One error. That of a server says more than that of a network.
     pub(crate) fn into_error(self, timeout: Duration) -> Error {
-        let timeout_s = timeout.as_secs_f64();
-        let text: Vec<String> = self.0.iter().map(describe).collect();
-        let is_one = self.0.len() == 1;
+        let text = self.0.iter().map(|(node, error)| match error {
+            Some(error) => format!("{node}: {error}"),
+            None => format!("{node}: it does not answer within {} s", timeout.as_secs_f64()),
+        });
+        let failures = text.collect::<Vec<_>>().join("; ");
         let mut errors: Vec<_> = self.0.into_iter().filter_map(|(_, error)| error).collect();
         errors.sort_by_key(|error| number(error).is_none());
-        match errors.into_iter().next() {
-            None if is_one => Error::NoConnection { timeout_s },
-            Some(error) if is_one => Error::Connect(error),
-            decisive => Error::NoNode { failures: text.join("; "), decisive },
-        }
+        Error::NoNode { failures, decisive: errors.into_iter().next() }
     }
 }
 
 /// Whether this is what a database answers.
 pub(crate) fn is_answer(error: &sqlx::Error) -> bool {
     number(error).is_some() || matches!(error, sqlx::Error::Tls(_))
-}
-
-fn describe((node, error): &(Node, Option<sqlx::Error>)) -> String {
-    match error {
-        Some(error) => format!("{node}: {error}"),
-        None => format!("{node}: it does not answer"),
-    }
 }

@@ -24,16 +24,8 @@ pub enum Error {
     /// The server refuses a connection, or is unreachable.
     #[error("cannot connect to the database")]
     Connect(#[source] sqlx::Error),
-    /// The server did not complete a connection in time.
-    #[error(
-        "no database connection within {timeout_s} s: check that the database is up and reachable"
-    )]
-    NoConnection {
-        /// The time after which the call gave up.
-        timeout_s: f64,
-    },
-    /// No node of a cluster takes a connection.
-    #[error("no node of the database takes a connection ({failures})")]
+    /// No node takes a connection.
+    #[error("cannot connect to the database ({failures})")]
     NoNode {
         /// Each node, and why it takes none.
         failures: String,
@@ -85,6 +77,9 @@ pub enum Error {
         /// The newest migration that this program contains.
         needed: i64,
     },
+    /// Another program uses the database: the names of its tables that are also ours.
+    #[error("the database has tables of another program: {0}")]
+    ForeignTables(String),
     /// Parts of the schema are missing: their names.
     #[error("the schema of the database lacks {0}")]
     SchemaDamaged(String),
@@ -108,13 +103,13 @@ impl Error {
             Self::TakesNoRows(_)
             | Self::Url(_)
             | Self::Connect(_)
-            | Self::NoConnection { .. }
             | Self::NoNode { .. }
             | Self::NodeSilent(_)
             | Self::Silent(..)
             | Self::EveryRowRefused(_)
             | Self::SchemaMissing
             | Self::SchemaTooOld { .. }
+            | Self::ForeignTables(_)
             | Self::SchemaDamaged(_) => Class::Away,
         }
     }
@@ -136,7 +131,6 @@ impl Error {
             }
             Self::NoNode { decisive, .. } => decisive.as_ref(),
             Self::Url(_)
-            | Self::NoConnection { .. }
             | Self::NodeSilent(_)
             | Self::PoolTimeout { .. }
             | Self::Deadline(..)
@@ -144,6 +138,7 @@ impl Error {
             | Self::EveryRowRefused(_)
             | Self::SchemaMissing
             | Self::SchemaTooOld { .. }
+            | Self::ForeignTables(_)
             | Self::SchemaDamaged(_) => None,
         }
     }
@@ -222,6 +217,9 @@ impl Error {
     pub fn refusal(&self) -> Option<&'static str> {
         if matches!(self, Self::SchemaMissing | Self::SchemaTooOld { .. }) {
             return Some("run `fetchline migrate` first");
+        }
+        if matches!(self, Self::ForeignTables(_)) {
+            return Some("name a database of its own in --database-url");
         }
         if matches!(self, Self::SchemaDamaged(_)) {
             return Some(

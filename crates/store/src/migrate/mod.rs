@@ -18,7 +18,7 @@ pub use self::former_keys::FormerRows;
 use crate::connector::Purpose;
 use crate::partitions::{self, Crowd};
 use crate::pool::{DEADLINE, within};
-use crate::{Error, Store, contention};
+use crate::{Error, Store, check, contention};
 
 /// The files of the folder `migrations` as version, description and SQL.
 const FILES: &[(i64, &str, &str)] = include!(concat!(env!("OUT_DIR"), "/migrations.rs"));
@@ -67,7 +67,8 @@ impl Store {
 
     /// Creates the database if it is missing, and updates it to this program's schema. Returns the
     /// version before and after. It is safe to run this again after it was killed, from many
-    /// processes at once, and on the schema of a newer release.
+    /// processes at once, and on the schema of a newer release. Fails with
+    /// [`Error::SchemaDamaged`] if parts of the schema are missing afterwards.
     ///
     /// If there are rows with keys of an earlier release, they are copied at the end, and
     /// `on_progress` is called with the number of rows so far. Workers of this release can run
@@ -77,7 +78,11 @@ impl Store {
         // Not a pooled connection: a migration may take longer than the pool's deadline.
         let mut connection = self.connect().await?;
         set_up(&mut connection).await?;
-        let found = schema_version(&mut connection).await?.unwrap_or(0);
+        let found = schema_version(&mut connection).await?;
+        if found.is_none() {
+            refuse_foreign_tables(&mut connection).await?;
+        }
+        let found = found.unwrap_or(0);
         let mut tries = 1;
         while let Err(error) = update_tables(&mut connection).await {
             if !error.is_contention() || tries >= MAX_TRIES {
@@ -89,6 +94,8 @@ impl Store {
         former_keys::copy(&mut connection, &mut on_progress).await?;
         let now = schema_version(&mut connection).await?.unwrap_or(0);
         connection.close().await.map_err(Error::database("cannot close the connection"))?;
+        // Each migration runs once, so what somebody has dropped or renamed since is not created.
+        self.check_tables().await?;
         Ok((found, now))
     }
 
@@ -138,6 +145,17 @@ impl Store {
             .map_err(Error::database("cannot create the database"))?;
         connection.close().await.map_err(failed)
     }
+}
+
+/// Fails if another program has tables of our names: a migration would leave half a schema beside
+/// them.
+async fn refuse_foreign_tables(connection: &mut MySqlConnection) -> Result<(), Error> {
+    if check::foreign_tables(connection).await?.is_empty() {
+        return Ok(());
+    }
+    // Another process may have begun to migrate meanwhile. It creates its records first.
+    let foreign = check::foreign_tables(connection).await?;
+    if foreign.is_empty() { Ok(()) } else { Err(Error::ForeignTables(foreign.join(", "))) }
 }
 
 async fn update_tables(connection: &mut MySqlConnection) -> Result<(), Error> {

@@ -158,7 +158,7 @@ mod tests {
 
     #[test]
     fn a_failure_that_is_not_the_fault_of_a_row_stops_the_write() {
-        let no_connection = Error::NoConnection { timeout_s: 5.0 };
+        let no_connection = Error::NoNode { failures: String::new(), decisive: None };
         let busy = Error::PoolTimeout { timeout_s: 5.0, size: 2 };
         let silent = Error::Silent(5.0, "asking");
         let unhealthy = Error::TakesNoRows(unexpected_eof());

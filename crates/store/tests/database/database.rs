@@ -68,7 +68,8 @@ impl Database {
         Ok(database)
     }
 
-    async fn empty() -> Result<Self> {
+    /// Creates a database without tables.
+    pub(crate) async fn empty() -> Result<Self> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let name =
             format!("store_test_{}_{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));

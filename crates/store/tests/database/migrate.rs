@@ -174,3 +174,31 @@ async fn many_processes_migrate_at_the_same_time() -> Result {
     }
     Ok(())
 }
+
+#[tokio::test]
+async fn a_migration_names_what_was_dropped_since() -> Result {
+    let mut database = Database::new().await?;
+    let store = database.store(1)?;
+    database.execute("ALTER TABLE items DROP COLUMN brand").await?;
+    for (change, missing) in [
+        ("DROP TABLE hosts", "items.brand"),
+        ("RENAME TABLE fetches TO x", "the table hosts"),
+        ("DROP TABLE runs", "the table fetches"),
+    ] {
+        database.execute(change).await?;
+        let error = store.migrate(|_| {}).await.err().ok_or("not noticed")?;
+        assert!(error.is_configuration() && error.to_string().contains(missing), "{error}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn tables_of_another_program_are_named_and_nothing_is_created_beside_them() -> Result {
+    let mut database = Database::empty().await?;
+    database.execute("CREATE TABLE runs (number INT)").await?;
+    let error = database.store(1)?.migrate(|_| {}).await.err().ok_or("not noticed")?;
+    assert!(error.is_configuration() && error.to_string().ends_with("program: runs"), "{error}");
+    let tables = "SELECT COUNT(*) FROM information_schema.tables WHERE table_schema = DATABASE()";
+    assert_eq!(database.count(tables).await?, 1);
+    Ok(())
+}
