@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 use fetchline_tests::proxy::Proxy;
 use fetchline_tests::wait;
 use fetchline_tests::world::World;
-use lapin::options::QueueDeleteOptions;
+use lapin::options::{QueueDeclareOptions, QueueDeleteOptions};
+use lapin::types::FieldTable;
 
 #[tokio::test]
 async fn a_cut_broker_connection_is_replaced_and_nothing_is_lost() -> anyhow::Result<()> {
@@ -88,9 +89,25 @@ async fn a_queue_deleted_under_its_consumer_is_declared_again() -> anyhow::Resul
         .queue_delete(queue.into(), QueueDeleteOptions::default())
         .await?;
     worker.logs("consuming again").await?;
+    worker.logs("was missing; this worker has declared it again").await?;
     world.produce("after", &world.pages(5)).await?;
     let rows = async || world.rows().await;
     wait::until("every row", rows, |rows| *rows == 5).await?;
+    assert_eq!(worker.terminate().await?.code, Some(0));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_worker_says_that_its_queue_was_declared_anew_in_another_way() -> anyhow::Result<()> {
+    let world = World::new().await?;
+    let mut worker = world.worker(&[])?;
+    worker.logs("consuming").await?;
+    let queue = world.broker()?.topology().queue("urls");
+    let channel = world.amqp.create_channel().await?;
+    channel.queue_delete(queue.as_str().into(), QueueDeleteOptions::default()).await?;
+    let options = QueueDeclareOptions { durable: true, ..Default::default() };
+    channel.queue_declare(queue.as_str().into(), options, FieldTable::default()).await?;
+    worker.logs("is not as a worker declares it").await?;
     assert_eq!(worker.terminate().await?.code, Some(0));
     Ok(())
 }

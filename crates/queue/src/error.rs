@@ -27,9 +27,8 @@ pub enum Error {
     /// [`Difference`](crate::Difference).
     #[error("{0}. Delete it, or use another prefix; a worker declares what is missing")]
     Topology(String),
-    /// No node of a cluster takes a connection: what each of them does, and the failure that says
-    /// most.
-    #[error("no node of the broker takes the connection ({0})")]
+    /// No node takes a connection: what each of them does, and the failure that says most.
+    #[error("cannot connect to the broker ({0})")]
     NoNode(String, Box<Self>),
     /// Something else than a broker answers.
     #[error("what answers at this port speaks {0}, not AMQP")]
@@ -37,6 +36,13 @@ pub enum Error {
     /// The user may not publish to the exchange of this name.
     #[error("this user may not publish to the exchange {0}")]
     MayNotPublish(String),
+    /// The user lacks permissions without which a worker does nothing: what they are.
+    #[error("this user may not do what a worker does; it lacks: {0}")]
+    MayNotWork(String),
+    /// The broker closed the connection instead of answering the login by a mechanism that the URL
+    /// names.
+    #[error("the broker ends the connection at the login by `auth_mechanism={0}`")]
+    Mechanism(String, #[source] lapin::Error),
     /// The broker did not answer in time: the deadline in seconds, and the request.
     #[error("the broker did not answer within {0} s ({1})")]
     Deadline(u64, &'static str),
@@ -100,9 +106,7 @@ impl Error {
         };
         let text: Vec<String> = failures.iter().map(describe).collect();
         failures.sort_by_key(|(_, error)| !error.is_configuration());
-        let is_one = failures.len() == 1;
         match failures.into_iter().next() {
-            Some((_, error)) if is_one => error,
             Some((_, error)) => Self::NoNode(text.join("; "), Box::new(error)),
             None => Self::Deadline(0, "connecting"),
         }
@@ -147,6 +151,7 @@ impl Error {
     /// The code and the text of the error with which the broker replied.
     fn reply(&self) -> Option<(u16, &str)> {
         match self {
+            Self::NoNode(_, error) => error.reply(),
             Self::Connect(source) | Self::Amqp { source, .. } => {
                 reply(source).map(|error| (error.get_id(), error.get_message().as_str()))
             }
@@ -165,6 +170,10 @@ impl Error {
     pub fn refusal(&self) -> Option<&'static str> {
         match self {
             Self::NoNode(_, error) => error.refusal(),
+            _ if self.reply().is_some_and(|(_, text)| is_limit(text)) => Some(
+                "raise the limit that the broker names: a worker has four connections, and a fleet \
+                 a queue for each delay besides six others",
+            ),
             Self::Connect(_) if matches!(self.reply(), Some((403 | 530, _))) => Some(
                 "the broker refuses the connection: check the user, the password and the virtual \
                  host",
@@ -181,6 +190,12 @@ impl Error {
                 Some("use amqps://, or the port without TLS, which is usually 5672")
             }
             Self::Protocol(_) => Some(NO_BROKER),
+            Self::MayNotWork(_) => {
+                Some("the user lacks a permission: grant it (rabbitmqctl set_permissions)")
+            }
+            Self::Mechanism(..) => Some(
+                "remove `auth_mechanism` from --amqp-url, or enable this mechanism on the broker",
+            ),
             Self::MayNotPublish(_) => Some("grant the user the permission `write` on the exchange"),
             _ => None,
         }
@@ -220,6 +235,13 @@ fn other_protocol(error: &lapin::Error) -> Option<&'static str> {
     }
 }
 
+/// Whether the other side ended a connection without a word.
+pub(crate) fn is_hung_up(error: &lapin::Error) -> bool {
+    use std::io::ErrorKind::{ConnectionAborted, ConnectionReset, UnexpectedEof};
+    let kinds = [ConnectionAborted, ConnectionReset, UnexpectedEof];
+    matches!(error.kind(), lapin::ErrorKind::IOError(error) if kinds.contains(&error.kind()))
+}
+
 /// Whether this side ended the connection because of the broker's certificate.
 fn is_untrusted(error: &lapin::Error) -> bool {
     matches!(tls_error(error), Some(rustls::Error::InvalidCertificate(_)))
@@ -233,6 +255,12 @@ fn tls_error(error: &lapin::Error) -> Option<&rustls::Error> {
         inner = wrapped.get_ref();
     }
     inner.and_then(|inner| inner.downcast_ref::<rustls::Error>())
+}
+
+/// Whether a limit of the virtual host or of the user is reached: `connection limit (1) is reached`
+/// at the login, `queue limit in vhost 'v' (2) is reached` at a declaration.
+fn is_limit(text: &str) -> bool {
+    text.contains(" limit ") && text.contains(" is reached")
 }
 
 /// What the broker replied.
@@ -258,5 +286,21 @@ mod tests {
         let advised = failed(AMQPHardError::INTERNALERROR);
         assert!(advised.starts_with("cannot consume; ") && advised.contains("restart the node"));
         assert_eq!(failed(AMQPHardError::CHANNELERROR), "cannot consume");
+    }
+
+    #[test]
+    fn a_limit_is_not_taken_for_a_wrong_password() {
+        let login = |text: &str| {
+            let refused = AMQPHardError::NOTALLOWED.into();
+            let error = lapin::ErrorKind::ProtocolError(AMQPError::new(refused, text.into()));
+            Error::Connect(error.into())
+        };
+        let limit = login(
+            "NOT_ALLOWED - access to vhost 'v' refused for user 'u': connection limit (1) is \
+             reached",
+        );
+        assert!(limit.refusal().unwrap().starts_with("raise the limit"));
+        let vhost = login("NOT_ALLOWED - vhost v not found");
+        assert!(vhost.refusal().unwrap().contains("the virtual host"));
     }
 }

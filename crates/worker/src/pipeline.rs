@@ -27,9 +27,10 @@ use crate::consume::idle;
 use crate::control::answers::Answers;
 use crate::control::dependencies::FOREVER;
 use crate::control::directives::Control;
-use crate::control::news::{Fact, Reporter};
+use crate::control::news::Reporter;
 use crate::control::outages;
 use crate::control::roster::Roster;
+use crate::control::topology::report_differences;
 use crate::error::Error;
 use crate::error_chain::chain;
 use crate::fetch::fetcher::Fetcher;
@@ -39,8 +40,6 @@ use crate::settle::Session;
 
 /// How long the broker may refuse a worker that starts.
 const REFUSED_FOR: Duration = Duration::from_secs(30);
-/// The same difference is reported to the operator once in this time.
-const ONE_DAY: Duration = Duration::from_secs(86_400);
 /// How long a worker that has ended may take to say so.
 const FAREWELL: Duration = Duration::from_secs(3);
 /// How long the last writes may take when the grace is over.
@@ -134,7 +133,7 @@ impl Shared {
         let (mut backoff, mut refused_since, mut logged) = (Backoff::default(), None, None);
         loop {
             let inspected = tokio::select! {
-                inspected = broker.inspect() => inspected,
+                inspected = broker.inspect(self.broker.topology()) => inspected,
                 () = stop.cancelled() => return Ok(false),
             };
             let error = match inspected {
@@ -142,12 +141,7 @@ impl Shared {
                     if let Some(text) = inspection.doubt() {
                         warn!("{text}");
                     }
-                    for difference in inspection.differences {
-                        let text = difference.to_string();
-                        warn!("{text}");
-                        let fact = Fact::new("topology_differs", text.clone(), text);
-                        self.news.report(fact.once_in(ONE_DAY));
-                    }
+                    report_differences(&self.news, &inspection);
                     return Ok(true);
                 }
                 Err(error) => error,

@@ -9,6 +9,7 @@ use crate::fleet::Management;
 use super::finding::{Finding, Status};
 
 const LOGIN: &str = "broker";
+const CONNECTIONS: &str = "connections";
 const PERMISSIONS: &str = "permissions";
 const TOPOLOGY: &str = "topology";
 const BINDINGS: &str = "bindings";
@@ -25,6 +26,10 @@ pub(super) async fn check(broker: &Broker, management: Option<&Management>) -> V
     };
     let mut findings =
         vec![Finding::ok(LOGIN, format!("{node} {} takes the user {user}", broker.virtual_host()))];
+    // A limit that is reached is found only now: the broker counts connections.
+    if let Err(error) = broker.connections_of_worker().await {
+        findings.push(unusable(CONNECTIONS, &error));
+    }
     findings.push(permissions(broker, &connection).await);
     findings.extend(topology(broker, &connection).await);
     if let Some(management) = management {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use fetchline_nodes::{Answer, Endpoint, Node, Nodes, Protocol};
 use futures_util::FutureExt;
+use futures_util::future::try_join_all;
 use lapin::uri::{AMQPScheme, AMQPUri};
 use lapin::{Connection, ConnectionProperties};
 
@@ -18,7 +19,7 @@ use super::topology::Topology;
 use super::transport;
 use super::uri;
 use crate::Error;
-use crate::error::is_answer;
+use crate::error::{is_answer, is_hung_up};
 
 /// The longest interval between heartbeats that a broker agrees to, unless it is configured
 /// otherwise.
@@ -32,6 +33,9 @@ const FRAME_MAX: u32 = 128 * 1024;
 /// When the nodes of a cluster take a frozen one for down, at the latest: after five quarters of
 /// `net_ticktime`, which is 60 s unless it is configured otherwise.
 const NODE_DOWN: Duration = Duration::from_secs(80);
+
+/// The connections of a worker: for consuming, publishing, directives and news.
+const CONNECTIONS_OF_WORKER: usize = 4;
 
 /// Where the broker is, and the fleet's name on it.
 #[derive(Clone)]
@@ -168,16 +172,42 @@ impl Broker {
         self.topology.missing_permissions(connection).await
     }
 
-    /// Connects, and compares what exists with what would be declared. Differences that do no harm
-    /// are returned.
+    /// Opens as many connections as a worker has, compares what exists with what would be declared,
+    /// and declares what is missing of `declared`, as far as the user may. Differences that do no
+    /// harm are returned.
     ///
     /// # Errors
     ///
     /// [`Error::Topology`] for a difference that multiplies messages, keeps them for ever or loses
-    /// them.
-    pub async fn inspect(&self) -> Result<Inspection, Error> {
-        let connection = self.connect().await?;
-        self.topology.inspect(&connection).await?.without_harm()
+    /// them, [`Error::MayNotWork`], and what the broker answers if a limit is reached.
+    pub async fn inspect(&self, declared: &Topology) -> Result<Inspection, Error> {
+        let connections = self.connections_of_worker().await?;
+        let connection = &connections[0];
+        let inspection = self.inspect_on(connection).await?;
+        // A user who may configure everything is one who may do the rest, too.
+        if !inspection.uncompared.is_empty() {
+            self.topology.check_working(connection).await?;
+        }
+        match declared.declare(connection).await {
+            // Somebody else may declare it. The worker says so until then.
+            Err(Error::Missing(_)) => {}
+            declared => _ = declared?,
+        }
+        Ok(inspection)
+    }
+
+    /// As many connections as a worker has at the same time.
+    pub async fn connections_of_worker(&self) -> Result<Vec<Connection>, Error> {
+        try_join_all((0..CONNECTIONS_OF_WORKER).map(|_| self.connect())).await
+    }
+
+    /// Compares what exists with what would be declared. Differences that do no harm are returned.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Topology`], as in [`Self::inspect`].
+    pub async fn inspect_on(&self, connection: &Connection) -> Result<Inspection, Error> {
+        self.topology.inspect(connection).await?.without_harm()
     }
 
     /// Records that a node is of no use although it takes connections. It is tried last for a
@@ -236,9 +266,14 @@ impl Broker {
             AMQPScheme::AMQP => Protocol::Amqp,
             AMQPScheme::AMQPS => Protocol::Tls,
         };
+        let mechanism = uri.query.auth_mechanism.as_ref().map(ToString::to_string);
         let connecting = transport::connect(uri, properties, connector);
         let connected = node.connect_as(expected, connecting, is_answer).await;
-        connected.map_err(Error::Protocol)?.map(Answer::Full).map_err(Error::Connect)
+        connected.map_err(Error::Protocol)?.map(Answer::Full).map_err(|error| match mechanism {
+            // The broker does not say that it knows no such mechanism.
+            Some(mechanism) if is_hung_up(&error) => Error::Mechanism(mechanism, error),
+            _ => Error::Connect(error),
+        })
     }
 }
 

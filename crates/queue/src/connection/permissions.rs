@@ -22,6 +22,9 @@ use crate::Error;
 const UNBOUND: &str = "fetchline.check";
 /// The context of errors of a trial.
 const TRIAL: &str = "cannot try a permission";
+/// The purposes of permissions without which a worker does nothing.
+const CONSUMING: &str = "consuming";
+const PUBLISHING: &str = "publishing retries and dead letters";
 
 /// A permission that a worker needs and the user lacks.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,6 +56,14 @@ impl Topology {
             true => Ok(()),
             false => Err(Error::MayNotPublish(self.exchange().to_owned())),
         }
+    }
+
+    /// Fails with [`Error::MayNotWork`] if the user may not consume, or not publish.
+    pub(super) async fn check_working(&self, connection: &Connection) -> Result<(), Error> {
+        let missing = self.missing_permissions(connection).await?;
+        let needed = missing.iter().filter(|it| [CONSUMING, PUBLISHING].contains(&it.purpose));
+        let needed: Vec<String> = needed.map(ToString::to_string).collect();
+        if needed.is_empty() { Ok(()) } else { Err(Error::MayNotWork(needed.join("; "))) }
     }
 
     /// The permissions that the user lacks for what a worker does with these names.
@@ -102,7 +113,7 @@ impl Trial<'_> {
         let name = self.topology.exchange();
         let exists = self.topology.declare_exchange(self.connection, true).await;
         let missing = if may_exist(exists)? {
-            lacks(self.publish().await?, "write", name, "publishing retries and dead letters")
+            lacks(self.publish().await?, "write", name, PUBLISHING)
         } else {
             lacks(self.declare_exchange().await?, "configure", name, "declaring the exchange")
         };
@@ -116,7 +127,7 @@ impl Trial<'_> {
         if may_exist(exists)? {
             missing.extend(self.bind(&name).await?);
             if key == Topology::URLS || key == Topology::RUNS {
-                missing.extend(lacks(self.consume(&name).await?, "read", &name, "consuming"));
+                missing.extend(lacks(self.consume(&name).await?, "read", &name, CONSUMING));
             }
         } else {
             missing.extend(self.declaration(key).await?);

@@ -17,12 +17,17 @@ use super::balance::preferred_node;
 use super::router::Router;
 use super::subscription::{Plan, Subscription, Tags, describe, open_session};
 use crate::control::dependencies::Dependencies;
+use crate::control::news::NewsHandle;
 use crate::control::snapshot::{Directives, Snapshots};
+use crate::control::topology::{report_declared, report_differences};
 use crate::error_chain::chain;
 use crate::settle::Session;
 
 /// How often a session without deliveries is checked for a lost connection.
 const CHECK_INTERVAL: Duration = Duration::from_millis(500);
+
+/// Why a session has ended in which a consumer was cancelled.
+const CANCELLED: &str = "the broker cancelled the consumer: was the queue deleted?";
 
 /// How long fetches in flight may take before this worker moves to another node.
 const LAST_ACKS: Duration = Duration::from_secs(30);
@@ -35,6 +40,7 @@ pub(crate) struct Consumer {
     pub(crate) concurrency: usize,
     pub(crate) snapshots: Snapshots,
     pub(crate) dependencies: Dependencies,
+    pub(crate) news: NewsHandle,
     pub(crate) hold: Duration,
     pub(crate) router: Router,
     /// Publishes the present session to those that read queue depths.
@@ -45,8 +51,10 @@ pub(crate) struct Consumer {
 /// Why a session has ended.
 enum SessionEnd {
     Stopped,
-    /// The broker or the consumer is gone.
+    /// The broker is gone.
     Lost(String),
+    /// The broker has cancelled a consumer, as it does when somebody deletes the queue.
+    Cancelled,
     /// The database has been away for the whole hold.
     DatabaseAway,
     /// The node that this worker prefers is back.
@@ -66,6 +74,7 @@ impl Consumer {
     pub(crate) async fn run(self) {
         let mut backoff = Backoff::default();
         let (mut outage, mut sessions, mut has_lost_one) = (None, 0, false);
+        let mut was_cancelled = false;
         loop {
             tokio::select! {
                 () = self.dependencies.database_up() => {}
@@ -76,13 +85,20 @@ impl Consumer {
                 () = self.stop.cancelled() => break,
             };
             let end = match opened {
-                Ok(session) => {
+                Ok((session, declared)) => {
                     sessions += 1;
                     self.session_opened(&session, outage.take());
+                    if sessions > 1 {
+                        declared.iter().for_each(|what| report_declared(&self.news, what));
+                    }
                     let began = Instant::now();
-                    let end = self.consume(&session).await;
+                    let end = match was_cancelled {
+                        true => self.consume_if_same(&session).await,
+                        false => self.consume(&session).await,
+                    };
+                    was_cancelled |= matches!(end, SessionEnd::Cancelled);
                     backoff.reset_after(began.elapsed());
-                    if matches!(end, SessionEnd::Lost(_)) {
+                    if matches!(end, SessionEnd::Lost(_) | SessionEnd::Cancelled) {
                         has_lost_one = true;
                         self.broker.leave(session.node());
                     }
@@ -103,6 +119,9 @@ impl Consumer {
                 SessionEnd::NodeBack => {
                     info!("moving to the node of the broker that this worker prefers");
                     continue;
+                }
+                SessionEnd::Cancelled => {
+                    outage = Some(self.session_lost(CANCELLED.to_owned(), outage));
                 }
                 SessionEnd::Lost(cause) => outage = Some(self.session_lost(cause, outage)),
             }
@@ -140,6 +159,15 @@ impl Consumer {
             );
         }
         Outage { since: outage.map_or_else(Instant::now, |outage| outage.since), cause }
+    }
+
+    /// Consumes, unless somebody has declared a queue in the meantime with which no worker starts.
+    async fn consume_if_same(&self, session: &Session) -> SessionEnd {
+        match self.broker.inspect_on(session.connection()).await {
+            Ok(inspection) => report_differences(&self.news, &inspection),
+            Err(error) => return SessionEnd::Lost(chain(&error)),
+        }
+        self.consume(session).await
     }
 
     /// Consumes as the directives demand, until the session ends.
@@ -264,10 +292,7 @@ impl Consumer {
                 Some(Ok(_)) if !session.channel().status().connected() => {}
                 Some(Ok(delivery)) => self.router.route(session, delivery),
                 Some(Err(error)) => return Err(SessionEnd::Lost(describe(&error))),
-                None => {
-                    let cause = "the broker cancelled the consumer: was the queue deleted?";
-                    return Err(SessionEnd::Lost(cause.to_owned()));
-                }
+                None => return Err(SessionEnd::Cancelled),
             }
             if !directives.paused
                 && self.router.prefetch.is_outdated(prefetch, directives.concurrency)

@@ -58,18 +58,22 @@ impl Plan<'_> {
 }
 
 /// Connects, declares the queues, and opens a channel. `number` counts the sessions of this worker.
+/// Returns the names of what was declared, too.
 pub(super) async fn open_session(
     broker: &Broker,
     number: u64,
     follows_loss: bool,
-) -> Result<Session, Error> {
+) -> Result<(Session, Vec<String>), Error> {
     let (connection, node) = broker.connect_to_node(&[]).await?;
     let opening = async {
-        broker.topology().declare(&connection).await?;
-        within("opening a channel", open_channel(&connection)).await
+        let declared = broker.topology().declare(&connection).await?;
+        let channel = within("opening a channel", open_channel(&connection)).await?;
+        Ok::<_, Error>((channel, declared))
     };
     match opening.await {
-        Ok(channel) => Ok(Session::new(number, follows_loss, channel, connection, node)),
+        Ok((channel, declared)) => {
+            Ok((Session::new(number, follows_loss, channel, connection, node), declared))
+        }
         Err(error) => {
             // Another node may be able to do what this one cannot.
             if !error.is_configuration() && !matches!(error, Error::Missing(_)) {

@@ -14,7 +14,7 @@ use tracing::{info, warn};
 use super::answers::Answers;
 use super::dependencies::Dependencies;
 use super::snapshot::{Directives, Snapshots};
-use super::topology::{TopologyKeeper, TopologyState};
+use super::topology::{TopologyKeeper, TopologyState, report_declared};
 use crate::error_chain::chain;
 
 /// After this many failures in a row, the worker continues without the stream.
@@ -159,7 +159,7 @@ impl Control {
                     // A new fleet has none at first.
                     if stream.is_new() && matches!(old, Old::UpTo(_)) {
                         let name = topology.queue(Topology::CONTROL);
-                        keeper.report_declared(&format!("the queue {name}"));
+                        report_declared(keeper.news, &format!("the queue {name}"));
                     }
                     return tokio::select! {
                         () = self.obey(stream, old) => Ok(()),

@@ -11,4 +11,4 @@ pub(crate) mod outages;
 pub(crate) mod poller;
 pub(crate) mod roster;
 pub(crate) mod snapshot;
-mod topology;
+pub(crate) mod topology;

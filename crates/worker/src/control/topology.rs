@@ -5,7 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use fetchline_queue::lapin::Connection;
-use fetchline_queue::{Broker, Error, Topology};
+use fetchline_queue::{Broker, Error, Inspection, Topology};
 use tracing::{debug, info, warn};
 
 use super::dependencies::Dependencies;
@@ -18,6 +18,8 @@ const CHECK_INTERVAL: Duration = Duration::from_secs(10);
 const RESTORED: &str = "topology restored";
 /// Two workers that find the same thing missing at the same time both declare it.
 const SAME: Duration = Duration::from_secs(5);
+/// How often the same difference is reported.
+const ONE_DAY: Duration = Duration::from_secs(86_400);
 
 /// What this worker knows about the exchange and the queues; it outlives connections.
 #[derive(Default)]
@@ -35,6 +37,25 @@ pub(super) struct TopologyKeeper<'a> {
     pub(super) dependencies: &'a Dependencies,
     pub(super) news: &'a NewsHandle,
     pub(super) state: &'a Mutex<TopologyState>,
+}
+
+/// Tells that something was missing, and that it exists again.
+pub(crate) fn report_declared(news: &NewsHandle, what: &str) {
+    warn!(what, "was missing; this worker has declared it again");
+    let sentence = format!("{what} was missing; a worker has declared it again");
+    let fact = Fact::new("topology_restored", format!("topology restored {what}"), sentence);
+    // No other worker notices it.
+    news.report(fact.once_in(SAME));
+}
+
+/// Tells how the exchange and the queues differ from what a worker declares.
+pub(crate) fn report_differences(news: &NewsHandle, inspection: &Inspection) {
+    for difference in &inspection.differences {
+        let text = difference.to_string();
+        warn!("{text}");
+        let fact = Fact::new("topology_differs", text.clone(), text);
+        news.report(fact.once_in(ONE_DAY));
+    }
 }
 
 impl TopologyKeeper<'_> {
@@ -66,10 +87,10 @@ impl TopologyKeeper<'_> {
     async fn declare(&self) -> Result<(), Error> {
         let topology = self.broker.topology();
         let flow = topology.declare(self.connection).await;
-        flow.iter().flatten().for_each(|what| self.report_declared(what));
+        flow.iter().flatten().for_each(|what| report_declared(self.news, what));
         // A missing queue of the flow says more than one of these, but does not keep them missing.
         let sides = topology.declare_sides(self.connection).await;
-        sides.iter().flatten().for_each(|what| self.report_declared(what));
+        sides.iter().flatten().for_each(|what| report_declared(self.news, what));
         flow.and(sides).map(drop)
     }
 
@@ -102,15 +123,6 @@ impl TopologyKeeper<'_> {
                 None => fact,
             });
         }
-    }
-
-    /// Tells that something was missing, and that it exists again.
-    pub(super) fn report_declared(&self, what: &str) {
-        warn!(what, "was missing; this worker has declared it again");
-        let sentence = format!("{what} was missing; a worker has declared it again");
-        let fact = Fact::new("topology_restored", format!("topology restored {what}"), sentence);
-        // No other worker notices it.
-        self.news.report(fact.once_in(SAME));
     }
 
     /// Makes the worker unready, and tells why if that is new.

@@ -182,6 +182,7 @@ impl Shared {
             concurrency: self.config.schedule.concurrency,
             snapshots: self.snapshots.clone(),
             dependencies: self.dependencies.clone(),
+            news: self.news.clone(),
             hold: self.config.hold,
             router,
             session,
