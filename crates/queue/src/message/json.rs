@@ -60,7 +60,10 @@ pub(super) struct JsonMessage<'a> {
 impl<'a> JsonMessage<'a> {
     /// Parses the text of a message.
     pub(super) fn parse(text: &'a str) -> Result<Self, NotATask> {
-        serde_json::from_str(text).map_err(|error| NotATask::Json(describe(&error)))
+        serde_json::from_str(text).map_err(|error| {
+            let wrong = field_of_another_type(text);
+            NotATask::Json(wrong.unwrap_or_else(|| describe(&error)))
+        })
     }
 }
 
@@ -86,6 +89,10 @@ fn describe(error: &serde_json::Error) -> String {
     if text.starts_with("missing field") {
         return text;
     }
+    // The name is one of ours.
+    if let Some(name) = text.strip_prefix("duplicate field `").and_then(|it| it.split('`').next()) {
+        return format!("the field `{name}` is there twice");
+    }
     if let Some(text) = text.strip_prefix("unknown field `")
         && let Some((name, known)) = text.rsplit_once("`, expected")
     {
@@ -96,6 +103,25 @@ fn describe(error: &serde_json::Error) -> String {
         _ => "its syntax is wrong",
     };
     format!("{what} (line {}, column {})", error.line(), error.column())
+}
+
+/// The first field whose value has another type than the field. The parser names none.
+fn field_of_another_type(text: &str) -> Option<String> {
+    let fields: serde_json::Map<String, serde_json::Value> = serde_json::from_str(text).ok()?;
+    let is_text_or_null = |value: &serde_json::Value| value.is_string() || value.is_null();
+    let wrong = fields.iter().find_map(|(name, value)| {
+        let (is_right, expected) = match name.as_str() {
+            "url" => (value.is_string(), "a string"),
+            "method" | "category" | "run" => (is_text_or_null(value), "a string"),
+            "headers" => (value.is_object() || value.is_null(), "an object"),
+            "secret_headers" => (value.is_array(), "a list of strings"),
+            "secret_body" => (value.is_boolean(), "true or false"),
+            "revalidate" => (value.is_boolean() || value.is_null(), "true or false"),
+            _ => return None,
+        };
+        (!is_right).then_some((name, expected))
+    });
+    wrong.map(|(name, expected)| format!("the field `{name}` has to be {expected}"))
 }
 
 /// The beginning of a name that is too long.
@@ -156,4 +182,27 @@ pub(super) fn parse_header(
         return Err(NotATask::Header(name, "its value is not allowed in HTTP"));
     };
     Ok((parsed, value))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wrong_field_is_named_and_its_value_is_not() {
+        for (text, expected) in [
+            (r#"{"url":"a","url":"b"}"#, "the field `url` is there twice"),
+            (r#"{"url":"a","run":5}"#, "the field `run` has to be a string"),
+            (r#"{"url":["hunter2"]}"#, "the field `url` has to be a string"),
+            (r#"{"url":"a","headers":"hunter2"}"#, "the field `headers` has to be an object"),
+            (r#"{"url":"a","secret_headers":"hunter2"}"#, "`secret_headers` has to be a list"),
+            (r#"{"url":"a","revalidate":"hunter2"}"#, "`revalidate` has to be true or false"),
+            (r#"{"url":"a","secret_headers":[1]}"#, "a field is missing or of another type"),
+            (r#"{"run":"a"}"#, "missing field `url`"),
+        ] {
+            let error = JsonMessage::parse(text).err().unwrap().to_string();
+            assert!(error.contains(expected) && !error.contains("hunter2"), "{text}: {error}");
+        }
+        assert!(JsonMessage::parse(r#"{"url":"a","run":null,"headers":null}"#).is_ok());
+    }
 }
