@@ -327,3 +327,36 @@ async fn a_check_says_that_so_few_files_are_too_few() -> anyhow::Result<()> {
     assert_eq!(finding(&output.json()?, "open files").0, "wrong", "{output:?}");
     Ok(())
 }
+
+#[tokio::test]
+async fn status_says_why_it_does_not_know_the_workers() -> anyhow::Result<()> {
+    let world = World::new().await?;
+    let status =
+        async |url: &str| world.run(&["status", "--json", "--database-url", url], "").await;
+    let away = status("mysql://root@127.0.0.1:9/x").await?;
+    assert_eq!(away.code, Some(0), "{away:?}");
+    let why = away.json()?["workers_unknown"].to_string();
+    assert!(why.contains("127.0.0.1:9") && away.stderr.contains("not known what"), "{away:?}");
+    let never = status("mysql://root:hunter2@127.0.0.1:9/x?charset=latin1").await?;
+    assert_eq!(never.code, Some(2), "{never:?}");
+    assert!(never.stderr.contains("`charset`") && !never.stderr.contains("hunter2"), "{never:?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_management_url_that_can_never_work_is_a_matter_of_configuration() -> anyhow::Result<()> {
+    let world = World::new().await?;
+    let management = world.management_url.clone().unwrap_or_default();
+    let amqp: reqwest::Url = world.amqp_url.parse()?;
+    let (host, port) = (amqp.host_str().unwrap_or_default(), amqp.port().unwrap_or(5672));
+    for (url, code, named) in [
+        (management.replacen("://", "://guest:hunter2@", 1), 2, "password of --management-url"),
+        (format!("http://{host}:{port}"), 2, "does not speak HTTP"),
+        ("http://127.0.0.1:9".to_owned(), 1, "--management-url does not answer"),
+    ] {
+        let output = world.run(&["status", "--management-url", &url], "").await?;
+        assert_eq!(output.code, Some(code), "{output:?}");
+        assert!(output.stderr.contains(named) && !output.stderr.contains("hunter2"), "{output:?}");
+    }
+    Ok(())
+}

@@ -1,6 +1,6 @@
 //! Exit codes.
 
-use std::fmt::Display;
+use std::fmt::{self, Display};
 use std::io::{self, Write};
 use std::process::ExitCode;
 use std::sync::OnceLock;
@@ -47,6 +47,18 @@ impl Failure {
     }
 }
 
+/// An error that no repetition cures: the text says what to correct.
+#[derive(Debug)]
+pub(crate) struct Wrong(pub(crate) String);
+
+impl Display for Wrong {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Wrong {}
+
 /// The result of a command.
 pub(crate) type Result = std::result::Result<Done, Failure>;
 
@@ -78,6 +90,7 @@ fn is_configuration(error: &anyhow::Error) -> bool {
     error.chain().any(|cause| {
         cause.downcast_ref().is_some_and(fetchline_queue::Error::is_configuration)
             || cause.downcast_ref().is_some_and(fetchline_store::Error::is_configuration)
+            || cause.is::<Wrong>()
     })
 }
 
@@ -119,8 +132,12 @@ pub(crate) fn explain(misunderstood: &Misunderstood, origin: Option<&str>) -> Ex
     if let Some(origin) = origin {
         note(format_args!("The value comes from {origin}."));
     }
-    match printed {
-        Err(unwritten) if unwritten.kind() != io::ErrorKind::BrokenPipe => ExitCode::FAILURE,
+    let flushed = printed.and_then(|()| io::stdout().flush());
+    match flushed {
+        Err(unwritten) if unwritten.kind() != io::ErrorKind::BrokenPipe => {
+            note(format_args!("fetchline: cannot write to standard output: {unwritten}"));
+            ExitCode::FAILURE
+        }
         _ if is_error => ExitCode::from(2),
         _ => ExitCode::SUCCESS,
     }

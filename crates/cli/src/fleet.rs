@@ -4,15 +4,20 @@ use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use fetchline_queue::{Broker, Error, Topology};
-use reqwest::Url;
+use reqwest::{StatusCode, Url};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::exit::{Wrong, chain};
 use crate::schema::shape::{count, field, nullable, object, optional, text};
 use crate::table::{or_dash, table};
 
 /// The time for one request to the management API.
 const TIMEOUT: Duration = Duration::from_secs(15);
+
+/// What is wrong with a URL behind which another protocol is spoken.
+const NO_HTTP: &str = "what answers at --management-url does not speak HTTP: its usual port is \
+                       15672";
 
 /// A queue and its messages.
 #[derive(Serialize)]
@@ -119,6 +124,14 @@ pub(crate) fn format_queues(queues: &[Queue]) -> String {
 pub(crate) struct Management {
     client: reqwest::Client,
     url: Url,
+    /// Whose user and password are used.
+    credentials: &'static str,
+}
+
+/// Whether an error leaves open that the other side speaks HTTP.
+fn speaks_http(error: &reqwest::Error) -> bool {
+    let text = chain(error);
+    !["invalid HTTP", "HTTP/0.9", "InvalidContentType"].iter().any(|sign| text.contains(sign))
 }
 
 /// The part of an answer that we read.
@@ -142,14 +155,17 @@ impl Management {
         if !matches!(url.scheme(), "http" | "https") {
             return Err(anyhow!("--management-url must begin with http:// or https://"));
         }
-        if url.username().is_empty() {
+        let has_user = !url.username().is_empty();
+        let credentials = if has_user { "--management-url" } else { "--amqp-url" };
+        if !has_user {
             let (user, password) = broker.credentials();
             // These fail only for a URL without a host.
             _ = url.set_username(user);
             _ = url.set_password(Some(password));
         }
         // The broker itself is not reached through a proxy either.
-        Ok(Self { client: reqwest::Client::builder().no_proxy().timeout(TIMEOUT).build()?, url })
+        let client = reqwest::Client::builder().no_proxy().timeout(TIMEOUT).build()?;
+        Ok(Self { client, url, credentials })
     }
 
     async fn unacked(&self, broker: &Broker, queue: &str) -> anyhow::Result<u64> {
@@ -172,10 +188,22 @@ impl Management {
             .pop_if_empty()
             .extend(path);
         let answer = self.client.get(url).send().await.map_err(reqwest::Error::without_url);
-        let answer = answer.context("--management-url does not answer")?;
-        if !answer.status().is_success() {
+        let answer = answer.map_err(|error| match speaks_http(&error) {
+            true => anyhow::Error::new(error).context("--management-url does not answer"),
+            false => Wrong(NO_HTTP.to_owned()).into(),
+        })?;
+        let status = answer.status();
+        if matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
+            let text = format!(
+                "--management-url answered {status}: correct user and password of {}, or give the \
+                 user the tag `management`",
+                self.credentials
+            );
+            return Err(Wrong(text).into());
+        }
+        if !status.is_success() {
             let path = path.join("/");
-            return Err(anyhow!("--management-url answered {} for {path}", answer.status()));
+            return Err(anyhow!("--management-url answered {status} for {path}"));
         }
         let body = answer.bytes().await.map_err(reqwest::Error::without_url)?;
         serde_json::from_slice(&body)

@@ -4,13 +4,14 @@ use std::time::Duration;
 
 use fetchline_queue::control::{Begin, ControlStream, Directive, Scope};
 use fetchline_queue::{Broker, Error};
-use fetchline_store::WorkerState;
+use fetchline_store::{Store, WorkerState};
 use serde::Serialize;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use tokio::time::timeout;
 
 use crate::args::GlobalArgs;
+use crate::exit::{Failure, chain};
 use crate::schema::shape::{Field, count, field, list, nullable, object, optional, text, time};
 use crate::table::table;
 
@@ -24,6 +25,9 @@ pub(crate) struct FleetState {
     paused: Option<Pause>,
     /// `null` if the database does not answer.
     workers: Option<Vec<Worker>>,
+    /// Why nobody knows what the workers do.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    workers_unknown: Option<String>,
 }
 
 /// A pause of all workers.
@@ -103,18 +107,34 @@ struct Worker {
     paused_since: Option<String>,
     concurrency: u32,
     unacked: u32,
+    obstacle: Option<String>,
 }
 
 impl FleetState {
     /// Reads the control stream and the database, and does without what does not answer.
-    pub(crate) async fn read(global: &GlobalArgs, broker: &Broker) -> Self {
-        let workers = timeout(DATABASE, workers(global, broker)).await.ok().flatten();
+    ///
+    /// # Errors
+    ///
+    /// A URL of the database that can never work.
+    pub(crate) async fn read(global: &GlobalArgs, broker: &Broker) -> Result<Self, Failure> {
+        let store = global.store(1, DATABASE)?;
+        let silence = |_| Err(format!("the database does not answer within {DATABASE:?}"));
+        let workers = timeout(DATABASE, workers(&store, broker)).await.unwrap_or_else(silence);
+        let (workers, workers_unknown) = match workers {
+            Ok(workers) => (Some(workers), None),
+            Err(reason) => (None, Some(reason)),
+        };
         let mut paused = pause(broker).await.ok().flatten();
         // A message of the console has no time, but the workers know when they stopped.
         if let Some(pause) = paused.as_mut().filter(|pause| pause.since.is_none()) {
             pause.since = pause.since(workers.iter().flatten());
         }
-        Self { paused, workers }
+        Ok(Self { paused, workers, workers_unknown })
+    }
+
+    /// Why nobody knows what the workers do.
+    pub(crate) fn workers_unknown(&self) -> Option<&str> {
+        self.workers_unknown.as_deref()
     }
 
     /// The text for people; empty if nothing is known.
@@ -131,9 +151,10 @@ impl FleetState {
         }
         if let Some(workers) = self.workers.as_ref().filter(|workers| !workers.is_empty()) {
             let rows = workers.iter().map(|worker| {
-                let state = match &worker.paused_since {
-                    Some(since) => format!("paused since {since}"),
-                    None => "takes tasks".to_owned(),
+                let state = match (&worker.obstacle, &worker.paused_since) {
+                    (Some(obstacle), _) => obstacle.clone(),
+                    (None, Some(since)) => format!("paused since {since}"),
+                    (None, None) => "takes tasks".to_owned(),
                 };
                 [
                     worker.pod.clone(),
@@ -160,20 +181,34 @@ pub(crate) fn fields() -> Vec<Field> {
         field("paused_since", nullable(time("Since when it takes no tasks."))),
         field("concurrency", count("The most fetches at the same time.")),
         field("unacked", count("The messages that it holds.")),
+        field("obstacle", nullable(text("Why it fetches nothing; `null` while it can."))),
     ]);
-    vec![optional("paused", nullable(pause)), optional("workers", nullable(list(worker)))]
+    vec![
+        optional("paused", nullable(pause)),
+        optional("workers", nullable(list(worker))),
+        optional("workers_unknown", text("Why nobody knows what the workers do.")),
+    ]
 }
 
-async fn workers(global: &GlobalArgs, broker: &Broker) -> Option<Vec<Worker>> {
-    let store = global.store(1, DATABASE).ok()?;
-    let workers = store.workers(broker.topology().exchange()).await.ok()?;
+/// The workers, or why nobody knows them.
+async fn workers(store: &Store, broker: &Broker) -> Result<Vec<Worker>, String> {
+    let read = async {
+        store.check_schema().await?;
+        store.workers(broker.topology().exchange()).await
+    };
+    let describe = |error: fetchline_store::Error| match error.refusal() {
+        Some(remedy) => format!("{}: {remedy}", chain(&error)),
+        None => chain(&error),
+    };
+    let workers = read.await.map_err(describe)?;
     let worker = |state: WorkerState| Worker {
         pod: state.pod,
         paused_since: state.paused_since.and_then(to_text),
         concurrency: state.concurrency,
         unacked: state.unacked,
+        obstacle: state.obstacle,
     };
-    Some(workers.into_iter().map(worker).collect())
+    Ok(workers.into_iter().map(worker).collect())
 }
 
 fn to_text(time: OffsetDateTime) -> Option<String> {
@@ -208,6 +243,7 @@ mod tests {
             paused_since: since.map(str::to_owned),
             concurrency: 100,
             unacked: 560,
+            obstacle: None,
         };
         let state = FleetState {
             paused: Some(Pause {
@@ -220,11 +256,18 @@ mod tests {
                 worker("blue-1", Some("2026-03-01T10:00:00Z")),
                 worker("blue-2", None),
             ]),
+            workers_unknown: None,
         };
         let text = state.describe();
         assert!(text.contains("paused since 2026-03-01T10:00:00Z, by the console"), "{text}");
         assert!(text.contains("takes tasks") && text.contains("560"), "{text}");
-        assert_eq!(FleetState { paused: None, workers: None }.describe(), "");
+        let held = "holds results, the database takes none: read-only";
+        let obstacle = Some(held.to_owned());
+        let workers = Some(vec![Worker { obstacle, ..worker("blue-1", None) }]);
+        let text = FleetState { paused: None, workers, workers_unknown: None }.describe();
+        assert!(text.contains(held) && !text.contains("takes tasks"), "{text}");
+        let unknown = FleetState { paused: None, workers: None, workers_unknown: None };
+        assert_eq!(unknown.describe(), "");
     }
 
     #[test]
@@ -238,6 +281,7 @@ mod tests {
             paused_since: since.map(str::to_owned),
             concurrency: 100,
             unacked: 0,
+            obstacle: None,
         };
         let workers = [
             worker("blue-1", Some("2026-03-01T10:00:00Z")),
@@ -247,7 +291,8 @@ mod tests {
         let mut pause = pauses.fleet.take().unwrap();
         pause.since = pause.since(workers.iter());
         assert_eq!(pause.since.as_deref(), Some("2026-03-01T11:00:00Z"));
-        let text = FleetState { paused: Some(pause), workers: Some(workers.into()) }.describe();
+        let workers = Some(workers.into());
+        let text = FleetState { paused: Some(pause), workers, workers_unknown: None }.describe();
         let expected =
             "all workers but blue-2, which may take tasks, are paused since 2026-03-01T11";
         assert!(text.contains(expected), "{text}");

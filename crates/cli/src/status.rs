@@ -152,7 +152,9 @@ async fn wait(global: &GlobalArgs, name: &str, selection: &Selection, args: &Arg
     };
     show(None, Some((name, &run, &rate, &details)), args.json);
     if let Some(obstacle) = obstacle {
-        return Err(anyhow!("the run {name} is not complete after {limit}: {obstacle}").into());
+        // What is known of the parts says nothing about a newer one.
+        let state = if run.is_complete() { "not known to be complete" } else { "not complete" };
+        return Err(anyhow!("the run {name} is {state} after {limit}: {obstacle}").into());
     }
     let is_flawed = run.failed() > 0 || run.parts.iter().any(|part| part.cancelled_at.is_some());
     Ok(if is_flawed { Done::InputRejected } else { Done::Whole })
@@ -215,7 +217,11 @@ async fn queues(
     queues.retain(|queue| {
         always.contains(&queue.name) || queue.has_ready() || queue.unknown().is_some()
     });
-    Ok((queues, FleetState::read(global, &broker).await))
+    let state = FleetState::read(global, &broker).await?;
+    if let Some(reason) = state.workers_unknown() {
+        exit::note(format_args!("not known what the workers do: {reason}"));
+    }
+    Ok((queues, state))
 }
 
 /// A run, and its rate if it is under way.
@@ -289,8 +295,13 @@ pub(crate) fn schema() -> Value {
     let fleet = fleet_state::fields().into_iter();
     let queues = optional("queues", shape::list(fleet::schema()));
     let mut schema = object(fleet.chain([queues, optional("run", object(run))]));
-    schema["dependentRequired"] =
-        json!({ "queues": ["paused", "workers"], "paused": ["queues"], "workers": ["queues"] });
+    let with_queues = json!(["queues"]);
+    schema["dependentRequired"] = json!({
+        "queues": ["paused", "workers"],
+        "paused": with_queues,
+        "workers": with_queues,
+        "workers_unknown": with_queues,
+    });
     schema
 }
 

@@ -20,6 +20,8 @@ const POLL_INTERVAL: Duration = Duration::from_secs(1);
 const LINE_INTERVAL: Duration = Duration::from_secs(10);
 /// How long the broker may take to count the part reports in its queue.
 const BROKER_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long the first look may take, whatever the limit: `--for 0s` asks for the present state.
+const PATIENCE: Duration = Duration::from_secs(5);
 /// How many times in a row a run has to be complete while no part report waits in the queue.
 const COMPLETE_POLLS: u32 = 2;
 /// The rate is measured over this many samples.
@@ -99,6 +101,11 @@ pub(crate) async fn wait_until_complete(
     let mut is_schema_checked = false;
     let (mut last_run, mut last_text) = (None, None);
     loop {
+        // The first look, and the one that confirms what the one before saw, may take longer.
+        let is_owed = last_text.is_none() || judge.is_confirming();
+        let patience = is_owed.then(|| Instant::now() + PATIENCE);
+        let poll_deadline =
+            deadline.map(|deadline| patience.map_or(deadline, |it| it.max(deadline)));
         let poll = async {
             if !is_schema_checked {
                 store.check_schema().await?;
@@ -109,15 +116,17 @@ pub(crate) async fn wait_until_complete(
             let run = last_run.insert(run);
             Ok::<_, Error>(judge.obstacle(run, &rate).await)
         };
-        let obstacle = match before(deadline, poll).await {
+        let obstacle = match before(poll_deadline, poll).await {
             Some(Ok(obstacle)) => obstacle,
             Some(Err(error)) if error.is_configuration() => return Err(Failure::usage(error)),
             Some(Err(error)) => {
-                let text = format!("{:#}", anyhow::Error::new(error));
+                judge.complete_polls = 0;
+                let text = exit::chain(&error);
                 Some(Obstacle { state: State::Unavailable, text })
             }
             // The time is over. What is known was known before this poll.
             None => {
+                judge.complete_polls = 0;
                 let silent = || "the database or the broker does not answer".to_owned();
                 let text = last_text.take().unwrap_or_else(silent);
                 Some(Obstacle { state: State::Unavailable, text })
@@ -126,13 +135,15 @@ pub(crate) async fn wait_until_complete(
         last_text = obstacle.as_ref().map(|obstacle| obstacle.text.clone());
         display.show(last_run.as_ref(), obstacle.as_ref());
         let is_over = deadline.is_some_and(|deadline| deadline <= Instant::now());
+        let is_over = is_over && !judge.is_confirming();
         if is_over || obstacle.is_none() {
             display.finish();
             let obstacle = obstacle.map(|obstacle| obstacle.text);
             return Ok(Observation { run: last_run, rate, obstacle });
         }
         let next = Instant::now() + POLL_INTERVAL;
-        tokio::time::sleep_until(deadline.map_or(next, |deadline| deadline.min(next))).await;
+        let wake = deadline.filter(|_| !judge.is_confirming());
+        tokio::time::sleep_until(wake.map_or(next, |deadline| deadline.min(next))).await;
     }
 }
 
@@ -172,6 +183,11 @@ impl Judge<'_> {
         (!is_settled).then(|| Obstacle { state: State::Planned, text: describe(run, rate) })
     }
 
+    /// Whether the last look found the run complete, and another one has to confirm that.
+    fn is_confirming(&self) -> bool {
+        (1..COMPLETE_POLLS).contains(&self.complete_polls) && !self.is_fixed()
+    }
+
     /// Whether a part is waited for that is named, so that no newer one matters.
     fn is_fixed(&self) -> bool {
         matches!(self.wait.selection, Selection::Part(_))
@@ -196,7 +212,7 @@ impl Judge<'_> {
                 let text = "a part report waits in the queue for a worker".to_owned();
                 return Some(Obstacle { state: State::Unreported, text });
             }
-            Ok(Err(error)) => format!("{error:#}"),
+            Ok(Err(error)) => exit::chain(error.as_ref()),
             Err(_) => "it does not answer".to_owned(),
         };
         let text = format!("the broker cannot say whether a newer part has begun: {problem}");

@@ -89,7 +89,8 @@ const TABLES: [Table; 12] = [
     },
     Table {
         name: "workers",
-        columns: "prefix pod started_at seen_at paused_since concurrency unacked directive",
+        columns: "prefix pod started_at seen_at paused_since concurrency unacked directive \
+                 obstacle",
         unique: &["prefix pod"],
     },
 ];

@@ -24,17 +24,25 @@ pub struct WorkerState {
     pub unacked: u32,
     /// The offset of the last directive that it has obeyed; `None` if there was none.
     pub directive: Option<u64>,
+    /// Why it fetches nothing; `None` while it can.
+    pub obstacle: Option<String>,
 }
+
+/// The most characters of an obstacle.
+const MAX_OBSTACLE: usize = 500;
 
 impl Store {
     /// Records that a worker of a fleet runs. Returns whether it was not known before.
     pub async fn worker_seen(&self, prefix: &str, worker: &WorkerState) -> Result<bool, Error> {
         const SEEN: &str = "INSERT INTO workers \
-             (prefix, pod, started_at, seen_at, paused_since, concurrency, unacked, directive) \
-             VALUES (?, ?, ?, UTC_TIMESTAMP(6), ?, ?, ?, ?) ON DUPLICATE KEY UPDATE \
+             (prefix, pod, started_at, seen_at, paused_since, concurrency, unacked, directive, \
+             obstacle) VALUES (?, ?, ?, UTC_TIMESTAMP(6), ?, ?, ?, ?, ?) ON DUPLICATE KEY UPDATE \
              started_at = VALUES(started_at), seen_at = VALUES(seen_at), \
              paused_since = VALUES(paused_since), concurrency = VALUES(concurrency), \
-             unacked = VALUES(unacked), directive = VALUES(directive)";
+             unacked = VALUES(unacked), directive = VALUES(directive), \
+             obstacle = VALUES(obstacle)";
+        let obstacle = worker.obstacle.as_ref();
+        let obstacle = obstacle.map(|it| it.chars().take(MAX_OBSTACLE).collect::<String>());
         let seen = sqlx::query(SEEN)
             .bind(prefix)
             .bind(&worker.pod)
@@ -42,7 +50,8 @@ impl Store {
             .bind(worker.paused_since.map(to_stored))
             .bind(worker.concurrency)
             .bind(worker.unacked)
-            .bind(worker.directive);
+            .bind(worker.directive)
+            .bind(obstacle);
         let rows = self.execute("recording a worker", "cannot record a worker", seen).await?;
         // An update counts as two rows, since the time changes.
         Ok(rows == 1)
@@ -51,10 +60,11 @@ impl Store {
     /// The workers of a fleet that run.
     pub async fn workers(&self, prefix: &str) -> Result<Vec<WorkerState>, Error> {
         type Time = PrimitiveDateTime;
-        type Row = (String, Time, Option<Time>, u32, u32, Option<u64>);
+        type Row = (String, Time, Option<Time>, u32, u32, Option<u64>, Option<String>);
         let statement = format!(
-            "SELECT pod, started_at, paused_since, concurrency, unacked, directive FROM workers \
-             WHERE prefix = ? AND seen_at > UTC_TIMESTAMP(6) - {LOST_AFTER} ORDER BY pod"
+            "SELECT pod, started_at, paused_since, concurrency, unacked, directive, obstacle \
+             FROM workers WHERE prefix = ? AND seen_at > UTC_TIMESTAMP(6) - {LOST_AFTER} \
+             ORDER BY pod"
         );
         let rows: Vec<Row> = self
             .with_connection("listing workers", async |connection| {
@@ -63,10 +73,11 @@ impl Store {
                 rows.map_err(Error::database("cannot list workers"))
             })
             .await?;
-        let worker = |(pod, started_at, paused_since, concurrency, unacked, directive): Row| {
+        let worker = |row: Row| {
+            let (pod, started_at, paused_since, concurrency, unacked, directive, obstacle) = row;
             let started_at = started_at.assume_utc();
             let paused_since = paused_since.map(PrimitiveDateTime::assume_utc);
-            WorkerState { pod, started_at, paused_since, concurrency, unacked, directive }
+            WorkerState { pod, started_at, paused_since, concurrency, unacked, directive, obstacle }
         };
         Ok(rows.into_iter().map(worker).collect())
     }

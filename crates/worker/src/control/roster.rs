@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
 use super::news::{Fact, NewsHandle, identity};
-use super::snapshot::Snapshots;
+use super::snapshot::{Health, Snapshot, Snapshots};
 use crate::error_chain::chain;
 
 /// How often a worker says that it runs.
@@ -121,6 +121,7 @@ impl Roster {
             concurrency: u32::try_from(snapshot.directives.concurrency).unwrap_or(u32::MAX),
             unacked,
             directive: snapshot.directive,
+            obstacle: obstacle(snapshot),
         })
     }
 
@@ -145,6 +146,17 @@ impl Roster {
     }
 }
 
+/// Why a worker fetches nothing.
+fn obstacle(snapshot: &Snapshot) -> Option<String> {
+    let why = |health: &Health| health.error.clone().unwrap_or_default();
+    let Snapshot { broker, topology, database, .. } = snapshot;
+    if !database.up {
+        return Some(format!("holds results, the database takes none: {}", why(database)));
+    }
+    let down = [broker, topology].into_iter().find(|health| !health.up)?;
+    Some(format!("not consuming: {}", why(down)))
+}
+
 /// What there is to report of a part; `run` is the state of this part alone.
 fn facts(name: &str, Part { part, .. }: &Part, run: &Run) -> Vec<Fact> {
     let begun = format!("the run {name} begins");
@@ -161,4 +173,27 @@ fn facts(name: &str, Part { part, .. }: &Part, run: &Run) -> Vec<Fact> {
         facts.push(complete.with("planned", planned).with("outcomes", outcomes));
     }
     facts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::control::dependencies::Dependencies;
+
+    #[test]
+    fn a_worker_says_why_it_fetches_nothing() {
+        let snapshots = Snapshots::new(1);
+        let dependencies = Dependencies::new(snapshots.clone());
+        let obstacle = || snapshots.read(obstacle).unwrap_or_default();
+        dependencies.database_takes_rows();
+        dependencies.broker_fails("ACCESS_REFUSED");
+        assert_eq!(obstacle(), "not consuming: ACCESS_REFUSED");
+        dependencies.broker_answers();
+        dependencies.set_topology(Some("the queue q does not exist"));
+        assert_eq!(obstacle(), "not consuming: the queue q does not exist");
+        dependencies.set_topology(None);
+        assert_eq!(obstacle(), "");
+        dependencies.database_fails("Unknown column");
+        assert_eq!(obstacle(), "holds results, the database takes none: Unknown column");
+    }
 }

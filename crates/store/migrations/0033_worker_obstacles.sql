@@ -1,0 +1,2 @@
+ALTER TABLE workers
+    ADD COLUMN obstacle VARCHAR(500) NULL COMMENT 'why it fetches nothing; NULL while it can';
