@@ -49,7 +49,14 @@ pub(crate) fn run(args: Args, program: &Command, file: Option<&ConfigFile>) -> R
             exit::print(help.to_string().trim_end());
             return Ok(Done::Whole);
         }
-        Err(error) => return Err(Failure::Usage(explain(&error))),
+        Err(error) => {
+            let text = explain(&error);
+            let origin = command_line::origin(&error, program, &line, file);
+            return Err(Failure::Usage(match origin {
+                Some(origin) => anyhow!("{text}\nThe value comes from {origin}."),
+                None => text,
+            }));
+        }
     };
     let (mut names, mut innermost) = (Vec::new(), (&command, &matches));
     while let Some((name, inner)) = innermost.1.subcommand()

@@ -41,13 +41,22 @@ impl ConfigFile {
         let name = path.display().to_string();
         let text = std::fs::read_to_string(&path)
             .with_context(|| format!("cannot read the configuration file {name}"))?;
+        Self::parse(path, &text)
+    }
+
+    fn parse(path: PathBuf, text: &str) -> anyhow::Result<Self> {
+        let name = path.display();
         // The error would repeat the line, which may hold a password.
         let refuse = |error: toml::de::Error| {
-            let line = error.span().map_or(1, |span| text[..span.start].lines().count().max(1));
-            anyhow!("{name}, line {line}: {}", error.message())
+            let span = error.span().unwrap_or_default();
+            let line = line_of(text, span.start);
+            let key =
+                text.get(span).filter(|key| error.message() == "duplicate key" && is_word(key));
+            let key = key.map(|key| format!(" `{key}`")).unwrap_or_default();
+            anyhow!("{name}, line {line}: {}{key}", error.message())
         };
         let values = text.parse::<Table>().map_err(refuse)?;
-        let lines = lines(&text).map_err(refuse)?;
+        let lines = lines(text).map_err(refuse)?;
         Ok(Self { path, values, lines })
     }
 
@@ -107,10 +116,15 @@ impl ConfigFile {
     fn default(&self, argument: Arg, name: &str, failure: &mut Option<anyhow::Error>) -> Arg {
         let Some(flag) = argument.get_long().map(str::to_owned) else { return argument };
         let Some((table, value)) = self.value(name, &flag) else { return argument };
+        let is_repeated = matches!(argument.get_action(), ArgAction::Append);
+        let is_list = is_repeated || argument.get_value_delimiter().is_some();
         match texts(value) {
-            Ok(texts) if matches!(argument.get_action(), ArgAction::Append) => {
-                argument.default_values(texts)
+            Ok(_) if value.is_array() && !is_list => {
+                let place = self.line(table, &flag);
+                *failure = Some(anyhow!("{place}: {flag}: it has one value, and no list"));
+                argument
             }
+            Ok(texts) if is_repeated => argument.default_values(texts),
             // A list of a flag that is not repeated is written with commas.
             Ok(texts) => argument.default_value(texts.join(",")),
             Err(error) => {
@@ -147,8 +161,7 @@ impl ConfigFile {
     /// That a key is no name. It is repeated only if it looks like one, since it may be a password.
     fn unknown(&self, (table, key): (&str, &str), what: &str, known: &[String]) -> anyhow::Error {
         let place = self.line(table, key);
-        let is_letter = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
-        if key.len() > 40 || !key.bytes().all(is_letter) {
+        if !is_word(key) {
             return anyhow!("{place}: a key is not the name of {what}");
         }
         let alike = |name: &&String| strsim::jaro_winkler(name, &key.replace('_', "-"));
@@ -160,9 +173,20 @@ impl ConfigFile {
     }
 }
 
+/// Whether a key looks like a name, and not like a password.
+fn is_word(key: &str) -> bool {
+    let is_letter = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
+    key.len() <= 40 && key.bytes().all(is_letter)
+}
+
+/// The line of a byte.
+fn line_of(text: &str, at: usize) -> usize {
+    text[..at].matches('\n').count() + 1
+}
+
 /// The line of each key, by its table and name.
 fn lines(text: &str) -> Result<HashMap<(String, String), usize>, toml::de::Error> {
-    let line = |at: usize| text[..at].matches('\n').count() + 1;
+    let line = |at: usize| line_of(text, at);
     let mut lines = HashMap::new();
     for (name, value) in DeTable::parse(text)?.get_ref() {
         lines.insert((String::new(), name.get_ref().to_string()), line(name.span().start));
@@ -205,12 +229,47 @@ fn texts(value: &Value) -> anyhow::Result<Vec<String>> {
     Ok(match value {
         Value::String(text) => vec![text.clone()],
         Value::Integer(_) | Value::Float(_) | Value::Boolean(_) => vec![value.to_string()],
-        Value::Array(values) => {
+        Value::Array(values) if !values.iter().any(Value::is_array) => {
             let texts = values.iter().map(texts).collect::<anyhow::Result<Vec<_>>>()?;
             texts.concat()
         }
-        Value::Datetime(_) | Value::Table(_) => {
+        Value::Array(_) | Value::Datetime(_) | Value::Table(_) => {
             bail!("write it as a text, a number, true or false, or a list of them")
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+    use crate::{Cli, command_line};
+
+    /// What is wrong with a file.
+    fn refusal(text: &str) -> String {
+        let command = command_line::complete(Cli::command());
+        let file = ConfigFile::parse(SYSTEM_FILE.into(), text);
+        let applied = file.and_then(|file| file.apply(command));
+        applied.err().map(|error| format!("{error:#}")).unwrap_or_default()
+    }
+
+    #[test]
+    fn a_key_that_stands_there_twice_is_named_with_its_second_line() {
+        let error = refusal("[work]\nconcurrency = 7\nconcurrency = 8\n");
+        assert!(error.ends_with("line 3: duplicate key `concurrency`"), "{error}");
+        let error = refusal("prefix = \"a\"\n[work]\n\"hunter 2\" = 1\n\"hunter 2\" = 1\n");
+        assert!(error.contains("line 4: duplicate key") && !error.contains("hunter"), "{error}");
+    }
+
+    #[test]
+    fn a_list_is_for_flags_with_several_values_and_has_no_lists_in_it() {
+        let error = refusal("database-url = [\"mysql://u:hunter2@h/d\"]");
+        assert!(error.contains("line 1: database-url: it has one value"), "{error}");
+        assert!(!error.contains("hunter2"), "{error}");
+        assert!(refusal("[work]\nallow-network = [[\"10.0.0.0/8\"]]").contains("a list of them"));
+        for right in ["allow-network = [\"10.0.0.0/8\"]", "retry-delays = [\"10s\", \"60s\"]"] {
+            assert_eq!(refusal(&format!("[work]\n{right}")), "");
+        }
+    }
 }

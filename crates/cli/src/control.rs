@@ -112,7 +112,10 @@ pub(crate) async fn run(global: GlobalArgs, args: Args) -> Result {
     control::publish(&broker, &directive, &host).await?;
     match args.json {
         true => exit::print(json!({ "sent": directive.to_string() })),
-        false => exit::print(format_args!("sent: {directive}")),
+        false => {
+            exit::print(format_args!("sent: {directive}"));
+            exit::note(format_args!("a worker answers in the queue {}.news", global.prefix));
+        }
     }
     Ok(Done::Whole)
 }

@@ -157,7 +157,12 @@ fn main() -> ExitCode {
     limits::raise_open_files();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
-        Err(error) => return exit::code(Err(error.into()), log),
+        Err(error) => {
+            let error = anyhow::Error::from(error).context(
+                "cannot start: raise the hard limit of open files (ulimit -Hn, LimitNOFILE=)",
+            );
+            return exit::code(Err(Failure::Usage(error)), log);
+        }
     };
     let result = runtime.block_on(run(global, command));
     // A read of standard input may still be under way, and ends only when somebody types. It is not

@@ -40,6 +40,7 @@ enum Action {
 
         /// The most parts to show
         #[arg(long, value_name = "N", env = "FETCHLINE_LIMIT", default_value_t = 20)]
+        #[arg(value_parser = clap::value_parser!(u32).range(1..))]
         limit: u32,
     },
     /// Record the waiting tasks of a run as cancelled, without fetching them

@@ -234,7 +234,7 @@ pub(crate) struct Args {
 
     /// The name of this worker in the console and in the rows [default: the name of the host, which
     /// in Kubernetes is that of the pod]
-    #[arg(long, value_name = "NAME", env = "FETCHLINE_POD")]
+    #[arg(long, value_name = "NAME", env = "FETCHLINE_POD", value_parser = args::name)]
     pub(crate) pod: Option<String>,
 
     /// Print the summary as JSON
