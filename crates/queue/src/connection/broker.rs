@@ -172,17 +172,15 @@ impl Broker {
         self.topology.missing_permissions(connection).await
     }
 
-    /// Opens as many connections as a worker has, compares what exists with what would be declared,
-    /// and declares what is missing of `declared`, as far as the user may. Differences that do no
-    /// harm are returned.
+    /// Connects, compares what exists with what would be declared, and declares what is missing of
+    /// `declared`, as far as the user may. Differences that do no harm are returned.
     ///
     /// # Errors
     ///
     /// [`Error::Topology`] for a difference that multiplies messages, keeps them for ever or loses
     /// them, [`Error::MayNotWork`], and what the broker answers if a limit is reached.
     pub async fn inspect(&self, declared: &Topology) -> Result<Inspection, Error> {
-        let connections = self.connections_of_worker().await?;
-        let connection = &connections[0];
+        let connection = &self.connect().await?;
         let inspection = self.inspect_on(connection).await?;
         // A user who may configure everything is one who may do the rest, too.
         if !inspection.uncompared.is_empty() {
