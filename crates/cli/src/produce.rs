@@ -34,7 +34,7 @@ pub(crate) struct Args {
     #[arg(value_name = "FILE|URL")]
     sources: Vec<PathBuf>,
 
-    /// The run that the URLs belong to [default: `run-<UTC time>-<4 random hex digits>`]
+    /// The run that the URLs belong to (default: `run-<UTC time>-<4 random hex digits>`)
     #[arg(long, value_name = "NAME", env = "FETCHLINE_RUN", value_parser = args::name)]
     run: Option<String>,
 

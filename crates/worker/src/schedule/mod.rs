@@ -1,6 +1,6 @@
 //! When and where tasks are fetched: the frontier, host limits, and deferral to the broker.
 //!
-//! The [`Frontier`](frontier::Frontier) decides, and is plain data. The [`Scheduler`] owns it: one
+//! The [`Frontier`](frontier::Frontier) decides, and is plain data. The scheduler owns it: one
 //! task of the runtime takes events from [`SchedulerHandle`]s one by one, and does what the
 //! frontier asks.
 
