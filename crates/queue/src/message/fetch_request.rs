@@ -114,9 +114,10 @@ impl FetchRequest {
                 return Err(NotATask::SeveralLines(lines));
             }
             let request = Self::get_url(text)?;
-            return match UrlLines::default().doubt(&bare(text)) {
-                Some(doubt) if !is_certain => Err(NotATask::UnclearEnd(doubt)),
-                _ => Ok((request, None)),
+            let doubt = || UrlLines::default().doubt(&bare(text)).map(NotATask::UnclearEnd);
+            return match (!is_certain).then(doubt).flatten() {
+                Some(doubt) => Err(doubt),
+                None => Ok((request, None)),
             };
         }
         let mut json = JsonMessage::parse(text)?;

@@ -19,7 +19,7 @@ const PAIRS: [(char, char); 10] = [
 /// The text without white space and pairs of quotes or angle brackets around it, and without
 /// invisible characters.
 pub(crate) fn bare(text: &str) -> Cow<'_, str> {
-    if text.contains(is_invisible) {
+    if !text.is_ascii() && text.contains(is_invisible) {
         let visible: String = text.chars().filter(|c| !is_invisible(*c)).collect();
         return Cow::Owned(unwrapped(&visible).to_owned());
     }
@@ -42,6 +42,10 @@ pub fn is_padding(c: char) -> bool {
 /// The text without white space and pairs of quotes or angle brackets around it.
 pub fn unwrapped(text: &str) -> &str {
     let mut text = text.trim_matches(is_padding);
+    // Most texts are bare, and each message is read.
+    if text.starts_with(|c: char| c.is_ascii_alphanumeric()) {
+        return text;
+    }
     let inside = |text: &str, (open, close): (char, char)| -> Option<usize> {
         text.strip_prefix(open)?.strip_suffix(close).map(str::len)
     };

@@ -154,9 +154,10 @@ pub fn begins_with_scheme(text: &str) -> bool {
 pub fn has_second_url(text: &str) -> bool {
     let text = text.trim_start_matches(is_padding);
     begins_with_scheme(text)
-        && text.match_indices("://").any(|(colon, _)| {
+        && text.match_indices(':').any(|(colon, _)| {
             let before = without_scheme(&text[..colon]);
-            before.is_some_and(|before| !before.is_empty() && !may_precede_url(before))
+            text[colon..].starts_with("://")
+                && before.is_some_and(|before| !before.is_empty() && !may_precede_url(before))
         })
 }
 
