@@ -68,7 +68,8 @@ fn workers(tables: &mut Tables, statement: &Statement<'_>) -> Option<Reply> {
             let first = [pod.as_str().into(), Value::Time(row.started_at)];
             first.into_iter().chain(row.rest.iter().cloned()).collect()
         });
-        let types = vec![Type::Text, Type::Time, Type::Time, Type::UInt, Type::UInt, Type::UInt];
+        let (time, number) = (Type::Time, Type::UInt);
+        let types = vec![Type::Text, time, time, number, number, number, Type::Text];
         Reply::Rows(types, rows.collect())
     } else if statement.begins("SELECT pod FROM workers") {
         let lost = tables.workers.iter().filter(|(_, row)| row.seen_at <= now - LOST_AFTER_US);
