@@ -91,7 +91,7 @@ impl NewsHandle {
         self.send(Message::Claimable(fact));
     }
 
-    /// Tells a fact without a claim if this worker is the leader.
+    /// Reports a fact without a claim if this worker is the leader.
     pub(super) fn report_as_leader(&self, fact: Fact) {
         if self.is_leader.load(Ordering::Relaxed) {
             self.send(Message::Own(fact));
