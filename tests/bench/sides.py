@@ -94,7 +94,9 @@ class Processes:
         return sum(len(os.listdir(f"/proc/{process.pid}/fd")) for process in self.all)
 
     def alive(self):
-        return all(process.poll() is None for process in self.all)
+        # An ended process is not waited for yet, so that what it cost can still be read.
+        flags = os.WEXITED | os.WNOHANG | os.WNOWAIT
+        return all(os.waitid(os.P_PID, process.pid, flags) is None for process in self.all)
 
     def end(self):
         for process in self.all:
