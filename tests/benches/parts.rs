@@ -58,13 +58,13 @@ fn extract(bencher: Bencher<'_, '_>, content_type: &str, body: fn() -> Vec<u8>) 
 fn encode_batch(bencher: Bencher<'_, '_>) {
     let batch = fixtures::batch();
     bencher
-        .counter(ItemsCount::new(fixtures::ROWS))
+        .counter(ItemsCount::new(u64::from(fixtures::ROWS)))
         .bench_local(|| fetchline_store::encoded(&batch));
 }
 
 #[divan::bench]
 fn settle_batch(bencher: Bencher<'_, '_>) {
-    let counted = bencher.counter(ItemsCount::new(fixtures::ROWS));
+    let counted = bencher.counter(ItemsCount::new(u64::from(fixtures::ROWS)));
     counted.with_inputs(fixtures::tags).bench_local_refs(|(ledger, tags)| ledger.settle(tags));
 }
 
