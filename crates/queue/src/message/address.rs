@@ -69,7 +69,7 @@ impl Address {
         if text.len() > MAX_URL_BYTES {
             return Err(AddressError::TooLong(text.len()));
         }
-        if text.chars().any(char::is_control) {
+        if contains_control(text) {
             return Err(AddressError::ControlCharacter);
         }
         if lacks_scheme(text) {
@@ -193,6 +193,15 @@ impl Address {
     /// The same as [`Self::masked`], without a copy if there are no credentials.
     pub fn into_masked(self) -> String {
         if self.has_credentials() { self.masked() } else { self.url.into() }
+    }
+}
+
+/// Bytes are enough for ASCII, as in most URLs.
+fn contains_control(text: &str) -> bool {
+    if text.is_ascii() {
+        text.bytes().any(|byte| byte.is_ascii_control())
+    } else {
+        text.contains(char::is_control)
     }
 }
 

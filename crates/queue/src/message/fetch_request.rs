@@ -109,8 +109,8 @@ impl FetchRequest {
             return Err(NotATask::Json("it is not an object".to_owned()));
         }
         if !text.starts_with('{') {
-            let lines = text.lines().filter(|line| !line.trim().is_empty()).count();
-            if lines > 1 {
+            if text.contains('\n') {
+                let lines = text.lines().filter(|line| !line.trim().is_empty()).count();
                 return Err(NotATask::SeveralLines(lines));
             }
             let request = Self::get_url(text)?;

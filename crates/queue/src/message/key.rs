@@ -26,6 +26,11 @@ const ORDINAL_BITS: u32 = 32;
 const FINGERPRINT_BITS: u32 = 20;
 /// Selects the bits behind those of the part.
 const TASK_MASK: u128 = (1 << TASK_BITS) - 1;
+/// The hexadecimal digits of a part before the zeros.
+const PART_DIGITS: usize = (u128::BITS - TASK_BITS) as usize / 4;
+/// The zeros at the end of a part, in hexadecimal.
+const TASK_ZEROS: &str = "0000000000000";
+const _: () = assert!(PART_DIGITS + TASK_ZEROS.len() == 32, "a part has 16 bytes");
 
 /// The number of bytes of a key that hold its time, in milliseconds since 1970.
 const TIME_BYTES: usize = 6;
@@ -69,9 +74,12 @@ impl Key {
     }
 
     fn of_part(part: &str, id: &str) -> Option<Self> {
-        let (part, id) = (PartId::parse(part)?, parse_hex::<16>(id)?);
-        let is_of_part = u128::from_be_bytes(id) & !TASK_MASK == part.0;
-        is_of_part.then_some(Self(id))
+        let (shared, zeros) = part.split_at_checked(PART_DIGITS)?;
+        if zeros != TASK_ZEROS || !id.starts_with(shared) {
+            return None;
+        }
+        let id = parse_hex(id)?;
+        is_version_7(&Uuid::from_bytes(id)).then_some(Self(id))
     }
 
     fn of_former_part(part: &str, id: &str) -> Option<Self> {
