@@ -1,4 +1,4 @@
-//! Valid JSON of any length, read part by part: only the parts that matter become trees.
+//! Valid JSON of any length, read member by member: only the parts that matter become trees.
 //!
 //! serde_json streams over the members of an object and passes each as a slice of the text. Time
 //! grows with the length times the levels at which long values are nested, and memory not at all.
@@ -6,6 +6,7 @@
 use std::{borrow::Cow, fmt};
 
 use jsonc_parser::{JsonArray, JsonValue, Map};
+use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
@@ -30,6 +31,10 @@ pub(crate) fn children<'a>(text: &'a str, visit: &mut dyn FnMut(&str, &'a str)) 
 
 struct Children<'v, 'a>(&'v mut dyn FnMut(&str, &'a str));
 
+/// A string, without a copy if nothing in it is escaped.
+#[derive(Deserialize)]
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+
 impl<'a> Visitor<'a> for Children<'_, 'a> {
     type Value = ();
 
@@ -38,7 +43,7 @@ impl<'a> Visitor<'a> for Children<'_, 'a> {
     }
 
     fn visit_map<A: MapAccess<'a>>(self, mut map: A) -> Result<(), A::Error> {
-        while let Some(name) = map.next_key::<Cow<'a, str>>()? {
+        while let Some(Text(name)) = map.next_key()? {
             let value: &'a RawValue = map.next_value()?;
             (self.0)(&name, value.get());
         }
@@ -86,17 +91,19 @@ pub(crate) fn prefix(text: &str) -> Option<&str> {
     text.get(..values.byte_offset())
 }
 
-/// Reads the parts of a long value that `keeps` says matter, by their name and text. A part of at
+/// Reads the parts of a valid value that `keeps` says matter, by their name and text. A part of at
 /// most [`MAX_WHOLE`] bytes is kept as a whole, and no part once the budget of bytes is spent.
+/// Returns `None` if the text is not valid JSON.
 pub(crate) fn prune<'a>(
     text: &'a str,
     keeps: &dyn Fn(&str, &str) -> bool,
     budget: &mut usize,
 ) -> Option<JsonValue<'a>> {
-    prune_within(text.trim(), keeps, budget, MAX_LEVELS)
+    members(text.trim(), keeps, budget, MAX_LEVELS)
 }
 
-fn prune_within<'a>(
+/// Reads a value member by member.
+fn members<'a>(
     text: &'a str,
     keeps: &dyn Fn(&str, &str) -> bool,
     budget: &mut usize,
@@ -104,17 +111,13 @@ fn prune_within<'a>(
 ) -> Option<JsonValue<'a>> {
     let levels = levels.checked_sub(1)?;
     *budget = budget.checked_sub(OVERHEAD)?;
-    if text.len() <= MAX_WHOLE {
-        *budget = budget.checked_sub(text.len())?;
-        return lenient::parse(text);
-    }
     match text.as_bytes().first()? {
         b'{' => {
             let mut members = Map::new();
             children(text, &mut |name, value| {
                 if keeps(name, value)
                     && *budget > name.len()
-                    && let Some(value) = prune_within(value, keeps, budget, levels)
+                    && let Some(value) = part(value, keeps, budget, levels)
                 {
                     *budget = budget.saturating_sub(name.len());
                     members.insert(Cow::Owned(name.to_owned()), value);
@@ -124,12 +127,28 @@ fn prune_within<'a>(
         }
         b'[' => {
             let mut elements = Vec::new();
-            children(text, &mut |_, value| {
-                elements.extend(prune_within(value, keeps, budget, levels));
-            })?;
+            children(text, &mut |_, value| elements.extend(part(value, keeps, budget, levels)))?;
             Some(JsonValue::Array(JsonArray::new(elements)))
         }
         _ => None,
+    }
+}
+
+/// Reads a member of a valid value: as a whole if it is short.
+fn part<'a>(
+    text: &'a str,
+    keeps: &dyn Fn(&str, &str) -> bool,
+    budget: &mut usize,
+    levels: usize,
+) -> Option<JsonValue<'a>> {
+    if text.len() > MAX_WHOLE {
+        return members(text, keeps, budget, levels);
+    }
+    *budget = budget.checked_sub(OVERHEAD + text.len())?;
+    match text.as_bytes().first()? {
+        b'"' => serde_json::from_str(text).ok().map(|Text(text)| JsonValue::String(text)),
+        b'-' | b'0'..=b'9' => Some(JsonValue::Number(text)),
+        _ => lenient::parse(text),
     }
 }
 
