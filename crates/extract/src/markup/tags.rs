@@ -12,6 +12,28 @@ const RAW: [&str; 9] =
 /// The only such element of a [`Tokenizer::prescan`].
 const RAW_IN_PRESCAN: [&str; 1] = ["script"];
 
+/// The kinds of bytes that separate the parts of a tag.
+const SPACE: u8 = 1;
+const SLASH: u8 = 2;
+const EQUALS: u8 = 4;
+const END: u8 = 8;
+
+/// The kind of each byte; 0 for most.
+const KINDS: [u8; 256] = {
+    let mut kinds = [0; 256];
+    let mut byte = 0;
+    while byte < 128 {
+        if (byte as u8).is_ascii_whitespace() {
+            kinds[byte] = SPACE;
+        }
+        byte += 1;
+    }
+    kinds[b'/' as usize] = SLASH;
+    kinds[b'=' as usize] = EQUALS;
+    kinds[b'>' as usize] = END;
+    kinds
+};
+
 /// Attributes of a tag that are read.
 const MAX_ATTRIBUTES: usize = 100;
 
@@ -80,8 +102,7 @@ impl<'a> Tokenizer<'a> {
             match rest.first()? {
                 b'a'..=b'z' | b'A'..=b'Z' => return self.tag(at),
                 b'!' if rest.starts_with(b"!--") => self.at += comment_end(rest)?,
-                // End tags are short, so that a plain loop is faster than memchr.
-                b'/' => _ = self.skip_until(|byte| byte == b'>'),
+                b'/' => self.at = self.end_of_run(self.at, |kind| kind & END == 0),
                 b'!' | b'?' => self.at = self.find(b'>')? + 1,
                 _ => {}
             }
@@ -104,7 +125,7 @@ impl<'a> Tokenizer<'a> {
                 b'!' if rest.starts_with(b"!--") => self.at += comment_end(rest)?,
                 b'/' => {
                     self.at += 1;
-                    let name = self.skip_until(|byte| byte.is_ascii_whitespace() || byte == b'>');
+                    let name = self.run_without(SPACE | END);
                     self.at = self.find(b'>')? + 1;
                     return Some(Token::End(name));
                 }
@@ -115,18 +136,17 @@ impl<'a> Tokenizer<'a> {
     }
 
     fn tag(&mut self, offset: usize) -> Option<Tag<'a, '_>> {
-        let name =
-            self.skip_until(|byte| byte.is_ascii_whitespace() || matches!(byte, b'/' | b'>'));
+        let name = self.run_without(SPACE | SLASH | END);
         self.attributes.clear();
         while let Some(attribute) = self.attribute()? {
             if self.attributes.len() < MAX_ATTRIBUTES {
                 self.attributes.push(attribute);
             }
         }
-        let is_raw = self.raw.iter().any(|raw| name.eq_ignore_ascii_case(raw));
+        let is_raw = is_name_of(self.raw, name);
         // In SVG, and only there, `title` and `style` may be self-closing.
         let is_self_closing = self.html.as_bytes()[..self.at].ends_with(b"/>")
-            && ["style", "title"].iter().any(|svg| name.eq_ignore_ascii_case(svg));
+            && is_name_of(&["style", "title"], name);
         let text = (is_raw && !is_self_closing).then(|| self.raw_text(name));
         Some(Tag { offset, name, attributes: &self.attributes, text })
     }
@@ -135,7 +155,7 @@ impl<'a> Tokenizer<'a> {
     /// page ends within the tag.
     #[expect(clippy::option_option, reason = "the end of the page differs from the end of the tag")]
     fn attribute(&mut self) -> Option<Option<(&'a str, &'a str)>> {
-        self.skip_until(|byte| !byte.is_ascii_whitespace() && byte != b'/');
+        self.skip(SPACE | SLASH);
         if self.byte()? == b'>' {
             self.at += 1;
             return Some(None);
@@ -143,16 +163,16 @@ impl<'a> Tokenizer<'a> {
         let start = self.at;
         // A leading equals sign is part of the name.
         self.at += usize::from(self.byte()? == b'=');
-        self.skip_until(|byte| byte.is_ascii_whitespace() || matches!(byte, b'/' | b'>' | b'='));
+        self.run_without(SPACE | SLASH | EQUALS | END);
         let name = &self.html[start..self.at];
         let end = self.at;
-        self.skip_until(|byte| !byte.is_ascii_whitespace());
+        self.skip(SPACE);
         if self.byte()? != b'=' {
             self.at = end;
             return Some(Some((name, "")));
         }
         self.at += 1;
-        self.skip_until(|byte| !byte.is_ascii_whitespace());
+        self.skip(SPACE);
         let quote = self.byte()?;
         let value = if matches!(quote, b'"' | b'\'') {
             self.at += 1;
@@ -161,7 +181,7 @@ impl<'a> Tokenizer<'a> {
             self.at = end + 1;
             &self.html[start..end]
         } else {
-            self.skip_until(|byte| byte.is_ascii_whitespace() || byte == b'>')
+            self.run_without(SPACE | END)
         };
         Some(Some((name, value)))
     }
@@ -195,14 +215,31 @@ impl<'a> Tokenizer<'a> {
         memchr(byte, &self.html.as_bytes()[self.at..]).map(|found| self.at + found)
     }
 
-    /// Skips to the first byte that is an end, or to the end of the page, and returns what it
-    /// skipped. Ends have to be ASCII.
-    fn skip_until(&mut self, is_end: impl Fn(u8) -> bool) -> &'a str {
-        let rest = &self.html[self.at..];
-        let length = rest.bytes().position(is_end).unwrap_or(rest.len());
-        self.at += length;
-        &rest[..length]
+    /// Skips bytes of these kinds.
+    fn skip(&mut self, kinds: u8) {
+        self.at = self.end_of_run(self.at, |kind| kind & kinds != 0);
     }
+
+    /// Skips to the first byte of these kinds, or to the end of the page, and returns what it
+    /// skipped.
+    fn run_without(&mut self, kinds: u8) -> &'a str {
+        let start = self.at;
+        self.at = self.end_of_run(start, |kind| kind & kinds == 0);
+        &self.html[start..self.at]
+    }
+
+    /// Most runs are short, so that a plain loop is faster than memchr.
+    fn end_of_run(&self, start: usize, is_inside: impl Fn(u8) -> bool) -> usize {
+        let rest = &self.html.as_bytes()[start..];
+        let length = rest.iter().position(|&byte| !is_inside(KINDS[usize::from(byte)]));
+        start + length.unwrap_or(rest.len())
+    }
+}
+
+/// Whether a tag has one of these names, in upper or lower case.
+fn is_name_of(names: &[&str], name: &str) -> bool {
+    let first = name.bytes().next().map(|byte| byte.to_ascii_lowercase());
+    names.iter().any(|one| one.bytes().next() == first && name.eq_ignore_ascii_case(one))
 }
 
 /// The end of a script, given its first end tag. That tag does not count where it ends a script
