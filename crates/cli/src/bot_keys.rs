@@ -9,9 +9,9 @@ use crate::args;
 use crate::exit::{self, Done, Result};
 use crate::schema::shape::{field, list, object, text, word};
 
-/// Print the directory of the keys that requests are signed with, as JSON. Publish it below the URL
-/// of `work --signature-agent`, at /.well-known/http-message-signatures-directory, with the type
-/// application/http-message-signatures-directory+json
+/// Print the public keys with which sites check signed requests, as a JSON directory. Publish it
+/// below the URL of `work --signature-agent`, at /.well-known/http-message-signatures-directory,
+/// with the type application/http-message-signatures-directory+json
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// PEM files with Ed25519 keys: the one of `work --sign-requests`, and others that follow or

@@ -19,12 +19,12 @@ use crate::schema::shape::{boolean, field, list, object, optional, text, word};
 use crate::secret::Secret;
 use crate::work;
 
-/// Check whether a worker could work here, and say what is wrong and how to fix it
+/// Check whether a worker could run here, and say what is wrong and how to fix it
 ///
 /// It connects to the broker, the database and the name servers as a worker does, and changes
 /// nothing. It takes all flags and variables of `work`, so run it with the settings of the worker.
 ///
-/// The exit code is 0 if a worker could work, 1 if something is unreachable, and 2 if something has
+/// The exit code is 0 if a worker could run, 1 if something is unreachable, and 2 if something has
 /// to be corrected.
 #[derive(clap::Args)]
 // Its group would have the name of that of `work`.

@@ -15,7 +15,7 @@ use crate::schema::shape::{
 };
 use crate::secret;
 
-/// Print the settings of a command that are in force, and where each comes from
+/// Print the settings in effect for a command, and the source of each
 ///
 /// The output is a configuration file, or JSON. Passwords are not printed.
 #[derive(clap::Args)]

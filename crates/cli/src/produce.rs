@@ -25,8 +25,8 @@ use crate::stop;
 /// Sources may be compressed by gzip or zstd. Each line is checked, duplicate URLs are dropped, and
 /// the rest is published with publisher confirms.
 ///
-/// On SIGTERM or Ctrl-C it stops reading and waits for the confirms of what it has sent. A second
-/// signal ends it immediately.
+/// On SIGTERM, SIGHUP or Ctrl-C it stops reading and waits for the confirms of what it has sent. A
+/// second signal ends it immediately.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// Files, folders, patterns such as 'lists/*.csv', or URLs of lists to fetch; - or no
@@ -107,7 +107,7 @@ pub(crate) struct Args {
     rate: Option<f64>,
 
     /// How long to wait for the exchange and the queues if this user may not declare them [default:
-    /// for ever]
+    /// forever]
     ///
     /// A worker declares them when it starts. 0s fails at once, for scripts.
     #[arg(long, value_name = "TIME", env = "FETCHLINE_WAIT_FOR_TOPOLOGY")]

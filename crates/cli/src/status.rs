@@ -47,8 +47,7 @@ pub(crate) struct Args {
 
     /// The maximum age of the newest part if it is complete when --wait starts
     ///
-    /// An older one is assumed to be from an earlier night, and --wait waits for a newer one. Not
-    /// used with --part.
+    /// If it is older, --wait waits for the next part. Not used with --part.
     #[arg(long, value_name = "DURATION", env = "FETCHLINE_SINCE", requires = "wait")]
     #[arg(value_parser = args::duration, default_value = "12h")]
     since: Duration,

@@ -27,8 +27,8 @@ use crate::schema::shape::{count, described, field, map, nullable, number, objec
 use crate::secret::Secret;
 use crate::stop;
 
-/// Fetch tasks until stopped, then print a summary. On SIGTERM or Ctrl-C: take no more tasks, and
-/// finish what has begun
+/// Fetch tasks until stopped, then print a summary. On SIGTERM, SIGHUP or Ctrl-C: take no more
+/// tasks, and finish what has begun
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// The most fetches under way at the same time
@@ -86,8 +86,8 @@ pub(crate) struct Args {
     #[arg(value_parser = args::name_server, value_delimiter = ',')]
     dns_server: Vec<SocketAddr>,
 
-    /// How long a site may send nothing, before its response begins or within the body [default:
-    /// the same as --timeout]
+    /// How long a site may be silent, before its response or within the body [default: the same as
+    /// --timeout]
     #[arg(long, value_name = "DURATION", env = "FETCHLINE_READ_TIMEOUT")]
     #[arg(value_parser = args::duration)]
     read_timeout: Option<Duration>,
@@ -97,8 +97,8 @@ pub(crate) struct Args {
     #[arg(value_parser = args::size)]
     max_body: usize,
 
-    /// Memory for all bodies that are being read or wait for their commit, and for all held
-    /// messages. A fetch waits for memory rather than exceed the budget
+    /// Memory for held messages, and for bodies until their rows are committed. A fetch waits for
+    /// memory rather than exceed the budget
     #[arg(long, value_name = "SIZE", env = "FETCHLINE_MEMORY_BUDGET", default_value = "256MiB")]
     #[arg(value_parser = args::size)]
     memory_budget: usize,
@@ -118,8 +118,8 @@ pub(crate) struct Args {
     #[arg(long, env = "FETCHLINE_REVALIDATE")]
     revalidate: bool,
 
-    /// With revalidation, every n-th fetch of a page that its site calls unchanged asks for the
-    /// whole page. Each time the site turns out to be right, n doubles, at most twice
+    /// With revalidation, every n-th fetch of a page that its site calls unchanged gets the whole
+    /// page. Each time the page is indeed unchanged, n doubles, at most twice
     #[arg(long, value_name = "N", env = "FETCHLINE_REVALIDATE_FULL_EVERY", default_value_t = 7)]
     revalidate_full_every: u32,
 
@@ -127,8 +127,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE", env = "FETCHLINE_RULES")]
     rules: Option<PathBuf>,
 
-    /// A PEM file with certificate authorities that are trusted for sites, besides those of the
-    /// system
+    /// A PEM file with certificate authorities for sites, trusted in addition to the system's
     #[arg(long, value_name = "FILE", env = "FETCHLINE_CA")]
     ca: Option<PathBuf>,
 
@@ -228,7 +227,7 @@ pub(crate) struct Args {
     otlp_endpoint: Option<Secret>,
 
     /// End with exit code 0 when nothing is left to do: two checks, 2 s apart, find the queues and
-    /// the delay queues empty, and the worker holds no message. Tasks of a paused host count
+    /// the delay queues empty, and the worker holds no message. It waits for tasks of a paused host
     #[arg(long, env = "FETCHLINE_UNTIL_EMPTY")]
     until_empty: bool,
 
