@@ -141,7 +141,7 @@ def tls(full):
         "nginx serves the page with gzip at many hosts of one address. The JSON-LD in its head "
         "describes the product completely, or in part: without image, brand, category and "
         "availability, which are then searched for in the body. nginx keeps connections, or "
-        "closes each one after its answer; it counts the handshakes that resume a session. "
+        "closes each one after its response; it counts the handshakes that resume a session. "
         "Connections kept at 50 hosts: medians of the rounds; all else is measured once.",
         ("", "URLs/s", "CPU µs/URL", "page faults/URL", "peak MiB", "resumed"),
         rows,

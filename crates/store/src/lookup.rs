@@ -1,4 +1,4 @@
-//! Look-ups of tasks that may already have a row.
+//! Lookups of tasks that may already have a row.
 
 use std::collections::HashMap;
 
@@ -21,7 +21,7 @@ pub struct StoredFetch {
     pub fetched_at: OffsetDateTime,
 }
 
-/// The result of a look-up.
+/// The result of a lookup.
 #[derive(Debug)]
 pub struct Lookup<R> {
     /// The tasks that have a row. The row is durable.
@@ -30,12 +30,12 @@ pub struct Lookup<R> {
     pub missing: Vec<R>,
 }
 
-/// A look-up that failed.
+/// A lookup that failed.
 #[derive(Debug)]
 pub struct FailedLookup<R> {
     /// The tasks, to be looked up again.
     pub tasks: Vec<([u8; 16], R)>,
-    /// Why the look-up failed.
+    /// Why the lookup failed.
     pub error: Error,
 }
 

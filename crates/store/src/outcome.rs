@@ -5,13 +5,13 @@ use std::fmt;
 /// How a task ended. The word for it is stored in the column `outcome`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Outcome {
-    /// A 2xx answer, an empty one included.
+    /// A 2xx response, an empty one included.
     Ok,
-    /// The page is the same as in its last full answer, whose row has the body.
+    /// The page is the same as in its last full response, whose row has the body.
     Unchanged,
-    /// An answer with any other status.
+    /// A response with any other status.
     HttpError,
-    /// No complete answer within the timeout.
+    /// No complete response within the timeout.
     Timeout,
     /// The host's name has no address.
     Dns,
@@ -19,7 +19,7 @@ pub enum Outcome {
     Connect,
     /// No TLS session.
     Tls,
-    /// The answer broke the rules of HTTP, or broke off.
+    /// The response broke the rules of HTTP, or broke off.
     Protocol,
     /// Too many redirects, or one that cannot be followed.
     Redirect,
@@ -31,7 +31,7 @@ pub enum Outcome {
     Decode,
     /// The site's robots.txt forbids the URL.
     Robots,
-    /// The database refused the row; this bare row replaces it.
+    /// The database rejected the row; this bare row replaces it.
     Refused,
     /// Redelivered and begun many times without an end: the task may crash its worker.
     Poison,

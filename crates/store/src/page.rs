@@ -5,7 +5,7 @@
 pub struct Page {
     /// The page as one kind of request sees it: the primary key of `pages`.
     pub key: [u8; 16],
-    /// The key of the row that has the last full answer.
+    /// The key of the row that has the last full response.
     pub fetch_id: [u8; 16],
     /// The hash of the body of that answer.
     pub body_sha256: [u8; 32],
@@ -21,18 +21,18 @@ pub struct Page {
     pub reader: [u8; 16],
     /// `false` while the site sends these validators with different bodies.
     pub trusted: bool,
-    /// The number of answers 304 since the last full answer.
+    /// The number of 304 responses since the last full response.
     pub unchanged: u32,
-    /// How often in a row a full answer has proved such answers true.
+    /// How often in a row a full response has proved such responses true.
     pub checks: u8,
 }
 
-/// A page whose last full answer is still kept: its row with the body, and its item.
+/// A page whose last full response is still kept: its row with the body, and its item.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KnownPage {
     /// What is remembered of the page.
     pub page: Page,
-    /// The size of the body of its last full answer.
+    /// The size of the body of its last full response.
     pub body_bytes: u64,
     /// The content type of that answer.
     pub content_type: Option<String>,

@@ -1,4 +1,4 @@
-//! Look-ups of pages that were fetched before, and their deletion.
+//! Lookups of pages that were fetched before, and their deletion.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -11,8 +11,8 @@ use crate::page::{KnownPage, Page};
 use crate::statements::placeholders::list;
 use crate::{Error, Store};
 
-/// The pages whose last full answer is still kept, without the list of keys: their rows are those
-/// of that answer and have its body, and no other fetch has written their items since, or found
+/// The pages whose last full response is still kept, without the list of keys: their rows are those
+/// of that response and have its body, and no other fetch has written their items since, or found
 /// that they have vanished: a page that is there again is fetched in full.
 pub const KNOWN_PAGES: &str = "SELECT page, fetch_id, pages.body_sha256, has_body, etag, \
     last_modified, address, reader, trusted, unchanged, checks, body_bytes, content_type \
@@ -34,8 +34,8 @@ const CHUNK: u32 = 1_000;
 const MAX_PAUSE: Duration = Duration::from_secs(1);
 
 impl Store {
-    /// Looks up pages by their keys, in one statement. Pages whose last full answer is not kept are
-    /// missing.
+    /// Looks up pages by their keys, in one statement. Pages whose last full response is not kept
+    /// are missing.
     pub async fn known_pages(
         &self,
         keys: &[[u8; 16]],

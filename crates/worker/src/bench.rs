@@ -16,7 +16,7 @@ use crate::fetch::decoder::Decoder;
 use crate::fetch::robots::rules::Rules;
 use crate::settle::{Ledger, Receipt};
 
-/// Turns answers into rows.
+/// Turns results of fetches into rows.
 pub struct Reader(Extractor);
 
 impl Default for Reader {
@@ -26,7 +26,7 @@ impl Default for Reader {
 }
 
 impl Reader {
-    /// The row of a task whose answer has this body.
+    /// The row of a task whose response has this body.
     pub fn row(&self, task: Task, content_type: &str, body: Vec<u8>) -> Box<Fetch> {
         let mut answer = Answer {
             status: Some(200),

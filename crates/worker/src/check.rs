@@ -1,4 +1,4 @@
-//! What a worker needs of its own machine and of the network, tried once.
+//! Checks, once, what a worker needs from its machine and from the network.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ use crate::fetch::tls;
 use crate::observe::metrics::Metrics;
 use crate::schedule::Place;
 
-/// What became of a fetch.
+/// The result of a trial fetch.
 #[derive(Clone, Debug)]
 pub struct TrialFetch {
     /// As in a row of `fetches`.

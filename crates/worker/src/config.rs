@@ -60,8 +60,8 @@ impl WorkerConfig {
         self.consume.prefetch.unwrap_or_else(default)
     }
 
-    /// The prefetch that keeps `concurrency` fetches busy while two batches are written, as far as
-    /// slow fetches do not hold a message for too long.
+    /// The prefetch that keeps `concurrency` fetches busy while two batches are written, unless
+    /// slow fetches would keep a message unacked for too long.
     pub fn default_prefetch(&self, concurrency: usize) -> usize {
         let in_time = MAX_UNACKED.saturating_sub(self.hold).as_millis() * concurrency as u128
             / self.fetch.timeout.as_millis().max(1);
@@ -72,8 +72,8 @@ impl WorkerConfig {
             .min(MAX_PREFETCH)
     }
 
-    /// The prefetch by concurrency, which operators may change: the configured one applies to the
-    /// configured concurrency.
+    /// The prefetch by concurrency, which operators may change. The configured prefetch applies
+    /// only to the configured concurrency.
     pub(crate) fn prefetch_by_concurrency(&self) -> impl Fn(usize) -> u16 + Send + Sync + 'static {
         let config = self.clone();
         move |concurrency| {

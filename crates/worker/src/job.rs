@@ -1,4 +1,4 @@
-//! What travels through a worker: a job on its way to an answer, and a record on its way to the
+//! What travels through a worker: a job until its fetch has ended, and a record until it is in the
 //! database. Both carry the claim that is settled at the end.
 
 use std::time::Duration;
@@ -55,7 +55,7 @@ pub(crate) enum Record {
     Part(PartReport, PendingCommit),
 }
 
-/// Travels beside a [`Record`] until the database has committed or refused it.
+/// Travels beside a [`Record`] until the database has committed or rejected it.
 #[derive(Debug)]
 pub(crate) struct PendingCommit {
     pub(crate) claim: Claim,

@@ -1,5 +1,5 @@
-//! Joins the stages of a worker, and shuts them down in the order of the flow. What is shown of all
-//! of them together, such as gauges and readiness, is read here as well.
+//! Joins the stages of a worker, and shuts them down in the order in which messages pass them.
+//! Gauges and readiness, which concern all stages, are read here as well.
 
 mod gauges;
 mod health;
@@ -196,8 +196,8 @@ impl Shared {
         }
     }
 
-    /// Starts what runs beside the stages.
-    /// Returns what ends after the stages: this worker leaves the roster and says so.
+    /// Starts what runs beside the stages. Returns what ends after them: this worker leaves the
+    /// roster and reports that.
     fn start_sides(
         &self,
         cursor: Cursor,
@@ -292,8 +292,8 @@ impl Shared {
     }
 }
 
-/// Whether a broker fails a worker that starts for good. `refused_since`: since when it has refused
-/// the worker each time.
+/// Whether an error of the broker ends a worker that starts. `refused_since`: since when the broker
+/// has refused the worker without a break.
 fn is_final(error: &fetchline_queue::Error, refused_since: &mut Option<Instant>) -> bool {
     if error.refusal().is_none() {
         *refused_since = None;

@@ -9,7 +9,7 @@ use crate::database::{Database, Result, batch, row};
 
 const KEY: [u8; 16] = [9; 16];
 
-/// A page whose last full answer is the row of this task.
+/// A page whose last full response is the row of this task.
 fn page(task: u8) -> Page {
     Page {
         key: [task; 16],
@@ -26,7 +26,7 @@ fn page(task: u8) -> Page {
     }
 }
 
-/// The row of a page's full answer.
+/// The row of a page's full response.
 fn full(task: u8) -> Fetch {
     let item = Product { name: Some("Tea".to_owned()), ..Product::default() };
     Fetch {

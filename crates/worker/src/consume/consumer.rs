@@ -161,7 +161,8 @@ impl Consumer {
         Outage { since: outage.map_or_else(Instant::now, |outage| outage.since), cause }
     }
 
-    /// Consumes, unless somebody has declared a queue in the meantime with which no worker starts.
+    /// Consumes, unless a queue has been replaced meanwhile by one with which no worker would
+    /// start.
     async fn consume_if_same(&self, session: &Session) -> SessionEnd {
         match self.broker.inspect_on(session.connection()).await {
             Ok(inspection) => report_differences(&self.news, &inspection),
@@ -237,8 +238,8 @@ impl Consumer {
         self.receive(session, subscription, prefetch, directives).await
     }
 
-    /// Samples the size of waiting messages before the first subscription: what the broker has
-    /// delivered cannot be refused.
+    /// Samples the size of waiting messages before the first subscription: what the broker delivers
+    /// has to be held.
     async fn sample(&self, session: &Session) -> Result<(), SessionEnd> {
         let depth = self.broker.topology().counts(session.connection(), Topology::URLS).await;
         let ready = depth.ok().flatten().map_or(0, |depth| depth.ready);

@@ -1,7 +1,7 @@
 //! Deduplication: a task whose row is final is acked and not fetched again.
 //!
 //! Only deliveries that can be duplicates are looked up: redeliveries, retries and deferred tasks.
-//! Look-ups are batched, and do not delay new deliveries. For tasks that were redelivered several
+//! Lookups are batched, and do not delay new deliveries. For tasks that were redelivered several
 //! times, the marks of the quarantine are looked up too.
 
 use std::collections::HashMap;
@@ -20,7 +20,7 @@ use crate::job::Job;
 use crate::schedule::SchedulerHandle;
 use crate::settle::{RepublisherHandle, SettlerHandle};
 
-/// The most tasks of one look-up.
+/// The most tasks of one lookup.
 const AT_ONCE: usize = 500;
 
 type Key = [u8; 16];

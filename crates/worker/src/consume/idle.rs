@@ -17,7 +17,7 @@ const CHECK_INTERVAL: Duration = Duration::from_secs(2);
 /// How many checks in a row have to find nothing.
 const CHECKS: u32 = 2;
 
-/// Why an empty queue may not be all, after a connection was lost.
+/// Why messages may be left although the queues are empty, after a connection was lost.
 const HELD: &str = "the broker may still hold messages for a connection that was lost";
 
 /// What a check finds.
@@ -29,8 +29,8 @@ enum Left {
     Unknown(String),
 }
 
-/// Cancels `stop` once all queues are empty and this worker holds no message. What the broker does
-/// not know is not empty.
+/// Cancels `stop` once all queues are empty and this worker holds no message. A queue whose depth
+/// is unknown does not count as empty.
 pub(crate) async fn stop_when_empty(
     broker: Broker,
     session: watch::Receiver<Option<Session>>,
@@ -70,7 +70,7 @@ fn may_be_held(broker: &Broker, session: &Session) -> bool {
     session.follows_loss() && session.age() < broker.lost_connection_timeout()
 }
 
-/// Looks into all queues but that of the dead letters.
+/// Reads the depths of all queues but that of the dead letters.
 async fn look(broker: &Broker, session: &Session) -> Left {
     let topology = broker.topology();
     for key in topology.keys().iter().filter(|key| *key != Topology::DEAD) {

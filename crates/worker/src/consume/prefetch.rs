@@ -7,7 +7,7 @@ use fetchline_queue::MAX_MESSAGE_BYTES;
 
 use crate::memory_budget::{Budget, MessageReservation};
 
-/// Messages may use one part in this many of the memory budget.
+/// Messages may use `1 / SHARE` of the memory that the budget hands out.
 const SHARE: usize = 4;
 /// The prefetch changes only by at least this factor: a change needs a new consumer, and a smaller
 /// prefetch requeues waiting tasks.

@@ -1,11 +1,11 @@
 //! Tasks that may crash their worker are marked, and those with an old mark are fetched one by one.
 //!
-//! A crash counts as a delivery of every message that the worker held, so the number of deliveries
-//! proves nothing. A task that was redelivered several times is marked in the database before its
-//! fetch, and loses the mark when the fetch ends in any way. An old mark shows that a worker
-//! crashed during the fetch. Tasks with an old mark are fetched one by one, those with the fewest
-//! marks first: each crash then adds a mark to the guilty task alone, and the innocent tasks are
-//! done before it.
+//! A crash counts as a redelivery of every message that the worker held, so the number of
+//! redeliveries proves nothing. A task that was redelivered several times is marked in the database
+//! before its fetch, and loses the mark when the fetch ends in any way. An old mark shows that a
+//! worker crashed during the fetch. Tasks with an old mark are fetched one by one, those with the
+//! fewest marks first: each crash then adds a mark to the guilty task alone, and the innocent tasks
+//! are done before it.
 
 use std::sync::Arc;
 

@@ -1,8 +1,8 @@
 //! Answers what operators type into the control stream, and carries out what is to be done once.
 //!
 //! Each worker reads the stream a second time, from some minutes ago, and one of them claims each
-//! message. So a directive is carried out once, also if it was typed while no worker ran, and never
-//! if it is old: the stream keeps what was typed months ago.
+//! message. So a directive is carried out once, even if it was typed while no worker ran. An old
+//! one never is: the stream keeps what was typed months ago.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -26,7 +26,7 @@ use crate::error_chain::chain;
 
 /// A directive that is older is not carried out any more.
 const MAX_AGE: Duration = Duration::from_secs(600);
-/// A claim on a message counts for longer than the message does.
+/// A claim on a message outlives the message, which counts for [`MAX_AGE`].
 const WINDOW: Duration = Duration::from_secs(1200);
 /// How long to wait until all workers obey, and how often to look.
 const OBEY_DEADLINE: Duration = Duration::from_secs(6);
@@ -324,7 +324,7 @@ fn fact(word: &TypedWord, kind: &'static str, sentence: String) -> Fact {
     }
 }
 
-/// What there is to say of a message while the database is away.
+/// The fact to report about a message while the database is away.
 fn waiting(word: &TypedWord) -> Fact {
     let typed = excerpt(&word.body);
     let sentence = match &word.directive {

@@ -121,8 +121,8 @@ impl Dependencies {
         }
     }
 
-    /// Records a failed statement. Only errors of one class close the gate: contention, a busy
-    /// pool, a slow statement or a rejected one do not predict the next statement.
+    /// Records a failed statement. Only errors of the class `away` close the gate: contention, a
+    /// busy pool, or a slow or rejected statement says nothing about the next one.
     pub(crate) fn report(&self, error: &Error) {
         match error.class() {
             Class::Away => self.database_fails(&chain(error)),

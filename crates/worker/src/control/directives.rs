@@ -38,7 +38,7 @@ impl Directives {
     }
 }
 
-/// Which messages of the stream a worker has seen, or are from before its start.
+/// Which messages of the stream a worker has seen before, or precede its start.
 #[derive(Clone, Copy)]
 enum Old {
     All,

@@ -21,8 +21,8 @@ pub(super) struct HostFacts {
 }
 
 impl HostFacts {
-    /// The fact that a changed limit is; `None` if the operator caused it, or if enough hosts were
-    /// reported.
+    /// The fact to report about a changed limit; `None` if the operator caused the change, or if
+    /// enough hosts were reported.
     pub(super) fn of(&mut self, limit: &HostLimit, now: Instant) -> Option<Fact> {
         self.reported.retain(|_, (_, at)| now - *at < WINDOW);
         let HostLimit { host, slowed, note, .. } = limit;

@@ -24,11 +24,12 @@ use tracing::{debug, warn};
 use crate::error_chain::chain;
 use crate::timer::until;
 
-/// The most facts that wait to be reported. News is not a ledger: further facts are dropped.
+/// The most facts that wait to be reported. The news need not be complete: further facts are
+/// dropped.
 const MAX_WAITING: usize = 200;
 /// How long the same fact is not reported again.
 const WINDOW: Duration = Duration::from_secs(600);
-/// How often a fact is looked at.
+/// How many times a fact is looked at.
 const LOOKS: u32 = 4;
 
 /// A fact that may be reported.

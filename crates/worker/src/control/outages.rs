@@ -14,7 +14,7 @@ const LASTING: Duration = Duration::from_secs(3);
 /// queue.
 const QUIET: Duration = Duration::from_secs(60);
 
-/// Tells of outages of the database until `end`.
+/// Reports outages of the database until `end`.
 pub(crate) async fn report(snapshots: Snapshots, news: NewsHandle, end: CancellationToken) {
     tokio::select! {
         () = follow(&snapshots, &news) => {}

@@ -18,7 +18,7 @@ use crate::error_chain::chain;
 
 /// A change of an operator is in force everywhere within two seconds.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
-/// Every this many polls, the rate of slowed hosts may rise.
+/// Once in this many polls, the reduced rates of hosts may rise.
 const RECOVER_EVERY: u32 = 5;
 /// Two cool-downs that end within this time are the same.
 const SAME_END: Duration = Duration::from_millis(500);

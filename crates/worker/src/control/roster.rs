@@ -17,12 +17,13 @@ use crate::error_chain::chain;
 
 /// How often a worker says that it runs.
 const INTERVAL: Duration = Duration::from_secs(5);
-/// A worker that could not use the database for a while does not know who else could not.
+/// How long a worker has to reach the database before it reports others as lost: after an outage,
+/// they may not have had the time to be seen.
 const STEADY: Duration = Duration::from_secs(60);
 /// How often one of the workers looks at the runs, and at how many of their latest parts.
 const RUNS_INTERVAL: Duration = Duration::from_secs(9);
 const LATEST_PARTS: u32 = 20;
-/// A part that began longer ago is no news.
+/// A part that began longer ago is not reported.
 const NEW_PART: Duration = Duration::from_secs(86_400);
 /// A fact about a run is reported once.
 const ONCE: Duration = Duration::from_secs(7 * 86_400);

@@ -30,7 +30,7 @@ pub(crate) struct Snapshot {
 /// The sum of all directives of operators.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct Directives {
-    /// Whether all workers are paused.
+    /// Whether this worker is paused.
     pub(crate) paused: bool,
     /// The number of places.
     pub(crate) concurrency: usize,

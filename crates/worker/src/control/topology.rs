@@ -30,7 +30,7 @@ pub(super) struct TopologyState {
     problem: Option<String>,
 }
 
-/// What is checked, and who hears of it.
+/// What is checked, and where problems are reported.
 pub(super) struct TopologyKeeper<'a> {
     pub(super) connection: &'a Connection,
     pub(super) broker: &'a Broker,
@@ -39,7 +39,7 @@ pub(super) struct TopologyKeeper<'a> {
     pub(super) state: &'a Mutex<TopologyState>,
 }
 
-/// Tells that something was missing, and that it exists again.
+/// Reports that something was missing, and that it exists again.
 pub(crate) fn report_declared(news: &NewsHandle, what: &str) {
     warn!(what, "was missing; this worker has declared it again");
     let sentence = format!("{what} was missing; a worker has declared it again");
@@ -48,7 +48,7 @@ pub(crate) fn report_declared(news: &NewsHandle, what: &str) {
     news.report(fact.once_in(SAME));
 }
 
-/// Tells how the exchange and the queues differ from what a worker declares.
+/// Reports how the exchange and the queues differ from what a worker declares.
 pub(crate) fn report_differences(news: &NewsHandle, inspection: &Inspection) {
     for difference in &inspection.differences {
         let text = difference.to_string();
@@ -125,7 +125,7 @@ impl TopologyKeeper<'_> {
         }
     }
 
-    /// Makes the worker unready, and tells why if that is new.
+    /// Makes the worker unready, and reports why if that is new.
     fn record_missing(&self, error: &Error) {
         let cause = chain(error);
         let (kind, name, sentence) = match error {
@@ -173,9 +173,9 @@ impl TopologyKeeper<'_> {
         Ok(true)
     }
 
-    /// Restores the bindings, if it is this worker's turn. Binding is a transaction of the whole
-    /// cluster, so about one worker of a fleet does it at a time. Each is a consumer of the queue
-    /// of part reports; without its leader the cluster is in trouble, and needs no transactions.
+    /// Restores the bindings, at random once per fleet and check on average, since binding is a
+    /// transaction of the whole cluster. The consumers of the queue of part reports are the
+    /// workers; if its leader does not answer, the cluster is spared.
     async fn restore_bindings(&self) {
         let topology = self.broker.topology();
         let counts = topology.counts(self.connection, Topology::RUNS).await;

@@ -74,7 +74,8 @@ impl Config {
         );
     }
 
-    /// What decides how a body is stored and read: where it differs, an equal body is read again.
+    /// The settings that decide how a body is stored and read: if they differ, an equal body is
+    /// read again.
     pub(crate) fn reading(&self) -> String {
         // Remembered with each page: another word has every body read again.
         let store_body = match self.store_body {
@@ -86,7 +87,7 @@ impl Config {
         format!("{store_body} {:016x}", self.rules.fingerprint())
     }
 
-    /// The retry delays that a queue can have.
+    /// The retry delays, without those that no queue can have.
     pub(crate) fn tiers(&self) -> Vec<Tier> {
         self.retry_delays.iter().filter_map(|delay| Tier::of(*delay)).collect()
     }

@@ -190,7 +190,7 @@ impl Executor {
         }
     }
 
-    /// A fetch that may not continue here and now. That costs its task no attempt.
+    /// Defers or requeues a task whose fetch may not continue now. That costs no attempt.
     fn handle_denied(&self, job: Box<Job>, denied: Denied) {
         match denied {
             Denied::Requeue => self.requeue(job),

@@ -1,4 +1,4 @@
-//! From an answer to its row, and to the product that the page contains.
+//! Turns the result of a fetch into a row, and reads the product that the page contains.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use url::Url;
 
 use super::config::{CompressBodies, Config, StoreBody};
 use crate::fetch::answer::Answer;
-use crate::revalidate::{FullAnswer, Revisit};
+use crate::revalidate::{FullResponse, Revisit};
 
 /// A body above this size is large: its product may take much memory.
 const LARGE: usize = 256 * 1024;
@@ -78,7 +78,7 @@ impl Extractor {
         &self.worker
     }
 
-    /// Takes the body out of the answer and reads it. A body that is known is not read again: the
+    /// Takes the body out of the result and reads it. A body that is known is not read again: the
     /// outcome becomes `unchanged`.
     pub(crate) async fn read(
         &self,
@@ -120,13 +120,13 @@ impl Extractor {
             return BodyFacts::without_body(Some(bytes), Some(sha256), page);
         }
         let facts = self.read_new(task, answer, body, sha256);
-        let answer = FullAnswer {
+        let response = FullResponse {
             fetch_id: *task.key.as_bytes(),
             body_sha256: sha256,
             has_body: facts.stored.is_some(),
             version: *version,
         };
-        BodyFacts { page: Some(Box::new(revisit.after_full_answer(answer))), ..facts }
+        BodyFacts { page: Some(Box::new(revisit.after_full_response(response))), ..facts }
     }
 
     fn read_new(&self, task: &Task, answer: &Answer, body: Vec<u8>, sha256: [u8; 32]) -> BodyFacts {

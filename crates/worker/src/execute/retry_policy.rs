@@ -1,4 +1,4 @@
-//! The retry policy: whether an answer is final, retried, deferred, or the last of its task.
+//! The retry policy: whether an attempt is final, retried, deferred, or given up.
 
 use std::time::Duration;
 
@@ -18,13 +18,13 @@ const NOT_ACTED_ON: [u16; 2] = [429, 503];
 const HOST_PATIENCE: Duration = Duration::from_secs(3_600);
 /// How long a task waits while the name servers answer for no host, or not for the proxy.
 const OUTAGE_PATIENCE: Duration = Duration::from_secs(86_400);
-/// How long a task is deferred since its fetch failed after a wait for memory. Then the failure
-/// counts as one of the site.
+/// How long a task is deferred because its fetch failed after a wait for memory. After that, the
+/// failure counts as one of the site.
 const DELAYED_PATIENCE: Duration = Duration::from_secs(86_400);
 /// A longer wait takes the longest delay.
 const MAX_WAIT: Duration = Duration::from_secs(100 * 86_400);
 
-/// Decides what becomes of an answer.
+/// Decides what follows an attempt.
 #[derive(Clone, Debug)]
 pub(crate) struct RetryPolicy {
     /// The retry queues: attempt n waits in the n-th tier, and the last one repeats. Never empty.
@@ -35,7 +35,7 @@ pub(crate) struct RetryPolicy {
     pub(crate) deferral: Deferral,
 }
 
-/// What becomes of an answer.
+/// What follows an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Decision {
     /// It is recorded, and the message is acked.

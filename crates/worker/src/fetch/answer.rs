@@ -35,8 +35,8 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
-    /// How many attempts the task has made, if it ends with this answer. What never reached the
-    /// site for a reason of ours is none, and neither is a cancelled task.
+    /// How many attempts the task has made, if it ends with this result. A fetch that never reached
+    /// the site for a reason of ours is not an attempt, and neither is a cancelled task.
     pub(crate) fn attempts(&self, task: &Task) -> u32 {
         let reached_site = self.status.is_some()
             || !(self.fault.is_not_of_site() && self.fault.is_before_request());
@@ -44,7 +44,7 @@ impl Answer {
         if is_attempt { task.attempt } else { task.attempt - 1 }
     }
 
-    /// An answer for a task whose site has sent nothing.
+    /// The result of a task whose site has sent nothing.
     pub(crate) fn without_response(outcome: Outcome, error: String) -> Self {
         Self {
             outcome,

@@ -17,8 +17,8 @@ use sha2::{Digest, Sha256};
 const OWN_CONDITIONS: [HeaderName; 6] =
     [IF_NONE_MATCH, IF_MODIFIED_SINCE, IF_MATCH, IF_UNMODIFIED_SINCE, IF_RANGE, RANGE];
 
-/// The least time between the last change of a page and its answer. In a shorter one the page may
-/// have changed twice within the second that `Last-Modified` names (RFC 9110, 8.8.2.2).
+/// The least time between the last change of a page and its response. Within less, the page may
+/// have changed twice in the second that `Last-Modified` names (RFC 9110, 8.8.2.2).
 const SETTLED: Duration = Duration::from_secs(1);
 
 /// What a response says about the version of a page, byte for byte.

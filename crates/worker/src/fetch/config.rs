@@ -33,7 +33,7 @@ pub struct Config {
     pub dns_concurrency: usize,
     /// The name servers; those of the system where it is empty.
     pub dns_servers: Vec<SocketAddr>,
-    /// The longest silence of a site, before an answer begins and within its body; `None` for as
+    /// The longest silence of a site, before a response begins and within its body; `None` for as
     /// long as `timeout`.
     pub read_timeout: Option<Duration>,
     /// The largest body after decompression, in bytes.

@@ -33,9 +33,9 @@ pub(crate) enum Fault {
     Unprocessed,
     /// That of the worker: it may not open any more sockets.
     NoSockets,
-    /// That of the worker: too many of its other look-ups were ahead.
+    /// That of the worker: too many of its other lookups were ahead.
     Crowded,
-    /// That of the worker: there was no memory for the answer.
+    /// That of the worker: there was no memory for the body.
     NoMemory,
     /// That of our name servers, which answer for no host.
     NameServers,

@@ -102,9 +102,9 @@ impl Fetcher {
         self.budget.clone()
     }
 
-    /// Sends the request and reads the answer. A failure is an answer too. `Err`: a redirect leads
-    /// to a host that the fetch may not ask now, and nothing keeps the task from starting over.
-    /// With `conditions`, the version of the page is part of the answer.
+    /// Sends the request and reads the response. A failure is an [`Answer`] as well. `Err`: a
+    /// redirect leads to a host that gets no requests now, and the task may start over. With
+    /// `conditions`, the answer has the version of the page.
     pub(crate) async fn fetch(
         &self,
         request: &FetchRequest,

@@ -6,7 +6,7 @@ use fetchline_queue::{Address, AddressError};
 
 /// An HTTP proxy, with its credentials. `Display` and `Debug` mask them.
 ///
-/// The proxy resolves the names of sites, so it has to refuse addresses that are not public.
+/// The proxy resolves the names of sites, so it has to block addresses that are not public.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Proxy(Address);
 

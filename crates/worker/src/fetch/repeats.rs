@@ -46,7 +46,7 @@ pub(super) enum Repeat {
     After(Duration),
 }
 
-/// What was observed about a request besides its error or answer.
+/// What was observed about a request besides its error or response.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Sent {
     /// Its connection had served another request.
@@ -90,7 +90,7 @@ impl Repeats {
         })
     }
 
-    /// How to repeat a request that got an answer; `None` if the answer is the one to it.
+    /// How to repeat a request that got a response; `None` if the response is about the request.
     pub(super) fn after_answer(&mut self, response: &Response, sent: Sent) -> Option<Repeat> {
         is_about_idle_connection(response).then(|| self.on_new_connection(sent)).flatten()
     }
@@ -103,7 +103,7 @@ impl Repeats {
 
 /// Whether a response may be about the connection instead of a request. Some servers announce with
 /// it that they close an idle connection (RFC 9110, 15.5.9), and a request that is sent at that
-/// moment seems to get it as its answer.
+/// moment seems to get it as its response.
 fn is_about_idle_connection(response: &Response) -> bool {
     let says_close = || {
         response.headers().get_all(CONNECTION).iter().any(|value| {

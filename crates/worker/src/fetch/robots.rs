@@ -78,7 +78,7 @@ pub(crate) fn whole_lines(mut file: Vec<u8>) -> Vec<u8> {
     file
 }
 
-/// The answer to a request for robots.txt.
+/// The response to a request for robots.txt.
 pub(crate) struct RobotsResponse {
     /// The status of the last response; `None` where there was none.
     pub(crate) status: Option<u16>,

@@ -37,7 +37,7 @@ pub(super) fn wants_http1(error: &reqwest::Error) -> bool {
         .is_some_and(|error| error.is_remote() && error.reason() == Some(Reason::HTTP_1_1_REQUIRED))
 }
 
-/// Whether the connection ended before an answer came. On a reused connection, the server may have
+/// Whether the connection ended before a response came. On a reused connection, the server may have
 /// closed it before it saw the request.
 pub(super) fn is_closed_early(error: &reqwest::Error) -> bool {
     if error.is_connect() || error.is_timeout() {

@@ -225,7 +225,7 @@ impl Metrics {
         }
     }
 
-    /// The counters of look-ups.
+    /// The counters of lookups.
     pub(crate) fn dns(&self) -> dns::Counters {
         let lookup = |result: &'static str| {
             let help = "Look-ups of host names that the cache did not answer, by their result.";

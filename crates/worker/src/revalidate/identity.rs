@@ -1,4 +1,4 @@
-//! What makes two fetches fetches of the same page, and what makes two readings of its body equal.
+//! When two fetches concern the same page, and when two readings of its body are equal.
 
 use fetchline_queue::{FetchRequest, Task};
 use http::HeaderMap;
@@ -8,7 +8,7 @@ use crate::fetch::{Config as FetchConfig, Cookies, Signing, Visitor, conditional
 
 /// The part of identities that is the same for all tasks of a worker.
 pub(crate) struct Identity {
-    /// How the worker looks to sites: an answer may depend on it.
+    /// How the worker looks to sites: a response may depend on it.
     visitor: Sha256,
     /// How bodies are stored and read.
     reader: Sha256,
@@ -45,7 +45,7 @@ impl Identity {
         self.has_own_condition
     }
 
-    /// The page that a request asks for. An answer may depend on the URL with its credentials, and
+    /// The page that a request asks for. A response may depend on the URL with its credentials, and
     /// on every header.
     pub(super) fn page(&self, request: &FetchRequest) -> [u8; 16] {
         let mut hash = self.visitor.clone();

@@ -1,4 +1,4 @@
-//! Look-ups of known pages: fetches that begin at the same time share a statement.
+//! Lookups of known pages: fetches that begin at the same time share a statement.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,8 +1,8 @@
 //! Revalidation: pages that were fetched before are fetched only if they have changed.
 //!
-//! The database remembers the validators of a page's last full answer and the row that has this
-//! answer. They are used while that row still has its body, and no other fetch has written the
-//! page's item since; see [`fetchline_store::KNOWN_PAGES`].
+//! The database remembers the validators of a page's last full response, and its row. They are used
+//! while that row still has its body, and no other fetch has written the page's item since; see
+//! [`fetchline_store::KNOWN_PAGES`].
 
 mod config;
 mod identity;
@@ -15,7 +15,7 @@ use http::Method;
 pub use config::Config;
 pub(crate) use identity::Identity;
 pub(crate) use known_pages::KnownPages;
-pub(crate) use revisit::{FullAnswer, Revisit};
+pub(crate) use revisit::{FullResponse, Revisit};
 
 use crate::fetch::conditional;
 

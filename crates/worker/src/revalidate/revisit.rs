@@ -5,7 +5,7 @@ use http::HeaderValue;
 
 use crate::fetch::conditional::{Conditions, Validators, Version};
 
-/// How often the number of trusted answers 304 doubles.
+/// How often the number of trusted 304 responses doubles.
 const MAX_CHECKS: u8 = 2;
 
 /// A fetch of a page that may be known.
@@ -17,8 +17,8 @@ pub(crate) struct Revisit {
     conditions: Conditions,
 }
 
-/// A complete answer with the status 200.
-pub(crate) struct FullAnswer {
+/// A complete response with the status 200.
+pub(crate) struct FullResponse {
     /// The key of its row.
     pub(crate) fetch_id: [u8; 16],
     pub(crate) body_sha256: [u8; 32],
@@ -78,11 +78,11 @@ impl Revisit {
         Some(Page { unchanged: page.unchanged.saturating_add(1), ..page })
     }
 
-    /// What is remembered after an answer with the known body.
+    /// What is remembered after a response with the known body.
     pub(crate) fn after_same_body(self, version: Version) -> Option<Page> {
         let asked_in_full = self.conditions.known.is_none();
         let page = self.known?.page;
-        // A full answer proves the answers 304 before it.
+        // A full response proves the 304 responses before it.
         let is_check = asked_in_full && page.unchanged > 0;
         let checks = page.checks.saturating_add(u8::from(is_check)).min(MAX_CHECKS);
         let trusted = page.trusted || !has_common(&version_of(&page), &version);
@@ -90,9 +90,9 @@ impl Revisit {
         Some(with_version(page, version))
     }
 
-    /// What is remembered after an answer with another body, or of a page that is not known.
-    pub(crate) fn after_full_answer(self, answer: FullAnswer) -> Page {
-        let FullAnswer { fetch_id, body_sha256, has_body, version } = answer;
+    /// What is remembered after a response with another body, or of a page that is not known.
+    pub(crate) fn after_full_response(self, response: FullResponse) -> Page {
+        let FullResponse { fetch_id, body_sha256, has_body, version } = response;
         let known = self.known.map(|known| known.page);
         // Equal validators with another body: they do not distinguish versions.
         let is_lie = known.as_ref().is_some_and(|known| {
@@ -165,8 +165,8 @@ mod tests {
         Version { validators, address: ADDRESS }
     }
 
-    fn answer(body: u8, version: Version) -> FullAnswer {
-        FullAnswer { fetch_id: [body; 16], body_sha256: [body; 32], has_body: true, version }
+    fn response(body: u8, version: Version) -> FullResponse {
+        FullResponse { fetch_id: [body; 16], body_sha256: [body; 32], has_body: true, version }
     }
 
     fn visit(page: Option<Page>) -> Revisit {
@@ -184,7 +184,7 @@ mod tests {
 
     /// A page after its first fetch.
     fn fetched(body: u8, version: Version) -> Page {
-        visit(None).after_full_answer(answer(body, version))
+        visit(None).after_full_response(response(body, version))
     }
 
     #[test]
@@ -239,12 +239,12 @@ mod tests {
         let trusted = Page { checks: 2, ..fetched(1, version(Some("\"a\""), None)) };
         let told = visit(Some(trusted.clone()));
         assert!(told.conditions().known.is_some());
-        let after = told.after_full_answer(answer(2, version(Some("\"b\""), None)));
+        let after = told.after_full_response(response(2, version(Some("\"b\""), None)));
         assert_eq!((after.checks, after.trusted, after.unchanged), (2, true, 0));
-        // Asked in full, after 27 answers 304: nobody knows when it changed.
+        // Asked in full, after 27 304 responses: nobody knows when it changed.
         let due = visit(Some(Page { unchanged: 27, ..trusted }));
         assert!(due.conditions().known.is_none());
-        let after = due.after_full_answer(answer(2, version(Some("\"b\""), None)));
+        let after = due.after_full_response(response(2, version(Some("\"b\""), None)));
         assert_eq!((after.checks, after.trusted, after.unchanged), (0, true, 0));
     }
 
@@ -258,14 +258,15 @@ mod tests {
             ((None, Some(time)), (Some("\"a\""), Some(time)), (Some("\"b\""), None)),
         ] {
             let page = fetched(1, version(before.0, before.1));
-            let page = visit(Some(page)).after_full_answer(answer(2, version(same.0, same.1)));
+            let page = visit(Some(page)).after_full_response(response(2, version(same.0, same.1)));
             assert!(!page.trusted && !is_conditional(&page), "{before:?}");
             // The same body again proves nothing.
             let page = visit(Some(page)).after_same_body(version(same.0, same.1)).unwrap();
             assert!(!page.trusted && !is_conditional(&page), "{before:?}");
-            let page = visit(Some(page)).after_full_answer(answer(3, version(same.0, same.1)));
+            let page = visit(Some(page)).after_full_response(response(3, version(same.0, same.1)));
             assert!(!page.trusted, "{before:?}");
-            let page = visit(Some(page)).after_full_answer(answer(4, version(other.0, other.1)));
+            let page =
+                visit(Some(page)).after_full_response(response(4, version(other.0, other.1)));
             assert!(page.trusted && is_conditional(&page), "{before:?}");
         }
     }

@@ -1,10 +1,10 @@
-//! How long a task that this worker does not hold waits in a delay queue of the broker.
+//! How long a deferred task waits in a delay queue of the broker.
 //!
 //! Two aims conflict. Each return costs the broker a move, so the delay should be long; and a host
 //! whose tasks all wait for an hour stands idle. Each delay therefore has an allotment per
-//! bottleneck: as many tasks return by it as the host is sent until the next longer delay has
-//! passed, and further tasks wait for longer. A million tasks of a slow host are then moved about
-//! once an hour each, and the host never runs out of tasks.
+//! bottleneck: as many tasks as the host is sent before the next longer delay ends. Further tasks
+//! take a longer delay. A million tasks of a slow host are then moved about once an hour each, and
+//! the host never runs out of tasks.
 
 use std::time::Duration;
 
@@ -111,8 +111,8 @@ impl Deferral {
     }
 
     /// Returns the delay of a task that may not be fetched for `wait`: the longest one that does
-    /// not exceed it, since the task is to be neither early nor late. For the rest it is late by
-    /// the shortest delay at most.
+    /// not exceed it. A task that comes back early is deferred again, so it is late by the shortest
+    /// delay at most.
     pub(crate) fn for_time(&self, wait: Duration) -> Tier {
         let fitting = self.tiers.iter().rev().find(|tier| tier.delay() <= wait);
         *fitting.unwrap_or(&self.tiers[0])

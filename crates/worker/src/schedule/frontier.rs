@@ -34,7 +34,7 @@ use super::deferral::Deferral;
 use super::host_queue::{HostQueue, HostStatus, Next, QueuedTask};
 use super::limits::LimitTable;
 use super::rank::Rank;
-use super::throttle::{LimitUpdate, ThrottlingAnswer};
+use super::throttle::{LimitUpdate, ThrottleSignal};
 
 /// How many tasks wait, by what they wait for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -112,22 +112,22 @@ impl<T, R> Frontier<T, R> {
         }
     }
 
-    /// The host has sent an answer that does not throttle.
+    /// The host has sent a response that does not throttle.
     pub(crate) fn answered(&mut self, host: usize) {
         self.hosts[host].throttling.reset();
     }
 
-    /// The host has sent a throttling answer. Returns what follows for all workers.
+    /// The host throttles. Returns what follows for all workers.
     pub(crate) fn throttled(
         &mut self,
         host: usize,
-        answer: ThrottlingAnswer,
+        signal: ThrottleSignal,
         now: Instant,
     ) -> Option<LimitUpdate> {
         let name = self.hosts[host].name.clone();
         let limit = self.limit(&name).unwrap_or_default();
         let HostQueue { throttling, throughput, .. } = &mut self.hosts[host];
-        let update = throttling.record(name, answer, limit, throughput.sent.per_second(now), now);
+        let update = throttling.record(name, signal, limit, throughput.sent.per_second(now), now);
         if let Some(LimitUpdate::CoolDown { host, wait, .. }) = &update {
             self.change_limit(host, |limit| limit.cool_down(now + *wait), now);
         }

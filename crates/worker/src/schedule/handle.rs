@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::frontier::{Denied, WaitCounts};
 use super::reserved_slots::SlotRequest;
-use super::throttle::ThrottlingAnswer;
+use super::throttle::ThrottleSignal;
 use crate::job::Job;
 
 /// Sends events to the scheduler; cheap to clone.
@@ -23,7 +23,7 @@ pub(crate) struct SchedulerHandle {
     wait_counts: Arc<watch::Sender<WaitCounts>>,
 }
 
-/// Receives the outcome of [`Place::advance`].
+/// Receives the result of [`Place::advance`].
 pub(crate) type PlaceReply = oneshot::Sender<Result<PlaceGuard, Denied>>;
 
 /// An event for the scheduler.
@@ -33,15 +33,15 @@ pub(crate) enum Event {
     /// A fetch in flight wants to send its next request, and releases the place that it had. One
     /// event, so that the fetch counts as in flight at every moment.
     Advanced { host: Box<str>, released: Option<PlaceGuard>, reply: PlaceReply },
-    /// A place is free again. `answered`: the host sent an answer that does not throttle.
+    /// A place is free again. `answered`: the host sent a response that does not throttle.
     Ended { host: usize, answered: bool },
-    /// A host has sent a throttling answer.
-    Throttled { host: usize, answer: ThrottlingAnswer },
+    /// A host throttles.
+    Throttled { host: usize, signal: ThrottleSignal },
     /// A host gets no request for `wait`.
     CoolDown { host: Arc<str>, wait: Duration },
     /// A host asks for `delay` between requests.
     SpaceOut { host: Box<str>, delay: Duration },
-    /// The database has replied to a reservation.
+    /// The database has replied to a request for slots.
     SlotsReplied(SlotsReplied),
     /// This worker's share of the messages that the broker has ready.
     Backlog(usize),
@@ -55,7 +55,7 @@ pub(crate) enum Event {
     Finish,
 }
 
-/// The reply of the database to a reservation.
+/// The reply of the database to a request for slots.
 pub(crate) struct SlotsReplied {
     pub(super) pattern: Arc<str>,
     pub(super) request: SlotRequest,
@@ -182,23 +182,23 @@ impl Place {
         self.guard = None;
     }
 
-    /// Records the answer of the host.
+    /// Records the response of the host.
     pub(crate) fn answered(&mut self, status: u16, retry_after: Option<Duration>) {
         let Some(guard) = &mut self.guard else { return };
         guard.answered = !matches!(status, 429 | 503);
         if !guard.answered {
-            self.throttled(ThrottlingAnswer { status: Some(status), retry_after });
+            self.throttled(ThrottleSignal { status: Some(status), retry_after });
         }
     }
 
-    /// Records that the host refuses requests without an answer.
+    /// Records that the host refuses requests without a response.
     pub(crate) fn refused(&self) {
-        self.throttled(ThrottlingAnswer { status: None, retry_after: None });
+        self.throttled(ThrottleSignal { status: None, retry_after: None });
     }
 
-    fn throttled(&self, answer: ThrottlingAnswer) {
+    fn throttled(&self, signal: ThrottleSignal) {
         if let Some(guard) = &self.guard {
-            self.scheduler.send(Event::Throttled { host: guard.host, answer });
+            self.scheduler.send(Event::Throttled { host: guard.host, signal });
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Writes limits that follow from throttling answers to the database, for all workers.
+//! Writes limits that follow from throttling to the database, for all workers.
 
 use fetchline_store::Store;
 use tracing::{info, warn};

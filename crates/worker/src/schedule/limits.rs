@@ -18,7 +18,7 @@ use super::throughput::Throughput;
 /// Requests are a twentieth further apart than a limit asks: on a busy machine a slot is used some
 /// milliseconds late, and a host counts arrivals.
 const MARGIN: f64 = 1.05;
-/// A slower rate is a pause.
+/// The longest interval: a slower rate counts as one request per day.
 const LONGEST_INTERVAL: Duration = Duration::from_secs(86_400);
 /// The pattern of all hosts.
 const ALL_HOSTS: &str = "*";
@@ -92,7 +92,7 @@ pub(crate) enum Reserving {
     #[default]
     Idle,
     InProgress,
-    /// There was no slot, or the database did not reply: the next request follows at this moment.
+    /// There was no slot, or the database did not reply: the next attempt follows at this moment.
     RetryAt(Instant),
 }
 

@@ -23,7 +23,7 @@ pub(crate) struct ReservedSlots {
     slots: VecDeque<Instant>,
     interval: Duration,
     last_use: Option<Instant>,
-    /// The duration of a reservation: a recent maximum, which decays by a tenth per reservation.
+    /// The duration of a request for slots: a recent maximum, which decays by a tenth per request.
     round_trip: Duration,
 }
 

@@ -28,10 +28,10 @@ use crate::timer::until;
 const EVENTS_AT_ONCE: usize = 256;
 /// How often the frontier is tidied up.
 const TICK: Duration = Duration::from_secs(1);
-/// Reservations in progress at once: the database has other work.
-const RESERVATIONS_AT_ONCE: usize = 8;
-/// The shortest pause after a reservation that failed; the longest is twice as long.
-const RESERVATION_RETRY: Duration = Duration::from_millis(200);
+/// Requests for slots in progress at once: the database has other work.
+const SLOT_REQUESTS_AT_ONCE: usize = 8;
+/// The shortest pause after a request for slots that failed; the longest is twice as long.
+const SLOT_REQUEST_RETRY: Duration = Duration::from_millis(200);
 
 /// What the scheduler does with tasks.
 pub(crate) trait Execute: Send + Sync + 'static {
@@ -83,7 +83,7 @@ struct Scheduler<E> {
     frontier: Frontier<Box<Job>, PlaceReply>,
     hold: Duration,
     snapshot: Arc<Snapshot>,
-    reservations: Arc<Semaphore>,
+    slot_requests: Arc<Semaphore>,
     phase: Phase,
     /// When waiting tasks are requeued because the database has been away for the whole hold.
     requeue_at: Option<Instant>,
@@ -102,7 +102,7 @@ impl<E: Execute> Collaborators<E> {
             hold,
             // An empty snapshot, so that everything in the first one counts as changed.
             snapshot: Snapshots::new(concurrency).latest(),
-            reservations: Arc::new(Semaphore::new(RESERVATIONS_AT_ONCE)),
+            slot_requests: Arc::new(Semaphore::new(SLOT_REQUESTS_AT_ONCE)),
             phase: Phase::Running,
             requeue_at: None,
             measured_at: None,
@@ -154,8 +154,8 @@ impl<E: Execute> Scheduler<E> {
                 }
                 self.frontier.ended(host, now);
             }
-            Event::Throttled { host, answer } => {
-                if let Some(update) = self.frontier.throttled(host, answer, now) {
+            Event::Throttled { host, signal } => {
+                if let Some(update) = self.frontier.throttled(host, signal, now) {
                     self.publish(update);
                 }
                 self.limits_changed();
@@ -298,9 +298,9 @@ impl<E: Execute> Scheduler<E> {
 
     fn reserve(&self, pattern: Arc<str>, request: SlotRequest) {
         let (scheduler, store) = (self.with.scheduler.clone(), self.with.store.clone());
-        let (patience, reservations) = (self.frontier.patience(), self.reservations.clone());
+        let (patience, slot_requests) = (self.frontier.patience(), self.slot_requests.clone());
         tokio::spawn(async move {
-            let Ok(_permit) = reservations.acquire().await else { return };
+            let Ok(_permit) = slot_requests.acquire().await else { return };
             let sent_at = Instant::now();
             let SlotRequest { slots, interval, lead } = request;
             let reply = store.reserve(&pattern, slots, interval, lead, patience).await;
@@ -329,7 +329,7 @@ impl<E: Execute> Scheduler<E> {
             }
             Err(error) => {
                 self.with.dependencies.report(&error);
-                let pause = RESERVATION_RETRY.mul_f64(rand::random_range(1.0..=2.0));
+                let pause = SLOT_REQUEST_RETRY.mul_f64(rand::random_range(1.0..=2.0));
                 SlotReply::RetryAfter(pause)
             }
         };

@@ -1,5 +1,5 @@
-//! Hosts that answer 429 (too many requests) or 503 (unavailable), or refuse requests of HTTP/2:
-//! what they ask for binds all workers.
+//! Hosts that respond with 429 (too many requests) or 503 (unavailable), or refuse HTTP/2 requests:
+//! all workers slow down.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,24 +10,24 @@ use super::limits::Limit;
 
 /// The longest cool-down. A host that asks for more may do so by mistake.
 const LONGEST_COOL_DOWN: Duration = Duration::from_secs(3600);
-/// A cool-down that ends at most this much later than a known one is no news.
+/// A cool-down that ends at most this much later than a known one changes nothing.
 const SAME_COOL_DOWN: Duration = Duration::from_secs(1);
-/// This many throttling answers in a row without a `Retry-After` halve the host's rate.
+/// This many signals in a row without a `Retry-After` halve the host's rate.
 const SLOW_AFTER: u32 = 5;
 /// The minimum time between two halvings. Until then the host answers requests that were sent
 /// before the first one.
 const SLOW_INTERVAL: Duration = Duration::from_secs(10);
 
-/// A throttling answer.
+/// A sign that a host throttles.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct ThrottlingAnswer {
-    /// `None`: the host refused the request without an answer.
+pub(crate) struct ThrottleSignal {
+    /// `None`: the host refused the request without a response.
     pub(crate) status: Option<u16>,
     /// The wait that the host asks for.
     pub(crate) retry_after: Option<Duration>,
 }
 
-impl ThrottlingAnswer {
+impl ThrottleSignal {
     /// What the host did.
     fn what(self) -> String {
         match self.status {
@@ -47,7 +47,7 @@ pub(crate) enum LimitUpdate {
     Slow { host: Arc<str>, rate: f64, is_of_fleet: bool, why: String },
 }
 
-/// The throttling answers of one host.
+/// The signals of one host.
 #[derive(Debug, Default)]
 pub(crate) struct Throttling {
     in_a_row: u32,
@@ -55,30 +55,30 @@ pub(crate) struct Throttling {
 }
 
 impl Throttling {
-    /// Records an answer that does not throttle.
+    /// Records a response that does not throttle.
     pub(crate) fn reset(&mut self) {
         self.in_a_row = 0;
     }
 
-    /// Records a throttling answer of a host with this limit and this measured rate, and returns
+    /// Records a signal of a host with this limit and this measured rate, and returns
     /// what follows for all workers.
     pub(crate) fn record(
         &mut self,
         host: Arc<str>,
-        answer: ThrottlingAnswer,
+        signal: ThrottleSignal,
         limit: Limit,
         sent_per_second: f64,
         now: Instant,
     ) -> Option<LimitUpdate> {
         self.in_a_row += 1;
-        if let Some(asked) = answer.retry_after.filter(|asked| !asked.is_zero()) {
+        if let Some(asked) = signal.retry_after.filter(|asked| !asked.is_zero()) {
             let wait = asked.min(LONGEST_COOL_DOWN);
-            // The requests that were in flight at the first such answer are throttled as well.
+            // The requests that were in flight at the first signal are throttled as well.
             let known = limit.cools_until.map(|until| until - now);
             if known.is_some_and(|known| wait <= known + SAME_COOL_DOWN) {
                 return None;
             }
-            let why = format!("{} and asked for {} s", answer.what(), asked.as_secs());
+            let why = format!("{} and asked for {} s", signal.what(), asked.as_secs());
             return Some(LimitUpdate::CoolDown { host, wait, why });
         }
         let was_just_slowed = self.slowed_at.is_some_and(|then| now - then < SLOW_INTERVAL);
@@ -87,7 +87,7 @@ impl Throttling {
         }
         self.slowed_at = Some(now);
         let allowed = limit.rate();
-        let why = format!("slowed: {} {} times in a row", answer.what(), self.in_a_row);
+        let why = format!("slowed: {} {} times in a row", signal.what(), self.in_a_row);
         let (rate, is_of_fleet) = (allowed.unwrap_or(sent_per_second), allowed.is_some());
         Some(LimitUpdate::Slow { host, rate, is_of_fleet, why })
     }
@@ -107,8 +107,8 @@ mod tests {
         now: Instant,
     ) -> Option<LimitUpdate> {
         let retry_after = retry_after.map(Duration::from_secs);
-        let answer = ThrottlingAnswer { status: Some(429), retry_after };
-        throttling.record("a.example".into(), answer, limit, 0.5, now)
+        let signal = ThrottleSignal { status: Some(429), retry_after };
+        throttling.record("a.example".into(), signal, limit, 0.5, now)
     }
 
     #[test]
@@ -129,7 +129,7 @@ mod tests {
 
     #[test]
     fn a_host_that_refuses_requests_of_http_2_has_no_status() {
-        let refused = ThrottlingAnswer { status: None, retry_after: None };
+        let refused = ThrottleSignal { status: None, retry_after: None };
         assert_eq!(refused.what(), "refused requests (HTTP/2)");
     }
 
@@ -143,7 +143,7 @@ mod tests {
         throttling.reset();
         for _ in 0..4 {
             let update = record(&mut throttling, None, limit, now);
-            assert_eq!(update, None, "another answer restarts the count");
+            assert_eq!(update, None, "another response restarts the count");
         }
         let update = record(&mut throttling, Some(0), limit, now);
         assert!(

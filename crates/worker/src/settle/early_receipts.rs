@@ -1,7 +1,7 @@
 //! Receipts that reach the settler before their session does.
 //!
-//! A session is opened by a command, and so are claims settled. A claim's command may be sent
-//! before the session is opened, and wait. If the broker redelivers the message on the new session
+//! Commands to the settler open sessions and settle claims. A claim's command may be sent before
+//! the session is opened, and wait. If the broker redelivers the message on the new session
 //! meanwhile, the duplicate joins that claim. Its receipt then reaches the settler before the
 //! session: dropped, it would never be settled, and the broker would hold the message until the
 //! session ends.

@@ -1,10 +1,10 @@
 //! Which deliveries of a channel can be acked, with as few acks as possible.
 //!
-//! The deliveries of a channel are numbered 1, 2, 3 …. One multiple ack covers everything below
-//! the lowest tag that is still out, and costs the broker as much as a single ack. If tags wait
-//! above a gap for too long, or too many of them do, they are acked one by one. A multiple ack
-//! names the highest tag below the mark that the broker still holds unacked: a tag that the broker
-//! does not hold would close the channel.
+//! The deliveries of a channel are numbered 1, 2, 3 …. One multiple ack covers everything below the
+//! lowest tag that is still out, and costs the broker as much as a single ack. If tags wait above a
+//! gap for too long, or too many of them do, they are acked one by one. A multiple ack names the
+//! highest tag below it that the broker still holds unacked: a tag that the broker does not hold
+//! would close the channel.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -31,13 +31,13 @@ pub(crate) struct Ledger {
     /// The number of the session that the tags belong to.
     session: u64,
     /// The lowest tag that is still out.
-    mark: u64,
-    /// Runs of tags above the mark that are no longer out: the first tag, and the first after it.
+    lowest_out: u64,
+    /// Ranges of higher tags that are no longer out: the first tag, and the first after the range.
     settled: BTreeMap<u64, u64>,
-    /// Settled tags that are not acked yet, with the time of settling. Those below the mark are
+    /// Settled tags that are not acked yet, with the time of settling. Those below `lowest_out` are
     /// due.
     pending: BTreeMap<u64, Instant>,
-    /// How long a tag may wait above the mark.
+    /// How long a tag may wait above a gap.
     max_wait: Duration,
     /// A lower bound of the moment when some pending tag has waited for too long; exact after each
     /// scan.
@@ -47,7 +47,7 @@ pub(crate) struct Ledger {
 impl Ledger {
     pub(crate) fn new(session: u64, max_wait: Duration) -> Self {
         let (settled, pending) = (BTreeMap::new(), BTreeMap::new());
-        Self { session, mark: 1, settled, pending, max_wait, wakes_at: None }
+        Self { session, lowest_out: 1, settled, pending, max_wait, wakes_at: None }
     }
 
     /// Records that a delivery can be acked. Returns `false` if it is one of another channel, where
@@ -73,24 +73,24 @@ impl Ledger {
         Some(tag)
     }
 
-    /// Records that a tag is no longer out: it joins the adjacent runs, and the mark moves past a
-    /// run that it has reached.
+    /// Records that a tag is no longer out: it joins the adjacent ranges, and `lowest_out` moves
+    /// past a range that it has reached.
     fn remove(&mut self, tag: u64) {
-        debug_assert!(tag >= self.mark, "tag {tag} was settled twice");
+        debug_assert!(tag >= self.lowest_out, "tag {tag} was settled twice");
         let end = self.settled.remove(&(tag + 1)).unwrap_or(tag + 1);
         match self.settled.range_mut(..=tag).next_back() {
             Some((_, before)) if *before == tag => *before = end,
             _ => _ = self.settled.insert(tag, end),
         }
-        if let Some(end) = self.settled.remove(&self.mark) {
-            self.mark = end;
+        if let Some(end) = self.settled.remove(&self.lowest_out) {
+            self.lowest_out = end;
         }
     }
 
-    /// Returns the acks that are due if `max_pending` tags may wait above the mark. The caller
-    /// sends them in this order, each once.
+    /// Returns the acks that are due if `max_pending` tags may wait above a gap. The caller sends
+    /// them in this order, each once.
     pub(crate) fn due(&mut self, now: Instant, max_pending: usize) -> Vec<Ack> {
-        let above = self.pending.split_off(&self.mark);
+        let above = self.pending.split_off(&self.lowest_out);
         let below = std::mem::replace(&mut self.pending, above);
         let mut acks: Vec<Ack> =
             below.last_key_value().map(|(tag, _)| Ack::UpTo(*tag)).into_iter().collect();
@@ -140,7 +140,7 @@ impl Ledger {
     /// Whether a tag is neither settled nor requeued, as far as the ledger knows.
     pub(super) fn is_out(&self, tag: u64) -> bool {
         let before = self.settled.range(..=tag).next_back();
-        tag >= self.mark && before.is_none_or(|(_, end)| *end <= tag)
+        tag >= self.lowest_out && before.is_none_or(|(_, end)| *end <= tag)
     }
 }
 

@@ -165,7 +165,7 @@ struct Link {
     channel: ConfirmChannel,
     /// Whether the queues of the longer delays exist.
     has_longer: bool,
-    /// Whether the broker has refused a message on this channel.
+    /// Whether the broker has rejected a message on this channel.
     is_refused: bool,
 }
 

@@ -179,7 +179,8 @@ pub(crate) struct Settler {
     scarce: Arc<AtomicBool>,
     present: Option<(Session, Ledger)>,
     early: EarlyReceipts,
-    /// Traces of the claims in this round. They end once the acks that are due have been sent.
+    /// Traces of the claims that are handled together. They end once the acks that are due have
+    /// been sent.
     traces: Vec<Trace>,
 }
 

@@ -129,7 +129,7 @@ fn a_failure_after_a_wait_for_memory_counts_after_a_day() {
     assert_eq!(decide(4, 31), Decision::Defer(tier(3600), DeferReason::Memory));
     assert_eq!(decide(1, 32), Decision::Retry(tier(10)));
     assert_eq!(decide(4, 32), Decision::GiveUp);
-    // A look-up without an answer says so, whatever the fetch waited for before.
+    // A lookup without an answer says so, whatever the fetch waited for before.
     let unanswered = Answer {
         fault: Fault::NameServers,
         delayed_by_memory: true,

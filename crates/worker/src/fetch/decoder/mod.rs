@@ -4,16 +4,16 @@
 //! gigabyte for brotli) nor report its size.
 
 mod brotli;
+mod coding;
 mod error;
 mod inflate;
-mod stage;
 mod zstd;
 
 use http::header::{CONTENT_ENCODING, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderName};
 
+use self::coding::{CodingDecoder, Kind};
 pub(crate) use self::error::DecodeError;
-use self::stage::{Kind, Stage};
 
 /// The value of `Accept-Encoding`.
 pub(crate) const ACCEPTED: &str = "gzip, deflate, br, zstd";
@@ -28,14 +28,14 @@ const MAX_BETWEEN: usize = 64 << 20;
 
 /// Decodes a body with one content coding, or with two.
 pub(crate) struct Decoder {
-    stage: Stage,
+    decoder: CodingDecoder,
     /// The coding that was applied last, and is removed first.
     outer: Option<Box<Outer>>,
 }
 
 /// The first of two decoders, with what the second one has yet to read.
 struct Outer {
-    stage: Stage,
+    decoder: CodingDecoder,
     bytes: Vec<u8>,
     read: usize,
     /// Whether the inner coding has any data, which then has to be complete.
@@ -52,22 +52,22 @@ impl Decoder {
         codings.extend(transfer_codings(headers)?);
         codings.retain(|coding| !coding.is_empty() && coding != "identity");
         // An unknown coding hides the ones before it.
-        let known = codings.iter().rev().map_while(|coding| Stage::of(coding));
-        let mut known: Vec<Stage> = known.take(3).collect();
+        let known = codings.iter().rev().map_while(|coding| CodingDecoder::of(coding));
+        let mut known: Vec<CodingDecoder> = known.take(3).collect();
         if known.len() > 2 {
             return Err(DecodeError::Multiple(codings.join(", ")));
         }
-        let Some(mut stage) = known.pop() else { return Ok(None) };
+        let Some(mut decoder) = known.pop() else { return Ok(None) };
         let outer = known.pop();
-        if let (Some(outer), Kind::Inflate(inflate)) = (&outer, &mut stage.kind) {
+        if let (Some(outer), Kind::Inflate(inflate)) = (&outer, &mut decoder.kind) {
             // Some servers name the coding twice that they applied once.
-            inflate.is_optional = outer.name == stage.name;
+            inflate.is_optional = outer.name == decoder.name;
         }
-        let outer = outer.map(|stage| {
+        let outer = outer.map(|decoder| {
             let bytes = Vec::with_capacity(BETWEEN);
-            Box::new(Outer { stage, bytes, read: 0, passed: 0, has_begun: false })
+            Box::new(Outer { decoder, bytes, read: 0, passed: 0, has_begun: false })
         });
-        Ok(Some(Self { stage, outer }))
+        Ok(Some(Self { decoder, outer }))
     }
 
     /// Decodes into the free capacity of `output`, and removes from `input` what was decoded. All
@@ -77,11 +77,11 @@ impl Decoder {
         input: &mut &[u8],
         output: &mut Vec<u8>,
     ) -> Result<(), DecodeError> {
-        let Some(outer) = &mut self.outer else { return self.stage.step(input, output) };
+        let Some(outer) = &mut self.outer else { return self.decoder.step(input, output) };
         loop {
             let mut between = &outer.bytes[outer.read..];
             // Also without input: it may hold output for which there was no room.
-            self.stage.step(&mut between, output)?;
+            self.decoder.step(&mut between, output)?;
             outer.read = outer.bytes.len() - between.len();
             if output.len() == output.capacity() {
                 return Ok(());
@@ -95,10 +95,10 @@ impl Decoder {
             if input.is_empty() && !was_full {
                 return Ok(());
             }
-            outer.stage.step(input, &mut outer.bytes)?;
+            outer.decoder.step(input, &mut outer.bytes)?;
             outer.has_begun |= !outer.bytes.is_empty();
             outer.passed += outer.bytes.len();
-            if outer.passed > MAX_BETWEEN || self.stage.held() + outer.held() > MAX_HELD {
+            if outer.passed > MAX_BETWEEN || self.decoder.held() + outer.held() > MAX_HELD {
                 return Err(DecodeError::TooLarge);
             }
         }
@@ -107,17 +107,17 @@ impl Decoder {
     /// Checks, after the last input, that the data is complete.
     pub(crate) fn finish(self) -> Result<(), DecodeError> {
         match self.outer {
-            None => self.stage.finish(),
+            None => self.decoder.finish(),
             Some(outer) => {
-                outer.stage.finish()?;
-                if outer.has_begun { self.stage.finish() } else { Ok(()) }
+                outer.decoder.finish()?;
+                if outer.has_begun { self.decoder.finish() } else { Ok(()) }
             }
         }
     }
 
     /// The memory that it holds now, or will hold after the next step, in bytes.
     pub(crate) fn held(&self) -> usize {
-        self.stage.held() + self.outer.as_ref().map_or(0, |outer| outer.held())
+        self.decoder.held() + self.outer.as_ref().map_or(0, |outer| outer.held())
     }
 }
 
@@ -140,7 +140,7 @@ fn transfer_codings(headers: &HeaderMap) -> Result<Vec<String>, DecodeError> {
         codings.pop();
     }
     codings.retain(|coding| !coding.is_empty() && coding != "identity");
-    match codings.iter().all(|coding| Stage::of(coding).is_some()) {
+    match codings.iter().all(|coding| CodingDecoder::of(coding).is_some()) {
         true => Ok(codings),
         false => Err(DecodeError::Transfer(all.join(", "))),
     }
@@ -148,7 +148,7 @@ fn transfer_codings(headers: &HeaderMap) -> Result<Vec<String>, DecodeError> {
 
 impl Outer {
     fn held(&self) -> usize {
-        self.stage.held() + BETWEEN
+        self.decoder.held() + BETWEEN
     }
 }
 

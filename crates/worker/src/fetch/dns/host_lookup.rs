@@ -66,13 +66,13 @@ impl HostLookup {
     /// Reads the system's configuration, unless the settings name the servers.
     pub(super) fn new(config: &Config, counters: Counters) -> Result<Self, NetError> {
         let SystemNames { servers, search, ndots } = SystemNames::new(config)?;
-        let (places, limit) = (config.dns_concurrency, config.dns_timeout);
+        let (concurrency, limit) = (config.dns_concurrency, config.dns_timeout);
         let allowed = config.allowed_networks.iter().map(|network| network.addr());
         Ok(Self {
             hosts: Hosts::from_system().unwrap_or_default(),
             search,
             ndots,
-            servers: NameServers::new(servers, places, limit, counters),
+            servers: NameServers::new(servers, concurrency, limit, counters),
             ipv6_targets: [PUBLIC_IPV6]
                 .into_iter()
                 .chain(allowed.filter(IpAddr::is_ipv6))
@@ -161,7 +161,7 @@ impl HostLookup {
         with_ipv6: bool,
         deadline: Instant,
     ) -> Result<Reply, Unanswered> {
-        let _place = self.servers.place(1 + u32::from(with_ipv6), deadline).await?;
+        let _permits = self.servers.permits(1 + u32::from(with_ipv6), deadline).await?;
         if !with_ipv6 {
             return self.servers.ask(name, RecordType::A, deadline).await;
         }
@@ -223,7 +223,7 @@ fn both(
     }
 }
 
-/// Of two failed look-ups, the one to report: that something is unknown outweighs that it is
+/// Of two failed lookups, the one to report: that something is unknown outweighs that it is
 /// absent.
 fn more_certain_last(
     before: Option<Result<Reply, Unanswered>>,
@@ -347,7 +347,7 @@ mod tests {
         let mut lookup = lookup("", &[], 1, server.address);
         let limit = Duration::from_millis(20);
         lookup.servers = NameServers::new(vec![server.address], 2, limit, Counters::none());
-        let taken = lookup.servers.place(2, lookup.servers.deadline()).await;
+        let taken = lookup.servers.permits(2, lookup.servers.deadline()).await;
         assert!(matches!(lookup.look_up("shop.example").await, Err(Unanswered::Crowded(..))));
         drop(taken);
         assert_eq!(server.asked(), Vec::new());

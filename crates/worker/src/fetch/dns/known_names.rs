@@ -1,4 +1,4 @@
-//! The cache of host names. Concurrent look-ups of one host are one.
+//! The cache of host names. Concurrent lookups of one host are one.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ use crate::fetch::config::Config;
 const CACHED_HOSTS: u64 = 65_536;
 /// How long addresses are kept after they have become invalid, for when no name server answers.
 const STALE_FOR: Duration = Duration::from_secs(3_600);
-/// How long a look-up may take before older addresses are used: RFC 8767, section 5, has 1.8 s.
+/// How long a lookup may take before older addresses are used: RFC 8767, section 5, has 1.8 s.
 const STALE_PATIENCE: Duration = Duration::from_millis(1_800);
 /// For how long older addresses are used before the name servers are asked again (RFC 8767).
 const STALE_TTL: Duration = Duration::from_secs(30);
@@ -39,7 +39,7 @@ pub(crate) enum Resolution {
     Outage(Arc<str>),
     /// No name server answers for this host, and why. They answer for others.
     HostUnanswered(Arc<str>),
-    /// Too many other look-ups of this worker were ahead.
+    /// Too many other lookups of this worker were ahead.
     Crowded(Arc<str>),
     /// This worker had no socket for its question.
     NoSockets(Arc<str>),

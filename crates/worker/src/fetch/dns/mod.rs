@@ -22,13 +22,13 @@ use metrics::Counter;
 /// What is counted.
 #[derive(Clone)]
 pub(crate) struct Counters {
-    /// Look-ups of a host that the cache did not answer, by their result.
+    /// Lookups of a host that the cache did not answer, by their result.
     pub(crate) found: Counter,
     pub(crate) absent: Counter,
     pub(crate) unanswered: Counter,
-    /// Look-ups that ended with older addresses, since no name server answered.
+    /// Lookups that ended with older addresses, since no name server answered.
     pub(crate) stale: Counter,
-    /// Look-ups that the cache answered.
+    /// Lookups that the cache answered.
     pub(crate) cached: Counter,
     /// Queries sent, repeated ones included.
     pub(crate) queries: Counter,

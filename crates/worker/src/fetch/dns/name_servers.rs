@@ -52,7 +52,7 @@ pub(super) enum Unanswered {
     Aliases,
 }
 
-/// Whether the servers answer for other hosts than one that they do not answer for.
+/// Whether the servers answer for hosts other than the one that they do not answer for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Others {
     Answered,
@@ -66,7 +66,7 @@ pub(super) struct NameServers {
     /// The server that is asked first: the last one that answered where others had not.
     first: AtomicUsize,
     /// The queries that may be under way.
-    places: Semaphore,
+    permits: Semaphore,
     concurrency: usize,
     timeout: Duration,
     counters: Counters,
@@ -85,11 +85,11 @@ impl NameServers {
         timeout: Duration,
         counters: Counters,
     ) -> Self {
-        let places = Semaphore::new(concurrency);
+        let permits = Semaphore::new(concurrency);
         Self {
             addresses,
             first: AtomicUsize::new(0),
-            places,
+            permits,
             concurrency,
             timeout,
             counters,
@@ -99,20 +99,20 @@ impl NameServers {
         }
     }
 
-    /// When a look-up that begins now has to end.
+    /// When a lookup that begins now has to end.
     pub(super) fn deadline(&self) -> Instant {
         Instant::now() + self.timeout
     }
 
     /// Waits for room for this many questions.
-    pub(super) async fn place(
+    pub(super) async fn permits(
         &self,
         questions: u32,
         deadline: Instant,
     ) -> Result<SemaphorePermit<'_>, Unanswered> {
         let crowded = Unanswered::Crowded(self.concurrency, self.timeout.as_secs_f64());
-        let place = timeout_at(deadline, self.places.acquire_many(questions)).await;
-        place.ok().and_then(Result::ok).ok_or(crowded)
+        let permits = timeout_at(deadline, self.permits.acquire_many(questions)).await;
+        permits.ok().and_then(Result::ok).ok_or(crowded)
     }
 
     /// Asks for the addresses of a name, and of what it is an alias of.
@@ -170,7 +170,7 @@ impl NameServers {
         }
         let deadline = Instant::now() + TRIAL_TIMEOUT;
         let asking = async {
-            let _place = self.place(1, deadline).await?;
+            let _permit = self.permits(1, deadline).await?;
             self.ask(&name, RecordType::A, deadline).await
         };
         let others = match asking.await {

@@ -1,4 +1,4 @@
-//! Look-ups against name servers that are slow, silent, wrong or overloaded.
+//! Lookups against name servers that are slow, silent, wrong or overloaded.
 
 pub(super) mod server;
 

@@ -1,4 +1,4 @@
-//! Sessions by host, bounded in bytes.
+//! TLS sessions by host, bounded in bytes.
 //!
 //! When there are too many bytes, the spare sessions go first, those beyond the newest one of each
 //! host, and then the hosts; both begin with the least recently used host. The hosts of one site,

@@ -1,4 +1,4 @@
-//! Keeps sessions for the TLS library, and measures them.
+//! Keeps TLS sessions for the library, and measures them.
 //!
 //! A site decides how large a session is: a ticket may have 64 KiB, and each session holds a copy
 //! of the site's certificates. The library reports neither size. The verifier sees the

@@ -19,7 +19,7 @@ pub(crate) enum Action<T, R> {
     Defer { task: T, tier: Tier, reason: DeferReason },
     /// Requeue a task: another worker may take it.
     Requeue { task: T },
-    /// Refuse the next request of a fetch in flight.
+    /// Deny the next request of a fetch in flight.
     Deny { request: R, denied: Denied },
     /// Reserve slots of a limit. [`Frontier::slots_replied`](super::Frontier::slots_replied) takes
     /// the reply.

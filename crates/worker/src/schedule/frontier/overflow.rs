@@ -13,8 +13,8 @@ use super::{Action, Denied, Frontier};
 /// A task does not wait in this worker for longer: the broker redelivers what is unacked for 30
 /// minutes.
 pub(crate) const LONGEST_WAIT: Duration = Duration::from_secs(8 * 60);
-/// A blocked host may hold what it is sent until deferred tasks return, times this factor, because
-/// they return all at once.
+/// A bottleneck may hold as many tasks as pass it before deferred ones return, times this factor,
+/// because these return all at once.
 const SPARE: f64 = 1.5;
 /// Nothing is deferred if the whole backlog passes its bottleneck within this many times the
 /// shortest delay: other tasks may wait for as long, and a bottleneck whose tasks are deferred may
@@ -119,8 +119,8 @@ impl<T, R> Frontier<T, R> {
         }
     }
 
-    /// Returns how many tasks a bottleneck may hold that `passing` tasks pass until deferred ones
-    /// return.
+    /// Returns how many tasks a bottleneck may hold, if `passing` tasks pass it before deferred
+    /// ones return.
     fn share(&self, passing: f64) -> usize {
         ((passing * SPARE) as usize).max(2 * self.places.per_host).min(self.load.share())
     }

@@ -73,7 +73,7 @@ fn five_throttling_answers_in_a_row_halve_what_the_host_was_sent_and_any_other_a
     assert_eq!(started(&mut frontier, now), [0]);
     let host = frontier.hosts.find("a.example").unwrap();
     let then = now + 2 * SECOND;
-    let throttled = ThrottlingAnswer { status: Some(429), retry_after: None };
+    let throttled = ThrottleSignal { status: Some(429), retry_after: None };
     for _ in 0..4 {
         assert_eq!(frontier.throttled(host, throttled, then), None);
     }

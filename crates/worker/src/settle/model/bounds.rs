@@ -75,7 +75,7 @@ pub(super) enum Fault {
     DuplicateLost,
     /// A receipt is dropped because it reaches the settler before its session does.
     EarlyReceiptDropped,
-    /// A redelivery is acked without a look-up.
+    /// A redelivery is acked without a lookup.
     AckWithoutLookUp,
     /// A retry joins the claim of its original, which still waits for the confirm.
     RetryJoinsOriginal,

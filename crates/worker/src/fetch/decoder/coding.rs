@@ -12,12 +12,12 @@ pub(super) enum Kind {
 }
 
 /// The decoder of one coding.
-pub(super) struct Stage {
+pub(super) struct CodingDecoder {
     pub(super) name: &'static str,
     pub(super) kind: Kind,
 }
 
-impl Stage {
+impl CodingDecoder {
     /// The decoder of a coding; `None` for one that is unknown.
     pub(super) fn of(coding: &str) -> Option<Self> {
         let (name, kind) = match coding {
