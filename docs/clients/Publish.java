@@ -4,6 +4,7 @@ import com.rabbitmq.client.ConnectionFactory;
 import java.nio.charset.StandardCharsets;
 import java.util.Map;
 import java.util.Scanner;
+import java.util.UUID;
 
 public class Publish {
     public static void main(String[] arguments) throws Exception {
@@ -13,10 +14,11 @@ public class Publish {
             channel.confirmSelect();
             channel.addReturnListener(returned -> { throw new IllegalStateException("no queue"); });
             var task = new AMQP.BasicProperties.Builder()
-                .deliveryMode(2).headers(Map.of("x-run", "java")).build();
+                .deliveryMode(2).headers(Map.of("x-run", "java"));
             for (var lines = new Scanner(System.in); lines.hasNextLine();) {
                 var body = lines.nextLine().trim().getBytes(StandardCharsets.UTF_8);
-                channel.basicPublish("fetchline", "urls", true, task, body);
+                channel.basicPublish("fetchline", "urls", true,
+                    task.messageId(UUID.randomUUID().toString()).build(), body);
             }
             channel.waitForConfirmsOrDie(60_000);
         }

@@ -4,6 +4,7 @@ package main
 import (
 	"bufio"
 	"context"
+	"crypto/rand"
 	"log"
 	"os"
 
@@ -24,8 +25,8 @@ func main() {
 	must(0, channel.Confirm(false))
 	returned := channel.NotifyReturn(make(chan amqp.Return, 1))
 	for lines := bufio.NewScanner(os.Stdin); lines.Scan(); {
-		task := amqp.Publishing{DeliveryMode: amqp.Persistent, Body: lines.Bytes(),
-			Headers: amqp.Table{"x-run": "go"}}
+		task := amqp.Publishing{DeliveryMode: amqp.Persistent, MessageId: rand.Text(),
+			Headers: amqp.Table{"x-run": "go"}, Body: lines.Bytes()}
 		confirm := must(channel.PublishWithDeferredConfirmWithContext(
 			context.Background(), "fetchline", "urls", true, false, task))
 		if !confirm.Wait() || len(returned) > 0 {

@@ -1,5 +1,6 @@
 // Publishes the URLs of standard input. Needs the package amqplib.
 import amqplib from "amqplib";
+import { randomUUID } from "node:crypto";
 import { createInterface } from "node:readline";
 
 const connection = await amqplib.connect(
@@ -10,7 +11,8 @@ const exchange = process.env.FETCHLINE_PREFIX ?? "fetchline";
 const headers = { "x-run": process.env.RUN ?? "node" };
 const options = { persistent: true, mandatory: true, headers };
 for await (const line of createInterface({ input: process.stdin })) {
-  channel.publish(exchange, "urls", Buffer.from(line.trim()), options);
+  const task = { ...options, messageId: randomUUID() };
+  channel.publish(exchange, "urls", Buffer.from(line.trim()), task);
 }
 await channel.waitForConfirms();
 await connection.close();

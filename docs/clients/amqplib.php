@@ -13,7 +13,8 @@ $channel->set_return_listener(fn ($code, $text) => exit("not stored: $text\n"));
 $channel->set_nack_handler(fn () => exit("not stored: the queue is full\n"));
 while (($line = fgets(STDIN)) !== false) {
     $headers = new AMQPTable(['x-run' => 'php']);
-    $task = new AMQPMessage(trim($line), ['delivery_mode' => 2, 'application_headers' => $headers]);
+    $task = new AMQPMessage(trim($line), ['delivery_mode' => 2, 'application_headers' => $headers,
+        'message_id' => bin2hex(random_bytes(16))]);
     $channel->basic_publish($task, 'fetchline', 'urls', true);
 }
 $channel->wait_for_pending_acks_returns(60);

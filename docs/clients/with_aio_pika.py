@@ -2,6 +2,7 @@
 import asyncio
 import os
 import sys
+from uuid import uuid4
 
 from aio_pika import DeliveryMode, Message, connect
 
@@ -14,7 +15,8 @@ async def main():
         headers = {"x-run": os.environ.get("RUN", "aio-pika")}
         for line in sys.stdin:
             body = line.strip().encode()
-            task = Message(body, delivery_mode=DeliveryMode.PERSISTENT, headers=headers)
+            task = Message(body, message_id=uuid4().hex, delivery_mode=DeliveryMode.PERSISTENT,
+                           headers=headers)
             await exchange.publish(task, "urls", mandatory=True)
 
 

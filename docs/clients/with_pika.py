@@ -1,6 +1,7 @@
 # Publishes the URLs of standard input. Needs the package pika (Debian: python3-pika).
 import os
 import sys
+from uuid import uuid4
 
 import pika
 
@@ -10,6 +11,6 @@ with pika.BlockingConnection(broker) as connection:
     channel.confirm_delivery()  # basic_publish then raises an error if nothing was stored
     for line in sys.stdin:
         headers = {"x-run": os.environ.get("RUN", "pika")}
-        task = pika.BasicProperties(delivery_mode=2, headers=headers)
+        task = pika.BasicProperties(delivery_mode=2, message_id=uuid4().hex, headers=headers)
         exchange = os.environ.get("FETCHLINE_PREFIX", "fetchline")
         channel.basic_publish(exchange, "urls", line.strip(), task, mandatory=True)

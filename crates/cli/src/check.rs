@@ -90,8 +90,8 @@ fn conclude(findings: &[Finding], json: bool) -> Result {
     }
     let error = match wrong + failed {
         0 => return Ok(Done::Whole),
-        1 => anyhow!("a worker could not work: one check failed"),
-        number => anyhow!("a worker could not work: {number} checks failed"),
+        1 => anyhow!("a worker cannot run: one check failed"),
+        number => anyhow!("a worker cannot run: {number} checks failed"),
     };
     Err(if wrong > 0 { Failure::Usage(error) } else { Failure::Failed(error) })
 }
@@ -104,5 +104,5 @@ pub(crate) fn schema() -> Value {
         field("text", text("What was found.")),
         optional("remedy", text("How to fix it.")),
     ]);
-    object([field("ok", boolean("Whether a worker could work.")), field("checks", list(finding))])
+    object([field("ok", boolean("Whether a worker can run.")), field("checks", list(finding))])
 }

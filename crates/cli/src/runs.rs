@@ -205,7 +205,12 @@ pub(crate) fn fields() -> Vec<Field> {
         field("outcomes", outcomes("Rows by outcome.")),
         field("products", object(coverage::fields())),
         field("remaining", nullable(count("Tasks without a row."))),
-        field("complete", boolean("Whether each task has its row, or was cancelled.")),
+        field(
+            "complete",
+            boolean(
+                "Whether each planned task has its row. A part cancelled while open has no plan.",
+            ),
+        ),
         field("parts", shape::list(part)),
     ]
 }

@@ -171,7 +171,7 @@ impl Error {
         match self {
             Self::NoNode(_, error) => error.refusal(),
             _ if self.reply().is_some_and(|(_, text)| is_limit(text)) => Some(
-                "raise the limit that the broker names: a worker has four connections, and a fleet \
+                "raise the limit that the broker names: a worker has up to five connections, and a fleet \
                  a queue for each delay besides six others",
             ),
             Self::Connect(_) if matches!(self.reply(), Some((403 | 530, _))) => Some(

@@ -43,7 +43,7 @@ const OUTPUTS: [Output; 21] = [
     ("extract", "What was found in a page", extract::schema),
     ("extract-learn", "A rule that was learned", extract::learned_schema),
     ("control", "The directive that was sent", control::schema),
-    ("check", "Whether a worker could work", check::schema),
+    ("check", "Whether a worker can run", check::schema),
     ("config", "The settings of a command", config::schema),
     ("readiness", "Whether a worker is ready", health::schema),
 ];
