@@ -5,7 +5,8 @@
 
 use memchr::{memchr, memchr_iter};
 
-/// Elements whose content is text up to their end tag, if scripting is enabled.
+/// Elements whose content is text up to their end tag, if scripting is enabled. `is_raw` knows
+/// their initials.
 const RAW: [&str; 9] =
     ["iframe", "noembed", "noframes", "noscript", "script", "style", "textarea", "title", "xmp"];
 
@@ -143,12 +144,21 @@ impl<'a> Tokenizer<'a> {
                 self.attributes.push(attribute);
             }
         }
-        let is_raw = is_name_of(self.raw, name);
-        // In SVG, and only there, `title` and `style` may be self-closing.
-        let is_self_closing = self.html.as_bytes()[..self.at].ends_with(b"/>")
-            && is_name_of(&["style", "title"], name);
-        let text = (is_raw && !is_self_closing).then(|| self.raw_text(name));
+        let text = self.is_raw(name).then(|| self.raw_text(name));
         Some(Tag { offset, name, attributes: &self.attributes, text })
+    }
+
+    /// Whether the content of the last tag is text.
+    fn is_raw(&self, name: &str) -> bool {
+        let is_any_of = |names: &[&str]| names.iter().any(|one| name.eq_ignore_ascii_case(one));
+        // The initials of most tags are others.
+        let may_be_raw = matches!(name.as_bytes()[0] | 0x20, b'i' | b'n' | b's' | b't' | b'x');
+        if !may_be_raw || !is_any_of(self.raw) {
+            return false;
+        }
+        // In SVG, and only there, `title` and `style` may be self-closing.
+        let is_self_closing = self.html.as_bytes()[..self.at].ends_with(b"/>");
+        !(is_self_closing && is_any_of(&["style", "title"]))
     }
 
     /// Returns the next attribute, or `Some(None)` at the end of the tag. Returns `None` if the
@@ -234,12 +244,6 @@ impl<'a> Tokenizer<'a> {
         let length = rest.iter().position(|&byte| !is_inside(KINDS[usize::from(byte)]));
         start + length.unwrap_or(rest.len())
     }
-}
-
-/// Whether a tag has one of these names, in upper or lower case.
-fn is_name_of(names: &[&str], name: &str) -> bool {
-    let first = name.bytes().next().map(|byte| byte.to_ascii_lowercase());
-    names.iter().any(|one| one.bytes().next() == first && name.eq_ignore_ascii_case(one))
 }
 
 /// The end of a script, given its first end tag. That tag does not count where it ends a script
@@ -343,6 +347,14 @@ mod tests {
             ("<style><!-- <style></style><b>", "0 style [<!-- <style>];27 b;"),
         ] {
             assert_eq!(read(html), expected, "{html}");
+        }
+    }
+
+    #[test]
+    fn the_content_of_each_raw_element_is_text() {
+        for name in RAW {
+            let html = format!("<{name}><b></{}>", name.to_uppercase());
+            assert_eq!(read(&html), format!("0 {name} [<b>];"));
         }
     }
 
