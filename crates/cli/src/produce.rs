@@ -56,9 +56,8 @@ pub(crate) struct Args {
 
     /// The column or field that holds the URL [default: recognised; url in JSON]
     ///
-    /// A column is named by its heading, or by its number if the table has no headings. A nested
-    /// field is named by its path, such as item.link. The columns or fields category, method,
-    /// headers, body and priority are used, too.
+    /// A column is named by its heading or its number, a nested field by its path, such as
+    /// item.link. The columns or fields category, method, headers, body and priority are used, too.
     #[arg(long, value_name = "NAME", env = "FETCHLINE_URL_FIELD")]
     url_field: Option<String>,
 
@@ -116,8 +115,8 @@ pub(crate) struct Args {
 
     /// A file for rejected lines
     ///
-    /// Lines are copied unchanged, CSV rows below their headings, so that the file can be corrected
-    /// and published. It is overwritten, and must not be one of the sources.
+    /// CSV rows are written below their headings, so that the file can be corrected and published.
+    /// It is overwritten, and must not be one of the sources.
     #[arg(long, value_name = "FILE", env = "FETCHLINE_REJECTS")]
     rejects: Option<PathBuf>,
 
