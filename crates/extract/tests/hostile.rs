@@ -231,6 +231,19 @@ fn the_effort_grows_with_the_page_and_not_with_its_square() -> Result<()> {
             "<h1>Tea</h1><p>{}<b>5 €</b></p>",
             format!("<s>{text}</s><b>{text}</b>").repeat(10_000)
         ),
+        // Cards with many names, around links that lead back to the page.
+        format!(
+            "<h1>Tea</h1>{}",
+            format!(
+                "{}{}x{}{}{}",
+                "<div>".repeat(8),
+                "<h3>".repeat(90),
+                format!("<a href='?{}'></a>", "a".repeat(200)).repeat(200),
+                "</h3>".repeat(90),
+                format!("<p>{}</p>", "5 €, ".repeat(8)).repeat(10) + &"</div>".repeat(8),
+            )
+            .repeat(5)
+        ),
     ];
     pages.into_iter().try_for_each(|page| extract(&Content::Text(page)))
 }

@@ -140,26 +140,23 @@ pub(super) fn find(
     }
     share_contexts(surroundings, &mut candidates);
     let elements: Vec<usize> = candidates.iter().map(|candidate| candidate.element).collect();
-    for (candidate, is_repeated) in
-        candidates.iter_mut().zip(cards::are_repeated(tree, surroundings, &elements))
-    {
-        if is_repeated {
-            candidate.contexts.insert(Context::Repeated);
-        }
-    }
+    mark(&mut candidates, Context::Repeated, &cards::are_repeated(tree, surroundings, &elements));
     unmark_first_tier(tree, &mut candidates);
     if !page_is_product {
-        for candidate in &mut candidates {
-            if cards::is_of_another_product(tree, title, surroundings, candidate.element) {
-                candidate.contexts.insert(Context::Related);
-            }
-        }
+        let others = cards::are_of_other_products(tree, title, surroundings, &elements);
+        mark(&mut candidates, Context::Related, &others);
     }
     mark_reduced(tree, title, &mut candidates);
     mark_above_regular(&mut candidates);
     mark_net(&mut candidates);
     candidates.sort_by_key(|candidate| candidate.distance);
     candidates
+}
+
+/// Adds a context to those of the candidates that have it.
+fn mark(candidates: &mut [Candidate], context: Context, have_it: &[bool]) {
+    let marked = candidates.iter_mut().zip(have_it).filter(|(_, has_it)| **has_it);
+    marked.for_each(|(candidate, _)| candidate.contexts.insert(context));
 }
 
 /// Returns the element that has an amount of a line, if it has all of it.

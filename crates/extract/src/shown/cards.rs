@@ -1,6 +1,6 @@
 //! Cards of products: boxes with a name, a picture or a link of their own, as lists have them.
 
-use std::collections::HashMap;
+use std::{cell::LazyCell, collections::HashMap};
 
 use super::{
     naming,
@@ -14,6 +14,9 @@ const MAX_DISTANCE: usize = 8;
 
 /// Texts of a card of another product.
 const MAX_TEXTS: usize = 12;
+
+/// Elements of such a card that may be its name.
+const MAX_ELEMENTS: usize = 100;
 
 /// What elements of a list have in common: tag and class, or tag and parent.
 #[derive(Clone, Copy, Eq, Hash, PartialEq)]
@@ -81,46 +84,62 @@ fn has_any(tree: &Tree<'_>, index: usize, tags: &[&str]) -> bool {
     within.iter().take(200).any(|inner| inner.is_any(tags))
 }
 
-/// Whether an element is in a card of another product: a box with a name of its own, other than the
-/// title, which links to another page or stands beside a picture that does.
-pub(super) fn is_of_another_product(
+/// Returns for each element whether it is in a card of another product: a box with a name of its
+/// own, other than the title, which links to another page or stands beside a picture that does.
+pub(super) fn are_of_other_products(
     tree: &Tree<'_>,
     title: &Title,
     surroundings: &Surroundings<'_, '_>,
-    element: usize,
-) -> bool {
+    elements: &[usize],
+) -> Vec<bool> {
     let title = title.text.to_lowercase();
-    let text = tree.elements[element].texts.start;
-    let is_other_name = |index: usize| {
-        let name = tree.text_of(index).to_lowercase();
-        name.contains(char::is_alphabetic) && !title.contains(&name) && !name.contains(&title)
+    let mut ends: HashMap<usize, Option<usize>> = HashMap::new();
+    let is_other = |element: &usize| {
+        let text = tree.elements[*element].texts.start;
+        let path = tree.path(*element).skip(1).take(MAX_DISTANCE);
+        let mut path = path.take_while(|index| !surroundings.is_around_title(*index));
+        path.any(|card| {
+            let end = ends.entry(card);
+            let end = end.or_insert_with(|| end_of_other_name(tree, &title, surroundings, card));
+            end.is_some_and(|end| end <= text)
+        })
     };
-    let names_card = |card: usize, index: usize| {
-        let inner = &tree.elements[index];
-        let is_before = !inner.texts.is_empty() && inner.texts.end <= text;
-        let is_linked = || {
-            tree.path(index).take(3).any(|link| surroundings.leaves_page(link))
-                || links_elsewhere(tree, surroundings, index)
-        };
-        let is_first = || inner.texts.start == tree.elements[card].texts.start;
-        let is_name = || match inner.tag {
-            tag if tag.eq_ignore_ascii_case("a") => {
-                is_first() && is_named_as_card(&tree.elements[card]) && is_linked()
-            }
-            _ if inner.is_any(&["h2", "h3", "h4", "h5"]) => is_linked(),
-            _ => {
-                is_named_as_name(inner) && (is_linked() || links_picture(tree, surroundings, card))
-            }
-        };
-        is_before && is_name() && is_other_name(index)
+    elements.iter().map(is_other).collect()
+}
+
+/// Returns the text behind the first name of another product in a card.
+fn end_of_other_name(
+    tree: &Tree<'_>,
+    title: &str,
+    surroundings: &Surroundings<'_, '_>,
+    card: usize,
+) -> Option<usize> {
+    let own = &tree.elements[card];
+    let is_linked = |index: usize| {
+        tree.path(index).take(3).any(|link| surroundings.leaves_page(link))
+            || links_elsewhere(tree, surroundings, index)
     };
-    let is_card = |card: usize| {
-        tree.elements[card].texts.len() <= MAX_TEXTS
-            && (card..element).take(100).any(|index| names_card(card, index))
+    let has_picture = LazyCell::new(|| links_picture(tree, surroundings, card));
+    let is_name = |index: &usize| {
+        let inner = &tree.elements[*index];
+        if inner.texts.is_empty() {
+            false
+        } else if inner.is_any(&["a"]) {
+            let is_first = inner.texts.start == own.texts.start;
+            is_first && is_named_as_card(own) && is_linked(*index)
+        } else if inner.is_any(&["h2", "h3", "h4", "h5"]) {
+            is_linked(*index)
+        } else {
+            is_named_as_name(inner) && (is_linked(*index) || *has_picture)
+        }
     };
-    let path = tree.path(element).skip(1).take(MAX_DISTANCE);
-    let mut path = path.take_while(|index| !surroundings.is_around_title(*index));
-    path.any(is_card)
+    let is_other_name = |index: &usize| {
+        let name = tree.text_of(*index).to_lowercase();
+        name.contains(char::is_alphabetic) && !title.contains(&name) && !name.contains(title)
+    };
+    let within = (card..own.end).take(MAX_ELEMENTS).filter(|_| own.texts.len() <= MAX_TEXTS);
+    let names = within.filter(is_name).filter(is_other_name);
+    names.map(|index| tree.elements[index].texts.end).min()
 }
 
 /// Whether an element is an entry of a list, or is named as a product or a card.
@@ -147,11 +166,13 @@ fn is_named_as_name(element: &Element<'_>) -> bool {
 fn links_picture(tree: &Tree<'_>, surroundings: &Surroundings<'_, '_>, index: usize) -> bool {
     let end = tree.elements[index].end.min(index + 200);
     (index..end).any(|link| {
-        let within = link..tree.elements[link].end.min(end);
+        let mut within = link..tree.elements[link].end.min(end);
         let is_picture = |index: usize| tree.elements[index].is_any(&["img", "picture", "svg"]);
-        let href = tree.elements[link].href.unwrap_or_default().to_ascii_lowercase();
-        let is_file = [".jpg", ".jpeg", ".png", ".webp"].iter().any(|end| href.contains(end));
-        !is_file && surroundings.leaves_page(link) && within.into_iter().any(is_picture)
+        let is_file = || {
+            let href = tree.elements[link].href.unwrap_or_default().to_ascii_lowercase();
+            [".jpg", ".jpeg", ".png", ".webp"].iter().any(|end| href.contains(end))
+        };
+        surroundings.leaves_page(link) && within.any(is_picture) && !is_file()
     })
 }
 

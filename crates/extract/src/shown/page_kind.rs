@@ -179,9 +179,8 @@ fn has_buy_button(tree: &Tree<'_>, title: &Title, surroundings: &mut Surrounding
     buttons.truncate(MAX_LABELS);
     // A button of a tile buys another product.
     let repeated = cards::are_repeated(tree, surroundings, &buttons);
-    buttons.iter().zip(repeated).any(|(button, is_repeated)| {
-        !is_repeated && !cards::is_of_another_product(tree, title, surroundings, *button)
-    })
+    let others = cards::are_of_other_products(tree, title, surroundings, &buttons);
+    repeated.iter().zip(others).any(|(is_repeated, is_other)| !is_repeated && !is_other)
 }
 
 /// Whether a button for buying says that the product is sold out.

@@ -1,6 +1,6 @@
 //! What the elements around a text say about it.
 
-use std::collections::HashMap;
+use std::{cell::OnceCell, collections::HashMap};
 
 use url::Url;
 
@@ -25,11 +25,14 @@ pub(super) struct Surroundings<'t, 'a> {
     title: usize,
     names: HashMap<usize, NameFacts>,
     contexts: HashMap<usize, Contexts>,
+    /// For each element, whether it leaves the page. A list asks for each of its links many times.
+    links: Vec<OnceCell<bool>>,
 }
 
 impl<'t, 'a> Surroundings<'t, 'a> {
     pub(super) fn new(tree: &'t Tree<'a>, address: &'t Url, title: usize) -> Self {
-        Self { tree, address, title, names: HashMap::new(), contexts: HashMap::new() }
+        let links = vec![OnceCell::new(); tree.elements.len()];
+        Self { tree, address, title, names: HashMap::new(), contexts: HashMap::new(), links }
     }
 
     /// Whether an element is around the title.
@@ -99,6 +102,10 @@ impl<'t, 'a> Surroundings<'t, 'a> {
 
     /// Whether an element is a link to another page, other than to a cart.
     pub(super) fn leaves_page(&self, index: usize) -> bool {
+        *self.links[index].get_or_init(|| self.is_link(index))
+    }
+
+    fn is_link(&self, index: usize) -> bool {
         let element = &self.tree.elements[index];
         let Some(href) = element.href.filter(|_| element.is_any(&["a"])) else { return false };
         let href = href.trim();
