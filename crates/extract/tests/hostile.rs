@@ -244,6 +244,17 @@ fn the_effort_grows_with_the_page_and_not_with_its_square() -> Result<()> {
             )
             .repeat(5)
         ),
+        // Names around texts that say nothing, nested in each other.
+        format!(
+            "<title>Tea</title><h2 class=product-title>Tea</h2>{}",
+            format!(
+                "{}Tea{}{}",
+                "<h2 class=product-title>".repeat(500),
+                format!("<b>{}</b>", "&nbsp;".repeat(600)).repeat(49),
+                "</h2>".repeat(500),
+            )
+            .repeat(20)
+        ) + "5 €",
     ];
     pages.into_iter().try_for_each(|page| extract(&Content::Text(page)))
 }

@@ -29,6 +29,9 @@ const MAX_LINE: usize = 500;
 /// Bytes of a text that are read as a line.
 const MAX_TEXT: usize = 4_000;
 
+/// Bytes within an element that are read as a line.
+const MAX_TEXT_OF: usize = 16_000;
+
 /// Elements without content.
 const VOID: &[&str] = &[
     "area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "source", "track",
@@ -178,7 +181,13 @@ impl<'a> Tree<'a> {
     /// Returns the text within an element, as one line with entities decoded.
     pub(super) fn text_of(&self, element: usize) -> String {
         let texts = self.elements[element].texts.clone().take(50);
-        let lines: Vec<String> = texts.map(|text| line(self.texts[text].text)).collect();
+        let mut left = MAX_TEXT_OF;
+        let read = |text: usize| {
+            let text = cut(self.texts[text].text, left.min(MAX_TEXT));
+            left -= text.len();
+            line(text)
+        };
+        let lines: Vec<String> = texts.map(read).collect();
         crate::text::clean_line(&lines.join(" "), MAX_LINE).unwrap_or_default()
     }
 }
