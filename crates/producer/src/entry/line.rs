@@ -60,11 +60,11 @@ impl LineDecoder {
         }
     }
 
-    /// The text of a line, without the byte-order mark that it may begin with.
+    /// The text of a line, without the byte-order marks that it may begin with.
     pub(super) fn decode(&mut self, number: u64, mut bytes: Vec<u8>, end: LineEnd) -> ListLine {
-        while bytes.starts_with("\u{feff}".as_bytes()) {
-            bytes.drain(.."\u{feff}".len());
-        }
+        let mark = "\u{feff}".as_bytes();
+        let marks = bytes.chunks(mark.len()).take_while(|chunk| *chunk == mark).count();
+        bytes.drain(..marks * mark.len());
         // The mark that DOS programs write at the end of a file.
         if bytes == [0x1a] {
             bytes.clear();
@@ -123,6 +123,12 @@ mod tests {
             (name.as_str(), texts[0].as_str()),
             ("Windows-1251", "Чай зеленый крупнолистовой")
         );
+    }
+
+    #[test]
+    fn the_effort_grows_with_the_marks_of_a_line_and_not_with_their_square() {
+        let line = "\u{feff}".repeat(700_000) + "x";
+        assert_eq!(guess(&[line.as_bytes()]).1, ["x"]);
     }
 
     #[test]
