@@ -91,9 +91,10 @@ fn headings_of(row: &[Cell]) -> Vec<String> {
     headings
 }
 
-/// The columns with this heading.
+/// The columns with this heading. One that is empty names none.
 fn columns_named(row: &[Cell], wanted: &str) -> Vec<usize> {
-    (0..row.len()).filter(|&column| heading(&row[column]) == wanted).collect()
+    let is_wanted = |column: &usize| heading(&row[*column]) == wanted;
+    (0..row.len()).filter(|column| !wanted.is_empty() && is_wanted(column)).collect()
 }
 
 /// Whether a row of headings names a column.

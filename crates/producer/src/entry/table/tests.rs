@@ -41,6 +41,13 @@ fn columns_are_found_by_their_headings() {
 }
 
 #[test]
+fn an_empty_name_is_that_of_no_column() {
+    for (_, row) in read("name,\nhttp://a.example/1\nTea,,,", Some("")) {
+        assert!(row.contains("no column is known to hold the URL"), "{row}");
+    }
+}
+
+#[test]
 fn without_headings_the_column_is_that_of_the_urls() {
     let rows_read = rows("1,http://a.example/1\n2,http://a.example/2\n3");
     assert_eq!(rows_read[..2], ["http://a.example/1", "http://a.example/2"]);
