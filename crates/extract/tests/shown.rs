@@ -191,6 +191,14 @@ fn the_former_price_is_told_by_marks() {
         ),
         (&format!("<p class=price>€ 80,00</p><p class=price>€ 60,00</p><b>-50%</b>{BUY}"), "none"),
         (
+            &format!("<p class=price>€ 61,02</p><p class=price>€ 80</p><b>(23.73% off)</b>{BUY}"),
+            "61.02 EUR",
+        ),
+        (
+            &format!("<p class=price>80 ₺</p><p class=price>60 ₺</p><b>%25 indirim</b>{BUY}"),
+            "60 TRY",
+        ),
+        (
             &format!("<p class=price>€ 60,00</p><p class=price data-strike=true>€ 80,00</p>{BUY}"),
             "60 EUR",
         ),

@@ -264,10 +264,12 @@ fn mark_above_regular(candidates: &mut [Candidate]) {
 
 /// Returns the number before or after the first percent sign of a text.
 fn percent(text: &str) -> Option<Decimal> {
-    let at = text.find(['%', '٪'])?;
-    let before = text[..at].trim_end();
-    let digits = before.bytes().rev().take_while(u8::is_ascii_digit).count();
-    let number: Decimal = before[before.len() - digits..].parse().ok()?;
+    let (before, after) = text.split_once(['%', '٪'])?;
+    let is_other = |c: char| !c.is_ascii_digit() && !matches!(c, '.' | ',');
+    let before = before.trim_end().rsplit(is_other).next()?;
+    let after = after.trim_start().split(is_other).next()?;
+    let number = |text: &str| text.replace(',', ".").parse::<Decimal>().ok();
+    let number = number(before).or_else(|| number(after))?;
     (Decimal::from(3)..=Decimal::from(95)).contains(&number).then_some(number)
 }
 
