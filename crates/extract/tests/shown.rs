@@ -108,6 +108,19 @@ fn a_page_that_says_it_is_something_else_needs_more_than_a_price() {
 }
 
 #[test]
+fn a_hyphen_in_a_word_divides_no_title() {
+    for (title, expected) in [
+        ("Picnic-Basket", "85 EUR"),
+        ("Kinder-Kasse", "85 EUR"),
+        ("Basket - Timber", "none"),
+        ("Timber: Basket", "none"),
+    ] {
+        let page = format!("<title>{title}</title><h1>{title}</h1><p class=price>€ 85,00</p>{BUY}");
+        assert_eq!(extract_at("https://timber.example/x", &page), expected, "{title}");
+    }
+}
+
+#[test]
 fn a_box_with_a_linked_name_of_its_own_is_another_product() {
     let card = |start: &str| format!("{start} <span class=price>€ 85,00</span> {BUY}</div>");
     let text = card("<div class=product><a href=/elm>Elm Bench</a>");

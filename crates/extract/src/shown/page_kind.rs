@@ -131,8 +131,8 @@ fn add_other_kinds(
 /// title, or it may have one of their phrases: `Toy Shopping Cart` is a product.
 fn points_of_title(title: &str) -> i32 {
     let title = title.to_lowercase();
-    let mut parts = title.split(['|', '–', '—', '·', ':', '-']).map(str::trim).collect::<Vec<_>>();
-    parts.push(title.trim());
+    let parts = title.split(['|', '–', '—', '·', ':']).flat_map(|part| part.split(" - "));
+    let parts = parts.chain([&*title]).map(str::trim);
     let points_of_part = |part: &str| {
         let is_whole = part.starts_with("404")
             || OTHER_PAGES.find(part).any(|found| {
@@ -148,7 +148,7 @@ fn points_of_title(title: &str) -> i32 {
             0
         }
     };
-    parts.into_iter().map(points_of_part).min().unwrap_or_default()
+    parts.map(points_of_part).min().unwrap_or_default()
 }
 
 /// Whether a button outside of lists of other products buys.
