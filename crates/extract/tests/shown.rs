@@ -335,6 +335,13 @@ fn numbers_in_pieces_are_joined() {
             "85.49 EUR",
         ),
         (&format!("<p><span>Stool 12</span> <span class=price>$85.00</span></p>{BUY}"), "85 USD"),
+        // Only the whole number is a block of its own.
+        (
+            &format!(
+                "<div>Now <span class=price><i>€</i><div>85</div><sup>49</sup></span></div>{BUY}"
+            ),
+            "85.49 EUR",
+        ),
     ]);
 }
 

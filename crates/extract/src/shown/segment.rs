@@ -47,7 +47,8 @@ pub(super) fn find(tree: &Tree<'_>, surroundings: &mut Surroundings<'_, '_>) -> 
         }
         let pieces = end_of_pieces(tree, surroundings, at);
         if pieces.is_none() && last_digit.is_none_or(|last| last < at) {
-            at = block_end;
+            // A price in pieces may begin here and go on in other blocks.
+            at += 1;
             continue;
         }
         let end = pieces.unwrap_or_else(|| end_of_line(tree, surroundings, at));
