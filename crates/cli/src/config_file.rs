@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow, bail};
@@ -205,8 +206,8 @@ fn named_by_flag(arguments: &[OsString]) -> Option<OsString> {
         if argument == "--config" {
             return arguments.next().cloned();
         }
-        if let Some(path) = argument.to_str().and_then(|text| text.strip_prefix("--config=")) {
-            return Some(OsStr::new(path).to_owned());
+        if let Some(path) = argument.as_bytes().strip_prefix(b"--config=") {
+            return Some(OsStr::from_bytes(path).to_owned());
         }
     }
     None
@@ -260,6 +261,13 @@ mod tests {
         assert!(error.ends_with("line 3: duplicate key `concurrency`"), "{error}");
         let error = refusal("prefix = \"a\"\n[work]\n\"hunter 2\" = 1\n\"hunter 2\" = 1\n");
         assert!(error.contains("line 4: duplicate key") && !error.contains("hunter"), "{error}");
+    }
+
+    #[test]
+    fn the_name_of_a_file_may_be_any_bytes() {
+        let words = [&b"fetchline"[..], b"--config=/missing/\xff.toml"];
+        let words = words.map(|word| OsStr::from_bytes(word).to_owned());
+        assert!(ConfigFile::find(&words).is_err());
     }
 
     #[test]
