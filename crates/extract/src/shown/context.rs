@@ -106,6 +106,10 @@ impl Contexts {
         self.0 & context.bit() != 0
     }
 
+    pub(super) fn contains_any(self, contexts: &[Context]) -> bool {
+        contexts.iter().any(|context| self.contains(*context))
+    }
+
     /// Whether nothing speaks against a price.
     pub(super) fn is_empty(self) -> bool {
         self.0 == 0

@@ -9,7 +9,7 @@ use super::{
     phrases::Phrases,
     surroundings::Surroundings,
     title::Title,
-    tree::{Tree, line},
+    tree::{Element, Tree, line},
     words,
 };
 use crate::availability;
@@ -22,6 +22,9 @@ const MAX_LABELS: usize = 500;
 
 /// Points from which on a page is that of a product.
 pub(super) const ENOUGH: i32 = 3;
+
+/// Contexts in which a button is about something else than the product of the page.
+const ELSEWHERE: &[Context] = &[Context::Related, Context::Link, Context::Navigation];
 
 /// The sign of a button that buys.
 pub(super) const BUYS: Sign = ("a buy button", 3);
@@ -69,22 +72,16 @@ pub(super) fn signs(
     if has_sku(tree, title, surroundings) {
         signs.push(("a number of the product", 2));
     }
-    let names = [page_names(tree, words::PRODUCT_PAGE_NAMES), has_quantity(tree)];
-    if names[0] {
+    let is_named = has_page_name(tree, words::PRODUCT_PAGE_NAMES);
+    if is_named {
         signs.push(("a page named as that of a product", 2));
     }
-    if names[1] {
+    if has_quantity(tree) {
         signs.push(("a field for the quantity", 1));
     }
     let path = page.address.path().to_lowercase();
-    let has_word = |words: &[&str]| {
-        path.split('/')
-            .flat_map(|part| part.split(['-', '_', '.']))
-            .any(|word| words.contains(&word))
-            || path.split('/').any(|part| words.contains(&part))
-    };
     let is_root = path.trim_matches('/').is_empty() || path.ends_with("/index.html");
-    if has_word(words::PRODUCT_PATHS) {
+    if path.split(['/', '-', '_', '.']).any(|word| words::PRODUCT_PATHS.contains(&word)) {
         signs.push(("the path of a product", 1));
     }
     if path.split('/').any(|part| words::OTHER_PATHS.contains(&part)) {
@@ -93,7 +90,7 @@ pub(super) fn signs(
     if is_root && page.address.host_str() != Some("page.invalid") {
         signs.push(("the home page", -2));
     }
-    add_other_kinds(tree, page, title, names[0], &mut signs);
+    add_other_kinds(tree, page, title, is_named, &mut signs);
     signs
 }
 
@@ -117,7 +114,7 @@ fn add_other_kinds(
     if title.is_one_of_several && !page.is_product {
         signs.push(("the title is one of several", -3));
     }
-    if page_names(tree, words::OTHER_PAGE_NAMES) {
+    if has_page_name(tree, words::OTHER_PAGE_NAMES) {
         signs.push(("a page named as another kind", -3));
     }
     let texts = page.titles.iter().map(String::as_str).chain([title.text.as_str()]);
@@ -161,21 +158,14 @@ fn has_buy_button(tree: &Tree<'_>, title: &Title, surroundings: &mut Surrounding
         .take(MAX_LABELS)
         .filter(|text| is_buy_text(&line(text.text)));
     let elements = tree.elements.iter().enumerate().filter(|(_, element)| {
-        let is_form = element.is_any(&["button", "input", "form", "a", "div"]);
-        let names = [element.names.class, element.names.id, element.names.role];
         let label = element.names.label;
-        is_form
-            && (names.iter().any(|name| is_named(name, words::BUY_NAMES))
+        element.is_any(&["button", "input", "form", "a", "div"])
+            && (is_named(element, words::BUY_NAMES)
                 || label.len() <= MAX_LABEL && is_buy_text(&line(label)))
     });
     let buttons = texts.map(|text| text.element).chain(elements.map(|(index, _)| index));
     let mut buttons: Vec<usize> = buttons.collect();
-    buttons.retain(|button| {
-        let contexts = surroundings.contexts(*button);
-        [Context::Related, Context::Link, Context::Navigation]
-            .iter()
-            .all(|context| !contexts.contains(*context))
-    });
+    buttons.retain(|button| !surroundings.contexts(*button).contains_any(ELSEWHERE));
     buttons.truncate(MAX_LABELS);
     // A button of a tile buys another product.
     let repeated = cards::are_repeated(tree, surroundings, &buttons);
@@ -193,12 +183,9 @@ fn has_sold_out_button(tree: &Tree<'_>, surroundings: &mut Surroundings<'_, '_>)
         let text = tree.text_of(index);
         let label = if text.is_empty() { line(element.names.label) } else { text };
         // A button may say no more than "No".
-        let is_sold_out = (6..=MAX_LABEL).contains(&label.len())
-            && availability::normalize(&label).is_some_and(availability::is_unavailable);
-        let contexts = if is_sold_out { surroundings.contexts(index) } else { return false };
-        ![Context::Related, Context::Link, Context::Navigation]
-            .iter()
-            .any(|context| contexts.contains(*context))
+        (6..=MAX_LABEL).contains(&label.len())
+            && availability::normalize(&label).is_some_and(availability::is_unavailable)
+            && !surroundings.contexts(index).contains_any(ELSEWHERE)
     })
 }
 
@@ -222,27 +209,21 @@ fn is_buy_text(text: &str) -> bool {
 fn is_button(tree: &Tree<'_>, element: usize) -> bool {
     tree.path(element).take(4).any(|index| {
         let element = &tree.elements[index];
-        let names = [element.names.class, element.names.id, element.names.role];
         element.is_any(&["button", "a", "label"])
             || element.tag.contains('-')
-            || names.iter().any(|name| name.to_ascii_lowercase().contains("btn"))
-            || names.iter().any(|name| {
-                let name = name.to_ascii_lowercase();
-                ["button", "cart", "buy"].iter().any(|word| name.contains(word))
-            })
+            || element.has_name(&["btn", "button", "cart", "buy"])
     })
 }
 
-/// Whether a name is one of these words, or has one of the longer ones, without what separates its
-/// words.
-fn is_named(name: &str, words: &[&str]) -> bool {
-    !name.is_empty()
-        && name.split_ascii_whitespace().any(|name| {
-            let letters: String =
-                name.chars().filter(char::is_ascii_alphabetic).collect::<String>().to_lowercase();
-            // A short word is part of too many others.
-            words.iter().any(|word| letters == *word || word.len() >= 6 && letters.contains(word))
-        })
+/// Whether a name of an element is one of these words, or has one of the longer ones, without what
+/// separates its words.
+fn is_named(element: &Element<'_>, words: &[&str]) -> bool {
+    element.names.all().iter().flat_map(|name| name.split_ascii_whitespace()).any(|name| {
+        let letters = name.chars().filter(char::is_ascii_alphabetic);
+        let letters: String = letters.map(|c| c.to_ascii_lowercase()).collect();
+        // A short word is part of too many others.
+        words.iter().any(|word| letters == *word || word.len() >= 6 && letters.contains(word))
+    })
 }
 
 /// Whether the page has the number of one product.
@@ -263,24 +244,17 @@ fn has_sku(tree: &Tree<'_>, title: &Title, surroundings: &mut Surroundings<'_, '
 }
 
 /// Whether the body or one of the elements around the content has one of these names.
-fn page_names(tree: &Tree<'_>, words: &[&str]) -> bool {
+fn has_page_name(tree: &Tree<'_>, words: &[&str]) -> bool {
     let outer = tree.elements.iter().filter(|element| {
         element.is_any(&["body", "main", "article", "section", "html"])
             || element.is_any(&["div"]) && element.texts.len() * 2 > tree.texts.len()
     });
-    outer.take(60).any(|element| {
-        let names = [element.names.class, element.names.id, element.names.role];
-        names.iter().any(|name| is_named(name, words))
-    })
+    outer.take(60).any(|element| is_named(element, words))
 }
 
 fn has_quantity(tree: &Tree<'_>) -> bool {
     tree.elements.iter().any(|element| {
-        let names = [element.names.class, element.names.id, element.names.role];
         element.is_any(&["input", "select"])
-            && names.iter().any(|name| {
-                let name = name.to_ascii_lowercase();
-                ["qty", "quantit", "menge", "anzahl"].iter().any(|q| name.contains(q))
-            })
+            && element.has_name(&["qty", "quantit", "menge", "anzahl"])
     })
 }

@@ -1,11 +1,6 @@
 //! The availability that a page shows near its title.
 
-use super::{
-    context::Context,
-    surroundings::Surroundings,
-    title::Title,
-    tree::{Element, Tree},
-};
+use super::{context::Context, surroundings::Surroundings, title::Title, tree::Tree};
 use crate::availability;
 
 /// Parts of the names of an element that says whether a product is available.
@@ -51,16 +46,10 @@ pub(super) fn find(
     title: &Title,
     surroundings: &mut Surroundings<'_, '_>,
 ) -> Option<&'static str> {
-    let is_named = |element: &Element<'_>| {
-        [element.names.class, element.names.id, element.names.role].iter().any(|name| {
-            let name = name.to_ascii_lowercase();
-            NAMES.iter().any(|known| name.contains(known))
-        })
-    };
     let mut found = None;
     for (index, element) in tree.elements.iter().enumerate() {
         let is_near = (title.end..title.end + MAX_DISTANCE).contains(&element.texts.start);
-        if !is_near || !(1..=6).contains(&element.texts.len()) || !is_named(element) {
+        if !is_near || !(1..=6).contains(&element.texts.len()) || !element.has_name(NAMES) {
             continue;
         }
         let text = tree.text_of(index);
@@ -70,7 +59,7 @@ pub(super) fn find(
         }
         let contexts = surroundings.contexts(index);
         let Some(own) = availability::normalize(&text) else { continue };
-        if ELSEWHERE.iter().any(|context| contexts.contains(*context)) {
+        if contexts.contains_any(ELSEWHERE) {
             continue;
         }
         if found.is_some_and(|other| other != own) {

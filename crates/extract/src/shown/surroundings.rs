@@ -128,7 +128,7 @@ impl<'t, 'a> Surroundings<'t, 'a> {
         let mut facts = NameFacts::default();
         // The classes of these say what kinds of things the page has.
         if !element.is_any(&["html", "body", "main"]) {
-            for name in [element.names.class, element.names.id, element.names.role] {
+            for name in element.names.all() {
                 let own = naming::of_name(name);
                 facts.contexts = facts.contexts.union(own.contexts);
                 facts.is_price |= own.is_price;

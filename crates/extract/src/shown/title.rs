@@ -79,7 +79,7 @@ fn is_one_of_several(tree: &Tree<'_>, index: usize, text: &str) -> bool {
 /// Returns how likely an element is the title, by its tag and names.
 fn points_of_element(element: &Element<'_>) -> Option<i32> {
     let is_named = element.names.role == "name"
-        || [element.names.class, element.names.id, element.names.role].iter().any(|name| {
+        || element.names.all().iter().any(|name| {
             let name: String = name.chars().filter(|c| c.is_alphanumeric()).collect();
             let name = name.to_lowercase();
             NAMES.iter().any(|known| name.contains(known))

@@ -101,6 +101,13 @@ pub(super) struct Names<'a> {
     pub(super) label: &'a str,
 }
 
+impl<'a> Names<'a> {
+    /// All but the label.
+    pub(super) fn all(&self) -> [&'a str; 3] {
+        [self.class, self.id, self.role]
+    }
+}
+
 /// A text between two tags, never blank. Entities are not decoded.
 #[derive(Clone, Copy)]
 pub(super) struct Text<'a> {
@@ -240,9 +247,17 @@ impl<'a> Element<'a> {
         element
     }
 
-    /// Whether the element has one of these names, in lower case.
-    pub(super) fn is_any(&self, names: &[&str]) -> bool {
-        names.iter().any(|name| self.tag.eq_ignore_ascii_case(name))
+    /// Whether the tag is one of these, in lower case.
+    pub(super) fn is_any(&self, tags: &[&str]) -> bool {
+        tags.iter().any(|tag| self.tag.eq_ignore_ascii_case(tag))
+    }
+
+    /// Whether a name contains one of these parts, in lower case.
+    pub(super) fn has_name(&self, parts: &[&str]) -> bool {
+        self.names.all().iter().any(|name| {
+            let name = name.to_ascii_lowercase();
+            parts.iter().any(|part| name.contains(part))
+        })
     }
 }
 
