@@ -70,43 +70,32 @@ pub(crate) struct Reading {
 pub(crate) fn read(page: &Page<'_>) -> Reading {
     let mut evidence = Evidence::default();
     let tree = Tree::read(page.html, |tag| evidence.add_tag(tag));
-    let Some(title) = title::find(&tree, page) else {
-        return Reading {
-            title: None,
-            signs: Vec::new(),
-            candidates: Vec::new(),
-            paths: Vec::new(),
-            evidence,
-            address: page.address.clone(),
-            is_product: page.is_product,
-            is_sold_out: page.is_sold_out,
-            is_on_request: false,
-            availability: None,
-        };
-    };
-    let mut surroundings = Surroundings::new(&tree, page.address, title.end);
-    let signs = page_kind::signs(&tree, page, &title, &mut surroundings);
-    let candidates = candidate::find(&tree, &title, &evidence, &mut surroundings, page.is_product);
-    let paths = candidates.iter().take(MAX_COMPARED).map(|one| path(&tree, one.element)).collect();
-    let after_title = tree.texts.iter().skip(title.end).take(40);
-    let is_on_request =
-        after_title.into_iter().any(|text| text.text.len() < 80 && price::is_on_request(text.text));
-    let is_product = page.is_product;
-    let address = page.address.clone();
-    let availability = stock::find(&tree, &title, &mut surroundings);
-    let is_sold_out = page.is_sold_out || availability.is_some_and(availability::is_unavailable);
-    Reading {
-        title: Some(title),
-        signs,
-        candidates,
-        paths,
+    let mut reading = Reading {
+        title: None,
+        signs: Vec::new(),
+        candidates: Vec::new(),
+        paths: Vec::new(),
         evidence,
-        address,
-        is_product,
-        is_sold_out,
-        is_on_request,
-        availability,
-    }
+        address: page.address.clone(),
+        is_product: page.is_product,
+        is_sold_out: page.is_sold_out,
+        is_on_request: false,
+        availability: None,
+    };
+    let Some(title) = title::find(&tree, page) else { return reading };
+    let mut surroundings = Surroundings::new(&tree, page.address, title.end);
+    reading.signs = page_kind::signs(&tree, page, &title, &mut surroundings);
+    reading.candidates =
+        candidate::find(&tree, &title, &reading.evidence, &mut surroundings, page.is_product);
+    let compared = reading.candidates.iter().take(MAX_COMPARED);
+    reading.paths = compared.map(|one| path(&tree, one.element)).collect();
+    let mut after_title = tree.texts.iter().skip(title.end).take(40);
+    reading.is_on_request =
+        after_title.any(|text| text.text.len() < 80 && price::is_on_request(text.text));
+    reading.availability = stock::find(&tree, &title, &mut surroundings);
+    reading.is_sold_out |= reading.availability.is_some_and(availability::is_unavailable);
+    reading.title = Some(title);
+    reading
 }
 
 /// Names an element by its tag and class, and by those of the element around it.
