@@ -142,8 +142,8 @@ fn money(before: &str, number: &str, after: &str, place: Place<'_>) -> Option<(M
     let right = if after.trim_start().starts_with('%') { after.len() } else { right };
     let text = format!("{}{number}{}", &before[left..], &after[..right]);
     // Up to three letters may be a currency that has no name here.
-    let letters = before.chars().chain(after.chars()).filter(|c| c.is_alphabetic()).count();
-    if !has_currency && (!place.is_alone || letters > 3) {
+    let letters = || before.chars().chain(after.chars()).filter(|c| c.is_alphabetic()).count();
+    if !has_currency && (!place.is_alone || letters() > 3) {
         return None;
     }
     let amount = price::parse_human(&text, None)?;
