@@ -146,10 +146,9 @@ fn end_of_other_name(
 fn is_named_as_card(element: &Element<'_>) -> bool {
     let is_card = |class: &str| {
         let words = naming::split(class);
-        let has = |word: &&str| words.iter().any(|own| own == word);
         let last = words.last().map(String::as_str).unwrap_or_default();
         ["product", "item", "card", "tile", "teaser"].contains(&last)
-            || last == "box" && (words.len() == 1 || has(&"product"))
+            || last == "box" && (words.len() == 1 || words.iter().any(|word| word == "product"))
     };
     element.is_any(&["li", "tr", "article", "figure"])
         || element.names.class.split_ascii_whitespace().any(is_card)
