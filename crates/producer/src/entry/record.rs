@@ -125,15 +125,12 @@ impl Fields {
     /// The URL is the field `url_field`, or, if no field has this name, the one at this path:
     /// `link` in the object `item` for `item.link`.
     pub(super) fn into_record(mut self, url_field: &str) -> Result<Record, String> {
-        if !self.values.contains_key(url_field)
-            && let Some(url) = nested(&self.values, url_field).cloned()
-        {
-            self.values.insert(url_field.to_owned(), url);
-        }
-        match self.values.get(url_field) {
-            Some(Value::String(url)) => url_text::check(url)?,
-            Some(_) => {}
-            None => return Err(missing_url(&self.values, url_field)),
+        let url = self.values.get(url_field).or_else(|| nested(&self.values, url_field));
+        let Some(url) = url.cloned() else {
+            return Err(missing_url(&self.values, url_field));
+        };
+        if let Value::String(url) = &url {
+            url_text::check(url)?;
         }
         if let Some(list) = list_of_urls(&self.values, url_field) {
             return Err(format!(
@@ -146,9 +143,7 @@ impl Fields {
         // That of a sitemap compares pages with each other, from 0.0 to 1.0.
         let priority = priority.filter(|value| !value.is_null() && !is_sitemap);
         let priority = priority.map(|value| parse_priority(&value)).transpose()?;
-        let Some(url) = self.values.remove(url_field) else {
-            return Err(format!("it has no field `{url_field}`"));
-        };
+        self.values.remove(url_field);
         self.values.insert("url".to_owned(), url);
         self.values.retain(|name, _| FetchRequest::FIELDS.contains(&name.as_str()));
         self.simplify_category();
