@@ -7,7 +7,7 @@ use super::super::record::{self, Fields, Record};
 use super::rows::Cell;
 
 /// The default heading of the URL.
-const URL_HEADING: &str = "url";
+pub(super) const URL_HEADING: &str = "url";
 /// Headings of the URL in exports that hold other URLs as well, such as those of images. The first
 /// one counts. `_` and `-` are read as spaces.
 const KNOWN_HEADINGS: [&str; 12] = [

@@ -9,6 +9,7 @@ use fetchline_queue::{begins_with_scheme, may_continue_url};
 
 pub(super) use self::dialect::Hints;
 use self::dialect::{Dialect, declared_delimiter, is_note};
+use self::layout::URL_HEADING;
 pub(super) use self::layout::{Found, Layout};
 pub(super) use self::rows::{Cell, MAX_LINES_PER_ROW};
 use self::rows::{Parsed, Row, Rows, cells_of};
@@ -17,9 +18,6 @@ use super::line::ListLine;
 use super::plain::{PlainText, check_cell};
 use super::record::Record;
 use super::{Content, Entry, Ignored};
-
-/// The default heading of the URL, in tables that follow another one.
-const URL_HEADING: &str = "url";
 
 /// Turns lines into rows, and rows into records.
 pub(super) struct Table {
@@ -53,8 +51,8 @@ impl Table {
     pub(super) fn recognise(lines: &[ListLine], hints: Hints<'_>) -> Option<Self> {
         let Dialect { delimiter, layout, headings, first_line, is_certain } =
             dialect::recognise(lines, hints)?;
-        let is_heading = |line: &&ListLine| !headings.iter().any(|row| row.number == line.number);
-        let texts = lines.iter().filter(is_heading).map(|line| line.text.trim_matches('"'));
+        let is_entry = |line: &&ListLine| !headings.iter().any(|row| row.number == line.number);
+        let texts = lines.iter().filter(is_entry).map(|line| line.text.trim_matches('"'));
         Some(Self {
             rows: Rows::new(delimiter),
             layout,
