@@ -4,11 +4,11 @@ use std::ffi::OsString;
 
 use anyhow::anyhow;
 use clap::parser::ValueSource;
-use clap::{Arg, ArgAction, ArgMatches, Command};
+use clap::{Arg, ArgMatches, Command};
 use serde_json::{Map, Value, json};
 
 use crate::command_line;
-use crate::config_file::ConfigFile;
+use crate::config_file::{ConfigFile, is_list};
 use crate::exit::{self, Done, Failure, Result};
 use crate::schema::shape::{
     boolean, described, field, list, map, nullable, object, optional, text, word,
@@ -146,14 +146,7 @@ impl Origin<'_> {
         let values: Vec<String> = values.map(|it| it.to_string_lossy().into_owned()).collect();
         let is_secret = secret::is_secret(argument)
             || values.iter().any(|value| secret::mask(value) != value.as_str());
-        let is_repeated = matches!(argument.get_action(), ArgAction::Append);
-        Some(Setting {
-            flag,
-            values,
-            is_list: is_repeated || argument.get_value_delimiter().is_some(),
-            is_secret,
-            source,
-        })
+        Some(Setting { flag, values, is_list: is_list(argument), is_secret, source })
     }
 }
 

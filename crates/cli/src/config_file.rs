@@ -117,17 +117,13 @@ impl ConfigFile {
     fn default(&self, argument: Arg, name: &str, failure: &mut Option<anyhow::Error>) -> Arg {
         let Some(flag) = argument.get_long().map(str::to_owned) else { return argument };
         let Some((table, value)) = self.value(name, &flag) else { return argument };
-        let is_repeated = matches!(argument.get_action(), ArgAction::Append);
-        let is_list = is_repeated || argument.get_value_delimiter().is_some();
         match texts(value) {
-            Ok(_) if value.is_array() && !is_list => {
+            Ok(_) if value.is_array() && !is_list(&argument) => {
                 let place = self.line(table, &flag);
                 *failure = Some(anyhow!("{place}: {flag}: it has one value, and no list"));
                 argument
             }
-            Ok(texts) if is_repeated => argument.default_values(texts),
-            // A list of a flag that is not repeated is written with commas.
-            Ok(texts) => argument.default_value(texts.join(",")),
+            Ok(texts) => argument.default_values(texts),
             Err(error) => {
                 *failure = Some(error.context(format!("{}: {flag}", self.line(table, &flag))));
                 argument
@@ -211,6 +207,11 @@ fn named_by_flag(arguments: &[OsString]) -> Option<OsString> {
         }
     }
     None
+}
+
+/// Whether a flag may have several values.
+pub(crate) fn is_list(argument: &Arg) -> bool {
+    matches!(argument.get_action(), ArgAction::Append)
 }
 
 /// Whether a file may set this argument.
