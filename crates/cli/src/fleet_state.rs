@@ -13,7 +13,7 @@ use tokio::time::timeout;
 use crate::args::GlobalArgs;
 use crate::exit::{Failure, chain};
 use crate::schema::shape::{Field, count, field, list, nullable, object, optional, text, time};
-use crate::table::table;
+use crate::table::{printable, table};
 
 /// How long the database may take. `status` shows the queues without it.
 const DATABASE: Duration = Duration::from_secs(3);
@@ -141,7 +141,7 @@ impl FleetState {
     pub(crate) fn describe(&self) -> String {
         let mut text = String::new();
         if let Some(Pause { by, since, except, .. }) = &self.paused {
-            let by = by.as_deref().unwrap_or("the console");
+            let by = printable(by.clone().unwrap_or_else(|| "the console".to_owned()));
             let since = since.as_ref().map(|since| format!(" since {since}")).unwrap_or_default();
             let except = match except.is_empty() {
                 true => String::new(),
@@ -261,6 +261,10 @@ mod tests {
         let text = state.describe();
         assert!(text.contains("paused since 2026-03-01T10:00:00Z, by the console"), "{text}");
         assert!(text.contains("takes tasks") && text.contains("560"), "{text}");
+        let by = Some("\u{1b}[31mops-1".to_owned());
+        let paused = Some(Pause { by, since: None, except: Vec::new(), paused_before: Vec::new() });
+        let text = FleetState { paused, workers: None, workers_unknown: None }.describe();
+        assert!(text.contains("by \u{fffd}[31mops-1"), "{text}");
         let held = "holds results, the database takes none: read-only";
         let obstacle = Some(held.to_owned());
         let workers = Some(vec![Worker { obstacle, ..worker("blue-1", None) }]);
