@@ -90,10 +90,15 @@ impl Merger {
         self.breadcrumb = breadcrumb;
     }
 
+    /// Whether a rule names a field.
+    fn is_ruled(&self, field: FieldName) -> bool {
+        self.rule.as_ref().is_some_and(|rule| rule.names(field))
+    }
+
     /// Whether no source has a price, and none of higher precedence decides on it. A source that
     /// says that the product is not sold is believed.
     pub(super) fn lacks_price(&self) -> bool {
-        !self.rule.as_ref().is_some_and(|rule| rule.names(FieldName::Price))
+        !self.is_ruled(FieldName::Price)
             && self.findings.iter().all(|(_, finding)| finding.price.is_none())
     }
 
@@ -104,16 +109,15 @@ impl Merger {
 
     /// Whether no source has a category, and none of higher precedence decides on it.
     pub(super) fn lacks_category(&self) -> bool {
-        let is_ruled = self.rule.as_ref().is_some_and(|rule| rule.names(FieldName::Category));
         self.task_category.is_none()
-            && !is_ruled
+            && !self.is_ruled(FieldName::Category)
             && self.breadcrumb.is_none()
             && self.findings.iter().all(|(_, finding)| finding.category.is_none())
     }
 
     /// Returns what the text of the page could add. A rule that names the price needs nothing.
     pub(super) fn gap(&self) -> Option<Gap> {
-        if self.rule.as_ref().is_some_and(|rule| rule.names(FieldName::Price)) {
+        if self.is_ruled(FieldName::Price) {
             return None;
         }
         let prices = self.different_prices();
@@ -158,16 +162,14 @@ impl Merger {
 
     /// Returns the price that the sources agree on, if it is that of one offer.
     pub(super) fn agreed_price(&self) -> Option<(Decimal, Option<&'static str>)> {
-        let is_ruled = self.rule.as_ref().is_some_and(|rule| rule.names(FieldName::Price));
-        let mut priced = self.findings.iter().filter(|(_, finding)| finding.price.is_some());
-        let (_, first) = priced.next().filter(|_| !is_ruled && self.gap().is_none())?;
+        let is_agreed = !self.is_ruled(FieldName::Price) && self.gap().is_none();
+        let (_, first) = self.priced().filter(|_| is_agreed)?;
         Some((first.price.filter(|_| first.variants <= 1)?, first.currency))
     }
 
     /// Returns the price of the first source, and the other amounts that it has, if there are any.
     pub(super) fn offered(&self) -> Option<(Amount, &[Amount])> {
-        let is_ruled = self.rule.as_ref().is_some_and(|rule| rule.names(FieldName::Price));
-        let (_, first) = self.priced().filter(|_| !is_ruled)?;
+        let (_, first) = self.priced().filter(|_| !self.is_ruled(FieldName::Price))?;
         let price = Amount { value: first.price?, currency: first.currency };
         (!first.alternatives.is_empty()).then_some((price, first.alternatives.as_slice()))
     }
@@ -415,7 +417,7 @@ impl Merger {
     /// Returns the URL of the rule, or else of the last source that has one: the page knows its own
     /// URL best.
     fn url(&self) -> Option<Field<String>> {
-        if self.rule.as_ref().is_some_and(|rule| rule.names(FieldName::Url)) {
+        if self.is_ruled(FieldName::Url) {
             return self.field(FieldName::Url, |finding| finding.url.clone());
         }
         self.findings
