@@ -2,10 +2,7 @@
 
 use serde::Serialize;
 
-use super::{
-    page_kind,
-    reading::{MAX_COMPARED, Reading},
-};
+use super::{page_kind, reading::Reading};
 
 /// How the shown price of a page was searched for.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -45,7 +42,7 @@ impl Reading {
     /// Returns what was considered.
     pub(crate) fn explain(&self) -> ShownText {
         let chosen = self.chosen().map(|(at, _)| at);
-        let candidates = self.candidates.iter().zip(&self.paths).enumerate().take(MAX_COMPARED);
+        let candidates = self.candidates.iter().zip(&self.paths).enumerate();
         ShownText {
             title: self.title.as_ref().map(|title| title.text.clone()),
             signs: self.signs.iter().map(|(sign, points)| ((*sign).to_owned(), *points)).collect(),

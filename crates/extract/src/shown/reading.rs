@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// Candidates that are compared. What is further from the title is not the price.
-pub(super) const MAX_COMPARED: usize = 12;
+const MAX_COMPARED: usize = 12;
 
 /// How much further than the nearest candidate a confirmed one may be.
 const MAX_DETOUR: usize = 30;
