@@ -255,6 +255,12 @@ fn the_effort_grows_with_the_page_and_not_with_its_square() -> Result<()> {
             )
             .repeat(20)
         ) + "5 €",
+        // Breadcrumbs behind a long text.
+        format!(
+            "<title>product</title>{}{}",
+            "word ".repeat(2_000_000),
+            "<p class=breadcrumb></p>".repeat(200)
+        ),
     ];
     pages.into_iter().try_for_each(|page| extract(&Content::Text(page)))
 }

@@ -121,14 +121,14 @@ fn is_home(target: &Url, is_first: bool) -> bool {
 /// The links of the first breadcrumbs that have any. Breadcrumbs of which only the items have a
 /// name are taken together.
 fn links(html: &str) -> Option<Vec<Link<'_>>> {
-    let (mut items, mut read_to) = (Vec::new(), 0);
+    let (mut items, mut read_to, mut inert) = (Vec::new(), 0, Inert::default());
     for at in memmem::find_iter(html.as_bytes(), WORD).take(MAX_FOUND) {
         let Some(start) = start_of_tag(html, at).filter(|start| *start >= read_to) else {
             continue;
         };
         let mut tokens = Tokenizer::new(&html[start..]);
         let Some(Token::Start(tag)) = tokens.next_token() else { continue };
-        if !is_named(&tag) || is_inert(&html[..start]) {
+        if !is_named(&tag) || inert.is_at(html, start) {
             continue;
         }
         read_to = start + 1;
@@ -168,12 +168,25 @@ fn is_named(tag: &Tag<'_, '_>) -> bool {
         })
 }
 
-/// Whether what follows is part of a script, a template or a comment.
-fn is_inert(before: &str) -> bool {
-    INERT.iter().any(|(start, end)| {
-        let start = memmem::rfind(before.as_bytes(), start.as_bytes());
-        start > memmem::rfind(before.as_bytes(), end.as_bytes())
-    })
+/// Where the last of each of [`INERT`] is, up to a tag of the page.
+#[derive(Default)]
+struct Inert {
+    read: usize,
+    last: [(Option<usize>, Option<usize>); INERT.len()],
+}
+
+impl Inert {
+    /// Whether a tag is part of a script, a template or a comment. It is not before the last one
+    /// that was asked for.
+    fn is_at(&mut self, html: &str, tag: usize) -> bool {
+        let new = &html.as_bytes()[self.read..tag];
+        for ((start, end), last) in INERT.iter().zip(&mut self.last) {
+            let find = |text: &str| Some(self.read + memmem::rfind(new, text.as_bytes())?);
+            *last = (find(start).or(last.0), find(end).or(last.1));
+        }
+        self.read = tag;
+        self.last.iter().any(|(start, end)| start > end)
+    }
 }
 
 /// The links up to the end of an element, or of the breadcrumbs within it. `None` if there are too
