@@ -218,14 +218,14 @@ pool of {args.buffer_pool} MiB.
 
 | | |
 |---|---:|
-| rows of `fetches` at the end | {args.pages * args.nights:,} |
+| rows of `fetches` after {args.nights} nights | {args.pages * args.nights:,} |
 | URLs/s, median of nights 2 to {args.window + 1} | {first:,.0f} |
 | URLs/s, median of the last {args.window} nights | {last:,.0f} |
 | the last {args.window} nights compared with the first ones (goal: 95%) | {last / first:.0%} |
-| size of the database | {size / 2**20:,.0f} MiB |
-| bytes of a night without `--revalidate` | {full / 1e6:,.2f} MB |
-| bytes of a night with `--revalidate`, on average | {steady / 1e6:,.2f} MB |
-| of these, for answers 304 without a body | {heads / 1e6:,.2f} MB |
+| size of the database then | {size / 2**20:,.0f} MiB |
+| bytes that the site sends in a night without `--revalidate` | {full / 1e6:,.2f} MB |
+| bytes that it sends in a night with `--revalidate`, on average | {steady / 1e6:,.2f} MB |
+| of these, for responses 304 without a body | {heads / 1e6:,.2f} MB |
 | with `--revalidate`, compared with without (goal: 10%) | {steady / full:.1%} |
 | seconds to prune one night | {statistics.median(pruned):.1f} |
 | URLs/s while half of all rows are pruned, median of {more} nights | {pruning:,.0f} |
