@@ -346,6 +346,22 @@ fn numbers_in_pieces_are_joined() {
 }
 
 #[test]
+fn a_list_of_one_product_is_a_list() {
+    let data = "<div itemscope itemtype=https://schema.org/Product><b itemprop=name>Elm Bench</b>\
+        <i itemprop=offers itemscope itemtype=https://schema.org/Offer>\
+        <b itemprop=price content=85>85 €</b><b itemprop=priceCurrency content=EUR></b></i></div>";
+    let page = |class: &str, title: &str| {
+        let html = format!("<title>{title} | Timber</title><body class='{class}'><h1>{title}</h1>");
+        extract_at("https://timber.example/x", &format!("<!doctype html>{html}{data}{BUY}"))
+    };
+    for class in ["catalog-category-view", "template-collection", "archive tax-product_cat"] {
+        assert_eq!(page(class, "Garden"), "none", "{class}");
+        assert_eq!(page(class, "Elm Bench"), "85 EUR", "{class}");
+    }
+    assert_eq!(page("product-page", "Garden"), "85 EUR");
+}
+
+#[test]
 fn a_plainly_wrong_price_for_machines_is_corrected() {
     let page = |price: &str, html: &str| {
         format!(

@@ -81,13 +81,14 @@ const SOLD_WITH_OFFERS: [&str; 28] = [
 ];
 
 /// Properties that lead from the page or its product to other products.
-const RELATIONS: [&str; 8] = [
+const RELATIONS: [&str; 9] = [
     "isRelatedTo",
     "isSimilarTo",
     "isAccessoryOrSparePartFor",
     "isConsumableFor",
     "itemListElement",
     "makesOffer",
+    "hasMenuItem",
     "hasOfferCatalog",
     "mentions",
 ];
@@ -367,6 +368,8 @@ mod tests {
             r#"{"@type":"OfferCatalog","items":[{"@type":"Product","name":"Green Tea"}]}"#,
             r#"{"@type":"Organization","makesOffer":{"@type":"Offer",
                 "itemOffered":{"@type":"Product"}}}"#,
+            r#"{"@type":"MenuSection","hasMenuItem":{"@type":"MenuItem","name":"Green Tea",
+                "offers":{"price":1}}}"#,
             r#"{"@type":"Book","name":"Green Tea"}"#,
             r#"[{"@type":"Product","name":"Chai","url":"/chai"},
                 {"@type":"Product","name":"Mate","url":"/mate"}]"#,

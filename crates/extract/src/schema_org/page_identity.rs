@@ -80,6 +80,12 @@ impl PageIdentity<'_> {
         self.titles.iter().map(with_title).max().unwrap_or(none)
     }
 
+    /// Whether the titles have no word of a name.
+    pub(crate) fn is_unlike(&self, name: &str) -> bool {
+        let likeness = self.likeness(name);
+        likeness.common == 0 && !likeness.continues
+    }
+
     /// Whether a link ends with the same part of a path as the page.
     pub(super) fn has_end_of(&self, link: &str) -> bool {
         fn last(url: &Url) -> Option<&str> {

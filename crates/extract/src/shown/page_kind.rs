@@ -29,6 +29,9 @@ const ELSEWHERE: &[Context] = &[Context::Related, Context::Link, Context::Naviga
 /// The sign of a button that buys.
 pub(super) const BUYS: Sign = ("a buy button", 3);
 
+/// The sign of a page that is named as a list, an article, a form or an error.
+pub(super) const NAMED_OTHERWISE: Sign = ("a page named as another kind", -3);
+
 /// Types of JSON-LD that describe other pages than those of a product.
 const OTHER_TYPES: &[&str] = &[
     "\"Article\"",
@@ -115,7 +118,7 @@ fn add_other_kinds(
         signs.push(("the title is one of several", -3));
     }
     if has_page_name(tree, words::OTHER_PAGE_NAMES) {
-        signs.push(("a page named as another kind", -3));
+        signs.push(NAMED_OTHERWISE);
     }
     let texts = page.titles.iter().map(String::as_str).chain([title.text.as_str()]);
     let points = texts.map(points_of_title).min().unwrap_or_default();

@@ -209,6 +209,11 @@ impl Reading {
         self.is_list(true) && self.signs.iter().any(|(_, points)| *points < 0)
     }
 
+    /// Whether the page is named as that of another kind.
+    pub(crate) fn is_of_another_kind(&self) -> bool {
+        self.signs.contains(&page_kind::NAMED_OTHERWISE)
+    }
+
     fn points(&self) -> i32 {
         self.signs.iter().map(|(_, points)| points).sum()
     }

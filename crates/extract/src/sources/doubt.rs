@@ -58,6 +58,7 @@ const TIERS: [&str; 5] = ["block-prices", "tier-price", "tierprice", "tier_price
 /// Whether the text of a page may contradict the price of its sources, or show a list.
 pub(super) fn is_doubtful(merger: &Merger, html: &str) -> bool {
     let is_unclear = merger.may_be_list()
+        || merger.is_unlike_titles()
         || merger.is_one_of_many()
         || merger.offered().is_some() && has_tiers(html);
     let Some((price, code)) = merger.agreed_price() else { return is_unclear };

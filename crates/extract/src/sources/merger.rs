@@ -35,6 +35,8 @@ pub(crate) struct Merger {
     heading: Option<String>,
     /// Whether the page shows which of several amounts of one text is the price.
     is_settled: bool,
+    /// Whether the titles of the page have no word of the name of the product.
+    is_unlike_titles: bool,
 }
 
 /// Offers that few products have, and that lists have.
@@ -212,6 +214,15 @@ impl Merger {
         self.add_shown(finding, is_confirmed);
     }
 
+    pub(super) fn set_unlike_titles(&mut self, is_unlike: bool) {
+        self.is_unlike_titles = is_unlike;
+    }
+
+    /// Whether the page may be another one than that of its product, such as a list of only one.
+    pub(super) fn is_unlike_titles(&self) -> bool {
+        self.rule.is_none() && self.is_unlike_titles
+    }
+
     /// Whether the product has so many offers and so little else that it may be a list.
     pub(super) fn may_be_list(&self) -> bool {
         self.rule.is_none()
@@ -289,6 +300,7 @@ impl Merger {
             && first.is_some_and(has_all_fields)
             && !self.lacks_category()
             && !self.may_be_list()
+            && !self.is_unlike_titles()
             && !self.is_one_of_many()
             && self.gap().is_none()
     }

@@ -96,7 +96,8 @@ pub(crate) fn read(html: &str, address: &Url, rule: Option<&Rule>, merger: &mut 
     } else if doubt::is_doubtful(merger, html) {
         let reading = read_text(html, &markup, address, merger);
         merger.set_heading(reading.heading());
-        if merger.may_be_list() && reading.is_list(merger.has_image()) {
+        let is_list = merger.may_be_list() && reading.is_list(merger.has_image());
+        if is_list || merger.is_unlike_titles() && reading.is_of_another_kind() {
             merger.remove_product();
         } else if let Some((price, others)) = merger.offered()
             && let Some(shown) = reading.offered_one(price, others)
@@ -240,6 +241,7 @@ fn add_sources(markup: &Markup<'_>, address: &Url, merger: &mut Merger) {
             merger.add_if_same(method, finding);
         }
     }
+    merger.set_unlike_titles(merger.name().is_some_and(|name| page.is_unlike(name)));
     if open_graph.is_product() {
         merger.add(Method::OpenGraph, open_graph.read(base));
     } else {
