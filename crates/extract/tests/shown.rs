@@ -346,6 +346,32 @@ fn numbers_in_pieces_are_joined() {
 }
 
 #[test]
+fn a_price_in_the_range_of_an_offer_counts_where_the_page_shows_it() {
+    let page = |tags: &str, shown: &str| {
+        format!(
+            "<meta property=og:type content=product>{tags}\
+             <script type=application/ld+json>{{\"@type\":\"Product\",\
+             \"name\":\"Walnut Stool\",\"offers\":{{\"@type\":\"AggregateOffer\",\
+             \"lowPrice\":\"60.00\",\"highPrice\":\"120.00\",\"offerCount\":6,\
+             \"priceCurrency\":\"EUR\"}}}}</script><p class=price>{shown}</p>{BUY}"
+        )
+    };
+    let tag = |price: &str| {
+        format!(
+            "<meta property=product:price:amount content={price}>\
+             <meta property=product:price:currency content=EUR>"
+        )
+    };
+    check(&[
+        (&page(&tag("85.00"), "85,00 €"), "85 EUR"),
+        (&page(&tag("85.00"), "60,00 €"), "60 EUR"),
+        (&page(&tag("85.00"), "60,00 € – 120,00 €"), "60 EUR"),
+        (&page(&tag("250.00"), "250,00 €"), "60 EUR"),
+        (&page("", "85,00 €"), "60 EUR"),
+    ]);
+}
+
+#[test]
 fn a_list_of_one_product_is_a_list() {
     let data = "<div itemscope itemtype=https://schema.org/Product><b itemprop=name>Elm Bench</b>\
         <i itemprop=offers itemscope itemtype=https://schema.org/Offer>\

@@ -169,11 +169,28 @@ impl Merger {
         Some((first.price.filter(|_| first.variants <= 1)?, first.currency))
     }
 
-    /// Returns the price of the first source, and the other amounts that it has, if there are any.
-    pub(super) fn offered(&self) -> Option<(Amount, &[Amount])> {
+    /// Returns the price of the first source, and the other amounts that it has, if there are any:
+    /// those that it names, and the prices of other sources that are in its range.
+    pub(super) fn offered(&self) -> Option<(Amount, Vec<Amount>)> {
         let (_, first) = self.priced().filter(|_| !self.is_ruled(FieldName::Price))?;
         let price = Amount { value: first.price?, currency: first.currency };
-        (!first.alternatives.is_empty()).then_some((price, first.alternatives.as_slice()))
+        let mut others = first.alternatives.clone();
+        if others.is_empty() {
+            return None;
+        }
+        let alike = others.iter().filter(|other| other.currency == price.currency);
+        let highest = alike.map(|other| other.value).max();
+        let amount = |finding: &Finding| {
+            let currency = finding.currency.or(price.currency);
+            finding.price.map(|value| Amount { value, currency })
+        };
+        let within = self.findings.iter().filter_map(|(_, finding)| amount(finding));
+        others.extend(within.filter(|other| {
+            other.currency == price.currency
+                && price.value < other.value
+                && Some(other.value) < highest
+        }));
+        Some((price, others))
     }
 
     /// Whether the price of the first source is one of several that have little in common: in

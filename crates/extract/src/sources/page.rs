@@ -100,7 +100,7 @@ pub(crate) fn read(html: &str, address: &Url, rule: Option<&Rule>, merger: &mut 
         if is_list || merger.is_unlike_titles() && reading.is_of_another_kind() {
             merger.remove_product();
         } else if let Some((price, others)) = merger.offered()
-            && let Some(shown) = reading.offered_one(price, others)
+            && let Some(shown) = reading.offered_one(price, &others)
         {
             merger.settle(shown);
         } else if let Some((price, _)) = merger.agreed_price()
