@@ -346,6 +346,18 @@ fn numbers_in_pieces_are_joined() {
 }
 
 #[test]
+fn a_whole_part_with_its_separator_goes_on() {
+    for (pieces, expected) in [
+        ("<i class=price-whole>85<b>,</b></i><i class=cents>49</i><i>€</i>", "85.49 EUR"),
+        ("<b class=price-int>85<i>.</i></b><sup>49</sup><i>€</i>", "85.49 EUR"),
+        ("<b class=price-main>1 285<i>,</i></b><i>00</i> <i>zł</i>", "1285 PLN"),
+        ("<i>€</i><i class=price-whole>85<b>,</b></i><i class=cents>49</i>", "85.49 EUR"),
+    ] {
+        check(&[(&format!("<span class=price>{pieces}</span>{BUY}"), expected)]);
+    }
+}
+
+#[test]
 fn a_price_in_the_range_of_an_offer_counts_where_the_page_shows_it() {
     let page = |tags: &str, shown: &str| {
         format!(

@@ -99,12 +99,35 @@ fn end_of_pieces(
 ) -> Option<usize> {
     let element = tree.texts[start].element;
     let is_first = |index: &usize| tree.elements[*index].texts.start == start;
-    let mut path = tree.path(element).take(4).take_while(is_first);
-    let container = path.find(|index| {
+    let path = tree.path(element).take(4).take_while(is_first);
+    let containers = path.filter(|index| {
         let count = tree.elements[*index].texts.len();
         (2..=MAX_PIECES).contains(&count) && surroundings.names_price(*index)
-    })?;
+    });
+    // The whole part alone may be named as a price, too: the pieces go on to their currency.
+    let containers: Vec<usize> = containers.collect();
+    let mut pieces = containers.into_iter().map_while(|index| pieces_of(tree, surroundings, index));
+    let first = pieces.next()?;
+    let with_symbol = [first].into_iter().chain(pieces).find(|pieces| pieces.has_symbol);
+    Some(with_symbol.unwrap_or(first).end)
+}
+
+/// The pieces of a number.
+#[derive(Clone, Copy)]
+struct Pieces {
+    has_symbol: bool,
+    /// The text after them.
+    end: usize,
+}
+
+/// Reads all texts of an element as pieces of one number.
+fn pieces_of(
+    tree: &Tree<'_>,
+    surroundings: &mut Surroundings<'_, '_>,
+    container: usize,
+) -> Option<Pieces> {
     let texts = tree.elements[container].texts.clone();
+    let element = tree.texts[texts.start].element;
     let contexts = surroundings.contexts(element);
     let (mut symbols, mut decimals, mut has_number) = (0, 0, false);
     for index in texts.clone() {
@@ -124,7 +147,7 @@ fn end_of_pieces(
         decimals += usize::from(has_decimals(text) || text.len() == 2 && has_number);
         has_number |= is_number && !is_separator;
     }
-    (symbols <= 1 && decimals <= 1).then_some(texts.end)
+    (symbols <= 1 && decimals <= 1).then_some(Pieces { has_symbol: symbols > 0, end: texts.end })
 }
 
 /// Whether a number ends with a separator and two digits.
