@@ -384,6 +384,19 @@ fn a_price_in_the_range_of_an_offer_counts_where_the_page_shows_it() {
 }
 
 #[test]
+fn currencies_of_arabic_and_serbian_shops_are_known() {
+    for (price, expected) in [
+        ("85,00 рсд", "85 RSD"),
+        ("850,000 ریال", "850000 IRR"),
+        ("85.00 ر.ق", "85 QAR"),
+        ("85.00 د.ج", "85 DZD"),
+        ("85.00 د.م.", "85 MAD"),
+    ] {
+        check(&[(&format!("<p class=price>{price}</p>{BUY}"), expected)]);
+    }
+}
+
+#[test]
 fn a_list_of_one_product_is_a_list() {
     let data = "<div itemscope itemtype=https://schema.org/Product><b itemprop=name>Elm Bench</b>\
         <i itemprop=offers itemscope itemtype=https://schema.org/Offer>\

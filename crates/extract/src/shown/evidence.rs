@@ -35,6 +35,7 @@ const LANGUAGES: &[(&str, &str)] = &[
     ("es-co", "COP"),
     ("es-uy", "UYU"),
     ("pt-br", "BRL"),
+    ("sv-fi", "EUR"),
     ("sv", "SEK"),
     ("nb", "NOK"),
     ("nn", "NOK"),
@@ -60,6 +61,12 @@ const LANGUAGES: &[(&str, &str)] = &[
     ("pt-pt", "EUR"),
     ("fi-fi", "EUR"),
     ("pl-pl", "PLN"),
+    ("el-gr", "EUR"),
+    ("sk-sk", "EUR"),
+    ("en-gb", "GBP"),
+    ("en-ie", "EUR"),
+    ("en-in", "INR"),
+    ("en-za", "ZAR"),
     ("hu-hu", "HUF"),
     ("ro-ro", "RON"),
     ("tr-tr", "TRY"),
@@ -197,12 +204,23 @@ impl Evidence {
     }
 
     /// Returns the currency of the country whose language the page declares, if the page names no
-    /// currency, and unless its host is below the domain of another country.
+    /// currency, and unless its host is below the domain of a country with another one. Where the
+    /// language is that of no country, the domain says which one it is.
     pub(super) fn currency_of_country(&self, host: &str) -> Option<&'static str> {
         let domain = host.rsplit('.').next().filter(|domain| domain.len() == 2);
-        let country = self.language.split('-').nth(1);
-        let is_other = domain.zip(country).is_some_and(|(domain, country)| domain != country);
-        self.currency_of_language(|_| true).filter(|_| self.currencies.is_empty() && !is_other)
+        let mut parts = self.language.split('-');
+        let (language, country) = (parts.next().unwrap_or_default(), parts.next());
+        let declared = self.currency_of_language(|_| true);
+        let local =
+            domain.and_then(|domain| currency_of(&format!("{language}-{domain}"), |_| true));
+        let code = match country {
+            None => local.or(declared),
+            Some(country) if domain.is_some_and(|domain| domain != country) => {
+                declared.filter(|_| declared == local)
+            }
+            Some(_) => declared,
+        };
+        code.filter(|_| self.currencies.is_empty())
     }
 
     /// Returns the currency of the language that the page declares, if it fits.
@@ -210,12 +228,17 @@ impl Evidence {
         &self,
         fits: impl Fn(&'static str) -> bool,
     ) -> Option<&'static str> {
-        let is_language = |(language, code): &&(&str, &'static str)| {
-            let rest = self.language.strip_prefix(language);
-            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('-')) && fits(code)
-        };
-        LANGUAGES.iter().find(is_language).map(|(_, code)| *code)
+        currency_of(&self.language, fits)
     }
+}
+
+/// Returns the currency of a language, or of that of a country, if it fits.
+fn currency_of(language: &str, fits: impl Fn(&'static str) -> bool) -> Option<&'static str> {
+    let is_language = |(known, code): &&(&str, &'static str)| {
+        let rest = language.strip_prefix(known);
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('-')) && fits(code)
+    };
+    LANGUAGES.iter().find(is_language).map(|(_, code)| *code)
 }
 
 /// Whether a key names the price to pay. What scripts call a retail price is mostly a list price.
@@ -304,6 +327,12 @@ mod tests {
             ("de-DE", "shop.ch", None),
             ("en-US", "shop.example", None),
             ("da", "shop.dk", Some("DKK")),
+            ("nl", "shop.nl", Some("EUR")),
+            ("nl", "shop.example", None),
+            ("nl-NL", "shop.be", Some("EUR")),
+            ("pl", "shop.pl", Some("PLN")),
+            ("sv", "shop.fi", Some("EUR")),
+            ("zh", "shop.tw", Some("TWD")),
         ] {
             let mut evidence = Evidence::default();
             let html = format!("<html lang={language}>");
