@@ -231,6 +231,29 @@ fn what_is_said_of_a_price_holds_for_its_copy_for_screen_readers() {
 }
 
 #[test]
+fn a_discount_for_a_way_of_payment_leaves_the_price() {
+    for (price, discounted) in [
+        ("R$ 90,00", "<b>R$ 81,00</b> no Pix <i>(10% de desconto)</i>"),
+        ("R$ 90,00", "ou R$ 81,00 à vista com 10% de desconto"),
+        ("90,00 €", "Bei Vorkasse: 87,30 € <i>(3% Skonto)</i>"),
+        ("90,00 TL", "Havale ile 87,30 TL <i>(%3 indirim)</i>"),
+        ("90 ₽", "81 ₽ с картой магазина <i>-10%</i>"),
+    ] {
+        let html = format!("<div class=price>{price}</div><div>{discounted}</div>{BUY}");
+        let named = html.replace("<div>", "<div class=discount-price>");
+        let code = if price.starts_with('R') { "90 BRL" } else { "90 EUR" };
+        let code = if price.ends_with("TL") { "90 TRY" } else { code };
+        let code = if price.ends_with('₽') { "90 RUB" } else { code };
+        check(&[(&html, code), (&named, code)]);
+    }
+    let alone = "<p class=price>R$ 90,00 à vista</p><p>ou 10x de R$ 9,00</p>";
+    check(&[(&format!("{alone}{BUY}"), "90 BRL")]);
+    // The number for machines is not that of a discount that they do not know of.
+    let html = "<p class=price data-price=90>€ 90</p><p class=price>€ 81</p><b>-10%</b>";
+    check(&[(&format!("{html}{BUY}"), "90 EUR")]);
+}
+
+#[test]
 fn rates_and_prices_with_a_code_are_not_the_price() {
     for other in [
         "or $10/week",
@@ -239,6 +262,11 @@ fn rates_and_prices_with_a_code_are_not_the_price() {
         "nuo 3,52 €/mėn.",
         "75,00 € mit Code SOMMER",
         "Kaina kitur 99,00 €",
+        "Az elmúlt 30 nap legalacsonyabb ára: 79,00 €",
+        "30 päivän alin hinta: 79,00 €",
+        "Socios: 76,50 €",
+        "Case of 6: 480,00 €",
+        "Оптова ціна: 79,00 €",
     ] {
         check(&[(&format!("<div class=prices><p>€ 85,00</p><p>{other}</p></div>{BUY}"), "85 EUR")]);
     }
@@ -355,6 +383,96 @@ fn a_whole_part_with_its_separator_goes_on() {
     ] {
         check(&[(&format!("<span class=price>{pieces}</span>{BUY}"), expected)]);
     }
+}
+
+#[test]
+fn the_number_of_a_product_is_no_amount() {
+    for number in [
+        "<span class=product-identifier__value>48211</span>",
+        "<div class=sku><b>Code</b> <i>48211</i></div>",
+        "<span class=ean>4006381333931</span>",
+    ] {
+        check(&[
+            (&format!("<div class=prices>{number} <b>$85.00</b></div>{BUY}"), "85 USD"),
+            (&format!("{number}<p class=price>$85.00</p>{BUY}"), "85 USD"),
+        ]);
+    }
+    check(&[(&format!("<div class=sku><b class=price>$85.00</b></div>{BUY}"), "85 USD")]);
+}
+
+#[test]
+fn a_label_in_another_cell_says_what_a_price_is() {
+    let row = |label: &str, amount: &str| {
+        format!("<tr><th>{label}</th><td><div><b class=price>{amount}</b></div></td></tr>")
+    };
+    for (label, amount, other, charge, expected) in [
+        ("판매가", "32,000원", "배송비", "3,000원", "32000 KRW"),
+        ("Preis", "85,00 €", "Versand", "6,90 €", "85 EUR"),
+        ("Price", "£85.00", "Was", "£99.00", "85 GBP"),
+    ] {
+        let rows = format!("<table>{}{}</table>{BUY}", row(label, amount), row(other, charge));
+        check(&[(&rows, expected)]);
+    }
+}
+
+#[test]
+fn the_name_of_a_price_is_not_that_of_its_box() {
+    for name in [
+        "price-and-rating",
+        "product__price-and-reviews",
+        "product-card-price",
+        "productCardPrice",
+        "product-tile__price",
+    ] {
+        check(&[(&format!("<div class={name}><b>€ 85,00</b></div>{BUY}"), "85 EUR")]);
+    }
+    check(&[(&format!("<div class=product-card><b class=price>€ 85</b></div>{BUY}"), "none")]);
+}
+
+#[test]
+fn what_one_has_to_spend_is_no_price() {
+    for promotion in ["Min. spend $150.00", "Spend $200.00, get a brush", "Min. belanja $300.00"] {
+        for name in ["price-normal", "price"] {
+            let html = format!("<p class={name}>$85.00</p><p>{promotion}</p>{BUY}");
+            check(&[(&html, "85 USD")]);
+        }
+    }
+}
+
+#[test]
+fn an_amount_without_a_name_does_not_displace_a_named_one() {
+    for name in ["price-regular", "member-price", "price--withoutTax", "used-price"] {
+        for other in ["<p>€ 9,00</p>", "<p>€ 90,00</p>"] {
+            let html = format!("<p class={name}>€ 85,00</p>{other}{BUY}");
+            check(&[(&html, "none")]);
+        }
+    }
+}
+
+#[test]
+fn the_word_before_an_amount_names_it_as_the_price() {
+    check(&[
+        (&format!("<p>販売価格：<b>9,900円</b></p><p>送料 880円</p>{BUY}"), "9900 JPY"),
+        (&format!("<p>판매가 <b>9,900원</b></p><p>2,000원 쿠폰</p><p>500원</p>{BUY}"), "9900 KRW"),
+        (&format!("<p class=pvp>PVP: 27,50 € (IVA incl.)</p><p>9,00 €</p>{BUY}"), "none"),
+        (&format!("<p class=pvp>PVP: 27,50 € (IVA incl.)</p>{BUY}"), "27.5 EUR"),
+        (&format!("<b id=price>$36.00</b> <small>Ships for $6.95</small>{BUY}"), "36 USD"),
+    ]);
+}
+
+#[test]
+fn a_price_without_tax_counts_alone() {
+    let net = "<p class='price price--withoutTax'>£60.00</p>";
+    check(&[
+        (&format!("{net}{BUY}"), "60 GBP"),
+        (&format!("{net}<p class=price>£72.00</p>{BUY}"), "72 GBP"),
+        (
+            &format!(
+                "<p class=price>£72.00</p><p data-price-type=basePrice>£60.00 ex VAT</p>{BUY}"
+            ),
+            "72 GBP",
+        ),
+    ]);
 }
 
 #[test]

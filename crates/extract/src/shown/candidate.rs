@@ -201,7 +201,9 @@ fn context_of_label(
     // The label is in the same row, or in the same small box.
     let parent = |element: usize, levels: usize| tree.path(element).nth(levels);
     let own = tree.texts[segment.texts.start].element;
-    let is_near = (1..=2).any(|levels| {
+    let row = (3..=5)
+        .find(|levels| parent(own, *levels).is_some_and(|at| tree.elements[at].is_any(&["tr"])));
+    let is_near = (1..=2).chain(row).any(|levels| {
         parent(own, levels).is_some_and(|around| {
             let around = &tree.elements[around];
             around.texts.contains(&(segment.texts.start - 1)) && around.texts.len() <= 12
@@ -242,7 +244,12 @@ fn mark_reduced(tree: &Tree<'_>, title: &Title, candidates: &mut [Candidate]) {
     let near = tree.texts.iter().skip(title.end).take(PERCENT_TEXTS);
     let percents: Vec<Decimal> =
         near.filter(|text| text.text.len() <= MAX_LABEL).filter_map(|t| percent(t.text)).collect();
+    // A discount for those who pay in a certain way leaves the price as it is, and so does one that
+    // machines do not know of: they have the other number.
     let is_reduced = |high: &Candidate, low: &Candidate| {
+        if low.contexts.contains(Context::Payment) || high.key.is_some() && low.key.is_none() {
+            return false;
+        }
         let saved = (Decimal::ONE - low.money.value / high.money.value) * Decimal::ONE_HUNDRED;
         percents.iter().any(|percent| (saved - percent).abs() <= Decimal::ONE)
     };
@@ -254,7 +261,7 @@ fn mark_reduced(tree: &Tree<'_>, title: &Title, candidates: &mut [Candidate]) {
 /// Marks the price above a regular one as the former price: beside it, the regular one is not.
 fn mark_above_regular(candidates: &mut [Candidate]) {
     let is_regular = |high: &Candidate, low: &Candidate| {
-        low.contexts.contains(Context::Regular) && high.contexts.is_empty() && high.is_price
+        low.contexts.is_only(Context::Regular) && high.contexts.is_empty() && high.is_price
     };
     for (high, low) in pairs(candidates, is_regular) {
         candidates[high].contexts.insert(Context::Former);

@@ -44,10 +44,14 @@ pub(super) enum Context {
     Hidden,
     /// What an order has to come to.
     Threshold,
+    /// The number of the product, and no amount.
+    Number,
+    /// For those who pay in a certain way, such as in advance.
+    Payment,
 }
 
 impl Context {
-    const ALL: [(Self, &'static str); 21] = [
+    const ALL: [(Self, &'static str); 23] = [
         (Self::Former, "former price"),
         (Self::Unit, "unit price"),
         (Self::Shipping, "shipping"),
@@ -69,6 +73,8 @@ impl Context {
         (Self::Used, "used or rented"),
         (Self::Hidden, "hidden"),
         (Self::Threshold, "order threshold"),
+        (Self::Number, "number of the product"),
+        (Self::Payment, "for a way of payment"),
     ];
 
     /// These exclude a price only where there is another one without them.
@@ -77,7 +83,8 @@ impl Context {
             | Self::Net.bit()
             | Self::Member.bit()
             | Self::Used.bit()
-            | Self::Hidden.bit(),
+            | Self::Hidden.bit()
+            | Self::Payment.bit(),
     );
 
     const fn bit(self) -> u32 {

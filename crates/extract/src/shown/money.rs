@@ -28,6 +28,7 @@ const AFTER: &[Context] = &[
     Context::Saving,
     Context::Deposit,
     Context::Used,
+    Context::Payment,
 ];
 
 /// How many of these count before a further amount, whose label the words may be.
@@ -74,9 +75,10 @@ pub(super) fn read(text: &str, is_price: bool) -> Vec<Money> {
         let before = &text[start..runs[at].start];
         let number = &text[runs[at].start..runs[last].end];
         let after = &text[runs[last].end..end];
-        let is_last = last + 1 == runs.len();
-        let rest = &text[runs[last].end..];
-        let place = Place { is_alone: is_price && at == 0 && is_last, is_last, rest };
+        let mut further = runs[last + 1..].iter();
+        let is_alone = is_price && at == 0 && further.as_slice().is_empty();
+        let is_last = further.all(|run| text[run.end..].trim_start().starts_with('%'));
+        let place = Place { is_alone, is_last, rest: &text[runs[last].end..] };
         // The label of an amount may have a number of its own: `lowest price in 30 days: $5`.
         if let Some((money, taken)) = money(before, number, after, place) {
             found.push(money);
@@ -117,6 +119,7 @@ struct Place<'a> {
     rest: &'a str,
     /// Whether it is the only one of a line that is named as a price.
     is_alone: bool,
+    /// Whether no other amount follows it: what a percent sign follows is none.
     is_last: bool,
 }
 
@@ -132,7 +135,13 @@ fn money(before: &str, number: &str, after: &str, place: Place<'_>) -> Option<(M
         !place.is_last && symbol_before.is_none() && after.starts_with(' ') && *len == behind.len()
     };
     let symbol_after = symbol_after.filter(|len| !is_of_next(len));
-    let has_currency = symbol_before.is_some() || symbol_after.is_some() || after.starts_with('¢');
+    // `249,-` and `499:-` are money, in a currency that goes without saying.
+    let mut marks = [",-", ".-", ":-", ",–", ".–"].iter();
+    let is_even = marks
+        .find_map(|mark| place.rest.strip_prefix(mark))
+        .is_some_and(|rest| !rest.starts_with(|c: char| c.is_ascii_digit()));
+    let has_currency =
+        symbol_before.is_some() || symbol_after.is_some() || after.starts_with('¢') || is_even;
     let left = symbol_before.map_or(before.len(), |len| ahead.len() - len);
     // One more character distinguishes a price from a part of a word, and a minus from a dash.
     let left = before.floor_char_boundary(left.saturating_sub(1));
@@ -258,6 +267,9 @@ mod tests {
             ("99,00 € 79,00 €", "99.00, 79.00"),
             ("99 € 79 €", "99, 79"),
             ("36,000円", "36000"),
+            ("Ord. pris 499:- Ditt pris 399:-", "499 former price, 399"),
+            ("249,- (Før 349,-)", "249, 349 former price"),
+            ("Model 12,-15", ""),
             ("In stock: 25", ""),
             ("4.8 (25)", ""),
         ] {

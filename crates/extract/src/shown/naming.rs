@@ -49,13 +49,21 @@ pub(super) fn of_name(name: &str) -> NameFacts {
         if let Some(at) = words.iter().position(|word| WITHIN.contains(&word.as_str())) {
             words.truncate(at);
         }
+        let is_price = words.iter().any(|word| words::is_price(word));
+        facts.is_price |= is_price;
+        // `price-and-rating` is the box of a price, and `product-card-price` a price, not a card.
+        let is_of_box = |name: &str, context| {
+            matches!(context, Context::Review | Context::Number)
+                || words::CARD_NAMES.contains(&name)
+        };
         for (at, word) in words.iter().enumerate() {
-            facts.is_price |= words::is_price(word);
             is_button |= words::BUTTON_NAMES.contains(&word.as_str());
             is_cart |= words::CART_NAMES.contains(&word.as_str());
             let pair = words.get(at + 1).map(|next| format!("{word}{next}"));
             let found = [Some(word.as_str()), pair.as_deref()].into_iter().flatten();
-            found.filter_map(|word| NAMES.get(word)).for_each(|own| facts.contexts.insert(*own));
+            let found = found.filter_map(|word| Some((word, *NAMES.get(word)?)));
+            let found = found.filter(|(word, context)| !is_price || !is_of_box(word, *context));
+            found.for_each(|(_, own)| facts.contexts.insert(own));
         }
     }
     if is_cart && !is_button && !facts.is_price {
@@ -190,6 +198,11 @@ mod tests {
             ("mini-cart__total", false, &["cart"]),
             ("enterprise prisma", false, &[]),
             ("цена", true, &[]),
+            ("product-price-and-rating", true, &[]),
+            ("productCardPrice", true, &[]),
+            ("product-card", false, &["related product"]),
+            ("sku_price", true, &[]),
+            ("product-sku", false, &["number of the product"]),
             ("", false, &[]),
         ] {
             let facts = of_name(name);

@@ -259,9 +259,11 @@ impl Reading {
         let is_near = |texts: usize| is_below_title && nearest.distance <= texts;
         // Below another heading, the price may be that of something else.
         let is_below_heading = nearest.is_below_heading && !self.is_product;
-        // Themes call a price regular that is the only one.
-        let is_regular = is_only && nearest.is_price && nearest.contexts.is_only(Context::Regular);
-        if is_below_heading || self.is_on_request || !nearest.contexts.is_empty() && !is_regular {
+        // Themes call a price regular, or without tax, that is the only one.
+        let mut lone = [Context::Regular, Context::Net, Context::Payment].into_iter();
+        let is_lone =
+            is_only && nearest.is_price && lone.any(|context| nearest.contexts.is_only(context));
+        if is_below_heading || self.is_on_request || !nearest.contexts.is_empty() && !is_lone {
             return false;
         }
         let has_no_doubt = self.signs.iter().all(|(_, points)| *points > 0);
@@ -273,7 +275,16 @@ impl Reading {
         // An amount that is not named as a price has to be the only one, next to the title, and
         // alone in its line: a sentence may be about any amount. What is sold out is not sold for
         // it.
+        // Beside an amount that is named as a price, even as a regular one, it is something else.
+        let is_beside_named = self.candidates.iter().any(|one| {
+            one.is_price
+                && one.contexts.is_weak()
+                && !one.contexts.contains(Context::Hidden)
+                && one.distance < nearest.distance
+                && one.money.value != nearest.money.value
+        });
         let is_plain = is_only
+            && !is_beside_named
             && can_buy
             && !self.is_sold_out
             && nearest.is_alone

@@ -66,6 +66,13 @@ impl<'t, 'a> Surroundings<'t, 'a> {
         if contexts.contains(Context::Cart) && self.has_offer(index) {
             contexts.remove(Context::Cart);
         }
+        // More than a label and a number is a box that may have a price as well.
+        if contexts.contains(Context::Number)
+            && (element.texts.len() > 2
+                || (index..element.end).any(|inner| self.names_price(inner)))
+        {
+            contexts.remove(Context::Number);
+        }
         let style: String = element.style.split_whitespace().collect();
         if element.is_any(&["del", "s", "strike"])
             || element.is_struck

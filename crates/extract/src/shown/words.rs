@@ -14,7 +14,7 @@ const PRICE_PARTS: &[&str] = &[
 /// Whole words that name a price.
 const PRICE_WORDS: &[&str] = &[
     "cena", "ceny", "hinta", "pris", "pret", "valor", "money", "amount", "cost", "kwota", "gia",
-    "tsena", "hind", "rmb",
+    "tsena", "hind", "rmb", "pvp",
 ];
 
 /// Whether a word in lower case names a price.
@@ -27,6 +27,7 @@ pub(super) fn is_price_word(word: &str) -> bool {
     PRICE_PARTS.contains(&word)
         || ["cena", "hinta", "pris", "ціна", "τιμή", "ár", "ára", "cijena", "giá", "preț"]
             .contains(&word)
+        || ["販売価格", "판매가", "판매가격", "售价"].contains(&word)
 }
 
 /// Names of what makes a price another one than the one to pay.
@@ -128,7 +129,17 @@ pub(super) const NAMES: &[(Context, &str)] = &[
          secondhand",
     ),
     (Context::Hidden, "hidden hide dnone ishidden invisible displaynone"),
+    (
+        Context::Number,
+        "sku mpn ean gtin isbn barcode identifier artnr artnum artikelnr artikelnummer \
+         articlenumber partnumber productnumber itemnumber modelnumber productcode itemcode \
+         productid referencia",
+    ),
 ];
+
+/// Names of a box with a product of a list.
+pub(super) const CARD_NAMES: &[&str] =
+    &["productgrid", "productlist", "productlisting", "producttile", "productcard", "productmini"];
 
 /// Words of a cart that holds products.
 pub(super) const CART_NAMES: &[&str] = &[
@@ -185,7 +196,11 @@ pub(super) const LABELS: &[(Context, &str)] = &[
         "was|rrp|msrp|srp|list price|uvp|unverb|statt|original price|originally|old price|\
          previously|previous price|instead of|compare at|retail price|lowest price in|\
          lowest price in the last|last 30 days|\
-         letzten 30 tage|niedrigster preis|bisher|vorher|listenpreis|alter preis|au lieu de|\
+         letzten 30 tage|niedrigster preis|bestpreis|prix le plus bas|precio más bajo|\
+         preço mais baixo|prezzo più basso|laagste prijs|nejnižší cena|najnižšia cena|\
+         legalacsonyabb ára|cel mai mic preț|lägsta pris|laveste pris|alin hinta|\
+         χαμηλότερη τιμή|най-ниска цена|najniža cijena|mažiausia kaina|bisher|vorher|\
+         listenpreis|alter preis|au lieu de|\
          prix conseillé|prix barré|ancien prix|avant|prix public|antes|precio anterior|\
          precio de lista|precio original|pvpr|prezzo consigliato|prezzo di listino|invece di|\
          listino|prima|adviesprijs|oude prijs|de:|preço anterior|\
@@ -206,7 +221,7 @@ pub(super) const LABELS: &[(Context, &str)] = &[
     ),
     (
         Context::Shipping,
-        "shipping|delivery|postage|p&p|versand|versandkosten|lieferung|versandkostenfrei|livraison|\
+        "shipping|ships for|delivery|postage|p&p|versand|versandkosten|lieferung|versandkostenfrei|livraison|\
          frais de port|envío|envio|frete|entrega|spedizione|spese di spedizione|consegna|\
          verzending|verzendkosten|bezorging|dostawa|wysyłka|доставка|kargo|teslimat|frakt|\
          fragt|toimitus|doprava|poštovné|szállítás|livrare|送料|运费|運費|配送|包邮|免運|배송|배송비|\
@@ -241,7 +256,8 @@ pub(super) const LABELS: &[(Context, &str)] = &[
     (
         Context::Quantity,
         "from 2|for 2 or more|ab 2|ab 3|ab 5|ab 10|or more|dès 2|a partir de 2|per 10|bulk|\
-         buy 2|buy 3|staffelpreis|staffelpreise|wholesale",
+         buy 2|buy 3|staffelpreis|staffelpreise|wholesale|case of|оптовая цена|оптова ціна|\
+         оптом|cena hurtowa",
     ),
     (
         Context::Net,
@@ -252,9 +268,16 @@ pub(super) const LABELS: &[(Context, &str)] = &[
     (
         Context::Member,
         "member|members|member price|mitglieder|mitgliederpreis|ledenprijs|prix adhérent|\
-         medlemspris|precio socio|con tarjeta|com cartão|\
+         medlemspris|precio socio|socios|con tarjeta|com cartão|\
          für mitglieder|club price|prime|clubcard|mit karte|with card|会員|\
          会员价|members only|plus-mitglied|medlem|jäsen",
+    ),
+    (
+        Context::Payment,
+        "com pix|no pix|via pix|à vista|no boleto|com boleto|con transferencia|\
+         por transferencia|transferencia bancaria|pagando con|en efectivo|havale|havale ile|\
+         eft ile|bei vorkasse|per vorkasse|vorkassepreis|по карте|с картой|\
+         с банковской картой|за картою|przy przedpłacie",
     ),
     (
         Context::Used,
@@ -269,6 +292,7 @@ pub(super) const LABELS: &[(Context, &str)] = &[
     (
         Context::Threshold,
         "bestellwert|mindestbestellwert|warenwert|mindestumsatz|minimum order|minimum spend|\
+         min. spend|min spend|spend|on orders of|min. purchase|min. belanja|đơn từ|\
          order value|orders from|ordine minimo|ordini superiori|minimo d'ordine|\
          commande minimum|minimum de commande|dès un panier|pedido mínimo|compra mínima|\
          minimale bestelling|minimum bestelbedrag|bestellingen vanaf|\
