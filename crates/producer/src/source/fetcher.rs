@@ -62,7 +62,7 @@ pub(crate) struct Fetched {
 
 impl Fetched {
     /// The list from its beginning. An earlier text of the same list must not be read any more.
-    pub(crate) async fn text(&mut self) -> io::Result<Text> {
+    pub(crate) async fn text(&self) -> io::Result<Text> {
         self.file.text().await
     }
 }

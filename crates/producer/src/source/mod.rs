@@ -1,5 +1,6 @@
 //! Where URLs are read from: files, standard input, and fetched lists.
 
+mod reread_file;
 mod site;
 mod spool;
 mod fetcher;
@@ -11,8 +12,9 @@ use std::sync::Arc;
 
 use fetchline_queue::Address;
 use reqwest::Url;
-use tokio::io::AsyncSeekExt;
+use tokio::fs::File;
 
+use self::reread_file::RereadFile;
 pub(crate) use fetcher::{FetchError, Fetched, Fetcher, MAX_SITEMAP_BYTES, NamedBy};
 pub(crate) use site::is_same_site;
 pub(crate) use spool::{Limited, TooLarge};
@@ -82,17 +84,19 @@ impl Source {
         let unread = |text| Input::new(text, Arc::default());
         let (text, fetched_from): (Text, _) = match self {
             Self::File(path) => {
-                let mut file = tokio::fs::File::open(path).await?;
-                if !self.is_read_once() {
-                    check(unread(Box::new(file.try_clone().await?))).await?;
-                    file.rewind().await?;
+                let file = File::open(path).await?;
+                if self.is_read_once() {
+                    (Box::new(file), None)
+                } else {
+                    let file = RereadFile::new(file);
+                    check(unread(file.text().await?)).await?;
+                    (file.text().await?, None)
                 }
-                (Box::new(file), None)
             }
             Self::Stdin => (Box::new(tokio::io::stdin()), None),
             Self::Url(address) => {
                 let fetched = fetcher.get(address, NamedBy::User).await;
-                let mut fetched = fetched.map_err(|error| error.cause)?;
+                let fetched = fetched.map_err(|error| error.cause)?;
                 check(unread(fetched.text().await?)).await?;
                 (fetched.text().await?, Some(fetched.url))
             }
@@ -113,7 +117,33 @@ impl fmt::Display for Source {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
+
+    use futures_util::FutureExt;
+    use tokio::io::{AsyncBufReadExt, AsyncReadExt};
+
     use super::*;
+
+    #[tokio::test]
+    async fn a_read_that_the_check_leaves_behind_loses_nothing() {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(b"https://a.example/1\n").unwrap();
+        let source = Source::File(file.path().to_owned());
+        let fetcher = Fetcher::new();
+        for _ in 0..100 {
+            let check = async |input: Input| {
+                let mut text = input.into_text().await?;
+                let read = text.fill_buf().await?.len();
+                text.consume(read);
+                _ = text.fill_buf().now_or_never();
+                Ok(())
+            };
+            let open = source.open(&fetcher, Arc::default(), check).await.unwrap();
+            let mut text = String::new();
+            open.input.into_text().await.unwrap().read_to_string(&mut text).await.unwrap();
+            assert_eq!(text, "https://a.example/1\n");
+        }
+    }
 
     #[test]
     fn the_extension_of_a_compressed_file_is_that_of_its_content() {

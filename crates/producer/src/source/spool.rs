@@ -11,6 +11,7 @@ use std::task::{Context, Poll, ready};
 use tokio::fs::File;
 use tokio::io::{AsyncRead, AsyncSeekExt, AsyncWriteExt, BufWriter, ReadBuf};
 
+use super::reread_file::RereadFile;
 use crate::text::{BUFFER_BYTES, Text};
 
 /// A list has more bytes than are read.
@@ -71,18 +72,17 @@ impl Spool {
     /// Nothing follows.
     pub(super) async fn finish(mut self) -> io::Result<SpooledFile> {
         self.file.flush().await.map_err(explain)?;
-        Ok(SpooledFile(self.file.into_inner()))
+        Ok(SpooledFile(RereadFile::new(self.file.into_inner())))
     }
 }
 
 /// A whole list.
-pub(super) struct SpooledFile(File);
+pub(super) struct SpooledFile(RereadFile);
 
 impl SpooledFile {
-    /// The list from its beginning. All texts of a file share one position.
-    pub(super) async fn text(&mut self) -> io::Result<Text> {
-        self.0.rewind().await.map_err(explain)?;
-        Ok(Box::new(self.0.try_clone().await.map_err(explain)?))
+    /// The list from its beginning. Earlier texts must not be read further.
+    pub(super) async fn text(&self) -> io::Result<Text> {
+        self.0.text().await.map_err(explain)
     }
 }
 

@@ -134,10 +134,10 @@ impl Crawl {
     }
 
     async fn fetch(&self, pending: &PendingSitemap) -> Result<Fetched, FetchError> {
-        let mut fetched = self.reader.fetcher.get(&pending.address, NamedBy::List).await?;
+        let fetched = self.reader.fetcher.get(&pending.address, NamedBy::List).await?;
         // A server that fails while it writes may end its answer normally. What was read
         // before could not be taken back.
-        let is_cut_off = Listing::is_cut_off(open(&mut fetched, Arc::default()).await?).await;
+        let is_cut_off = Listing::is_cut_off(open(&fetched, Arc::default()).await?).await;
         if is_cut_off && !self.is_last_round {
             let cause = io::Error::new(io::ErrorKind::UnexpectedEof, "it is truncated");
             return Err(FetchError { cause, is_transient: true });
@@ -148,7 +148,7 @@ impl Crawl {
     async fn read_fetched(
         &mut self,
         pending: PendingSitemap,
-        mut fetched: Fetched,
+        fetched: Fetched,
     ) -> Result<(), Stopped> {
         let PendingSitemap { address, level, index, line } = pending;
         // Two names may redirect to one sitemap, or to one that was read before.
@@ -157,7 +157,7 @@ impl Crawl {
             return Ok(());
         }
         let name: Arc<str> = address.masked().into();
-        match open(&mut fetched, self.reader.progress.clone()).await {
+        match open(&fetched, self.reader.progress.clone()).await {
             Ok(text) => {
                 let fetched_from = Some(url);
                 self.read(text, Sitemap { name: Some(name), fetched_from, level }).await
@@ -325,7 +325,7 @@ impl Crawl {
 }
 
 /// The text of a sitemap that a stranger wrote, from its beginning.
-async fn open(fetched: &mut Fetched, progress: Arc<Progress>) -> io::Result<BufReader<Text>> {
+async fn open(fetched: &Fetched, progress: Arc<Progress>) -> io::Result<BufReader<Text>> {
     let text = Input::new(fetched.text().await?, progress).into_text().await?;
     let text: Text = Box::new(Limited::new(Box::new(text), MAX_SITEMAP_BYTES));
     Ok(BufReader::with_capacity(BUFFER_BYTES, text))

@@ -12,7 +12,7 @@ fn fetcher() -> Fetcher {
 async fn get(url: &str, named_by: NamedBy) -> Result<String, String> {
     let address = Address::parse(url).unwrap();
     let result = fetcher().get(&address, named_by).await;
-    let mut fetched = result.map_err(|error| error.cause.to_string())?;
+    let fetched = result.map_err(|error| error.cause.to_string())?;
     let mut text = fetched.text().await.map_err(|error| error.to_string())?;
     let mut all = String::new();
     text.read_to_string(&mut all).await.map_err(|error| error.to_string())?;
@@ -143,7 +143,7 @@ async fn a_rest_in_parts_is_fetched_to_its_end() {
     .await;
     let address = Address::parse(&site.url("x")).unwrap();
     let mut read = Vec::new();
-    let mut fetched = fetcher().get(&address, NamedBy::User).await.unwrap();
+    let fetched = fetcher().get(&address, NamedBy::User).await.unwrap();
     fetched.text().await.unwrap().read_to_end(&mut read).await.unwrap();
     assert!(read == list, "{} bytes", read.len());
     assert_eq!(site.requests().len(), 10);
