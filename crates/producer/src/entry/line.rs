@@ -1,8 +1,9 @@
 //! The lines of a list as text.
 
 use chardetng::{EncodingDetector, Iso2022JpDetection, Utf8Detection};
+use encoding_rs::UTF_8;
 
-use crate::text::{Charset, LineEnd, display_name};
+use crate::text::{Charset, LineEnd, display_name, may_be_utf_8};
 
 /// A line of a list.
 #[derive(Clone, Debug)]
@@ -13,7 +14,7 @@ pub(super) struct ListLine {
     pub(super) end: LineEnd,
     /// The bytes of a line that is not valid UTF-8; `None` if they are those of `text`.
     pub(super) bytes: Option<Vec<u8>>,
-    /// The name of the encoding, if it is a guess.
+    /// What the encoding may be, if that is not certain.
     pub(super) guess: Option<&'static encoding_rs::Encoding>,
 }
 
@@ -30,8 +31,9 @@ impl ListLine {
     ) -> Result<(), String> {
         match guess {
             Some(encoding) if !url.is_ascii() => Err(format!(
-                "the line is not UTF-8, and its URL has characters that depend on the encoding; \
-                 name it, as in --encoding {}",
+                "its URL has characters that depend on the encoding, which may be {}; name it, as \
+                 in --encoding {}",
+                display_name(encoding),
                 encoding.name().to_ascii_lowercase()
             )),
             _ => Ok(()),
@@ -70,7 +72,11 @@ impl LineDecoder {
             bytes.clear();
         }
         let bytes = match String::from_utf8(bytes) {
-            Ok(text) => return ListLine { number, text, end, bytes: None, guess: None },
+            Ok(text) => {
+                let is_misread = may_be_utf_8(&text, self.charset.encoding);
+                let guess = is_misread.then_some(UTF_8);
+                return ListLine { number, text, end, bytes: None, guess };
+            }
             Err(error) => error.into_bytes(),
         };
         if self.charset.is_certain {
@@ -97,8 +103,6 @@ impl LineDecoder {
 
 #[cfg(test)]
 mod tests {
-    use encoding_rs::UTF_8;
-
     use super::*;
 
     fn guess(lines: &[&[u8]]) -> (String, Vec<String>) {
@@ -138,5 +142,17 @@ mod tests {
         assert!(ListLine::check_url(guess, "https://a.example/u").is_ok());
         let reason = ListLine::check_url(guess, "https://a.example/ü").unwrap_err();
         assert!(reason.contains("--encoding windows-1252"), "{reason}");
+    }
+    #[test]
+    fn a_line_that_seems_to_be_utf_8_is_doubted_whatever_encoding_is_named() {
+        let guess = |encoding, text: &str| {
+            let mut decoder = LineDecoder::new(Charset { encoding, is_certain: true });
+            decoder.decode(1, text.as_bytes().to_vec(), LineEnd::Lf).guess
+        };
+        assert_eq!(guess(encoding_rs::WINDOWS_1252, "https://a.example/Ã¼"), Some(UTF_8));
+        assert_eq!(guess(encoding_rs::WINDOWS_1251, "https://a.example/С‡Р°Р№"), Some(UTF_8));
+        for encoding in [encoding_rs::WINDOWS_1252, encoding_rs::SHIFT_JIS, UTF_8] {
+            assert_eq!(guess(encoding, "https://a.example/grün"), None);
+        }
     }
 }

@@ -46,6 +46,16 @@ pub(crate) fn display_name(encoding: &'static encoding_rs::Encoding) -> String {
     encoding.name().replace("windows", "Windows")
 }
 
+/// Whether a text that was decoded from an encoding of one byte per character seems to be UTF-8:
+/// its bytes are. As `Ã¼` for `ü`, each character of UTF-8 becomes two or more, such as no word has.
+pub(crate) fn may_be_utf_8(text: &str, encoding: &'static encoding_rs::Encoding) -> bool {
+    let is_utf_8 = || {
+        let (bytes, _, is_lossy) = encoding.encode(text);
+        !is_lossy && std::str::from_utf8(&bytes).is_ok()
+    };
+    encoding.is_single_byte() && !text.is_ascii() && is_utf_8()
+}
+
 /// What is known about the encoding of a source from its first bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Charset {

@@ -14,7 +14,7 @@ pub(crate) use binary::{ZIP_MAGIC, why_not_a_list};
 #[cfg(test)]
 pub(crate) use bounded::MAX_TAG_BYTES;
 pub(crate) use bounded::{BoundedText, TooLong};
-pub(crate) use charset::{Charset, decode, display_name};
+pub(crate) use charset::{Charset, decode, display_name, may_be_utf_8};
 pub use charset::{Encoding, UnknownEncoding};
 pub(crate) use elements::{ArrayElements, begins_array};
 pub(crate) use input::Input;

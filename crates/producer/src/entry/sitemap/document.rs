@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::io;
 
+use encoding_rs::Encoding;
 use quick_xml::NsReader;
 use quick_xml::errors::SyntaxError;
 use reqwest::Url;
@@ -63,15 +64,19 @@ impl From<quick_xml::Error> for DocumentError {
 pub(super) struct Document {
     reader: NsReader<BoundedText>,
     buffer: Vec<u8>,
-    encoding: String,
+    encoding: &'static Encoding,
     /// The line in which the last element or text begins.
     line: u64,
     shape: Option<Shape>,
+    /// The namespace of the root element.
+    namespace: String,
     /// How many elements are open.
     depth: usize,
     /// What relative URLs refer to, by the depth of the element that says so.
     bases: Vec<(usize, Base)>,
     entry: Option<OpenEntry>,
+    /// The depth of the last entry.
+    entry_depth: usize,
     /// The direct child of the entry that is open and means something.
     field: Option<Field>,
     found: VecDeque<Location>,
@@ -81,7 +86,11 @@ pub(super) struct Document {
 
 impl Document {
     /// `fetched_from` is the URL of the document, to which relative URLs of a feed refer.
-    pub(super) fn new(text: BufReader<Text>, encoding: String, fetched_from: Option<&Url>) -> Self {
+    pub(super) fn new(
+        text: BufReader<Text>,
+        encoding: &'static Encoding,
+        fetched_from: Option<&Url>,
+    ) -> Self {
         let mut reader = NsReader::from_reader(BoundedText::new(text));
         reader.config_mut().expand_empty_elements = true;
         // Many sites do not escape the query of a URL.
@@ -93,9 +102,11 @@ impl Document {
             encoding,
             line: 1,
             shape: None,
+            namespace: String::new(),
             depth: 0,
             bases: vec![(0, base)],
             entry: None,
+            entry_depth: 0,
             field: None,
             found: VecDeque::new(),
             failure: None,
@@ -158,9 +169,20 @@ impl Document {
                 return Err(DocumentError::Invalid("not a sitemap: it is empty".to_owned()));
             }
             Step::End if self.depth > 0 => return Err(DocumentError::Truncated),
+            Step::End if self.is_other_feed() => {
+                let reason = "not a sitemap: the <feed> has no <entry>, so it is not an Atom feed; \
+                              convert it to CSV or to text";
+                return Err(DocumentError::Invalid(reason.to_owned()));
+            }
             Step::End => return Ok(false),
         }
         Ok(true)
+    }
+
+    /// Whether the document is one of the many others with this root element.
+    fn is_other_feed(&self) -> bool {
+        let is_atom = || self.namespace.to_ascii_lowercase().contains("atom");
+        self.shape == Some(Shape::Atom) && self.entry_depth == 0 && !is_atom()
     }
 
     fn open(&mut self, tag: &Tag) -> Result<(), String> {
@@ -170,42 +192,48 @@ impl Document {
         }
         let shape = match self.shape {
             Some(shape) => shape,
-            None => *self.shape.insert(shape_of(&tag.name)?),
+            None => {
+                self.namespace.clone_from(&tag.namespace);
+                *self.shape.insert(shape_of(&tag.name)?)
+            }
         };
         if let Some(declared) = tag.attribute("xml:base") {
             let base = self.base().within(declared);
             self.bases.push((self.depth, base));
         }
-        let (name, depth) = shape.entry();
-        if self.depth == depth && tag.name == name {
-            self.entry = Some(OpenEntry::new(shape, self.line, tag));
-        } else if self.depth == depth + 1 {
-            let base = self.base().clone();
-            let line = self.line;
-            self.field = self.entry.as_mut().and_then(|entry| entry.open_field(tag, line, &base));
-        } else if let Some(field) = &mut self.field {
+        let line = self.line;
+        if let Some(field) = &mut self.field {
             field.note_element(&tag.name);
+        } else if self.entry.is_some() && self.depth == self.entry_depth + 1 {
+            let base = self.base().clone();
+            self.field = self.entry.as_mut().and_then(|entry| entry.open_field(tag, line, &base));
+        } else if self.entry.is_some() {
+            // The elements of an image or a video.
+        } else if self.depth > 1 && tag.name == shape.entry() {
+            self.entry = Some(OpenEntry::new(shape, line, tag, self.encoding));
+            self.entry_depth = self.depth;
+        } else if !shape.is_feed() && tag.name == "loc" && tag.namespace == self.namespace {
+            self.found.push_back(Location::outside(shape, line));
         }
         Ok(())
     }
 
     fn push(&mut self, text: &str) {
         // The text of nested elements is not that of the field.
-        if let (Some(field), Some(shape)) = (&mut self.field, self.shape)
-            && self.depth == shape.entry().1 + 1
+        if let Some(field) = &mut self.field
+            && self.depth == self.entry_depth + 1
         {
             field.push(text);
         }
     }
 
     fn close(&mut self) {
-        let entry_depth = self.shape.map_or(0, |shape| shape.entry().1);
-        if self.depth == entry_depth + 1 {
+        if self.depth == self.entry_depth + 1 {
             let base = self.base().clone();
             if let (Some(entry), Some(field)) = (&mut self.entry, self.field.take()) {
-                entry.close_field(field, &base, &self.encoding);
+                entry.close_field(field, &base);
             }
-        } else if self.depth == entry_depth {
+        } else if self.depth == self.entry_depth {
             self.found.extend(self.entry.take().map(OpenEntry::close).into_iter().flatten());
         }
         self.bases.pop_if(|(depth, _)| *depth == self.depth && *depth > 0);

@@ -5,7 +5,7 @@ use std::io;
 use encoding_rs::{Encoding, UTF_8, UTF_16BE, UTF_16LE};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 
-use crate::text::{self, BUFFER_BYTES, Text, display_name};
+use crate::text::{self, BUFFER_BYTES, Text};
 
 /// The bytes in which the encoding and the kind of a document show. A declaration is the first
 /// thing in a document, except for white space where somebody has left it.
@@ -17,8 +17,7 @@ pub(super) struct DecodedText {
     pub(super) text: BufReader<Text>,
     /// Whether it is markup rather than a list of lines.
     pub(super) is_markup: bool,
-    /// The name of the encoding.
-    pub(super) encoding: String,
+    pub(super) encoding: &'static Encoding,
 }
 
 /// Recognises the encoding of a document: by its byte-order mark, by the zero bytes of UTF-16, or
@@ -35,7 +34,7 @@ pub(super) async fn decode(mut text: BufReader<Text>) -> io::Result<Result<Decod
     let raw: Text = Box::new(io::Cursor::new(head).chain(text));
     let raw = BufReader::with_capacity(BUFFER_BYTES, raw);
     let text = text::decode(raw, encoding);
-    Ok(Ok(DecodedText { text, is_markup, encoding: display_name(encoding) }))
+    Ok(Ok(DecodedText { text, is_markup, encoding }))
 }
 
 fn is_blank(character: char) -> bool {
@@ -119,7 +118,7 @@ mod tests {
         let DecodedText { mut text, is_markup, encoding } = decode(text).await.unwrap()?;
         let mut whole = String::new();
         text.read_to_string(&mut whole).await.unwrap();
-        Ok((whole, is_markup, encoding))
+        Ok((whole, is_markup, text::display_name(encoding)))
     }
 
     fn utf16(text: &str, to_bytes: fn(u16) -> [u8; 2]) -> Vec<u8> {

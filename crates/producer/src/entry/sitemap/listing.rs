@@ -2,6 +2,7 @@
 
 use std::io;
 
+use encoding_rs::Encoding;
 use reqwest::Url;
 use tokio::io::BufReader;
 
@@ -10,13 +11,13 @@ use super::encoding::{self, DecodedText};
 use super::location::Location;
 use super::shape::Shape;
 use super::url_lines::UrlLines;
-use crate::text::Text;
+use crate::text::{Text, display_name};
 
 /// A sitemap that is being read.
 pub(super) struct Listing {
     format: Format,
     /// `None` after it was reported.
-    encoding: Option<String>,
+    encoding: Option<&'static Encoding>,
 }
 
 enum Format {
@@ -33,8 +34,8 @@ impl Listing {
         let decoded = encoding::decode(text).await?.map_err(DocumentError::Invalid)?;
         let DecodedText { text, is_markup, encoding } = decoded;
         let format = match is_markup {
-            true => Format::Document(Box::new(Document::new(text, encoding.clone(), fetched_from))),
-            false => Format::Lines(Box::new(UrlLines::new(text, encoding.clone()))),
+            true => Format::Document(Box::new(Document::new(text, encoding, fetched_from))),
+            false => Format::Lines(Box::new(UrlLines::new(text, encoding))),
         };
         Ok(Self { format, encoding: Some(encoding) })
     }
@@ -66,7 +67,7 @@ impl Listing {
             Format::Document(document) => document.shape()?.describe(),
             Format::Lines(lines) => lines.is_recognised().then_some("a text sitemap")?,
         };
-        let encoding = self.encoding.take()?;
+        let encoding = display_name(self.encoding.take()?);
         Some(format!("{what}, {encoding}"))
     }
 

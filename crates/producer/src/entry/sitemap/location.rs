@@ -1,5 +1,6 @@
 //! The URL of an entry: which of its elements holds it, and when the page changed.
 
+use encoding_rs::Encoding;
 use fetchline_queue::MAX_URL_BYTES;
 use time::OffsetDateTime;
 
@@ -7,6 +8,7 @@ use super::last_modified;
 use super::reference::{Base, is_absolute};
 use super::shape::Shape;
 use super::tag::Tag;
+use crate::text::{display_name, may_be_utf_8};
 
 /// The namespace of the fields that merchants add to feeds.
 const MERCHANT: &str = "http://base.google.com/ns/1.0";
@@ -22,6 +24,14 @@ pub(super) struct Location {
     pub(super) url: Result<String, String>,
     /// When the page changed, if that is known.
     pub(super) modified: Option<OffsetDateTime>,
+}
+
+impl Location {
+    /// A `loc` that belongs to no entry.
+    pub(super) fn outside(shape: Shape, line: u64) -> Self {
+        let reason = format!("a <loc> stands outside of a <{}>", shape.entry());
+        Self { line, given: String::new(), url: Err(reason), modified: None }
+    }
 }
 
 /// An element that may hold the URL of its entry. The smaller one is preferred.
@@ -57,6 +67,7 @@ pub(super) struct OpenEntry {
     shape: Shape,
     line: u64,
     namespace: String,
+    encoding: &'static Encoding,
     urls: Vec<(Rank, Location)>,
     modified: Option<OffsetDateTime>,
 }
@@ -94,9 +105,9 @@ impl Field {
 }
 
 impl OpenEntry {
-    pub(super) fn new(shape: Shape, line: u64, tag: &Tag) -> Self {
+    pub(super) fn new(shape: Shape, line: u64, tag: &Tag, encoding: &'static Encoding) -> Self {
         let namespace = tag.namespace.clone();
-        let mut entry = Self { shape, line, namespace, urls: Vec::new(), modified: None };
+        let mut entry = Self { shape, line, namespace, encoding, urls: Vec::new(), modified: None };
         if let Some(about) = tag.attribute("rdf:about").filter(|_| shape == Shape::Rdf) {
             let unresolved = tag.unresolved("rdf:about");
             entry.add_attribute(Rank::Permalink, line, (about, unresolved), &Base::Unknown);
@@ -147,11 +158,11 @@ impl OpenEntry {
         if let Some(reference) = unresolved {
             field.note_unresolved(reference);
         }
-        self.close_field(field, base, "XML");
+        self.close_field(field, base);
     }
 
     /// Takes in the text of a field.
-    pub(super) fn close_field(&mut self, field: Field, base: &Base, encoding: &str) {
+    pub(super) fn close_field(&mut self, field: Field, base: &Base) {
         let Field { role, line, text, is_too_long, problem } = field;
         let given = text.trim().to_owned();
         let rank = match role {
@@ -172,7 +183,11 @@ impl OpenEntry {
         } else if is_too_long {
             Err(format!("the URL is not usable: it has more than {MAX_URL_BYTES} bytes"))
         } else if given.contains('\u{fffd}') {
-            Err(format!("the URL is not usable: it holds bytes that are not valid {encoding}"))
+            let name = display_name(self.encoding);
+            Err(format!("the URL is not usable: it holds bytes that are not valid {name}"))
+        } else if may_be_utf_8(&given, self.encoding) {
+            let name = display_name(self.encoding);
+            Err(format!("the URL is not usable: it is UTF-8, and the sitemap declares {name}"))
         } else if is_feed {
             base.resolve(&given)
         } else {
@@ -183,7 +198,7 @@ impl OpenEntry {
 
     /// The locations of the whole entry.
     pub(super) fn close(self) -> Vec<Location> {
-        let (line, (name, _)) = (self.line, self.shape.entry());
+        let (line, name) = (self.line, self.shape.entry());
         let wanted = if self.shape.is_feed() { "link" } else { "<loc>" };
         let missing = format!("the <{name}> has no {wanted}, so it names no page");
         let found = self.close_early();
@@ -197,9 +212,10 @@ impl OpenEntry {
     pub(super) fn close_early(self) -> Vec<Location> {
         let Self { shape, mut urls, modified, .. } = self;
         if shape.is_feed() {
-            // The first of the best ones; the sort is stable.
-            urls.sort_by_key(|(rank, _)| *rank);
-            urls.truncate(1);
+            // The best ones; of links to the same page in other languages and types, the first.
+            let best = urls.iter().map(|(rank, _)| *rank).min();
+            urls.retain(|(rank, _)| Some(*rank) == best);
+            urls.truncate(if shape == Shape::Atom { 1 } else { urls.len() });
         }
         urls.into_iter().map(|(_, location)| Location { modified, ..location }).collect()
     }

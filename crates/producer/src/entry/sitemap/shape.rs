@@ -39,14 +39,14 @@ impl Shape {
         }
     }
 
-    /// The name and the depth of the element that describes one page. The root has the depth 1.
-    pub(super) fn entry(self) -> (&'static str, usize) {
+    /// The name of the element that describes one page. It may stand anywhere below the root, since
+    /// generators put it where they like.
+    pub(super) fn entry(self) -> &'static str {
         match self {
-            Self::UrlSet => ("url", 2),
-            Self::Index => ("sitemap", 2),
-            Self::Rss => ("item", 3),
-            Self::Rdf => ("item", 2),
-            Self::Atom => ("entry", 2),
+            Self::UrlSet => "url",
+            Self::Index => "sitemap",
+            Self::Rss | Self::Rdf => "item",
+            Self::Atom => "entry",
         }
     }
 

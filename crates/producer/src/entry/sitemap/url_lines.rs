@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::io;
 
+use encoding_rs::Encoding;
 use fetchline_queue::{MAX_URL_BYTES, UrlLines as Rule, begins_with_scheme};
 use tokio::io::BufReader;
 
@@ -11,7 +12,7 @@ use super::location::Location;
 use super::reference::is_absolute;
 use crate::entry::format::{is_comment, trimmed};
 use crate::entry::plain::check_end;
-use crate::text::{Line, Lines, Text};
+use crate::text::{Line, Lines, Text, display_name};
 
 /// Lines that show whether a line may be more than a URL.
 const SAMPLE_LINES: usize = 100;
@@ -19,7 +20,7 @@ const SAMPLE_LINES: usize = 100;
 /// Reads the locations of a text sitemap.
 pub(super) struct UrlLines {
     lines: Lines,
-    encoding: String,
+    encoding: &'static Encoding,
     is_recognised: bool,
     /// The first lines, with their numbers.
     sample: VecDeque<(u64, Line)>,
@@ -32,7 +33,7 @@ pub(super) struct UrlLines {
 }
 
 impl UrlLines {
-    pub(super) fn new(text: BufReader<Text>, encoding: String) -> Self {
+    pub(super) fn new(text: BufReader<Text>, encoding: &'static Encoding) -> Self {
         Self {
             lines: Lines::new(text, 2 * MAX_URL_BYTES),
             encoding,
@@ -82,7 +83,10 @@ impl UrlLines {
             }
             self.is_recognised = true;
             let url = match given.contains('\u{fffd}') {
-                true => Err(format!("the line holds bytes that are not valid {}", self.encoding)),
+                true => {
+                    let name = display_name(self.encoding);
+                    Err(format!("the line holds bytes that are not valid {name}"))
+                }
                 false => self.check_end(&given).map(|()| given.clone()),
             };
             return Ok(Some(self.location(given, url)));

@@ -161,3 +161,58 @@ async fn a_line_of_a_text_sitemap_is_rejected_if_its_end_is_not_clear() {
         assert_eq!(read.len(), lines, "{read:?}");
     }
 }
+
+#[tokio::test]
+async fn an_entry_counts_wherever_it_stands() {
+    for text in [
+        "<urlset><group><url><loc>http://a.example/1</loc></url></group></urlset>",
+        "<rss><channel><title>x</title></channel><item><link>http://a.example/1</link></item></rss>",
+        "<rss><channel><items><item><link>http://a.example/1</link></item></items></channel></rss>",
+        "<feed><entries><entry><link href='http://a.example/1'/></entry></entries></feed>",
+    ] {
+        assert_eq!(urls(text).await, ["http://a.example/1"], "{text}");
+    }
+    let text = "<rss><channel><item><link>http://a.example/1</link>\
+        <link>http://a.example/2</link></item></channel></rss>";
+    assert_eq!(urls(text).await, ["http://a.example/1", "http://a.example/2"]);
+}
+
+#[tokio::test]
+async fn a_url_outside_of_an_entry_is_not_lost_without_a_word() {
+    for (text, reason) in [
+        ("<urlset><loc>http://a.example/1</loc></urlset>", "outside of a <url>"),
+        ("<urlset><item><loc>http://a.example/1</loc></item></urlset>", "outside of a <url>"),
+        (
+            "<sitemapindex><url><loc>http://a.example/1</loc></url></sitemapindex>",
+            "outside of a <sitemap>",
+        ),
+        ("<feed><product><url>http://a.example/1</url></product></feed>", "has no <entry>"),
+    ] {
+        let read = urls(text).await;
+        assert!(read.len() == 1 && read[0].contains(reason), "{text}: {read:?}");
+    }
+    for text in [
+        "<urlset xmlns:i='http://i.example/'><i:loc>http://a.example/1</i:loc></urlset>",
+        "<feed xmlns='http://www.w3.org/2005/Atom'><link href='http://a.example/'/></feed>",
+    ] {
+        assert_eq!(urls(text).await, [""; 0], "{text}");
+    }
+}
+
+#[tokio::test]
+async fn a_url_of_utf_8_is_not_read_in_another_encoding() {
+    let read = async |text: &[u8]| read_from(text, None).await.remove(0).1;
+    for encoding in ["iso-8859-1", "windows-1251", "koi8-r"] {
+        let head = format!("<?xml version='1.0' encoding='{encoding}'?>");
+        for entry in [
+            "<urlset><url><loc>http://a.example/gr\u{fc}n</loc></url></urlset>",
+            "<feed><entry><link href='http://a.example/\u{447}\u{430}\u{439}'/></entry></feed>",
+        ] {
+            let read = read(format!("{head}{entry}").as_bytes()).await;
+            assert!(read.contains("it is UTF-8, and the sitemap declares"), "{read}");
+        }
+    }
+    let text = b"<?xml version='1.0' encoding='iso-8859-1'?><urlset><url>\
+        <loc>http://a.example/gr\xfcn</loc></url></urlset>";
+    assert_eq!(read(text).await, "http://a.example/gr%C3%BCn");
+}
