@@ -18,8 +18,13 @@ pub const MAX_PRIORITY: u8 = 9;
 const MAX_PATH_BYTES: usize = 200;
 
 /// Names of the list in an answer of an API, whose own URL is that of the answer.
-const LISTS: [&str; 10] =
-    ["results", "items", "data", "entries", "products", "pages", "urls", "rows", "records", "hits"];
+const LISTS: [&str; 11] = [
+    "results", "items", "data", "entries", "products", "pages", "urls", "rows", "records", "hits",
+    "children",
+];
+
+/// Names of the object that holds this list.
+const ANSWERS: [&str; 5] = ["data", "response", "result", "results", "payload"];
 
 /// A fetch request and its priority.
 #[derive(Debug)]
@@ -249,16 +254,21 @@ fn nested<'a>(fields: &'a Map<String, Value>, path: &str) -> Option<&'a Value> {
     })
 }
 
-/// The field that holds a list of other URLs.
-fn list_of_urls(fields: &Map<String, Value>, url_field: &str) -> Option<&'static str> {
+/// The path of a list of other URLs, which may stand in objects.
+fn list_of_urls(fields: &Map<String, Value>, url_field: &str) -> Option<String> {
     let is_url = |value: &Value| {
         let url = value.get(url_field).unwrap_or(value);
         url.as_str().is_some_and(begins_with_scheme)
     };
-    let is_list = |name: &&str| {
-        fields.get(*name).and_then(Value::as_array).is_some_and(|values| values.iter().any(is_url))
-    };
-    LISTS.into_iter().find(|name| is_list(name))
+    fields.iter().find_map(|(name, value)| match value {
+        Value::Array(values) if LISTS.contains(&name.as_str()) => {
+            values.iter().any(is_url).then(|| name.clone())
+        }
+        Value::Object(fields) if ANSWERS.contains(&name.as_str()) => {
+            Some(format!("{name}.{}", list_of_urls(fields, url_field)?))
+        }
+        _ => None,
+    })
 }
 
 /// Says which field is missing, and which one may be meant.
@@ -370,6 +380,18 @@ mod tests {
                 ".results[]",
             ),
             (r#"{"url":"http://a.example/","items":["http://a.example/1"]}"#, ".items[]"),
+            (
+                r#"{"url":"http://a.example/","children":[{"url":"http://a.example/1"}]}"#,
+                ".children[]",
+            ),
+            (
+                r#"{"url":"http://a.example/","data":{"hits":[{"url":"http://a.example/1"}]}}"#,
+                ".data.hits[]",
+            ),
+            (
+                r#"{"url":"http://a.example/","response":{"urls":["http://a.example/1"]}}"#,
+                ".response.urls[]",
+            ),
             (r#"{"url":7}"#, "`url` is of another type"),
             (r#"{"url":"http://a.example/","method":"Organic"}"#, "rename"),
             (r#"{"url":"http://a.example/","not_before":"today"}"#, "rename"),

@@ -22,6 +22,12 @@ pub(super) fn check(text: &str) -> Result<(), String> {
         ));
     }
     check_whole(text)?;
+    if let Some(reference) = html_reference(text) {
+        return Err(unusable(format!(
+            "it contains `{reference}`, an escape of HTML; write what it stands for, or %26 for a \
+             `&` that is a part of the URL"
+        )));
+    }
     if has_remark(text) {
         return Err(unusable("a remark or another cell seems to follow it; remove that"));
     }
@@ -157,6 +163,27 @@ fn has_broken_scheme(text: &str) -> bool {
     is_fetched && (!begins_with_scheme(text) || rest.starts_with("///"))
 }
 
+/// The first character reference of HTML, such as `&amp;` or `&#038;`, whose `#` would begin a
+/// fragment.
+fn html_reference(text: &str) -> Option<&str> {
+    // `;` may separate parameters, as in `?&a;b`, so that not every word is an entity.
+    const NAMES: [&str; 5] = ["amp", "quot", "apos", "nbsp", "szlig"];
+    const MARKS: [&str; 6] = ["acute", "grave", "circ", "uml", "tilde", "cedil"];
+    text.match_indices('&').find_map(|(start, _)| {
+        let rest = &text[start + 1..];
+        let end = rest.find(|c: char| !c.is_ascii_alphanumeric() && c != '#')?;
+        let (name, behind) = rest.split_at(end);
+        let is_letter = || name.len() > 1 && MARKS.contains(&&name[1..]);
+        let is_name = NAMES.contains(&name) || is_letter();
+        let is_number = name.strip_prefix('#').is_some_and(|number| {
+            let hex = number.strip_prefix(['x', 'X']);
+            let is_digit = |c: char| c.is_digit(if hex.is_some() { 16 } else { 10 });
+            !number.is_empty() && hex.unwrap_or(number).chars().all(is_digit)
+        });
+        (behind.starts_with(';') && (is_name || is_number)).then(|| &text[start..start + end + 2])
+    })
+}
+
 /// Whether something follows a URL behind white space. White space alone may be one that is not
 /// encoded, as in `my file.jpg`.
 fn has_remark(text: &str) -> bool {
@@ -204,6 +231,10 @@ mod tests {
             ("https://a.example/1>", "`>`"),
             ("https://a.example/1`", "%60"),
             ("https://a.example/1^Tea", "%5E"),
+            ("https://a.example/?a=1&amp;b=2", "`&amp;`"),
+            ("https://a.example/?a=1&#038;b=2", "`&#038;`"),
+            ("https://a.example/l&#x27;eau", "`&#x27;`"),
+            ("https://a.example/?&&a&caf&eacute;", "`&eacute;`"),
             ("Tea", "no absolute URL"),
             ("#N/A", "no absolute URL"),
             ("/p/1", "no absolute URL"),
@@ -226,6 +257,7 @@ mod tests {
             "http://[::1]/",
             "http://0x7f.0.0.1/",
             "https://a.example/a{b}[c]|d;e,f#g",
+            "https://a.example/?a&amp=1&b;c&#a;&é;&",
             "HTTPS://A.EXAMPLE",
             "\u{200f}https://a.example/1\u{200e}",
             "https://a.example/\u{6a9}\u{200c}\u{6a9}\u{feff}",
