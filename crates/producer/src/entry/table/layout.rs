@@ -91,10 +91,13 @@ fn headings_of(row: &[Cell]) -> Vec<String> {
     headings
 }
 
-/// The columns with this heading. One that is empty names none.
-fn columns_named(row: &[Cell], wanted: &str) -> Vec<usize> {
-    let is_wanted = |column: &usize| heading(&row[*column]) == wanted;
-    (0..row.len()).filter(|column| !wanted.is_empty() && is_wanted(column)).collect()
+/// The columns with a heading. One that is empty names none. A row with a URL is no row of
+/// headings, whatever else it holds.
+fn columns_with(row: &[Cell], is_wanted: impl Fn(&str) -> bool) -> Vec<usize> {
+    let is_named = |heading: &str| !heading.is_empty() && is_wanted(heading);
+    let is_heading = |&column: &usize| is_named(&heading(&row[column]));
+    let columns: Vec<usize> = (0..row.len()).filter(is_heading).collect();
+    if columns.is_empty() || row.iter().any(is_url) { Vec::new() } else { columns }
 }
 
 /// Whether a row of headings names a column.
@@ -141,9 +144,25 @@ fn has_url(cell: &Cell) -> bool {
 impl Layout {
     /// Finds the layout in the first rows: by a heading, else by what the columns hold.
     pub(in super::super) fn find(rows: &[&[Cell]], url_field: Option<&str>) -> Found {
+        let found = Self::find_column(rows, url_field);
+        if let Found::Layout(layout, _) = &found
+            && url_field.is_none()
+            && let Some(paths) = layout.column_of_paths(rows)
+        {
+            return Found::Ambiguous(format!(
+                "the column {} holds sites, and the column {} paths on them; join the two, or name \
+                 one with --url-field",
+                layout.url_column + 1,
+                paths + 1
+            ));
+        }
+        found
+    }
+
+    fn find_column(rows: &[&[Cell]], url_field: Option<&str>) -> Found {
         let wanted = url_field.unwrap_or(URL_HEADING).to_lowercase();
         for (index, row) in rows.iter().take(MAX_ROWS_ABOVE_HEADINGS).enumerate() {
-            let mut columns = columns_named(row, &wanted);
+            let mut columns = columns_with(row, |heading| heading == wanted);
             if columns.len() > 1 {
                 let holds_url = |row: &&[Cell], column| row.get(column).is_some_and(is_url);
                 let is_used = |&column: &usize| rows.iter().any(|row| holds_url(row, column));
@@ -177,7 +196,7 @@ impl Layout {
 
     /// The layout of a table with this row of headings; `None` unless one of them is `wanted`.
     pub(super) fn named(row: &[Cell], wanted: &str) -> Option<Self> {
-        match columns_named(row, wanted)[..] {
+        match columns_with(row, |heading| heading == wanted)[..] {
             [column] => Some(Self::of_headings(row, column)),
             _ => None,
         }
@@ -185,9 +204,7 @@ impl Layout {
 
     /// The layout of a table with this row of headings, if one of them is usual.
     pub(super) fn with_known_heading(row: &[Cell]) -> Option<Self> {
-        let columns = |known: &&str| -> Vec<usize> {
-            (0..row.len()).filter(|&column| spaced(&heading(&row[column])) == **known).collect()
-        };
+        let columns = |known: &&str| columns_with(row, |heading| spaced(heading) == **known);
         let columns = KNOWN_HEADINGS.iter().map(columns).find(|columns| !columns.is_empty())?;
         let [column] = columns[..] else { return None };
         Some(Self::of_headings(row, column))
@@ -335,6 +352,21 @@ impl Layout {
         cells.get(self.url_column).is_some_and(is_url)
     }
 
+    /// The column of paths if the column of the URL holds sites alone, or one URL in all rows.
+    fn column_of_paths(&self, rows: &[&[Cell]]) -> Option<usize> {
+        let rows: Vec<&[Cell]> = rows.iter().copied().filter(|row| self.has_url(row)).collect();
+        let url = |row: &&[Cell]| trimmed(&row[self.url_column].text).to_owned();
+        let is_site = |row: &&[Cell]| url(row).split('/').skip(3).all(str::is_empty);
+        let is_same = rows.len() > 1 && rows.iter().all(|row| url(row) == url(&rows[0]));
+        let is_path = |text: &str| text.starts_with('/') && !text.starts_with("//");
+        let are_paths = |column: &usize| {
+            let has_path =
+                |row: &&&[Cell]| row.get(*column).is_some_and(|cell| is_path(trimmed(&cell.text)));
+            2 * rows.iter().filter(has_path).count() > rows.len()
+        };
+        (is_same || rows.iter().all(is_site)).then(|| (0..self.width).find(are_paths))?
+    }
+
     /// The cell of the URL. A row with another number of cells may have a URL that is divided, so
     /// it is refused.
     pub(in super::super) fn url_cell<'a>(&self, cells: &'a [Cell]) -> Result<&'a Cell, String> {
@@ -434,8 +466,14 @@ mod tests {
         assert_eq!(place(&["Name|URL", "Tea|nowhere"], None), Some((1, Some(0))));
         assert_eq!(place(&["Report", "", "sku|Link"], Some("link")), Some((1, Some(2))));
         assert_eq!(place(&["sku|Link", "1|https://a.example/"], Some("target")), None);
-        // Rows with URLs are no title above the headings.
+        // Rows with URLs are no title above the headings, nor headings.
         assert_eq!(place(&["x|https://a.example/1", "name|url"], None), Some((1, None)));
+        for word in ["url", "Link", "page"] {
+            let rows = [format!("{word}|https://a.example/1"), "mail|a@a.example".to_owned()];
+            let rows: Vec<&str> = rows.iter().map(String::as_str).collect();
+            assert_eq!(place(&rows[..1], None), Some((1, None)));
+            assert_eq!(place(&rows, None), Some((1, None)));
+        }
     }
 
     #[test]
@@ -471,6 +509,22 @@ mod tests {
         let Found::Ambiguous(reason) = find(&["front|back", row], None) else { panic!() };
         assert!(reason.contains("1 \"front\", 2 \"back\""), "{reason}");
         assert!(matches!(find(&[row], None), Found::Ambiguous(_)));
+    }
+
+    #[test]
+    fn a_url_that_is_divided_over_columns_is_no_url() {
+        for (rows, is_divided) in [
+            (&["host|path", "https://a.example|/1", "https://a.example/|/"][..], true),
+            (&["1|/tea|https://a.example", "2|/jam|https://b.example"], true),
+            (&["base|slug", "https://a.example/x|/1", "https://a.example/x|/2"], true),
+            (&["url|path", "https://a.example|/1?a=b"], true),
+            (&["url|path", "https://a.example/1|/1", "https://a.example/2|/2"], false),
+            (&["site|icon", "https://a.example|//a.example/i", "https://b.example|"], false),
+            (&["page|next", "https://a.example/|/1", "https://a.example/1|/"], false),
+        ] {
+            assert_eq!(matches!(find(rows, None), Found::Ambiguous(_)), is_divided, "{rows:?}");
+        }
+        assert_eq!(place(&["host|path", "https://a.example|/1"], Some("host")), Some((0, Some(0))));
     }
 
     #[test]

@@ -130,11 +130,17 @@ impl Rows {
         self.reject_first_line(NEVER_CLOSED)
     }
 
-    /// The lines after it are read again.
+    /// The lines after it are read again. Many programs that write tabs quote nothing, so that a
+    /// quote is a part of its cell.
     fn reject_first_line(&mut self, reason: &'static str) -> Option<Parsed> {
         let line = self.lines.pop_front()?;
         self.set_delimiter(self.delimiter());
-        Some(Parsed::Invalid(line, reason))
+        if self.delimiter() != Some('\t') {
+            return Some(Parsed::Invalid(line, reason));
+        }
+        let cell = |text: &str| Cell { text: text.to_owned(), is_quoted: false };
+        let cells = line.text.split('\t').map(cell).collect();
+        Some(Parsed::Row(Row { cells, lines: vec![line] }))
     }
 }
 
@@ -263,6 +269,14 @@ mod tests {
         );
         assert_eq!(rows("a\tb;c\t\n\"x;\"", Some('\t')), ["a|b;c|", "x;"]);
         assert_eq!(rows("\"a,\"\"b\"\nc,d", None), ["a,\"b", "c,d"]);
+    }
+
+    #[test]
+    fn a_quote_that_fits_nowhere_is_a_part_of_its_cell_between_tabs() {
+        assert_eq!(
+            rows("\"A\" x\tb\n\"c\td\n\"e\nf\"\tg\n5\" h\t\"i", Some('\t')),
+            ["\"A\" x|b", "\"c|d", "e\r\nf|g", "5\" h|\"i"]
+        );
     }
 
     #[test]

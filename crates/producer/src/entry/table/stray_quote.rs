@@ -26,7 +26,8 @@ impl StrayQuote {
         }
         let mut hides_rows = false;
         for (column, cell) in row.cells.iter().enumerate().filter(|(_, cell)| cell.is_quoted) {
-            let lines: Vec<&str> = cell.text.split(['\n', '\r']).collect();
+            // A line end at the end of a cell was typed: nothing stands below it.
+            let lines: Vec<&str> = cell.text.trim_end().split(['\n', '\r']).collect();
             let last = lines.len() - 1;
             for (index, line) in lines.into_iter().enumerate().filter(|_| last > 0) {
                 // The cells before the first line, and those behind the last one.

@@ -105,6 +105,9 @@ fn a_url_is_never_divided_and_never_has_a_neighbour() {
         ),
         ("images,name\n\"https://a.example/a, https://a.example/b\",Tea", None),
         ("url,name\n\"https://a.example/1\nhttps://a.example/2\",Tea", None),
+        ("name,url\nTea,\"https://a.example/1\n\"", Some("https://a.example/1")),
+        ("url,name\n\"https://a.example/1\r\n \r\n\",Tea", Some("https://a.example/1")),
+        ("name,url\nTea,\"https://a.example/1\nx\"", None),
     ] {
         let read = rows(text);
         let content = read.last().filter(|content| !content.starts_with("invalid: "));
@@ -141,6 +144,19 @@ fn a_file_may_hold_several_tables() {
         let rows_read = rows(&format!("name,url\nTea,http://a.example/1\n\n{other}"));
         assert_eq!(rows_read, ["#h", "http://a.example/1", "#b", "#h", "http://a.example/2"]);
     }
+}
+
+#[test]
+fn a_row_with_a_url_is_never_taken_for_headings() {
+    for (text, expected) in [
+        ("name,url\nTea,http://a.example/1\nhttp://a.example/2,url", 2),
+        ("url,kind\nhttp://a.example/1,page\nkind,http://a.example/2,url", 2),
+        ("kind;url\nx;http://a.example/1\n\nlink;http://a.example/2;x", 3),
+    ] {
+        let rows_read = rows(text);
+        assert!(rows_read[expected].starts_with("invalid: "), "{rows_read:?}");
+    }
+    assert_eq!(rows("url,http://a.example/1"), ["http://a.example/1"]);
 }
 
 #[test]
