@@ -23,7 +23,8 @@ pub use message::{
     Address, AddressError, DeferCounts, DeferReason, Doubt, FetchRequest, Fingerprint, Key,
     ListLine, MAX_LIST_LINES, MAX_MESSAGE_BYTES, MAX_NAME_BYTES, MAX_URL_BYTES, Message, NO_RUN,
     NotATask, PartId, PartReport, RESERVED_HEADERS, RawMessage, Task, UrlLines, begins_with_scheme,
-    has_second_url, is_invisible, is_name, is_padding, list_lines, may_continue_url, unwrapped,
+    has_second_url, is_comment, is_invisible, is_name, is_padding, list_lines, may_continue_url,
+    unwrapped,
 };
 pub use publish::{
     ConfirmChannel, Confirmed, ConnectionBlocked, Death, Draft, MAX_ROUND, Publisher, Round,

@@ -31,11 +31,6 @@ pub(super) fn trimmed(text: &str) -> &str {
     text.trim_start_matches(is_padding).trim_end_matches(|c| is_padding(c) && !is_joiner(c))
 }
 
-/// Whether a trimmed line of a text list is a comment.
-pub(super) fn is_comment(line: &str) -> bool {
-    line.starts_with('#')
-}
-
 /// Whether a text ends like the name of a file, such as `green tea.jpg`.
 pub(super) fn is_file_name(text: &str) -> bool {
     text.rsplit_once('.').is_some_and(|(name, extension)| {

@@ -4,12 +4,12 @@ use std::collections::VecDeque;
 use std::io;
 use std::time::Duration;
 
-use fetchline_queue::{MAX_MESSAGE_BYTES, MAX_URL_BYTES};
+use fetchline_queue::{MAX_MESSAGE_BYTES, MAX_URL_BYTES, is_comment};
 use serde::de::IgnoredAny;
 use tokio::io::BufReader;
 use tokio::time::{Instant, timeout_at};
 
-use super::format::{Format, is_comment, trimmed};
+use super::format::{Format, trimmed};
 use super::line::{LineDecoder, ListLine};
 use super::plain::PlainText;
 use super::record::{Fields, parse_url};
@@ -25,6 +25,11 @@ const SAMPLE_LINES: usize = 100;
 const SAMPLE_BYTES: usize = 256 * 1024;
 /// How long a list on standard input may take for these lines. Somebody may be typing.
 const SAMPLE_TIME: Duration = Duration::from_millis(500);
+
+/// The shortest line after which a line may be broken.
+const MIN_WRAPPED_BYTES: usize = 60;
+const WRAPPED: &str = "it is not clear where the URL ends: the next line may be the rest of it; join \
+                       the two, or say --format text if each line is a URL";
 
 /// What is known about a list before it is read.
 #[derive(Clone, Debug, Default)]
@@ -50,6 +55,10 @@ pub(crate) struct List {
     kind: Option<Kind>,
     /// The number of an overlong line that comes after the rows of the table.
     overlong: Option<u64>,
+    /// A URL that may go on in the next line.
+    held: Option<Entry>,
+    /// The entry behind one that was held.
+    behind_held: Option<Entry>,
     /// Lines of the last entry.
     span: u64,
     notice: Option<String>,
@@ -107,6 +116,8 @@ impl List {
             sample: Sample::default(),
             kind: None,
             overlong: None,
+            held: None,
+            behind_held: None,
             span: 1,
             notice: None,
         }
@@ -141,20 +152,29 @@ impl List {
                 return Ok(Some(entry));
             }
             let read = match self.sample.lines.pop_front() {
-                Some(line) => Some(line),
+                Some(line) => Ok(Some(line)),
                 None => match self.sample.failure.take() {
-                    Some(error) => return Err(error),
-                    None => self.lines.next().await?.map(|line| (self.lines.number(), line)),
+                    Some(error) => Err(error),
+                    None => self.lines.next().await.map(|line| Some((self.lines.number(), line?))),
                 },
             };
             match read {
-                None => return Ok(self.last_entry()),
-                Some((number, Line::TooLong)) => self.overlong = Some(number),
-                Some((number, Line::Whole(bytes, end))) => {
+                Err(error) => match self.held.take() {
+                    Some(held) => {
+                        self.sample.failure = Some(error);
+                        return Ok(Some(held));
+                    }
+                    None => return Err(error),
+                },
+                Ok(None) => return Ok(self.held.take().or_else(|| self.last_entry())),
+                Ok(Some((number, Line::TooLong))) => self.overlong = Some(number),
+                Ok(Some((number, Line::Whole(bytes, end)))) => {
                     let line = self.decode(number, bytes, end);
                     if let Some(entry) = self.parse(line) {
                         self.span = 1;
-                        return Ok(Some(entry));
+                        if let Some(entry) = self.hold(entry) {
+                            return Ok(Some(entry));
+                        }
                     }
                 }
             }
@@ -232,8 +252,30 @@ impl List {
         line
     }
 
+    /// Keeps a long URL of a text until the next line is known: mails and terminals break lines, and
+    /// the rest of the URL is a line of its own then. Returns the entry whose turn it is.
+    fn hold(&mut self, entry: Entry) -> Option<Entry> {
+        let mut held = self.held.take();
+        if let Some(held) = held.as_mut().filter(|_| is_rest_of_line(&entry)) {
+            held.content = Content::Invalid(WRAPPED.to_owned());
+        }
+        let is_text = matches!(&self.kind, Some(Kind::Text(plain)) if !plain.is_certain());
+        let is_record = matches!(entry.content, Content::Record(_));
+        if is_text && is_record && entry.raw.len() >= MIN_WRAPPED_BYTES && !self.hints.is_live {
+            self.held = Some(entry);
+        } else if held.is_some() {
+            self.behind_held = Some(entry);
+        } else {
+            return Some(entry);
+        }
+        held
+    }
+
     /// An entry of the lines so far.
     fn parsed_entry(&mut self) -> Option<Entry> {
+        if let Some(entry) = self.behind_held.take() {
+            return Some(entry);
+        }
         let Some(Kind::Table(table)) = &mut self.kind else { return self.overlong_entry() };
         let parsed = match table.next() {
             Some(parsed) => Some(parsed),
@@ -245,6 +287,9 @@ impl List {
     }
 
     fn overlong_entry(&mut self) -> Option<Entry> {
+        if self.overlong.is_some() && self.held.is_some() {
+            return self.held.take();
+        }
         let line = self.overlong.take()?;
         self.span = 1;
         let reason = format!("the line has more than {} bytes", self.lines.max_bytes());
@@ -306,6 +351,20 @@ impl Kind {
         let urls = lines.iter().map(|line| trimmed(&line.text));
         Self::Text(PlainText::learn(urls))
     }
+}
+
+/// Whether an entry may be the rest of a URL that begins in the line before it.
+fn is_rest_of_line(entry: &Entry) -> bool {
+    let text = String::from_utf8_lossy(&entry.raw);
+    let text = trimmed(&text);
+    let is_rejected = matches!(entry.content, Content::Invalid(_));
+    let is_sign = |c: char| c.is_ascii_digit() || "-/._%=&?+".contains(c);
+    is_rejected
+        && !text.contains(char::is_whitespace)
+        && !text.contains("://")
+        && !text.starts_with("www.")
+        && text.contains(char::is_alphabetic)
+        && text.contains(is_sign)
 }
 
 fn parse_plain(plain: &PlainText, line: &ListLine) -> Content {

@@ -19,6 +19,11 @@ impl PlainText {
         Self { lines: None }
     }
 
+    /// Whether the user says that each line is a URL.
+    pub(super) fn is_certain(&self) -> bool {
+        self.lines.is_none()
+    }
+
     /// Learns from the first lines.
     pub(super) fn learn<'a>(lines: impl Iterator<Item = &'a str> + Clone) -> Self {
         Self { lines: Some(UrlLines::learn(lines)) }

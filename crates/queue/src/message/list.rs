@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::address::AddressError;
 use super::not_a_task::{MAX_LIST_LINES, MAX_MESSAGE_BYTES, NotATask};
 use super::typed::{bare, is_padding};
-use super::url_line::{UrlLines, begins_with_scheme};
+use super::url_line::{UrlLines, begins_with_scheme, is_comment};
 
 /// A line of a list.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,7 +29,7 @@ pub fn list_lines(data: &Bytes) -> Result<Vec<ListLine>, NotATask> {
         // Lines of a JSON array that was pasted.
         .map(|line| line.trim_matches(is_padding))
         .map(|line| line.strip_suffix(',').unwrap_or(line).trim_end_matches(is_padding))
-        .filter(|line| !line.is_empty() && !line.starts_with('#') && !matches!(*line, "[" | "]"));
+        .filter(|line| !line.is_empty() && !is_comment(line) && !matches!(*line, "[" | "]"));
     let lines: Vec<&str> = lines.collect();
     match lines.len() {
         0 => return Err(AddressError::Empty.into()),
@@ -71,6 +71,7 @@ mod tests {
         }
         let tasks = "{\"url\":\"https://a.example/1\",\"method\":\"POST\"}\nnonsense";
         assert_eq!(lines(tasks).unwrap().len(), 2);
+        assert_eq!(lines("#1 https://a.example/1\n#x").unwrap(), ["#1 https://a.example/1"]);
     }
 
     #[test]

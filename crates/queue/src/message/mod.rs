@@ -36,7 +36,9 @@ pub use raw_message::RawMessage;
 pub use task::Task;
 pub(crate) use typed::bare;
 pub use typed::{is_invisible, is_padding, unwrapped};
-pub use url_line::{Doubt, UrlLines, begins_with_scheme, has_second_url, may_continue_url};
+pub use url_line::{
+    Doubt, UrlLines, begins_with_scheme, has_second_url, is_comment, may_continue_url,
+};
 
 /// What a message says.
 #[derive(Clone, Debug, PartialEq)]

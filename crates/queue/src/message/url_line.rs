@@ -141,6 +141,13 @@ fn has_glued_host(text: &str) -> bool {
     })
 }
 
+/// Whether a line is a comment, and not a number such as `#1` before a URL.
+pub fn is_comment(line: &str) -> bool {
+    let is_number =
+        |rest: &str| rest.starts_with(|c: char| c.is_ascii_digit()) && rest.contains("://");
+    line.strip_prefix('#').is_some_and(|rest| !is_number(rest))
+}
+
 /// Whether a text begins like a URL that can be fetched.
 pub fn begins_with_scheme(text: &str) -> bool {
     let text = text.trim_start_matches(is_padding);
@@ -279,6 +286,19 @@ mod tests {
             "Tea: https://a.example/1",
         ] {
             assert!(!has_second_url(text), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_number_before_a_url_begins_no_comment() {
+        for line in
+            ["#", "# 1. pages of https://a.example/", "#https://a.example/1", "#1", "#2026 x"]
+        {
+            assert!(is_comment(line), "{line}");
+        }
+        for line in ["#1 https://a.example/1", "#1001: https://a.example/1", "https://a.example/#"]
+        {
+            assert!(!is_comment(line), "{line}");
         }
     }
 

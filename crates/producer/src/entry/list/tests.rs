@@ -187,3 +187,44 @@ async fn a_list_that_is_one_object_or_empty_is_named_as_such() {
     }
     assert!(!read(b"# ours\n", named("txt")).await.1.contains("empty"));
 }
+
+#[tokio::test]
+async fn a_url_that_goes_on_in_the_next_line_is_refused() {
+    let long = "https://a.example/collections/fine-teas-of-the-world/oolong/";
+    for (list, expected) in [
+        (format!("{long}\nspring-2026\nhttps://a.example/1\n"), "!?https://a.example/1"),
+        (format!("{long}=\n-2026?variant=3D1"), "!?"),
+        (format!("{long}\nspring/1\n{long}\njam/2"), "!?!?"),
+        (format!("{long}1\n{long}2\nloose.html"), "1!?"),
+        // What is not the rest of a URL.
+        (format!("{long}1\n\nspring-2026"), "1#b?"),
+        (format!("{long}1\nTea\n{long}2\nNULL\n{long}3\n12.90\n{long}4\n(4 rows)"), "1?2?3?4?"),
+        (format!("{long}1\nwww.a.example/1\n{long}2"), "1?2"),
+        ("https://a.example/1\nspring-2026".to_owned(), "https://a.example/1?"),
+    ] {
+        let described: String = contents(list.as_bytes())
+            .await
+            .iter()
+            .map(|content| {
+                let is_doubted = content.contains("the next line may be the rest");
+                let short = content.strip_prefix(long).unwrap_or(content);
+                let mark = if is_doubted { "!" } else { "?" };
+                if content.starts_with("invalid: ") { mark } else { short }.to_owned()
+            })
+            .collect();
+        assert_eq!(described, expected, "{list}");
+    }
+    let certain = ListHints { format: Format::Text, ..ListHints::default() };
+    let (entries, _) = read(format!("{long}\nspring-2026").as_bytes(), certain).await;
+    assert_eq!(entries[0], (1, long.to_owned()));
+}
+
+#[tokio::test]
+async fn a_number_before_a_url_begins_no_comment() {
+    let read =
+        contents(b"#1 https://a.example/1\n# https://a.example/2\n#3: https://a.example/3").await;
+    assert_eq!(read[1], "#c");
+    for index in [0, 2] {
+        assert!(read[index].contains("does not begin with its URL"), "{read:?}");
+    }
+}

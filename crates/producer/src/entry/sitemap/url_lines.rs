@@ -4,13 +4,13 @@ use std::collections::VecDeque;
 use std::io;
 
 use encoding_rs::Encoding;
-use fetchline_queue::{MAX_URL_BYTES, UrlLines as Rule, begins_with_scheme};
+use fetchline_queue::{MAX_URL_BYTES, UrlLines as Rule, begins_with_scheme, is_comment};
 use tokio::io::BufReader;
 
 use super::document::DocumentError;
 use super::location::Location;
 use super::reference::is_absolute;
-use crate::entry::format::{is_comment, trimmed};
+use crate::entry::format::trimmed;
 use crate::entry::plain::check_end;
 use crate::text::{Line, Lines, Text, display_name};
 

@@ -2,9 +2,9 @@
 
 use std::cmp::Reverse;
 
-use fetchline_queue::begins_with_scheme;
+use fetchline_queue::{begins_with_scheme, is_comment};
 
-use super::super::format::{is_comment, is_file_name, trimmed};
+use super::super::format::{is_file_name, trimmed};
 use super::super::line::ListLine;
 use super::layout::{Found, Layout, is_url};
 use super::rows::{Cell, Parsed, Row, Rows};
