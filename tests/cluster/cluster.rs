@@ -51,7 +51,28 @@ impl Cluster {
         format!("mysql://root@{}/{database}", list(&DATABASES))
     }
 
-    /// `kill`, `freeze`, `thaw`, `term` or `revive` of a node.
+    /// Whether nodes can be separated from each other here. Says so if they cannot.
+    pub(crate) async fn can_cut() -> bool {
+        let filter = Command::new("iptables").args(["-n", "-L", "OUTPUT"]).output().await;
+        let can_cut = filter.is_ok_and(|filter| filter.status.success());
+        if !can_cut {
+            println!("cluster: skipped, since cutting a node off needs root and iptables");
+        }
+        can_cut
+    }
+
+    /// Ends all separations.
+    pub(crate) async fn heal(&self) -> anyhow::Result<()> {
+        script(&["heal"]).await.map(drop)
+    }
+
+    /// Lets a killed node of the database forget how much it knows, so that it gets all data anew.
+    pub(crate) fn forget_state(node: &str) -> anyhow::Result<()> {
+        let state = project().join(".local/cluster").join(node).join("data/grastate.dat");
+        Ok(std::fs::remove_file(state)?)
+    }
+
+    /// `kill`, `freeze`, `thaw`, `cut`, `term` or `revive` of a node.
     pub(crate) async fn node(&self, verb: &str, node: &str) -> anyhow::Result<()> {
         script(&[verb, node]).await.map(drop)
     }
@@ -139,9 +160,12 @@ fn pool(node: usize, database: &str) -> anyhow::Result<MySqlPool> {
     Ok(MySqlPool::connect_lazy(&url)?)
 }
 
+fn project() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
 async fn script(arguments: &[&str]) -> anyhow::Result<String> {
-    let project = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..");
-    let output = Command::new(project.join("deploy/local/cluster"))
+    let output = Command::new(project().join("deploy/local/cluster"))
         .args(arguments)
         .stdin(Stdio::null())
         .stderr(Stdio::inherit())
