@@ -226,7 +226,7 @@ pool of {args.buffer_pool} MiB.
 | bytes that the site sends in a night without `--revalidate` | {full / 1e6:,.2f} MB |
 | bytes that it sends in a night with `--revalidate`, on average | {steady / 1e6:,.2f} MB |
 | of these, for responses 304 without a body | {heads / 1e6:,.2f} MB |
-| with `--revalidate`, compared with without (goal: 10%) | {steady / full:.1%} |
+| bytes with `--revalidate`, as a share of those without (goal: at most 10%) | {steady / full:.1%} |
 | seconds to prune one night | {statistics.median(pruned):.1f} |
 | URLs/s while half of all rows are pruned, median of {more} nights | {pruning:,.0f} |
 | these nights compared with the last {args.window} (goal: 90%) | {pruning / last:.0%} |
