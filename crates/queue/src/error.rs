@@ -171,8 +171,8 @@ impl Error {
         match self {
             Self::NoNode(_, error) => error.refusal(),
             _ if self.reply().is_some_and(|(_, text)| is_limit(text)) => Some(
-                "raise the limit that the broker names: a worker has up to five connections, and a fleet \
-                 a queue for each delay besides six others",
+                "raise the limit that the broker names: a worker has up to five connections, and a \
+                 fleet a queue for each delay besides six others",
             ),
             Self::Connect(_) if matches!(self.reply(), Some((403 | 530, _))) => Some(
                 "the broker refuses the connection: check the user, the password and the virtual \

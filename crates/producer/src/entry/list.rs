@@ -28,8 +28,8 @@ const SAMPLE_TIME: Duration = Duration::from_millis(500);
 
 /// The shortest line after which a line may be broken.
 const MIN_WRAPPED_BYTES: usize = 60;
-const WRAPPED: &str = "it is not clear where the URL ends: the next line may be the rest of it; join \
-                       the two, or say --format text if each line is a URL";
+const WRAPPED: &str = "it is not clear where the URL ends: the next line may be the rest of it; \
+                       join the two, or say --format text if each line is a URL";
 
 /// What is known about a list before it is read.
 #[derive(Clone, Debug, Default)]
@@ -252,8 +252,8 @@ impl List {
         line
     }
 
-    /// Keeps a long URL of a text until the next line is known: mails and terminals break lines, and
-    /// the rest of the URL is a line of its own then. Returns the entry whose turn it is.
+    /// Keeps a long URL of a text until the next line is known: in mails and terminals, that line
+    /// may be the rest of the URL. Returns the entry that comes next.
     fn hold(&mut self, entry: Entry) -> Option<Entry> {
         let mut held = self.held.take();
         if let Some(held) = held.as_mut().filter(|_| is_rest_of_line(&entry)) {

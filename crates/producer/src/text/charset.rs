@@ -47,7 +47,7 @@ pub(crate) fn display_name(encoding: &'static encoding_rs::Encoding) -> String {
 }
 
 /// Whether a text that was decoded from an encoding of one byte per character seems to be UTF-8:
-/// its bytes are. As `Ã¼` for `ü`, each character of UTF-8 becomes two or more, such as no word has.
+/// its bytes are. Like `Ã¼` for `ü`, each character of UTF-8 becomes several that no word has.
 pub(crate) fn may_be_utf_8(text: &str, encoding: &'static encoding_rs::Encoding) -> bool {
     let is_utf_8 = || {
         let (bytes, _, is_lossy) = encoding.encode(text);
