@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use fetchline_tests::shop::{self, Shop};
+use fetchline_tests::shop::{self, Shop, visits};
 use fetchline_tests::wait;
 use fetchline_tests::world::World;
 use lapin::BasicProperties;
@@ -35,9 +35,6 @@ async fn four_workers_keep_the_rate_of_one_host_and_delay_no_other() -> anyhow::
     world.produce("limited", &urls).await?;
     let workers: Vec<_> = (0..4).map(|_| world.worker(&[])).collect::<anyhow::Result<_>>()?;
 
-    let first = async || Ok(world.shop.visits().total());
-    wait::until("the first page", first, |visits| *visits > 0).await?;
-    let started = Instant::now();
     let fetched = async || Ok(others.iter().map(|shop| shop.visits().total()).sum());
     wait::until("every page of the other hosts", fetched, |visits: &u64| {
         *visits == OTHERS as u64 * 50
@@ -48,8 +45,6 @@ async fn four_workers_keep_the_rate_of_one_host_and_delay_no_other() -> anyhow::
         limited_by_then < 250,
         "the others had to wait: {limited_by_then} pages of the limited host were first"
     );
-    wait::until("every page of the limited host", first, |visits| *visits == 1_000).await?;
-    let (took, ideal) = (started.elapsed().as_secs_f64(), 1_000.0 / f64::from(RATE));
     let rows = async || world.rows().await;
     wait::until("every row", rows, |rows| *rows == 1_500).await?;
     for worker in workers {
@@ -58,7 +53,8 @@ async fn four_workers_keep_the_rate_of_one_host_and_delay_no_other() -> anyhow::
 
     let seconds = world.shop.visits().seconds("127.0.0.1");
     assert!(seconds.iter().all(|visits| *visits <= RATE + 2), "{seconds:?}");
-    assert!(took < 1.15 * ideal, "{took} s instead of {ideal} s: {seconds:?}");
+    let median = visits::median(&seconds);
+    assert!(median >= RATE * 9 / 10, "{median} in most seconds: {seconds:?}");
     assert_eq!((world.shop.visits().repeats(), world.ready("urls").await?), (0, 0));
     Ok(())
 }

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use fetchline_tests::process::Running;
 use fetchline_tests::proxy::Proxy;
+use fetchline_tests::shop::visits;
 use fetchline_tests::wait;
 use fetchline_tests::world::World;
 use futures_util::future::try_join_all;
@@ -203,13 +204,11 @@ fn seconds_of(world: &World, hosts: &[&str]) -> Vec<u32> {
 /// the rate or nearly so.
 async fn ensure_rate(world: &World, hosts: &[&str], rate: u32, visits: u32) -> anyhow::Result<()> {
     let sum = async || Ok(seconds_of(world, hosts).iter().sum::<u32>());
-    wait::until("the first page", sum, |sum| *sum > 0).await?;
-    let began = Instant::now();
     wait::until("every page", sum, |sum| *sum >= visits).await?;
-    let (took, ideal) = (began.elapsed().as_secs_f64(), f64::from(visits) / f64::from(rate));
     let seconds = seconds_of(world, hosts);
     assert!(seconds.iter().all(|visits| *visits <= rate + 3), "{hosts:?}: {seconds:?}");
-    assert!(took < 1.25 * ideal, "{took} s instead of {ideal} s: {seconds:?}");
+    let median = visits::median(&seconds);
+    assert!(median >= rate * 8 / 10, "{hosts:?}: {median} in most seconds: {seconds:?}");
     Ok(())
 }
 
@@ -306,7 +305,13 @@ async fn a_throttling_host_gets_half_the_rate_of_all_workers_together() -> anyho
     let seconds = world.shop.visits().seconds("127.0.0.1");
     let rate: f64 =
         sqlx::query_scalar("SELECT slowed FROM hosts").fetch_one(&world.database).await?;
-    assert!((15.0..=28.0).contains(&rate), "slowed to {rate}/s after {seconds:?}");
+    // Each worker measures its own rate over 2 to 10 s. On a busy machine pages take longer.
+    let visited: Vec<u32> = seconds.iter().copied().filter(|visits| *visits > 0).collect();
+    let whole = &visited[1..visited.len() - 1];
+    let (slowest, fastest) = (whole.iter().min(), whole.iter().max());
+    let half_of = |visits: Option<&u32>| f64::from(*visits.expect("12 s of pages")) / 2.0;
+    let expected = 0.7 * half_of(slowest)..=1.4 * half_of(fastest);
+    assert!(expected.contains(&rate), "slowed to {rate}/s, not {expected:?}, after {seconds:?}");
     for worker in workers {
         worker.kill().await?;
     }

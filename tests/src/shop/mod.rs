@@ -19,7 +19,7 @@ mod routes;
 mod server;
 mod timing;
 mod visit;
-mod visits;
+pub mod visits;
 
 use std::{
     net::{Ipv4Addr, SocketAddr},

@@ -172,6 +172,16 @@ fn update<V: Default, R>(
     update(map.entry(key.to_owned()).or_default())
 }
 
+/// The median of the seconds that have requests: the rate that a host got, whatever a busy machine
+/// cost in a few of them. The last one is only a part of a second.
+#[must_use]
+pub fn median(seconds: &[u32]) -> u32 {
+    let mut visited: Vec<u32> = seconds.iter().copied().filter(|visits| *visits > 0).collect();
+    visited.pop();
+    visited.sort_unstable();
+    visited.get(visited.len() / 2).copied().unwrap_or_default()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -207,6 +217,12 @@ mod tests {
         assert_eq!(top(0), [""; 0]);
         assert_eq!(top(2), ["/again", "/twice"]);
         assert_eq!(top(9), ["/again", "/twice", "/once"]);
+    }
+
+    #[test]
+    fn the_median_ignores_seconds_without_requests_and_the_last() {
+        assert_eq!(median(&[0, 9, 30, 30, 12, 30, 2]), 30);
+        assert_eq!((median(&[0, 7]), median(&[])), (0, 0));
     }
 
     #[test]
