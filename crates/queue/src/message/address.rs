@@ -72,7 +72,7 @@ impl Address {
         if contains_control(text) {
             return Err(AddressError::ControlCharacter);
         }
-        if lacks_scheme(text) {
+        if !begins_with_scheme(text) && lacks_scheme(text) {
             return Err(without_scheme(text));
         }
         let url = Url::parse(text).map_err(|error| match error {
@@ -196,10 +196,11 @@ impl Address {
     }
 }
 
-/// Bytes are enough for ASCII, as in most URLs.
+/// Bytes are enough for ASCII, as in most URLs. They are all looked at, since that takes a few
+/// vector instructions.
 fn contains_control(text: &str) -> bool {
     if text.is_ascii() {
-        text.bytes().any(|byte| byte.is_ascii_control())
+        text.bytes().fold(false, |found, byte| found | byte.is_ascii_control())
     } else {
         text.contains(char::is_control)
     }

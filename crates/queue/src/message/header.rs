@@ -53,16 +53,26 @@ pub(crate) fn is_own_app(properties: &BasicProperties) -> bool {
 
 /// A header as text; `None` if it is missing or not text.
 pub(crate) fn text(properties: &BasicProperties, name: &str) -> Option<String> {
-    match value(properties, name)? {
+    as_text(value(properties, name)?)
+}
+
+/// A header as a number; `None` if it is missing or not a number.
+pub(crate) fn number(properties: &BasicProperties, name: &str) -> Option<u64> {
+    as_number(value(properties, name)?)
+}
+
+/// A value as text.
+pub(crate) fn as_text(value: &AMQPValue) -> Option<String> {
+    match value {
         AMQPValue::LongString(text) => String::from_utf8(text.as_bytes().to_vec()).ok(),
         AMQPValue::ShortString(text) => Some(text.as_str().to_owned()),
         _ => None,
     }
 }
 
-/// A header as a number: any AMQP integer, or digits as text, as users of the console type them.
-pub(crate) fn number(properties: &BasicProperties, name: &str) -> Option<u64> {
-    match value(properties, name)? {
+/// A value as a number: any AMQP integer, or digits as text, as users of the console type them.
+pub(crate) fn as_number(value: &AMQPValue) -> Option<u64> {
+    match value {
         AMQPValue::ShortShortInt(number) => u64::try_from(*number).ok(),
         AMQPValue::ShortShortUInt(number) => Some(u64::from(*number)),
         AMQPValue::ShortInt(number) => u64::try_from(*number).ok(),
@@ -71,7 +81,7 @@ pub(crate) fn number(properties: &BasicProperties, name: &str) -> Option<u64> {
         AMQPValue::LongUInt(number) => Some(u64::from(*number)),
         AMQPValue::LongLongInt(number) => u64::try_from(*number).ok(),
         AMQPValue::LongString(_) | AMQPValue::ShortString(_) => {
-            text(properties, name)?.trim().parse().ok()
+            as_text(value)?.trim().parse().ok()
         }
         _ => None,
     }

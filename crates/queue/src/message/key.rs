@@ -78,8 +78,7 @@ impl Key {
         if zeros != TASK_ZEROS || !id.starts_with(shared) {
             return None;
         }
-        let id = parse_hex(id)?;
-        is_version_7(&Uuid::from_bytes(id)).then_some(Self(id))
+        parse_uuid(id).map(|id| Self(id.into_bytes()))
     }
 
     fn of_former_part(part: &str, id: &str) -> Option<Self> {
@@ -127,8 +126,7 @@ impl PartId {
     /// Reads what [`fmt::Display`] has written. `None` for any other text, such as the name of a
     /// part of an earlier release.
     pub fn parse(text: &str) -> Option<Self> {
-        let id = Uuid::from_bytes(parse_hex(text)?);
-        (is_version_7(&id) && id.as_u128() & TASK_MASK == 0).then(|| Self(id.as_u128()))
+        parse_uuid(text).map(|id| id.as_u128()).filter(|id| id & TASK_MASK == 0).map(Self)
     }
 
     /// The key of the task at this place among the tasks of the part. Tasks count from 1, so no
@@ -199,11 +197,20 @@ fn hash(fields: &[&[u8]]) -> [u8; 32] {
     hash.finalize().into()
 }
 
+/// Reads a `UUIDv7` as [`Key`] and [`PartId`] write it: without hyphens.
+fn parse_uuid(text: &str) -> Option<Uuid> {
+    let is_simple = text.len() == 32 && is_lower_case(text);
+    Uuid::try_parse(text).ok().filter(|id| is_simple && is_version_7(id))
+}
+
 /// Reads bytes that [`hex::encode`] has written.
 fn parse_hex<const BYTES: usize>(text: &str) -> Option<[u8; BYTES]> {
-    let is_lower_case = !text.bytes().any(|byte| byte.is_ascii_uppercase());
     let mut bytes = [0; BYTES];
-    (is_lower_case && hex::decode_to_slice(text, &mut bytes).is_ok()).then_some(bytes)
+    (is_lower_case(text) && hex::decode_to_slice(text, &mut bytes).is_ok()).then_some(bytes)
+}
+
+fn is_lower_case(text: &str) -> bool {
+    !text.bytes().any(|byte| byte.is_ascii_uppercase())
 }
 
 /// A `UUIDv7` of the present time.

@@ -11,7 +11,8 @@ use super::fetch_request::FetchRequest;
 use super::key::{Fingerprint, Key};
 use super::name::{NO_RUN, is_name};
 use super::not_a_task::NotATask;
-use super::{damage, header};
+use super::damage;
+use super::header::{self, as_number, as_text};
 
 /// A fetch request with its identity and its history.
 #[derive(Clone, Debug, PartialEq)]
@@ -66,11 +67,11 @@ impl Task {
     /// without an id gets another key.
     pub fn read(properties: &BasicProperties, data: &Bytes) -> Result<Self, NotATask> {
         damage::check(properties)?;
-        let (request, named_run) = FetchRequest::read(data, header::is_own_app(properties))?;
-        let run = header::text(properties, header::RUN)
-            .or(named_run)
-            .unwrap_or_else(|| NO_RUN.to_owned());
-        let part = header::text(properties, header::PART);
+        let is_own_app = header::is_own_app(properties);
+        let (request, named_run) = FetchRequest::read(data, is_own_app)?;
+        let headers = Headers::read(properties);
+        let run = headers.run.or(named_run).unwrap_or_else(|| NO_RUN.to_owned());
+        let part = headers.part;
         if !is_name(&run) || part.as_deref().is_some_and(|part| !is_name(part)) {
             return Err(NotATask::Run);
         }
@@ -80,10 +81,9 @@ impl Task {
             .map(|id| id.as_str().to_owned())
             .filter(|id| !id.is_empty());
         let key = match &message_id {
-            Some(id) => Key::of_message(&run, part.as_deref(), id, header::is_own_app(properties)),
+            Some(id) => Key::of_message(&run, part.as_deref(), id, is_own_app),
             None => Key::fresh(),
         };
-        let count = |number| u32::try_from(number).unwrap_or(u32::MAX);
         Ok(Self {
             request,
             run,
@@ -91,16 +91,12 @@ impl Task {
             key,
             message_id,
             priority: *properties.priority(),
-            attempt: header::number(properties, header::ATTEMPT).map_or(1, count).max(1),
-            deferrals: header::number(properties, header::PARKED).map_or(0, count),
-            deferred: header::text(properties, header::PARKED_FOR)
-                .map(|text| DeferCounts::read(&text))
-                .unwrap_or_default(),
-            redeliveries: [header::DELIVERY_COUNT, header::RETURNED]
-                .into_iter()
-                .filter_map(|name| header::number(properties, name))
-                .fold(0, u64::saturating_add),
-            failed_at: header::text(properties, header::FAILED_AT)
+            attempt: headers.attempt.map_or(1, u32_or_max).max(1),
+            deferrals: headers.deferrals.map_or(0, u32_or_max),
+            deferred: headers.deferred.map(|text| DeferCounts::read(&text)).unwrap_or_default(),
+            redeliveries: headers.redeliveries,
+            failed_at: headers
+                .failed_at
                 .and_then(|text| OffsetDateTime::parse(&text, &Rfc3339).ok()),
         })
     }
@@ -120,6 +116,44 @@ impl Task {
     pub fn deferred_for(&self, reason: DeferReason) -> u32 {
         self.deferred.of(reason)
     }
+}
+
+/// The headers of a task. They are read in one pass, since a message has few of them.
+#[derive(Default)]
+struct Headers {
+    run: Option<String>,
+    part: Option<String>,
+    attempt: Option<u64>,
+    deferrals: Option<u64>,
+    deferred: Option<String>,
+    redeliveries: u64,
+    failed_at: Option<String>,
+}
+
+impl Headers {
+    fn read(properties: &BasicProperties) -> Self {
+        let mut read = Self::default();
+        for (name, value) in properties.headers().iter().flat_map(|table| table.inner()) {
+            match name.as_str() {
+                header::RUN => read.run = as_text(value),
+                header::PART => read.part = as_text(value),
+                header::ATTEMPT => read.attempt = as_number(value),
+                header::PARKED => read.deferrals = as_number(value),
+                header::PARKED_FOR => read.deferred = as_text(value),
+                header::DELIVERY_COUNT | header::RETURNED => {
+                    let count = as_number(value).unwrap_or_default();
+                    read.redeliveries = read.redeliveries.saturating_add(count);
+                }
+                header::FAILED_AT => read.failed_at = as_text(value),
+                _ => {}
+            }
+        }
+        read
+    }
+}
+
+fn u32_or_max(number: u64) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
 }
 
 #[cfg(test)]
