@@ -119,6 +119,10 @@ pub fn stored_content_type(text: &str) -> &str {
 /// The first `chars` characters. These columns are for people, so a long text is no reason to
 /// refuse a row.
 fn truncate(text: &str, chars: usize) -> &str {
+    // A character has at least one byte.
+    if text.len() <= chars {
+        return text;
+    }
     text.char_indices().nth(chars).map_or(text, |(end, _)| &text[..end])
 }
 
@@ -130,5 +134,6 @@ mod tests {
     fn long_texts_are_truncated_between_characters() {
         assert_eq!(truncate("äöü", 2), "äö");
         assert_eq!(truncate("äöü", 3), "äöü");
+        assert_eq!(truncate("äöü", 6), "äöü");
     }
 }
