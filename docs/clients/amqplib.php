@@ -9,8 +9,8 @@ use PhpAmqpLib\Wire\AMQPTable;
 $connection = new AMQPStreamConnection('127.0.0.1', 5672, 'guest', 'guest', '/');
 $channel = $connection->channel();
 $channel->confirm_select();
-$channel->set_return_listener(fn ($code, $text) => exit("not stored: $text\n"));
-$channel->set_nack_handler(fn () => exit("not stored: the queue is full\n"));
+$channel->set_return_listener(fn ($code, $text) => throw new Exception("not stored: $text"));
+$channel->set_nack_handler(fn () => throw new Exception('not stored: the queue is full'));
 while (($line = fgets(STDIN)) !== false) {
     $headers = new AMQPTable(['x-run' => 'php']);
     $task = new AMQPMessage(trim($line), ['delivery_mode' => 2, 'application_headers' => $headers,
