@@ -56,7 +56,7 @@ async fn unacked(world: &World) -> anyhow::Result<Option<u64>> {
 #[tokio::test]
 async fn a_pause_typed_into_the_console_stops_new_requests_and_loses_nothing() -> anyhow::Result<()>
 {
-    let world = World::exclusive().await?;
+    let world = World::quiet().await?;
     let urls: Vec<String> = (0..400).map(|id| world.shop.url(&format!("/slow/100/{id}"))).collect();
     let mut worker = world.worker(&["--concurrency", "10"])?;
     let second = world.worker(&["--concurrency", "10"])?;
@@ -160,7 +160,7 @@ async fn a_worker_that_starts_before_its_broker_obeys_the_pause_in_force() -> an
 
 #[tokio::test]
 async fn a_pause_also_stops_fetches_that_wait_between_hops() -> anyhow::Result<()> {
-    let world = World::exclusive().await?;
+    let world = World::quiet().await?;
     let host = world.shop.url("").trim_start_matches("http://").to_owned();
     let limited = world.run(&["hosts", "set", &host, "--rate", "5/s"], "").await?;
     assert_eq!(limited.code, Some(0), "{limited:?}");

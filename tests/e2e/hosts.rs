@@ -24,7 +24,7 @@ async fn hosts(world: &World, arguments: &[&str]) -> anyhow::Result<serde_json::
 async fn four_workers_keep_the_rate_of_one_host_and_delay_no_other() -> anyhow::Result<()> {
     const RATE: u32 = 50;
     const OTHERS: usize = 10;
-    let world = World::exclusive().await?;
+    let world = World::quiet().await?;
     hosts(&world, &["set", &host(&world.shop), "--rate", "50/s"]).await?;
     let mut others = Vec::new();
     for _ in 0..OTHERS {

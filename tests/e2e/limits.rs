@@ -48,7 +48,7 @@ async fn a_fast_limited_host_gets_its_rate_behind_a_slow_database_and_never_more
 -> anyhow::Result<()> {
     const RATE: u32 = 200;
     const PAGES: u64 = 600;
-    let world = World::exclusive().await?;
+    let world = World::quiet().await?;
     world.hosts(&["set", &host(&world), "--rate", "200/s"]).await?;
     let (_proxy, worker) = start_far_from_database(&world, &[]).await?;
     world.produce("many", &world.numbered("/empty/", PAGES)).await?;
@@ -215,7 +215,7 @@ async fn ensure_rate(world: &World, hosts: &[&str], rate: u32, visits: u32) -> a
 #[tokio::test]
 async fn a_limit_of_all_hosts_holds_for_all_workers_together() -> anyhow::Result<()> {
     const HOSTS: [&str; 3] = ["one.example", "two.example", "three.test"];
-    let world = World::exclusive().await?;
+    let world = World::quiet().await?;
     world.hosts(&["set", "*", "--rate", "30/s"]).await?;
     let workers = start_two_behind_proxy(&world).await?;
     world.produce("all", &pages_of(&HOSTS, 80)).await?;
@@ -230,7 +230,7 @@ async fn a_limit_of_all_hosts_holds_for_all_workers_together() -> anyhow::Result
 async fn a_limit_of_a_suffix_holds_for_its_hosts_together_and_for_no_other() -> anyhow::Result<()> {
     const SHOPS: [&str; 3] = ["a.myshop.example", "b.myshop.example", "deep.c.myshop.example"];
     const OTHERS: [&str; 2] = ["myshop.example.test", "notmyshop.example"];
-    let world = World::exclusive().await?;
+    let world = World::quiet().await?;
     world.hosts(&["set", "*.myshop.example", "--rate", "30/s"]).await?;
     let workers = start_two_behind_proxy(&world).await?;
     world.produce("suffix", &[pages_of(&SHOPS, 80), pages_of(&OTHERS, 80)].concat()).await?;
@@ -248,7 +248,7 @@ async fn a_limit_of_a_suffix_holds_for_its_hosts_together_and_for_no_other() -> 
 
 #[tokio::test]
 async fn a_request_takes_a_slot_of_every_matching_limit() -> anyhow::Result<()> {
-    let world = World::exclusive().await?;
+    let world = World::quiet().await?;
     world.hosts(&["set", "*.myshop.example", "--rate", "30/s"]).await?;
     world.hosts(&["set", "a.myshop.example", "--rate", "10/s"]).await?;
     let workers = start_two_behind_proxy(&world).await?;
@@ -268,7 +268,7 @@ async fn a_request_takes_a_slot_of_every_matching_limit() -> anyhow::Result<()> 
 #[tokio::test]
 async fn a_trailing_dot_does_not_make_another_host() -> anyhow::Result<()> {
     const NAMES: [&str; 2] = ["shop.example", "shop.example."];
-    let world = World::exclusive().await?;
+    let world = World::quiet().await?;
     world.hosts(&["set", "shop.example", "--rate", "20/s"]).await?;
     let workers = start_two_behind_proxy(&world).await?;
     world.produce("dots", &pages_of(&NAMES, 60)).await?;
@@ -287,7 +287,7 @@ async fn a_trailing_dot_does_not_make_another_host() -> anyhow::Result<()> {
 
 #[tokio::test]
 async fn a_throttling_host_gets_half_the_rate_of_all_workers_together() -> anyhow::Result<()> {
-    let world = World::exclusive().await?;
+    let world = World::quiet().await?;
     // Ten places and a quarter of a second per page: 40 requests per second.
     let flags = ["--concurrency", "5", "--prefetch", "10", "--max-attempts", "1"];
     let mut workers = vec![world.worker(&flags)?, world.worker(&flags)?];

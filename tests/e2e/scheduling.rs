@@ -20,7 +20,7 @@ async fn tasks_that_wait_for_a_place_are_never_deferred_and_the_fleet_never_idle
     // Seven seconds of work for two workers of 20 places each; held tasks wait for longer than two
     // retry delays. A page takes less than a second, so that some fetches begin in every second.
     const PAGES: u64 = 400;
-    let world = World::exclusive().await?;
+    let world = World::quiet().await?;
     let flags = [
         "--concurrency",
         "20",

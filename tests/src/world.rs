@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use anyhow::Context;
@@ -17,7 +18,7 @@ use lapin::{BasicProperties, Connection, ConnectionProperties};
 use sqlx::mysql::{MySqlConnection, MySqlPool};
 use sqlx::{AssertSqlSafe, Connection as _, Executor};
 use tokio::process::Command;
-use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
+use tokio::sync::{Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use tokio::time::timeout;
 
 use crate::binary;
@@ -33,13 +34,15 @@ const DELAY_QUEUES: [&str; 6] =
 /// Deadline for a connection and for the teardown of a world.
 const DEADLINE: Duration = Duration::from_secs(120);
 
-/// Many shared worlds exist at a time, or one exclusive world.
+/// Quiet worlds and others never exist at the same time. The first quiet world takes the lock for
+/// writing, and those that begin before its end share it.
 static WORLDS: RwLock<()> = RwLock::const_new(());
+static QUIET: Mutex<Weak<RwLockWriteGuard<'static, ()>>> = Mutex::const_new(Weak::new());
 
-/// Whether other worlds of this process may exist at the same time.
+/// What keeps worlds of the other kind from existing.
 enum Lease {
-    Shared { _until_dropped: RwLockReadGuard<'static, ()> },
-    Exclusive { _until_dropped: RwLockWriteGuard<'static, ()> },
+    Busy { _until_dropped: RwLockReadGuard<'static, ()> },
+    Quiet { _until_dropped: Arc<RwLockWriteGuard<'static, ()>> },
 }
 
 /// A broker prefix, a database and a shop, all used by one test.
@@ -67,8 +70,18 @@ pub struct World {
 }
 
 impl Lease {
-    async fn shared() -> Self {
-        Self::Shared { _until_dropped: WORLDS.read().await }
+    async fn busy() -> Self {
+        Self::Busy { _until_dropped: WORLDS.read().await }
+    }
+
+    async fn quiet() -> Self {
+        let mut present = QUIET.lock().await;
+        if let Some(shared) = present.upgrade() {
+            return Self::Quiet { _until_dropped: shared };
+        }
+        let first = Arc::new(WORLDS.write().await);
+        *present = Arc::downgrade(&first);
+        Self::Quiet { _until_dropped: first }
     }
 }
 
@@ -78,23 +91,22 @@ impl World {
         Self::bare().await?.set_up().await
     }
 
-    /// Creates a world that shares the machine with no other world of this process, for tests that
-    /// measure time.
-    pub async fn exclusive() -> anyhow::Result<Self> {
-        let lease = Lease::Exclusive { _until_dropped: WORLDS.write().await };
-        Self::bare_on(Services::find()?, lease).await?.set_up().await
+    /// Creates a world that shares the machine only with other quiet worlds, for tests that measure
+    /// rates. Such tests must not need much of the machine themselves.
+    pub async fn quiet() -> anyhow::Result<Self> {
+        Self::bare_on(Services::find()?, Lease::quiet().await).await?.set_up().await
     }
 
     /// Creates a world on services that are deleted at the end, and may be down when it is dropped.
     pub async fn on(services: Services) -> anyhow::Result<Self> {
-        let mut world = Self::bare_on(services, Lease::shared().await).await?;
+        let mut world = Self::bare_on(services, Lease::busy().await).await?;
         world.teardown_on = None;
         world.set_up().await
     }
 
     /// Creates a world with a shop, and nothing on the broker and the database yet.
     pub async fn bare() -> anyhow::Result<Self> {
-        Self::bare_on(Services::find()?, Lease::shared().await).await
+        Self::bare_on(Services::find()?, Lease::busy().await).await
     }
 
     async fn set_up(self) -> anyhow::Result<Self> {
