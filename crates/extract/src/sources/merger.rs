@@ -276,7 +276,7 @@ impl Merger {
         self.heading = heading.map(str::to_owned);
     }
 
-    /// Removes the name of the site from the ends of names: `Tea — Shop` on `shop.example`.
+    /// Removes the name of the site from the ends of names: `Tea — Teahouse` on `teahouse.example`.
     pub(super) fn strip_site(&mut self, address: &Url) {
         let parts = address.host_str().unwrap_or_default().split('.');
         let Some(site) = parts.max_by_key(|part| part.len()).map(letters) else { return };
