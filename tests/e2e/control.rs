@@ -11,12 +11,12 @@ use fetchline_tests::world::World;
 use serde_json::Value;
 
 /// Publishes to a queue by its name through the default exchange.
-async fn type_into(world: &World, queue: &str, text: &str) -> anyhow::Result<()> {
+pub(crate) async fn type_into(world: &World, queue: &str, text: &str) -> anyhow::Result<()> {
     Console::of(world)?.publish("amq.default", &format!("{}.{queue}", world.prefix), text).await
 }
 
 /// The body of a worker's `/readyz`.
-async fn readyz(worker: &mut Running) -> anyhow::Result<Value> {
+pub(crate) async fn readyz(worker: &mut Running) -> anyhow::Result<Value> {
     let address = worker.health().await?;
     let answer = reqwest::get(format!("http://{address}/readyz")).await?;
     Ok(serde_json::from_slice(&answer.bytes().await?)?)
@@ -24,7 +24,7 @@ async fn readyz(worker: &mut Running) -> anyhow::Result<Value> {
 
 /// Types `pause` and checks the promise: from a second later on no new request starts, until no
 /// message is unacked any more. Returns the number of requests until then.
-async fn pause(world: &World) -> anyhow::Result<u64> {
+pub(crate) async fn pause(world: &World) -> anyhow::Result<u64> {
     type_into(world, "control", "pause").await?;
     tokio::time::sleep(Duration::from_secs(1)).await;
     let then = world.shop.visits().total();
@@ -51,39 +51,6 @@ async fn unacked(world: &World) -> anyhow::Result<Option<u64>> {
             .find(|queue| queue["name"].as_str().is_some_and(|name| name.ends_with(".urls")))
     });
     Ok(urls.and_then(|queue| queue["unacked"].as_u64()))
-}
-
-#[tokio::test]
-async fn a_pause_typed_into_the_console_stops_new_requests_and_loses_nothing() -> anyhow::Result<()>
-{
-    let world = World::quiet().await?;
-    let urls: Vec<String> = (0..400).map(|id| world.shop.url(&format!("/slow/100/{id}"))).collect();
-    let mut worker = world.worker(&["--concurrency", "10"])?;
-    let second = world.worker(&["--concurrency", "10"])?;
-    world.produce("paused", &urls).await?;
-    let visits = async || Ok(world.shop.visits().total());
-    wait::until("some pages", visits, |visits| *visits > 30).await?;
-
-    let then = pause(&world).await?;
-    assert!(then < 400, "the pause came too late for this test: {then}");
-    assert_eq!(world.rows().await? as u64, then, "every fetched page is committed");
-    assert_eq!(u64::from(world.ready("urls").await?), 400 - then, "the rest is in the queue");
-    let body = readyz(&mut worker).await?;
-    assert_eq!((&body["ready"], &body["paused"]), (&true.into(), &true.into()), "{body}");
-
-    // A worker that starts later takes nothing either.
-    let mut third = world.worker(&[])?;
-    third.logs("nothing is consumed until").await?;
-    assert_eq!(world.shop.visits().total(), then);
-
-    type_into(&world, "control", " Resume\n").await?;
-    let rows = async || world.rows().await;
-    wait::until("every row", rows, |rows| *rows == 400).await?;
-    assert_eq!(world.shop.visits().total(), 400, "nothing is fetched twice");
-    for worker in [worker, second, third] {
-        assert_eq!(worker.terminate().await?.code, Some(0));
-    }
-    Ok(())
 }
 
 #[tokio::test]
@@ -155,28 +122,6 @@ async fn a_worker_that_starts_before_its_broker_obeys_the_pause_in_force() -> an
         output.code == Some(0) && !output.stderr.contains("cannot read the control stream"),
         "{output:?}"
     );
-    Ok(())
-}
-
-#[tokio::test]
-async fn a_pause_also_stops_fetches_that_wait_between_hops() -> anyhow::Result<()> {
-    let world = World::quiet().await?;
-    let host = world.shop.url("").trim_start_matches("http://").to_owned();
-    let limited = world.run(&["hosts", "set", &host, "--rate", "5/s"], "").await?;
-    assert_eq!(limited.code, Some(0), "{limited:?}");
-    // Five requests per task.
-    let urls: Vec<String> =
-        (0..12).map(|id| world.shop.url(&format!("/redirect/4/{id}"))).collect();
-    let worker = world.worker(&["--concurrency", "12", "--timeout", "60s", "--grace", "70s"])?;
-    world.produce("hops", &urls).await?;
-    let visits = async || Ok(world.shop.visits().total());
-    wait::until("some hops", visits, |visits| *visits > 15).await?;
-    let then = pause(&world).await?;
-    assert!(then < 60, "the pause came too late for this test: {then}");
-    type_into(&world, "control", "resume").await?;
-    let rows = async || world.count("SELECT COUNT(*) FROM fetches WHERE outcome = 'ok'").await;
-    wait::until("every page at the end of its redirects", rows, |rows| *rows == 12).await?;
-    assert_eq!(worker.terminate().await?.code, Some(0));
     Ok(())
 }
 

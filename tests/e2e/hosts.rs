@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use fetchline_tests::shop::{self, Shop, visits};
+use fetchline_tests::shop::{self, Shop};
 use fetchline_tests::wait;
 use fetchline_tests::world::World;
 use lapin::BasicProperties;
@@ -18,45 +18,6 @@ async fn hosts(world: &World, arguments: &[&str]) -> anyhow::Result<serde_json::
     let output = world.run(&[&["hosts"], arguments, &["--json"]].concat(), "").await?;
     assert_eq!(output.code, Some(0), "{output:?}");
     output.json()
-}
-
-#[tokio::test]
-async fn four_workers_keep_the_rate_of_one_host_and_delay_no_other() -> anyhow::Result<()> {
-    const RATE: u32 = 50;
-    const OTHERS: usize = 10;
-    let world = World::quiet().await?;
-    hosts(&world, &["set", &host(&world.shop), "--rate", "50/s"]).await?;
-    let mut others = Vec::new();
-    for _ in 0..OTHERS {
-        others.push(Shop::start(shop::Options::default()).await?);
-    }
-    let mut urls = world.pages(1_000);
-    urls.extend(others.iter().flat_map(|shop| (0..50).map(|id| shop.url(&format!("/p/{id}")))));
-    world.produce("limited", &urls).await?;
-    let workers: Vec<_> = (0..4).map(|_| world.worker(&[])).collect::<anyhow::Result<_>>()?;
-
-    let fetched = async || Ok(others.iter().map(|shop| shop.visits().total()).sum());
-    wait::until("every page of the other hosts", fetched, |visits: &u64| {
-        *visits == OTHERS as u64 * 50
-    })
-    .await?;
-    let limited_by_then = world.shop.visits().total();
-    assert!(
-        limited_by_then < 250,
-        "the others had to wait: {limited_by_then} pages of the limited host were first"
-    );
-    let rows = async || world.rows().await;
-    wait::until("every row", rows, |rows| *rows == 1_500).await?;
-    for worker in workers {
-        assert_eq!(worker.terminate().await?.code, Some(0));
-    }
-
-    let seconds = world.shop.visits().seconds("127.0.0.1");
-    assert!(seconds.iter().all(|visits| *visits <= RATE + 2), "{seconds:?}");
-    let median = visits::median(&seconds);
-    assert!(median >= RATE * 9 / 10, "{median} in most seconds: {seconds:?}");
-    assert_eq!((world.shop.visits().repeats(), world.ready("urls").await?), (0, 0));
-    Ok(())
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! End-to-end tests with a real broker, a real database and real processes. Each test is named
 //! after the promise that it checks, and has its own world.
 
+mod at_rate;
 mod bounds;
 mod changes;
 mod check;

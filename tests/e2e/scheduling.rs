@@ -1,56 +1,9 @@
 //! Which task is fetched next, and what it may delay.
 
-use anyhow::Context;
-use fetchline_tests::process::Running;
 use fetchline_tests::shop::{self, Shop};
 use fetchline_tests::wait;
 use fetchline_tests::world::World;
 use lapin::BasicProperties;
-
-/// Terminates a worker and returns the number of its deferrals, from its summary.
-async fn deferred(worker: Running) -> anyhow::Result<u64> {
-    let output = worker.terminate().await?;
-    anyhow::ensure!(output.code == Some(0), "{output:?}");
-    output.json()?["parked"].as_u64().context("the summary does not count deferrals")
-}
-
-#[tokio::test]
-async fn tasks_that_wait_for_a_place_are_never_deferred_and_the_fleet_never_idles()
--> anyhow::Result<()> {
-    // Seven seconds of work for two workers of 20 places each; held tasks wait for longer than two
-    // retry delays. A page takes less than a second, so that some fetches begin in every second.
-    const PAGES: u64 = 400;
-    let world = World::quiet().await?;
-    let flags = [
-        "--concurrency",
-        "20",
-        "--per-host",
-        "30",
-        "--prefetch",
-        "200",
-        "--retry-delays",
-        "1s,10s",
-    ];
-    let mut workers = vec![world.worker(&flags)?, world.worker(&flags)?];
-    for worker in &mut workers {
-        worker.logs("consuming").await?;
-    }
-    world.produce("slow", &world.numbered("/slow/700/", PAGES)).await?;
-    let rows = async || world.rows().await;
-    wait::until("every row", rows, |rows| *rows == PAGES as i64).await?;
-
-    let seconds = world.shop.visits().seconds("127.0.0.1");
-    let mut sum = 0;
-    for worker in workers {
-        sum += deferred(worker).await?;
-    }
-    let busy: Vec<u32> = seconds.into_iter().skip_while(|visits| *visits == 0).collect();
-    assert_eq!(sum, 0, "deferred; visits per second: {busy:?}");
-    assert!(busy.iter().all(|visits| *visits > 0), "the fleet was idle: {busy:?}");
-    assert!(busy.len() <= 10, "{busy:?}");
-    assert_eq!((world.shop.visits().repeats(), world.ready("urls").await?), (0, 0));
-    Ok(())
-}
 
 /// The messages of a world: as a row, or ready in a queue.
 async fn messages_and_rows(world: &World) -> anyhow::Result<i64> {

@@ -80,9 +80,7 @@ pub(crate) fn as_number(value: &AMQPValue) -> Option<u64> {
         AMQPValue::LongInt(number) => u64::try_from(*number).ok(),
         AMQPValue::LongUInt(number) => Some(u64::from(*number)),
         AMQPValue::LongLongInt(number) => u64::try_from(*number).ok(),
-        AMQPValue::LongString(_) | AMQPValue::ShortString(_) => {
-            as_text(value)?.trim().parse().ok()
-        }
+        AMQPValue::LongString(_) | AMQPValue::ShortString(_) => as_text(value)?.trim().parse().ok(),
         _ => None,
     }
 }

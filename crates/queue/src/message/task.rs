@@ -5,14 +5,14 @@ use lapin::BasicProperties;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
+use super::damage;
 use super::defer_counts::DeferCounts;
 use super::defer_reason::DeferReason;
 use super::fetch_request::FetchRequest;
+use super::header::{self, as_number, as_text};
 use super::key::{Fingerprint, Key};
 use super::name::{NO_RUN, is_name};
 use super::not_a_task::NotATask;
-use super::damage;
-use super::header::{self, as_number, as_text};
 
 /// A fetch request with its identity and its history.
 #[derive(Clone, Debug, PartialEq)]
