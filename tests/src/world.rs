@@ -319,7 +319,9 @@ impl World {
     /// Removes a message from a queue.
     pub async fn pop(&self, key: &str) -> anyhow::Result<Option<(BasicProperties, Vec<u8>)>> {
         let queue = self.broker()?.topology().queue(key);
-        let channel = self.amqp.create_channel().await?;
+        // RabbitMQ closes a connection that gets a message from a queue which is just being made.
+        let own = connect(&self.amqp_url).await?;
+        let channel = own.create_channel().await?;
         let message = channel.basic_get(queue.into(), BasicGetOptions { no_ack: true }).await?;
         Ok(message.map(|message| (message.delivery.properties, message.delivery.data)))
     }
