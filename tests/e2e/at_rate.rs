@@ -95,7 +95,7 @@ async fn ensure_rate(world: &World, hosts: &[&str], rate: u32, visits: u32) -> a
 async fn a_fast_limited_host_gets_its_rate_behind_a_slow_database_and_never_more()
 -> anyhow::Result<()> {
     const RATE: u32 = 200;
-    const PAGES: u64 = 600;
+    const PAGES: u64 = 1_200;
     let world = World::quiet().await?;
     world.hosts(&["set", &host(&world), "--rate", "200/s"]).await?;
     let (_proxy, worker) = start_far_from_database(&world, &[]).await?;

@@ -18,7 +18,7 @@ use lapin::{BasicProperties, Connection, ConnectionProperties};
 use sqlx::mysql::{MySqlConnection, MySqlPool};
 use sqlx::{AssertSqlSafe, Connection as _, Executor};
 use tokio::process::Command;
-use tokio::sync::{Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use tokio::sync::{Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard, Semaphore, SemaphorePermit};
 use tokio::time::timeout;
 
 use crate::binary;
@@ -37,12 +37,14 @@ const DEADLINE: Duration = Duration::from_secs(120);
 /// Quiet worlds and others never exist at the same time. The first quiet world takes the lock for
 /// writing, and those that begin before its end share it.
 static WORLDS: RwLock<()> = RwLock::const_new(());
+/// Few at a time: together they must not need much of the machine either.
+static QUIET_PLACES: Semaphore = Semaphore::const_new(4);
 static QUIET: Mutex<Weak<RwLockWriteGuard<'static, ()>>> = Mutex::const_new(Weak::new());
 
 /// What keeps worlds of the other kind from existing.
 enum Lease {
     Busy { _until_dropped: RwLockReadGuard<'static, ()> },
-    Quiet { _until_dropped: Arc<RwLockWriteGuard<'static, ()>> },
+    Quiet { _until_dropped: (Arc<RwLockWriteGuard<'static, ()>>, SemaphorePermit<'static>) },
 }
 
 /// A broker prefix, a database and a shop, all used by one test.
@@ -74,14 +76,15 @@ impl Lease {
         Self::Busy { _until_dropped: WORLDS.read().await }
     }
 
-    async fn quiet() -> Self {
+    async fn quiet() -> anyhow::Result<Self> {
+        let place = QUIET_PLACES.acquire().await?;
         let mut present = QUIET.lock().await;
-        if let Some(shared) = present.upgrade() {
-            return Self::Quiet { _until_dropped: shared };
-        }
-        let first = Arc::new(WORLDS.write().await);
-        *present = Arc::downgrade(&first);
-        Self::Quiet { _until_dropped: first }
+        let shared = match present.upgrade() {
+            Some(shared) => shared,
+            None => Arc::new(WORLDS.write().await),
+        };
+        *present = Arc::downgrade(&shared);
+        Ok(Self::Quiet { _until_dropped: (shared, place) })
     }
 }
 
@@ -94,7 +97,7 @@ impl World {
     /// Creates a world that shares the machine only with other quiet worlds, for tests that measure
     /// rates. Such tests must not need much of the machine themselves.
     pub async fn quiet() -> anyhow::Result<Self> {
-        Self::bare_on(Services::find()?, Lease::quiet().await).await?.set_up().await
+        Self::bare_on(Services::find()?, Lease::quiet().await?).await?.set_up().await
     }
 
     /// Creates a world on services that are deleted at the end, and may be down when it is dropped.

@@ -142,7 +142,7 @@ impl Address {
     }
 
     /// The host in lower-case ASCII, with `:port` only if that is not the scheme's default: the key
-    /// of host limits and breakers. A dot at the end of a name only marks the name as complete
+    /// of host limits. A dot at the end of a name only marks the name as complete
     /// (RFC 1034, 3.1), so it leads to the same servers and is not part of this.
     pub fn host(&self) -> &str {
         self.undotted.as_deref().unwrap_or_else(|| without_root(self.authority()))
