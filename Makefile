@@ -119,7 +119,7 @@ deb: dist ## Build a Debian package in target/debian, from the binary of `make d
 test-matrix: ## Run the end-to-end tests on Debian 12, 13 and sid; needs root
 	tests/matrix/run
 
-test-clients: up ## Run the programs of docs/clients in Python, Node and shell
+test-clients: up ## Run the programs of docs/clients in six languages
 	cargo build --package fetchline
 	tests/clients/run $(BUILT)/debug/fetchline
 

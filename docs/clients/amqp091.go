@@ -1,10 +1,12 @@
-// Publishes the URLs of standard input. Needs github.com/rabbitmq/amqp091-go.
+// Publishes the URLs of standard input. Needs github.com/rabbitmq/amqp091-go (Debian:
+// golang-github-rabbitmq-amqp091-go-dev).
 package main
 
 import (
 	"bufio"
 	"context"
 	"crypto/rand"
+	"encoding/hex"
 	"log"
 	"os"
 
@@ -18,17 +20,28 @@ func must[T any](value T, err error) T {
 	return value
 }
 
+func environment(name, otherwise string) string {
+	if value := os.Getenv(name); value != "" {
+		return value
+	}
+	return otherwise
+}
+
 func main() {
-	connection := must(amqp.Dial(os.Getenv("AMQP_URL")))
+	url := environment("AMQP_URL", "amqp://guest:guest@127.0.0.1:5672/%2f")
+	exchange, run := environment("FETCHLINE_PREFIX", "fetchline"), environment("RUN", "go")
+	connection := must(amqp.Dial(url))
 	defer connection.Close()
 	channel := must(connection.Channel())
 	must(0, channel.Confirm(false))
 	returned := channel.NotifyReturn(make(chan amqp.Return, 1))
 	for lines := bufio.NewScanner(os.Stdin); lines.Scan(); {
-		task := amqp.Publishing{DeliveryMode: amqp.Persistent, MessageId: rand.Text(),
-			Headers: amqp.Table{"x-run": "go"}, Body: lines.Bytes()}
+		id := make([]byte, 16)
+		must(rand.Read(id))
+		task := amqp.Publishing{DeliveryMode: amqp.Persistent, MessageId: hex.EncodeToString(id),
+			Headers: amqp.Table{"x-run": run}, Body: lines.Bytes()}
 		confirm := must(channel.PublishWithDeferredConfirmWithContext(
-			context.Background(), "fetchline", "urls", true, false, task))
+			context.Background(), exchange, "urls", true, false, task))
 		if !confirm.Wait() || len(returned) > 0 {
 			log.Fatal("the broker did not store ", lines.Text())
 		}
