@@ -25,10 +25,14 @@ public class Publish {
                 returned.incrementAndGet());
             var task = new AMQP.BasicProperties.Builder()
                 .deliveryMode(2).headers(Map.of("x-run", environment("RUN", "java")));
-            for (var lines = new Scanner(System.in); lines.hasNextLine();) {
+            var lines = new Scanner(System.in, StandardCharsets.UTF_8);
+            while (lines.hasNextLine()) {
                 var body = lines.nextLine().trim().getBytes(StandardCharsets.UTF_8);
                 channel.basicPublish(exchange, "urls", true,
                     task.messageId(UUID.randomUUID().toString()).build(), body);
+            }
+            if (lines.ioException() != null) {
+                throw lines.ioException();
             }
             channel.waitForConfirmsOrDie(60_000);
             if (returned.get() > 0) {

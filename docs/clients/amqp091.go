@@ -35,7 +35,8 @@ func main() {
 	channel := must(connection.Channel())
 	must(0, channel.Confirm(false))
 	returned := channel.NotifyReturn(make(chan amqp.Return, 1))
-	for lines := bufio.NewScanner(os.Stdin); lines.Scan(); {
+	lines := bufio.NewScanner(os.Stdin)
+	for lines.Scan() {
 		id := make([]byte, 16)
 		must(rand.Read(id))
 		task := amqp.Publishing{DeliveryMode: amqp.Persistent, MessageId: hex.EncodeToString(id),
@@ -46,4 +47,5 @@ func main() {
 			log.Fatal("the broker did not store ", lines.Text())
 		}
 	}
+	must(0, lines.Err()) // such as a line of more than 64 KiB
 }

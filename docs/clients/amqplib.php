@@ -7,8 +7,11 @@ use PhpAmqpLib\Message\AMQPMessage;
 use PhpAmqpLib\Wire\AMQPTable;
 
 $broker = parse_url(getenv('AMQP_URL') ?: 'amqp://guest:guest@127.0.0.1:5672/%2f');
+if ($broker['scheme'] !== 'amqp') {
+    throw new Exception('this program connects without TLS; see AMQPSSLConnection');
+}
 $connection = new AMQPStreamConnection($broker['host'], $broker['port'] ?? 5672,
-    rawurldecode($broker['user']), rawurldecode($broker['pass']),
+    rawurldecode($broker['user'] ?? 'guest'), rawurldecode($broker['pass'] ?? 'guest'),
     rawurldecode(substr($broker['path'] ?? '/%2f', 1)));
 $exchange = getenv('FETCHLINE_PREFIX') ?: 'fetchline';
 $channel = $connection->channel();

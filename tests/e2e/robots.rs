@@ -231,9 +231,10 @@ async fn a_crawl_delay_holds_for_all_workers_together() -> anyhow::Result<()> {
     let seconds = world.shop.visits().seconds("127.0.0.1");
     // Two per second. One second of the clock may contain the ends of two intervals. Workers that
     // start at the same time each fetch robots.txt at once.
-    let at_most = 3 + world.shop.visits().of("/robots.txt") as u32;
-    assert!(at_most <= 6 && seconds.iter().all(|visits| *visits <= at_most), "{seconds:?}");
-    assert!(seconds.len() >= 5, "{seconds:?}");
+    let robots = world.shop.visits().of("/robots.txt");
+    let above: u32 = seconds.iter().map(|visits| visits.saturating_sub(3)).sum();
+    let lasted = seconds.iter().skip_while(|visits| **visits == 0).count();
+    assert!(robots <= 3 && u64::from(above) <= robots && lasted >= 5, "{seconds:?}");
     assert_eq!(world.count("SELECT COUNT(*) FROM hosts WHERE crawl_delay = 0.5").await?, 1);
     Ok(())
 }

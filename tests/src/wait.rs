@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::bail;
 
 /// Deadline of a condition. It is generous: a machine that runs all tests at once is slow.
-const DEADLINE: Duration = Duration::from_secs(180);
+const DEADLINE: Duration = Duration::from_secs(60);
 const POLL_INTERVAL: Duration = Duration::from_millis(25);
 
 /// Polls `observe` until `reached` holds for its result, and returns that result. Fails with the

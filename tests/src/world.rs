@@ -44,10 +44,11 @@ static QUIET: Mutex<Weak<RwLockWriteGuard<'static, ()>>> = Mutex::const_new(Weak
 /// What keeps worlds of the other kind from existing.
 enum Lease {
     Busy { _until_dropped: RwLockReadGuard<'static, ()> },
-    Quiet { _until_dropped: (Arc<RwLockWriteGuard<'static, ()>>, SemaphorePermit<'static>) },
+    Quiet { _until_dropped: (SemaphorePermit<'static>, Arc<RwLockWriteGuard<'static, ()>>) },
 }
 
-/// A broker prefix, a database and a shop, all used by one test.
+/// A broker prefix, a database and a shop, all used by one test. A test has one world: a second one
+/// may wait for the first.
 pub struct World {
     /// RabbitMQ.
     pub amqp_url: String,
@@ -84,7 +85,7 @@ impl Lease {
             None => Arc::new(WORLDS.write().await),
         };
         *present = Arc::downgrade(&shared);
-        Ok(Self::Quiet { _until_dropped: (shared, place) })
+        Ok(Self::Quiet { _until_dropped: (place, shared) })
     }
 }
 
@@ -323,6 +324,7 @@ impl World {
     pub async fn pop(&self, key: &str) -> anyhow::Result<Option<(BasicProperties, Vec<u8>)>> {
         let queue = self.broker()?.topology().queue(key);
         // RabbitMQ closes a connection that gets a message from a queue which is just being made.
+        // The error then costs only this one.
         let own = connect(&self.amqp_url).await?;
         let channel = own.create_channel().await?;
         let message = channel.basic_get(queue.into(), BasicGetOptions { no_ack: true }).await?;

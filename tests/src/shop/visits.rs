@@ -172,14 +172,14 @@ fn update<V: Default, R>(
     update(map.entry(key.to_owned()).or_default())
 }
 
-/// The median of the seconds that have requests: the rate that a host got, whatever a busy machine
-/// cost in a few of them. The last one is only a part of a second.
+/// The median of the seconds from the first request on: the rate that a host got, whatever a busy
+/// machine cost in a few of them. The last one is only a part of a second.
 #[must_use]
 pub fn median(seconds: &[u32]) -> u32 {
-    let mut visited: Vec<u32> = seconds.iter().copied().filter(|visits| *visits > 0).collect();
+    let mut visited: Vec<u32> = seconds.iter().copied().skip_while(|visits| *visits == 0).collect();
     visited.pop();
     visited.sort_unstable();
-    visited.get(visited.len() / 2).copied().unwrap_or_default()
+    visited.get(visited.len().saturating_sub(1) / 2).copied().unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -220,8 +220,9 @@ mod tests {
     }
 
     #[test]
-    fn the_median_ignores_seconds_without_requests_and_the_last() {
+    fn the_median_is_that_of_the_whole_seconds_from_the_first_request_on() {
         assert_eq!(median(&[0, 9, 30, 30, 12, 30, 2]), 30);
+        assert_eq!(median(&[0, 50, 0, 50, 0, 50]), 0, "half of the time nothing was sent");
         assert_eq!((median(&[0, 7]), median(&[])), (0, 0));
     }
 

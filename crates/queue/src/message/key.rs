@@ -200,7 +200,7 @@ fn hash(fields: &[&[u8]]) -> [u8; 32] {
 /// Reads a `UUIDv7` as [`Key`] and [`PartId`] write it: without hyphens.
 fn parse_uuid(text: &str) -> Option<Uuid> {
     let is_simple = text.len() == 32 && is_lower_case(text);
-    Uuid::try_parse(text).ok().filter(|id| is_simple && is_version_7(id))
+    is_simple.then(|| Uuid::try_parse(text).ok()).flatten().filter(is_version_7)
 }
 
 /// Reads bytes that [`hex::encode`] has written.
