@@ -38,7 +38,7 @@ const DEADLINE: Duration = Duration::from_secs(120);
 /// writing, and those that begin before its end share it.
 static WORLDS: RwLock<()> = RwLock::const_new(());
 /// Few at a time: together they must not need much of the machine either.
-static QUIET_PLACES: Semaphore = Semaphore::const_new(4);
+static QUIET_PLACES: Semaphore = Semaphore::const_new(2);
 static QUIET: Mutex<Weak<RwLockWriteGuard<'static, ()>>> = Mutex::const_new(Weak::new());
 
 /// What keeps worlds of the other kind from existing.
