@@ -72,7 +72,9 @@ async fn a_dead_letter_has_one_count_of_attempts_and_shows_error_and_worker() ->
     let headers = headers(&console, &dead, "/status/500/1").await?;
     assert_eq!(headers["x-attempts"], 2, "{headers}");
     assert!(headers.get("x-attempt").is_none() && headers.get("x-until").is_none(), "{headers}");
-    let list = world.run(&["dead", "list", "--host", "127.0.0.1"], "").await?.stdout;
+    // The console has just returned the message to the queue, which takes the broker a moment.
+    let list = async || Ok(world.run(&["dead", "list", "--host", "127.0.0.1"], "").await?.stdout);
+    let list = wait::until("the dead letter", list, |list| !list.contains("0 of 0")).await?;
     assert!(list.contains("worker-1") && list.contains("500") && list.contains("error"), "{list}");
     assert!(list.contains("1 of 1 dead letters"), "a host without a port matches: {list}");
     assert_eq!(worker.terminate().await?.code, Some(0));
