@@ -8,7 +8,7 @@ SEEDS ?= 300
 MINUTES ?= 10
 SUITE ?=
 # Most end-to-end tests wait most of the time.
-TEST_THREADS ?= $(shell echo $$((4 * $$(nproc))))
+TEST_THREADS ?= $(shell echo $$((3 * $$(nproc))))
 SERVICES = deploy/local/services
 # The target folder. Targets run the binaries in it: `cargo run` of one package would build them
 # again, with only the features that this package needs of its dependencies.
@@ -41,7 +41,7 @@ run: ## Fetch the sample shop or URLS=urls.txt with WORKERS=2, print a summary
 	@eval "$$($(SERVICES) env)" && $(BUILT)/demo/demo \
 		--workers $(WORKERS) --count $(COUNT) $(if $(URLS),--urls '$(URLS)')
 
-test: up ## Run all tests, including the end-to-end tests, with TEST_THREADS=8
+test: up ## Run all tests, including the end-to-end tests, with TEST_THREADS=6
 	@eval "$$($(SERVICES) env)" && RUST_TEST_THREADS=$(TEST_THREADS) cargo test --workspace
 
 sim: ## Run workers in SEEDS=300 simulated worlds; SEED=17 repeats one; docs/testing.md
