@@ -107,8 +107,11 @@ async fn a_pause_shows_in_the_console_and_is_answered_by_the_names_of_the_worker
         fleet.joins(worker, pod).await?;
     }
     fleet.direct(" \"Pause\"\n").await?;
-    let news = fleet.hears("paused", "worker-1 and worker-2 take no tasks").await?;
+    // On a busy machine, the answer may name a worker that has not obeyed yet; both do below.
+    let news = fleet.hears("paused", "worker-1").await?;
     assert_eq!(news["directive"], "pause", "{news}");
+    let said = news["news"].as_str().unwrap_or_default();
+    assert!(said.contains("worker-2") && said.contains("take no tasks"), "{news}");
     let tags = async || {
         fleet.tags("runs").await.map(|mut tags| {
             tags.sort();
